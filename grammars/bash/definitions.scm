@@ -1,0 +1,2 @@
+(program (variable_assignment name: (_) @definition.name) @definition.constant)
+(program (declaration_command (variable_assignment name: (_) @definition.name)) @definition.constant)

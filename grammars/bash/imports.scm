@@ -1,0 +1,2 @@
+((program (command name: (command_name) @_command) @import)
+  (#one-of? @_command "source" "."))

@@ -1,0 +1,13 @@
+(function_definition declarator: (function_declarator declarator: (_) @scope.name) body: (_) @scope.body) @scope.function
+
+; one that returns a pointer
+(function_definition
+  declarator: (_ declarator: (function_declarator declarator: (_) @scope.name))
+  body: (_) @scope.body) @scope.function
+
+; whatever its declarator looks like
+(function_definition body: (_) @scope.body) @scope.function
+
+(struct_specifier name: (_)? @scope.name body: (_) @scope.body) @scope.class
+(union_specifier name: (_)? @scope.name body: (_) @scope.body) @scope.class
+(enum_specifier name: (_)? @scope.name body: (_) @scope.body) @scope.class

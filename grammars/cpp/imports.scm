@@ -1,0 +1,2 @@
+; inherits: c
+(translation_unit (using_declaration) @import)

@@ -1,0 +1,6 @@
+; methods without a body and records of one line are the ones that the scopes leave out
+(method_declaration name: (_) @definition.name) @definition.function
+(record_declaration name: (_) @definition.name) @definition.class
+(delegate_declaration name: (_) @definition.name) @definition.type
+(property_declaration name: (_) @definition.name) @definition.function
+(field_declaration (variable_declaration (variable_declarator name: (_) @definition.name))) @definition.constant

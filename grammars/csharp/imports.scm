@@ -1,0 +1,2 @@
+(compilation_unit (using_directive) @import)
+(namespace_declaration body: (declaration_list (using_directive) @import))

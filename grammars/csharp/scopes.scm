@@ -1,0 +1,11 @@
+(namespace_declaration name: (_) @scope.name body: (_) @scope.body) @scope.module
+(class_declaration name: (_) @scope.name body: (_) @scope.body) @scope.class
+(struct_declaration name: (_) @scope.name body: (_) @scope.body) @scope.class
+(interface_declaration name: (_) @scope.name body: (_) @scope.body) @scope.class
+(record_declaration name: (_) @scope.name body: (_) @scope.body) @scope.class
+(enum_declaration name: (_) @scope.name body: (_) @scope.body) @scope.class
+(method_declaration name: (_) @scope.name body: (_) @scope.body) @scope.function
+(constructor_declaration name: (_) @scope.name body: (_) @scope.body) @scope.function
+(local_function_statement name: (_) @scope.name body: (_) @scope.body) @scope.function
+(operator_declaration body: (_) @scope.body) @scope.function
+(property_declaration name: (_) @scope.name accessors: (_) @scope.body) @scope.function

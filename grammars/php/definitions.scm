@@ -1,0 +1,2 @@
+(method_declaration name: (_) @definition.name) @definition.function
+(const_declaration (const_element . (name) @definition.name)) @definition.constant

@@ -1,0 +1,5 @@
+(module (assignment left: (identifier) @definition.name) @definition.constant)
+(module (expression_statement (assignment left: (identifier) @definition.name) @definition.constant))
+(class_definition body: (block (assignment left: (identifier) @definition.name) @definition.constant))
+(class_definition body: (block (expression_statement (assignment left: (identifier) @definition.name) @definition.constant)))
+(module (type_alias_statement left: (_) @definition.name) @definition.type)

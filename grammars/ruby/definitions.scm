@@ -1,0 +1,2 @@
+(program (assignment left: (constant) @definition.name) @definition.constant)
+(body_statement (assignment left: (constant) @definition.name) @definition.constant)

@@ -1,0 +1,2 @@
+((program (call !receiver method: (identifier) @_method) @import)
+  (#one-of? @_method "require" "require_relative" "load" "autoload"))

@@ -1,0 +1,6 @@
+; a body without statements is no node at all
+(method name: (_) @scope.name body: (_)? @scope.body) @scope.function
+(singleton_method name: (_) @scope.name body: (_)? @scope.body) @scope.function
+(class name: (_) @scope.name body: (_)? @scope.body) @scope.class
+(singleton_class value: (_) @scope.name body: (_)? @scope.body) @scope.class
+(module name: (_) @scope.name body: (_)? @scope.body) @scope.module

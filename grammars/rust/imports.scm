@@ -1,0 +1,1 @@
+(source_file [(use_declaration) (extern_crate_declaration) (mod_item !body)] @import)

@@ -1,0 +1,2 @@
+((source_file (Decl (VarDecl (ErrorUnionExpr (SuffixExpr . (BUILTINIDENTIFIER) @_builtin)))) @import)
+  (#one-of? @_builtin "@import"))

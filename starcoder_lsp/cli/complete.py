@@ -1,0 +1,74 @@
+"""`starcoder-lsp complete FILE:LINE:COLUMN`: one completion, by the same pipeline as the server's."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from attrs import evolve
+
+from starcoder_lsp.cli import CommandError
+from starcoder_lsp.cli.place import open_file, parse_place
+from starcoder_lsp.completion import Completion, Model, complete
+from starcoder_lsp.engine.engine import EngineError
+from starcoder_lsp.engine.loading import load_engine
+from starcoder_lsp.settings import Settings, load_user_file, read_settings, user_file
+
+
+def complete_at(spelled: str, *, as_json: bool, model: str | None) -> int:
+    """Write the completion at a place to standard output."""
+    place = parse_place(spelled, with_column=True)
+    snapshot = open_file(place.path)
+    if place.line >= snapshot.text.n_lines:
+        message = f"{place.path} has {snapshot.text.n_lines} lines; there is no line {place.line + 1}"
+        raise CommandError(message)
+    cursor_byte = snapshot.text.byte_at(place.line, place.character, "utf-32")
+    settings = configured(model)
+    try:
+        engine = load_engine(settings, lambda _share: None)
+        completion = complete(snapshot, cursor_byte, Model.of(engine), settings, lambda: False)
+    except EngineError as error:
+        raise CommandError(str(error)) from error
+    print(json.dumps(described(completion), indent=2) if as_json else completion.text)
+    return 0
+
+
+def configured(model: str | None) -> Settings:
+    """The person's settings, with another model file if one is given. Problems go to standard error."""
+    settings, problems = read_settings([load_user_file(user_file())])
+    for problem in problems:
+        print(f"starcoder-lsp: {problem}", file=sys.stderr)
+    return evolve(settings, model=evolve(settings.model, path=model)) if model else settings
+
+
+def described(completion: Completion) -> dict[str, Any]:
+    """The completion as JSON. Lines and columns are counted from 1."""
+    generation, timings = completion.generation, completion.timings
+    return {
+        "text": completion.text,
+        "reason": completion.reason,
+        "range": {
+            "start": _one_based(completion, completion.start_byte),
+            "end": _one_based(completion, completion.end_byte),
+        },
+        "stopReason": generation.stop_reason if generation else None,
+        "filters": [{"name": e.name, "effect": e.effect} for e in completion.filters],
+        "tokens": {
+            "prompt": generation.n_prompt if generation else 0,
+            "reused": generation.n_reused if generation else 0,
+            "evaluated": generation.n_evaluated if generation else 0,
+            "generated": generation.n_generated if generation else 0,
+        },
+        "timingsMs": {
+            "window": round(timings.window_ms, 3),
+            "prefill": round(timings.prefill_ms, 3),
+            "decode": round(timings.decode_ms, 3),
+            "total": round(timings.total_ms, 3),
+        },
+    }
+
+
+def _one_based(completion: Completion, byte: int) -> dict[str, int]:
+    line, character = completion.snapshot.text.position_of(byte, "utf-32")
+    return {"line": line + 1, "column": character + 1}

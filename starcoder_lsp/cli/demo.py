@@ -1,0 +1,111 @@
+"""`starcoder-lsp demo`: a real server, a real file, a line typed character by character, and what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+from attrs import frozen
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text as RichText
+
+import starcoder_lsp
+from starcoder_lsp.cli import CommandError
+from starcoder_lsp.cli.place import open_file, parse_place
+from starcoder_lsp.documents.documents import language_of
+from starcoder_lsp.lsp.client import Answer, connect
+
+DEFAULT_FILE = Path(starcoder_lsp.__file__).parent / "completion.py"
+DEFAULT_LINE = "    window = see("
+"""The demo types the line of this program's own pipeline that begins so."""
+SETTINGS = {"debounce": {"mode": "off"}}
+
+
+@frozen
+class Scene:
+    """A file without one of its lines, and that line."""
+
+    path: Path
+    language_id: str
+    lines: tuple[str, ...]
+    at: int
+    typed: str
+
+    @property
+    def text(self) -> str:
+        """The file with the line empty."""
+        return "\n".join(self.lines)
+
+
+def set_scene(spelled: str | None) -> Scene:
+    """Take the line out of the file. Raises `CommandError` where there is no such line or nothing in it."""
+    path = DEFAULT_FILE if spelled is None else parse_place(spelled, with_column=False).path
+    snapshot = open_file(path)
+    lines = snapshot.text.to_str().splitlines()
+    if spelled is None:
+        at = next(number for number, line in enumerate(lines) if line.startswith(DEFAULT_LINE))
+    else:
+        at = parse_place(spelled, with_column=False).line
+    if at >= len(lines) or not lines[at].strip():
+        message = f"{path}:{at + 1}: there is nothing on this line to type"
+        raise CommandError(message)
+    return Scene(path, language_of(snapshot).id, (*lines[:at], "", *lines[at + 1 :], ""), at, lines[at])
+
+
+async def play(scene: Scene, console: Console) -> list[Answer]:
+    """Type the line, ask after each character, and print what comes."""
+    answers = []
+    uri = scene.path.resolve().as_uri()
+    indent = len(scene.typed) - len(scene.typed.lstrip())
+    async with connect(SETTINGS, root=scene.path.resolve().parent) as client:
+        for message in client.messages:
+            raise CommandError(message)
+        client.open(uri, scene.language_id, scene.text)
+        client.insert(uri, scene.at, 0, scene.typed[:indent])
+        for column in range(indent, len(scene.typed) + 1):
+            if column > indent:
+                client.insert(uri, scene.at, column - 1, scene.typed[column - 1])
+            answer = await client.complete(uri, scene.at, column)
+            answers.append(answer)
+            console.print(line_of(scene.typed[indent:column], answer), soft_wrap=True)
+    return answers
+
+
+def line_of(typed: str, answer: Answer) -> RichText:
+    """One keystroke's line: figures, what is typed, and the ghost text (its first line) in grey."""
+    first, newline, _ = answer.text.partition("\n")
+    figures = f"{answer.elapsed_ms:7.1f} ms  {answer.n_reused:5d} reused  {answer.n_evaluated:5d} evaluated  "
+    return RichText.assemble(
+        (figures, "cyan"), typed, ("│", "bold"), (first + (" ⏎…" if newline else ""), "bright_black")
+    )
+
+
+def summary(answers: Sequence[Answer]) -> Table:
+    """The table at the end."""
+    shown = [answer for answer in answers if answer.text]
+    table = Table(title="What it took")
+    table.add_column("")
+    table.add_column("value", justify="right")
+    table.add_row("places asked at", str(len(answers)))
+    table.add_row("with ghost text", f"{len(shown)} ({len(shown) / len(answers):.0%})")
+    table.add_row("first answer", f"{answers[0].elapsed_ms:.1f} ms, {answers[0].n_evaluated} prompt tokens evaluated")
+    later = answers[1:] or answers
+    table.add_row("median keystroke", f"{median(a.elapsed_ms for a in later):.1f} ms")
+    table.add_row("prompt tokens evaluated a keystroke, median", f"{median(a.n_evaluated for a in later):.0f}")
+    table.add_row("prompt tokens reused a keystroke, median", f"{median(a.n_reused for a in later):.0f}")
+    return table
+
+
+def demo(spelled: str | None) -> int:
+    """Play the demonstration; 0 if the server answered every request."""
+    console = Console()
+    scene = set_scene(spelled)
+    console.print(
+        f"{scene.path.name}, line {scene.at + 1}, by the model that comes with the package (a demonstrator):\n"
+    )
+    answers = asyncio.run(play(scene, console))
+    console.print(summary(answers))
+    return 0

@@ -1,0 +1,178 @@
+r"""One document's text as UTF-8 bytes with a line index, and the way between editor positions and byte offsets.
+
+Everything below the protocol counts UTF-8 bytes; editors count code units in lines. The two meet here and nowhere
+else. Lines end at ``\n``, ``\r\n`` and ``\r`` only, as in the Language Server Protocol 3.17, "Text Documents": form
+feeds, U+0085, U+2028 and U+2029 are characters of a line. This is not a rope: a splice copies the bytes and moves the
+line index, at most 0.3 ms for 130 KB, and a file large enough to need more is declined before.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from itertools import accumulate
+from typing import Final, Literal
+
+from attrs import field, frozen
+
+PositionEncoding = Literal["utf-8", "utf-16", "utf-32"]
+
+_LINE_END: Final = re.compile(rb"\r\n?|\n")
+_FOUR_BYTE_LEAD: Final = re.compile(rb"[\xf0-\xf4]")
+
+
+@frozen
+class Text:
+    """An immutable text.
+
+    ``data`` is UTF-8 in which lone surrogates stand as three bytes each (Python's ``surrogatepass``), so that any
+    string an editor can send comes back unchanged. ``line_starts`` holds the byte offset of each line's start,
+    ascending, the first 0; a text that ends in a line ending has an empty last line.
+    """
+
+    data: bytes
+    line_starts: tuple[int, ...] = field(repr=False)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Text:
+        """Return the text of `data`, which has to be UTF-8 as `Text` describes it."""
+        ends = accumulate(map(len, data.splitlines(keepends=True)))  # bytes split at \n, \r\n and \r only; str does not
+        starts = (0, *ends)
+        if len(starts) > 1 and not data.endswith((b"\n", b"\r")):
+            starts = starts[:-1]
+        return cls(data, starts)
+
+    @classmethod
+    def from_str(cls, text: str) -> Text:
+        """Return the text of a string, lone surrogates and all."""
+        return cls.from_bytes(text.encode("utf-8", "surrogatepass"))
+
+    def to_str(self) -> str:
+        """Return the text as a string, equal to the one that it was made from."""
+        return self.data.decode("utf-8", "surrogatepass")
+
+    @property
+    def n_lines(self) -> int:
+        """The number of lines, at least 1."""
+        return len(self.line_starts)
+
+    def splice(self, start_byte: int, end_byte: int, new: bytes) -> Text:
+        """Return this text with the bytes of ``[start_byte, end_byte)`` replaced by `new`.
+
+        Both ends have to be character boundaries, which `byte_at` answers, and `new` whole characters.
+        Raises ValueError where the range is not one of this text.
+        """
+        if not 0 <= start_byte <= end_byte <= len(self.data):
+            message = f"no range of a text of {len(self.data)} bytes: {start_byte} to {end_byte}"
+            raise ValueError(message)
+        data = self.data[:start_byte] + new + self.data[end_byte:]
+        new_end = start_byte + len(new)
+        # Whether a line starts at t is a matter of the bytes t-1 and t alone. Both are old and in place for each
+        # t < start_byte, both are old and moved for each t > end_byte; what lies between is looked at again.
+        head = self.line_starts[: max(bisect_left(self.line_starts, start_byte), 1)]
+        tail = self.line_starts[bisect_right(self.line_starts, end_byte) :]
+        n_moved = new_end - end_byte
+        if n_moved:
+            tail = tuple(map(n_moved.__add__, tail))
+        seen_from = max(start_byte - 1, 0)
+        touched = (match.end() for match in _LINE_END.finditer(data, seen_from, new_end + 1))
+        return Text(data, head + tuple(t for t in touched if start_byte <= t <= new_end) + tail)
+
+    def line_of(self, byte: int) -> int:
+        """Return the line, from 0, that holds `byte`; an offset outside the text counts as the nearest inside."""
+        return max(bisect_right(self.line_starts, byte) - 1, 0)
+
+    def line_span(self, line: int) -> tuple[int, int]:
+        """Return ``(start_byte, end_byte)`` of a line without its line ending. Raises IndexError for no such line."""
+        if not 0 <= line < len(self.line_starts):
+            message = f"no line {line} in a text of {len(self.line_starts)}"
+            raise IndexError(message)
+        start = self.line_starts[line]
+        if line + 1 == len(self.line_starts):
+            return start, len(self.data)
+        end = self.line_starts[line + 1]
+        return start, end - (2 if self.data.endswith(b"\r\n", start, end) else 1)
+
+    def line_text(self, line: int) -> bytes:
+        """Return a line's bytes without its line ending. Raises IndexError for no such line."""
+        start, end = self.line_span(line)
+        return self.data[start:end]
+
+    def byte_at(self, line: int, character: int, encoding: PositionEncoding) -> int:
+        """Return the byte offset of an editor's position: `character` code units of `encoding` into `line`.
+
+        Every position has an answer. Beyond a line's end means its end, beyond the last line the text's end; inside
+        a character, or between the halves of a surrogate pair, its start; negative numbers count as 0.
+        """
+        if line >= len(self.line_starts):
+            return len(self.data)
+        start, end = self.line_span(max(line, 0))
+        character = max(character, 0)
+        if encoding == "utf-8":
+            byte = min(start + character, end)
+            while byte < end and self.data[byte] & 0xC0 == 0x80:  # noqa: PLR2004 -- 0b10xxxxxx: inside a character
+                byte -= 1
+            return byte
+        data = self.data[start:end]
+        if data.isascii():
+            return min(start + character, end)
+        return start + len(_first_units(data, character, encoding).encode("utf-8", "surrogatepass"))
+
+    def position_of(self, byte: int, encoding: PositionEncoding) -> tuple[int, int]:
+        """Return ``(line, character)`` of a byte offset, the reverse of `byte_at` with the same clamping."""
+        byte = min(max(byte, 0), len(self.data))
+        line = self.line_of(byte)
+        start, end = self.line_span(line)
+        byte = min(byte, end)
+        while start < byte < end and self.data[byte] & 0xC0 == 0x80:  # noqa: PLR2004 -- inside a character
+            byte -= 1
+        data = self.data[start:byte]
+        if encoding == "utf-8" or data.isascii():
+            return line, len(data)
+        n_characters = len(data.decode("utf-8", "surrogatepass"))
+        n_pairs = len(_FOUR_BYTE_LEAD.findall(data)) if encoding == "utf-16" else 0
+        return line, n_characters + n_pairs
+
+
+@frozen
+class InputEdit:
+    """One splice as tree-sitter wants to hear of it.
+
+    Points are (row, column) in bytes, where only a line feed ends a row: not the lines of `Text`.
+    """
+
+    start_byte: int
+    old_end_byte: int
+    new_end_byte: int
+    start_point: tuple[int, int]
+    old_end_point: tuple[int, int]
+    new_end_point: tuple[int, int]
+
+    @classmethod
+    def of_splice(cls, old: Text, start_byte: int, old_end_byte: int, new: Text) -> InputEdit:
+        """Return the edit for ``new = old.splice(start_byte, old_end_byte, ...)``."""
+        new_end_byte = old_end_byte + len(new.data) - len(old.data)
+        return cls(
+            start_byte,
+            old_end_byte,
+            new_end_byte,
+            _row_and_column(old.data, start_byte),
+            _row_and_column(old.data, old_end_byte),
+            _row_and_column(new.data, new_end_byte),
+        )
+
+
+def _row_and_column(data: bytes, byte: int) -> tuple[int, int]:
+    return data.count(b"\n", 0, byte), byte - data.rfind(b"\n", 0, byte) - 1
+
+
+def _first_units(data: bytes, n_units: int, encoding: PositionEncoding) -> str:
+    """Return the longest start of a line that takes at most `n_units` code units."""
+    characters = data.decode("utf-8", "surrogatepass")
+    if encoding == "utf-32" or not _FOUR_BYTE_LEAD.search(data):
+        return characters[:n_units]
+    for index, character in enumerate(characters):
+        n_units -= 2 if character > "\uffff" else 1
+        if n_units < 0:
+            return characters[:index]
+    return characters

@@ -1,0 +1,246 @@
+"""A StarCoder model in this process, through llama.cpp's low-level API. The only importer of `llama_cpp`.
+
+Not the high-level `Llama` class: its infilling uses one id for all three markers, its detokenizer cuts pieces longer
+than 32 bytes (212 of StarCoder2's tokens are), and it hides how many sequences a context has.
+
+A failed assertion inside llama.cpp ends the process, so a file is checked by `model_file.py` before it comes here.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import llama_cpp
+import numpy as np
+
+from starcoder_lsp.engine.engine import (
+    CachedDocument,
+    Cancelled,
+    EngineError,
+    Generation,
+    GenerationRequest,
+    ModelInfo,
+    StopRule,
+)
+from starcoder_lsp.engine.generation import N_SLICE, Logits, generate
+from starcoder_lsp.engine.kv_cache import SequenceLedger
+from starcoder_lsp.engine.model_file import check_model_file
+from starcoder_lsp.engine.tokens import PieceIndex
+
+N_LONGEST_PIECE_BYTES = 4096
+ERROR_LEVEL = 3
+N_BYTES_PER_THREAD = 32 * 1024 * 1024
+Progress = Callable[[float], None]
+
+
+class _Log:
+    """llama.cpp's log, of which only the last error is kept: standard error belongs to the editor's log."""
+
+    def __init__(self) -> None:
+        self.last_error = ""
+
+        @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
+        def receive(level: int, text: bytes, _data: object) -> None:
+            if level == ERROR_LEVEL:
+                self.last_error = text.decode("utf-8", "replace").strip()
+
+        self._receive = receive  # llama.cpp keeps the pointer, so the object must live as long
+        llama_cpp.llama_log_set(receive, ctypes.c_void_p(0))
+
+
+@lru_cache(maxsize=1)
+def _start_backend() -> _Log:
+    """Initialize llama.cpp once in a process."""
+    log = _Log()
+    llama_cpp.llama_backend_init()
+    return log
+
+
+def default_n_threads(n_model_bytes: int) -> int:
+    """Physical cores that this process may use: two threads a core make decoding slower, not faster.
+
+    A small model gets fewer: waiting for each other costs its threads more than they save (the demonstrator on a busy
+    machine: 13 ms a token with two threads, 2 ms with one).
+    """
+    n_logical = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        smt_active = Path("/sys/devices/system/cpu/smt/active").read_text().strip() == "1"
+    except OSError:
+        smt_active = False
+    n_worth_it = 1 + n_model_bytes // N_BYTES_PER_THREAD
+    return max(1, min(n_worth_it, n_logical // 2 if smt_active else n_logical))
+
+
+class LlamaTokenizer:
+    """The vocabulary of a loaded model."""
+
+    def __init__(self, model: Any) -> None:
+        self._vocab = llama_cpp.llama_model_get_vocab(model)
+        self._pieces: dict[int, bytes] = {}
+
+    def encode(self, text: bytes) -> tuple[int, ...]:
+        """Token ids of `text`; a marker spelled in it is plain text."""
+        return self._tokenize(text, parse_special=False)
+
+    def piece(self, token_id: int) -> bytes:
+        """The bytes that `token_id` stands for; empty for a marker."""
+        piece = self._pieces.get(token_id)
+        if piece is None:
+            buffer = ctypes.create_string_buffer(N_LONGEST_PIECE_BYTES)
+            n_bytes = llama_cpp.llama_token_to_piece(self._vocab, token_id, buffer, len(buffer), 0, False)
+            piece = self._pieces[token_id] = buffer.raw[: max(0, n_bytes)]
+        return piece
+
+    def marker(self, text: str) -> int | None:
+        """The id of the special token spelled `text`, or `None`."""
+        ids = self._tokenize(text.encode(), parse_special=True)
+        if len(ids) != 1 or llama_cpp.llama_vocab_get_text(self._vocab, ids[0]) != text.encode():
+            return None
+        return ids[0]
+
+    def spelling(self, token_id: int) -> bytes:
+        """A token's bytes, or a marker's name."""
+        return self.piece(token_id) or bytes(llama_cpp.llama_vocab_get_text(self._vocab, token_id))
+
+    def _tokenize(self, text: bytes, *, parse_special: bool) -> tuple[int, ...]:
+        if not text:
+            return ()
+        n_most = len(text) + 8
+        ids = (llama_cpp.llama_token * n_most)()
+        n = llama_cpp.llama_tokenize(self._vocab, text, len(text), ids, n_most, False, parse_special)
+        return tuple(ids[:n])
+
+
+class LlamaContext:
+    """The `Backend` of `generation.py`: one llama context and a batch that is reused for every decode."""
+
+    def __init__(self, model: Any, tokenizer: LlamaTokenizer, n_context: int, n_threads: int) -> None:
+        params = llama_cpp.llama_context_default_params()
+        params.n_ctx = n_context
+        params.n_batch = params.n_ubatch = max(N_SLICE, 64)
+        params.n_seq_max = 1
+        params.n_threads = params.n_threads_batch = n_threads
+        params.no_perf = True
+        self._context = llama_cpp.llama_init_from_model(model, params)
+        if not self._context:
+            raise EngineError(_start_backend().last_error or "the context could not be made; lower model.contextLength")
+        self.n_context = n_context
+        self.piece = tokenizer.piece
+        self._n_vocab = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model))
+        self.agreeing = PieceIndex.of((tokenizer.piece(i), i) for i in range(self._n_vocab)).agreeing
+        self._memory = llama_cpp.llama_get_memory(self._context)
+        self._batch = llama_cpp.llama_batch_init(params.n_batch, 0, 1)
+
+    def decode(self, sequence: int, ids: Sequence[int], first_position: int) -> None:
+        """Evaluate at most `n_batch` ids; logits are kept for the last one."""
+        batch = self._batch
+        batch.n_tokens = n = len(ids)
+        for i, token_id in enumerate(ids):
+            batch.token[i] = token_id
+            batch.pos[i] = first_position + i
+            batch.n_seq_id[i] = 1
+            batch.seq_id[i][0] = sequence
+            batch.logits[i] = i == n - 1
+        code = llama_cpp.llama_decode(self._context, batch)
+        if code:
+            message = f"llama.cpp could not evaluate {n} tokens at {first_position} (code {code})"
+            raise EngineError(message)
+
+    def logits(self) -> Logits:
+        """Logits behind the last evaluated token, shape `(n_vocab,)`, a view that the next decode overwrites."""
+        pointer = llama_cpp.llama_get_logits_ith(self._context, -1)
+        return np.ctypeslib.as_array(pointer, shape=(self._n_vocab,))
+
+    def truncate(self, sequence: int, n_tokens: int) -> bool:
+        """Keep the first `n_tokens` cells of the sequence."""
+        return bool(llama_cpp.llama_memory_seq_rm(self._memory, sequence, n_tokens, -1))
+
+    def n_cells(self, sequence: int) -> int:
+        """How many cells the sequence has."""
+        return int(llama_cpp.llama_memory_seq_pos_max(self._memory, sequence)) + 1
+
+    def close(self) -> None:
+        """Free the context."""
+        llama_cpp.llama_batch_free(self._batch)
+        llama_cpp.llama_free(self._context)
+
+
+class LlamaEngine:
+    """An `Engine` in this process. Made by `load`."""
+
+    def __init__(self, model: Any, info: ModelInfo, n_threads: int) -> None:
+        self._model = model
+        self.info = info
+        self.tokenizer = LlamaTokenizer(model)
+        self._context = LlamaContext(model, self.tokenizer, info.n_context, n_threads)
+        self._ledger = SequenceLedger(sequence=0)
+
+    def generate(self, request: GenerationRequest, stop: StopRule, cancelled: Cancelled) -> Generation:
+        """Answer one request; see `generation.generate`."""
+        self._ledger.document = request.document
+        return generate(self._context, self._ledger, request, stop, cancelled)
+
+    def forget(self, document: str) -> None:
+        """Drop the document's cells."""
+        if self._ledger.document == document:
+            self._context.truncate(self._ledger.sequence, 0)
+            self._ledger.truncate(0)
+
+    def cached(self) -> Iterable[CachedDocument]:
+        """The document whose cells the context holds."""
+        if self._ledger.ids:
+            yield CachedDocument(self._ledger.document, len(self._ledger.ids), "device")
+
+    def check_ledger(self) -> None:
+        """Raise `AssertionError` unless the record and the context agree. For tests."""
+        n_cells = self._context.n_cells(self._ledger.sequence)
+        if n_cells != len(self._ledger.ids):
+            message = f"{len(self._ledger.ids)} ids are recorded, {n_cells} cells are held"
+            raise AssertionError(message)
+
+    def close(self) -> None:
+        """Free context and model."""
+        self._context.close()
+        llama_cpp.llama_model_free(self._model)
+
+
+def load(path: Path, *, n_context: int, n_gpu_layers: int, n_threads: int, on_progress: Progress) -> LlamaEngine:
+    """Load a GGUF file.
+
+    `n_context` is cut to what the model was trained on; a negative `n_gpu_layers` offloads everything where the build
+    can; `n_threads` 0 takes `default_n_threads`; `on_progress` is told the share that is loaded, 0 to 1. Raises
+    `EngineError` (a `ModelFileError` for what is wrong with the file itself).
+    """
+    checked = check_model_file(path)
+    log = _start_backend()
+    params = llama_cpp.llama_model_default_params()
+    params.n_gpu_layers = n_gpu_layers
+
+    @llama_cpp.llama_progress_callback  # type: ignore[untyped-decorator]
+    def progress(share: float, _data: object) -> bool:
+        on_progress(share)
+        return True
+
+    params.progress_callback = progress
+    model = llama_cpp.llama_model_load_from_file(os.fsencode(checked.path), params)
+    if not model:
+        message = f"{path}: llama.cpp could not load it ({log.last_error or 'no reason given'}); fetch the file again"
+        raise EngineError(message)
+    n_offloaded = 0
+    if llama_cpp.llama_supports_gpu_offload():
+        n_all = checked.n_layers + 1
+        n_offloaded = n_all if n_gpu_layers < 0 else min(n_gpu_layers, n_all)
+    info = ModelInfo(
+        name=checked.name,
+        architecture=checked.architecture,
+        n_parameters=checked.n_parameters,
+        n_bytes=checked.n_bytes,
+        n_context=min(n_context, checked.n_context_train),
+        n_gpu_layers=n_offloaded,
+    )
+    return LlamaEngine(model, info, n_threads or default_n_threads(checked.n_bytes))

@@ -1,0 +1,32 @@
+"""From settings to a loaded model, or to one plain line about why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from starcoder_lsp.engine.engine import Engine, EngineError
+from starcoder_lsp.settings import Settings
+
+DEMONSTRATOR = Path(__file__).parent.parent / "demonstrator" / "starcoder-lsp-demonstrator.gguf"
+
+
+def model_path(settings: Settings) -> Path:
+    """The model file to load: the configured one, or the demonstrator that comes with the package."""
+    return Path(settings.model.path) if settings.model.path else DEMONSTRATOR
+
+
+def load_engine(settings: Settings, on_progress: Callable[[float], None]) -> Engine:
+    """Load the configured model. Raises `EngineError`, whose text is one line for a person."""
+    try:
+        from starcoder_lsp.engine.llama import load
+    except (ImportError, OSError, RuntimeError) as error:
+        message = f"llama-cpp-python cannot be loaded ({error}); install it again"
+        raise EngineError(message) from error
+    return load(
+        model_path(settings),
+        n_context=settings.model.context_length,
+        n_gpu_layers=settings.model.gpu_layers,
+        n_threads=settings.model.threads,
+        on_progress=on_progress,
+    )

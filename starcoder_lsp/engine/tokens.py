@@ -1,0 +1,86 @@
+"""Text as tokens: the tokenizer's interface, and how much text fits a number of tokens.
+
+Byte-level BPE is assumed: the pieces of a text's tokens, put together, are the text.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from typing import Protocol
+
+from attrs import frozen
+
+N_BYTES_PER_TOKEN = 6
+"""A first guess of the text that a token covers, on the large side: source code has three to four."""
+
+
+class Tokenizer(Protocol):
+    """Text to token ids and back. Markers in the text are plain text here."""
+
+    def encode(self, text: bytes) -> tuple[int, ...]:
+        """Token ids of `text`, no marker among them, no token added."""
+
+    def piece(self, token_id: int) -> bytes:
+        """The bytes that `token_id` stands for; empty for a marker."""
+
+    def marker(self, text: str) -> int | None:
+        """The id of the special token spelled `text`, or `None` where the vocabulary has none."""
+
+    def spelling(self, token_id: int) -> bytes:
+        """How a token is shown to a person: its bytes, or a marker's name."""
+
+
+@frozen
+class PieceIndex:
+    """Every token's bytes, sorted, to find the tokens that agree with text which is already there."""
+
+    _pieces: tuple[bytes, ...]
+    _ids: tuple[int, ...]
+
+    @classmethod
+    def of(cls, pieces: Iterable[tuple[bytes, int]]) -> PieceIndex:
+        """Index `(bytes, token id)` pairs; tokens without bytes (markers) are left out."""
+        ranked = sorted(pair for pair in pieces if pair[0])
+        return cls(tuple(piece for piece, _ in ranked), tuple(token_id for _, token_id in ranked))
+
+    def agreeing(self, text: bytes) -> list[int]:
+        """Ids of the tokens that begin with `text`, and of those that `text` begins with. `text` is not empty."""
+        found = []
+        at = bisect_left(self._pieces, text)
+        while at < len(self._pieces) and self._pieces[at].startswith(text):
+            found.append(self._ids[at])
+            at += 1
+        for n_bytes in range(1, len(text)):
+            head = text[:n_bytes]
+            at = bisect_left(self._pieces, head)
+            while at < len(self._pieces) and self._pieces[at] == head:
+                found.append(self._ids[at])
+                at += 1
+        return found
+
+
+def fit_tail(tokenizer: Tokenizer, text: bytes, n_tokens: int) -> int:
+    """How many bytes at the end of `text` make at most `n_tokens` tokens."""
+    return _fit(tokenizer, text, n_tokens, from_end=True)
+
+
+def fit_head(tokenizer: Tokenizer, text: bytes, n_tokens: int) -> int:
+    """How many bytes at the start of `text` make at most `n_tokens` tokens."""
+    return _fit(tokenizer, text, n_tokens, from_end=False)
+
+
+def _fit(tokenizer: Tokenizer, text: bytes, n_tokens: int, *, from_end: bool) -> int:
+    # Only as much as could fit is tokenized: the file may be a thousand times the budget.
+    if n_tokens <= 0:
+        return 0
+    n_bytes = n_tokens * N_BYTES_PER_TOKEN
+    while True:
+        part = text[-n_bytes:] if from_end else text[:n_bytes]
+        ids = tokenizer.encode(part)
+        if len(ids) > n_tokens:
+            chosen = ids[-n_tokens:] if from_end else ids[:n_tokens]
+            return sum(len(tokenizer.piece(token_id)) for token_id in chosen)
+        if len(part) == len(text):
+            return len(text)
+        n_bytes *= 2

@@ -1,0 +1,1 @@
+"""The edge: the language server protocol, and nothing else of the program."""

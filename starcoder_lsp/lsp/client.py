@@ -1,0 +1,133 @@
+"""A small language client: starts the server as an editor does, types, asks, reads what it cost.
+
+For `demo`, for benchmarks and for programs that drive the server headlessly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field, frozen
+from lsprotocol import types
+from pygls.lsp.client import LanguageClient
+
+from starcoder_lsp.lsp.convert import plain
+
+SERVER_COMMAND = (sys.executable, "-m", "starcoder_lsp")
+EXIT_TIMEOUT_S = 5.0
+
+
+@frozen
+class Answer:
+    """The reply to one completion request: the ghost text, and the prompt tokens that it took."""
+
+    text: str
+    elapsed_ms: float
+    n_reused: int
+    n_evaluated: int
+
+
+class _Recorder(LanguageClient):
+    """pygls' client, keeping what the server tells."""
+
+    def __init__(self) -> None:
+        super().__init__("starcoder-lsp-client", "1")
+        self.messages: list[str] = []
+        self.loaded = asyncio.Event()
+
+        @self.feature(types.WINDOW_SHOW_MESSAGE)  # type: ignore[untyped-decorator]  # pygls' client has none
+        def show_message(params: types.ShowMessageParams) -> None:
+            self.messages.append(params.message)
+
+        @self.feature(types.WINDOW_LOG_MESSAGE)  # type: ignore[untyped-decorator]  # pygls' client has none
+        def log_message(_params: types.LogMessageParams) -> None:
+            pass
+
+        @self.feature(types.WINDOW_WORK_DONE_PROGRESS_CREATE)  # type: ignore[untyped-decorator]  # pygls' client has none
+        def create_progress(_params: types.WorkDoneProgressCreateParams) -> None:
+            pass
+
+        @self.feature(types.PROGRESS)  # type: ignore[untyped-decorator]  # pygls' client has none
+        def progress(params: types.ProgressParams) -> None:
+            value = params.value
+            kind = value.get("kind") if isinstance(value, dict) else getattr(value, "kind", None)
+            if kind == "end":
+                self.loaded.set()
+
+
+@define
+class Client:
+    """A running server and the documents that are open in it. Made by `connect`."""
+
+    _pygls: _Recorder
+    _versions: dict[str, int] = field(factory=dict)
+
+    @property
+    def messages(self) -> list[str]:
+        """What the server showed to the person."""
+        return self._pygls.messages
+
+    def open(self, uri: str, language_id: str, text: str) -> None:
+        """Open a document."""
+        self._versions[uri] = 1
+        document = types.TextDocumentItem(uri, language_id, 1, text)
+        self._pygls.text_document_did_open(types.DidOpenTextDocumentParams(document))
+
+    def insert(self, uri: str, line: int, character: int, text: str) -> None:
+        """Insert text at a place, counted from 0 in UTF-16 code units."""
+        position = types.Position(line, character)
+        self._versions[uri] += 1
+        change = types.TextDocumentContentChangePartial(range=types.Range(position, position), text=text)
+        document = types.VersionedTextDocumentIdentifier(uri=uri, version=self._versions[uri])
+        self._pygls.text_document_did_change(types.DidChangeTextDocumentParams(document, [change]))
+
+    async def complete(self, uri: str, line: int, character: int) -> Answer:
+        """Ask for a completion, as an editor does after a keystroke."""
+        before = (await self.metrics())["tokens"]
+        started = time.perf_counter()
+        reply = await self._pygls.text_document_inline_completion_async(
+            types.InlineCompletionParams(
+                context=types.InlineCompletionContext(types.InlineCompletionTriggerKind.Automatic),
+                text_document=types.TextDocumentIdentifier(uri),
+                position=types.Position(line, character),
+            )
+        )
+        elapsed_ms = (time.perf_counter() - started) * 1000
+        after = (await self.metrics())["tokens"]
+        items = reply.items if isinstance(reply, types.InlineCompletionList) else reply or []
+        text = str(items[0].insert_text) if items else ""
+        return Answer(text, elapsed_ms, after["reused"] - before["reused"], after["evaluated"] - before["evaluated"])
+
+    async def metrics(self) -> dict[str, Any]:
+        """The server's counters."""
+        report: dict[str, Any] = plain(await self._pygls.protocol.send_request_async("starcoder/metrics"))
+        return report
+
+
+@asynccontextmanager
+async def connect(settings: Mapping[str, object], root: Path) -> AsyncIterator[Client]:
+    """Start a server, wait until its model is loaded or has failed to, and stop it at the end."""
+    pygls = _Recorder()
+    await pygls.start_io(*SERVER_COMMAND)
+    await pygls.initialize_async(
+        types.InitializeParams(
+            process_id=None,
+            root_uri=root.as_uri(),
+            capabilities=types.ClientCapabilities(window=types.WindowClientCapabilities(work_done_progress=True)),
+            initialization_options={"starcoder": dict(settings)},
+        )
+    )
+    pygls.initialized(types.InitializedParams())
+    await pygls.loaded.wait()
+    try:
+        yield Client(pygls)
+    finally:
+        await pygls.shutdown_async(None)
+        pygls.exit(None)
+        await asyncio.wait_for(pygls.stop(), EXIT_TIMEOUT_S)  # type: ignore[no-untyped-call]  # pygls' client

@@ -1,0 +1,83 @@
+"""The protocol's values to the program's own and back. Positions become bytes here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from lsprotocol import types
+from pygls.exceptions import JsonRpcInvalidParams
+
+from starcoder_lsp.completion import Completion
+from starcoder_lsp.documents.documents import Edit
+from starcoder_lsp.documents.text import PositionEncoding, Text
+
+ACCEPT_COMMAND = "starcoder.accept"
+"""Run by a client after it inserted a suggestion, so that acceptance can be counted."""
+
+
+def edits(changes: Iterable[types.TextDocumentContentChangeEvent]) -> list[Edit]:
+    """The changes of a `textDocument/didChange`, in the order in which they apply."""
+    return [
+        Edit(
+            change.range.start.line,
+            change.range.start.character,
+            change.range.end.line,
+            change.range.end.character,
+            change.text,
+        )
+        if isinstance(change, types.TextDocumentContentChangePartial)
+        else Edit.whole(change.text)
+        for change in changes
+    ]
+
+
+def inline_completions(completion: Completion, encoding: PositionEncoding) -> types.InlineCompletionList:
+    """The answer to `textDocument/inlineCompletion`: at most one item, with a range on one line."""
+    if not completion.text:
+        return types.InlineCompletionList(items=[])
+    text = completion.snapshot.text
+    return types.InlineCompletionList(
+        items=[
+            types.InlineCompletionItem(
+                insert_text=completion.text,
+                range=types.Range(
+                    position(text, completion.start_byte, encoding), position(text, completion.end_byte, encoding)
+                ),
+                command=types.Command(title="Suggestion accepted", command=ACCEPT_COMMAND),
+            )
+        ]
+    )
+
+
+def position_encoding(negotiated: str) -> PositionEncoding:
+    """The negotiated encoding by our name; pygls negotiates only these three."""
+    named: dict[str, PositionEncoding] = {"utf-8": "utf-8", "utf-16": "utf-16", "utf-32": "utf-32"}
+    return named[str(getattr(negotiated, "value", negotiated))]
+
+
+def position(text: Text, byte: int, encoding: PositionEncoding) -> types.Position:
+    """A byte offset as the client's position."""
+    line, character = text.position_of(byte, encoding)
+    return types.Position(line, character)
+
+
+def plain(value: Any) -> Any:
+    """JSON that pygls turned into objects, as dictionaries and lists again."""
+    if hasattr(value, "_asdict"):
+        return {key: plain(item) for key, item in value._asdict().items()}
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+def text_document_position(params: Any) -> tuple[str, types.Position]:
+    """The document and place of a request that pygls has no type for. Raises `JsonRpcInvalidParams`."""
+    try:
+        position = params.position
+        return str(params.textDocument.uri), types.Position(int(position.line), int(position.character))
+    except (AttributeError, TypeError, ValueError) as error:
+        message = "expected {textDocument: {uri}, position: {line, character}}"
+        raise JsonRpcInvalidParams(message) from error

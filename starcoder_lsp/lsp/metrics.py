@@ -1,0 +1,102 @@
+"""What the server did since it started, in the shape of `starcoder/metrics`."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from attrs import asdict, define, field
+
+from starcoder_lsp.completion import Completion
+from starcoder_lsp.engine.engine import CachedDocument, ModelInfo
+
+N_LATENCIES = 10_000
+"""Latencies kept for the percentiles; older ones are forgotten."""
+
+
+@define
+class Requests:
+    """How completion requests ended. `total` is the sum of the others and of those under way."""
+
+    total: int = 0
+    answered: int = 0
+    empty: int = 0
+    superseded: int = 0
+    cancelled: int = 0
+    failed: int = 0
+
+
+@define
+class Tokens:
+    """Tokens, by what happened to them; `evaluated` are prompt tokens that went through a decode call."""
+
+    prompt: int = 0
+    reused: int = 0
+    evaluated: int = 0
+    generated: int = 0
+    drafted: int = 0
+    draft_accepted: int = 0
+
+
+@define
+class Metrics:
+    """Counters since the start."""
+
+    requests: Requests = field(factory=Requests)
+    tokens: Tokens = field(factory=Tokens)
+    accepted: int = 0
+    _latencies_ms: deque[float] = field(factory=lambda: deque(maxlen=N_LATENCIES))
+    _n_latencies: int = 0
+
+    def count(self, completion: Completion) -> None:
+        """Count an answered request and its tokens."""
+        if completion.text:
+            self.requests.answered += 1
+        else:
+            self.requests.empty += 1
+        self.count_tokens(completion)
+
+    def count_tokens(self, completion: Completion) -> None:
+        """Count what an answer cost, whether or not somebody saw it."""
+        generation = completion.generation
+        if generation is None:
+            return
+        self.tokens.prompt += generation.n_prompt
+        self.tokens.reused += generation.n_reused
+        self.tokens.evaluated += generation.n_evaluated
+        self.tokens.generated += generation.n_generated
+
+    def time(self, elapsed_ms: float) -> None:
+        """Record how long an answered request took, from its arrival to its reply."""
+        self._n_latencies += 1
+        self._latencies_ms.append(elapsed_ms)
+
+    def report(self, model: ModelInfo | None, cached: Iterable[CachedDocument]) -> dict[str, Any]:
+        """The answer to `starcoder/metrics`."""
+        tokens = asdict(self.tokens)
+        tokens["draftAccepted"] = tokens.pop("draft_accepted")
+        return {
+            "requests": asdict(self.requests),
+            "tokens": tokens,
+            "latencyMs": {"count": self._n_latencies, "p50": self._percentile(0.5), "p95": self._percentile(0.95)},
+            "suggestions": {"shown": self.requests.answered, "accepted": self.accepted},
+            "documents": [{"uri": c.document, "tokens": c.n_tokens, "where": c.where} for c in cached],
+            "model": None
+            if model is None
+            else {
+                "name": model.name,
+                "architecture": model.architecture,
+                "parameters": model.n_parameters,
+                "contextLength": model.n_context,
+                "gpuLayers": model.n_gpu_layers,
+                "bytes": model.n_bytes,
+            },
+        }
+
+    def _percentile(self, share: float) -> float | None:
+        """Nearest-rank percentile of the latencies in milliseconds, or `None` before the first."""
+        if not self._latencies_ms:
+            return None
+        ranked = sorted(self._latencies_ms)
+        return round(ranked[min(len(ranked) - 1, int(share * len(ranked)))], 3)

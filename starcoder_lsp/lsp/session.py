@@ -1,0 +1,155 @@
+"""What one client's session holds, and what happens between a handler and the pipeline.
+
+Documents, settings, the model and its thread, and the counters. Speaks in the program's own values: `server.py`
+translates.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from attrs import define, field
+
+from starcoder_lsp.completion import Completion, Model, ask, complete, see, why_not
+from starcoder_lsp.context.explain import explain
+from starcoder_lsp.documents.documents import Documents, Edit, Snapshot, UnknownDocument
+from starcoder_lsp.documents.text import PositionEncoding
+from starcoder_lsp.engine.engine import Cancelled
+from starcoder_lsp.engine.loading import load_engine
+from starcoder_lsp.lsp.metrics import Metrics
+from starcoder_lsp.lsp.scheduler import Scheduler, Superseded
+from starcoder_lsp.settings import Settings
+from starcoder_lsp.suggestions.postprocess import FILTERS
+
+MODEL_KEY = "model"
+"""The scheduler's key for work that belongs to no document."""
+EXIT_TIMEOUT_S = 1.0
+"""How long the model thread may finish its slice before the process ends without it."""
+
+
+@define
+class Session:
+    """One client's state. Every method runs on the event loop; only the scheduler's work does not."""
+
+    settings: Settings = field(factory=Settings)
+    documents: Documents = field(factory=Documents)
+    metrics: Metrics = field(factory=Metrics)
+    scheduler: Scheduler = field(factory=Scheduler)
+    model: Model | None = None
+    encoding: PositionEncoding = "utf-16"
+    _last: dict[str, Completion] = field(factory=dict)
+
+    async def load_model(self, on_progress: Callable[[float], None]) -> Model:
+        """Load the configured model on the model thread. Raises `EngineError`."""
+        loop = asyncio.get_running_loop()
+        settings = self.settings
+
+        def tell(share: float) -> None:
+            loop.call_soon_threadsafe(on_progress, share)
+
+        def work(_cancelled: Cancelled) -> Model:
+            return Model.of(load_engine(settings, tell))
+
+        self.model = await self.scheduler.run(MODEL_KEY, work)
+        return self.model
+
+    def change(self, uri: str, version: int, edits: Sequence[Edit]) -> None:
+        """Apply a change. What is being computed for the text before it is not wanted any more.
+
+        Raises `UnknownDocument` and `OutOfStep`, see `Documents.change`.
+        """
+        self.scheduler.supersede(uri)
+        self.documents.change(uri, version, edits, self.encoding)
+
+    def close_document(self, uri: str) -> None:
+        """Forget a document's text; its KV cells stay until another document needs them."""
+        self.scheduler.supersede(uri)
+        self.documents.close(uri)
+        self._last.pop(uri, None)
+
+    async def complete(self, uri: str, line: int, character: int, *, automatic: bool) -> Completion | None:
+        """Answer a completion request; `None` where there is nothing to say about this place now.
+
+        Raises `UnknownDocument` for one that is not open, `asyncio.CancelledError` if the client cancels.
+        """
+        started = time.perf_counter()
+        snapshot = self._snapshot(uri)
+        requests = self.metrics.requests
+        requests.total += 1
+        model, settings = self.model, self.settings
+        if model is None or snapshot is None or why_not(snapshot, settings):
+            requests.empty += 1
+            return None
+        cursor_byte = snapshot.text.byte_at(line, character, self.encoding)
+        delay_ms = settings.debounce.ms if automatic and settings.debounce.mode != "off" else 0
+
+        def work(cancelled: Cancelled) -> Completion:
+            return complete(snapshot, cursor_byte, model, settings, cancelled)
+
+        try:
+            completion = await self.scheduler.run(uri, work, delay_ms=delay_ms)
+        except Superseded:
+            requests.superseded += 1
+            return None
+        except asyncio.CancelledError:
+            requests.cancelled += 1
+            raise
+        except Exception:
+            requests.failed += 1
+            raise
+        self._last[uri] = completion
+        self.metrics.count(completion)
+        self.metrics.time((time.perf_counter() - started) * 1000)
+        return completion
+
+    async def explain(self, uri: str, line: int, character: int) -> dict[str, Any] | None:
+        """What the model would see there and why; `None` while there is no model or for a document that gets none."""
+        snapshot = self._snapshot(uri)
+        model, settings = self.model, self.settings
+        if model is None or snapshot is None or why_not(snapshot, settings):
+            return None
+        cursor_byte = snapshot.text.byte_at(line, character, self.encoding)
+
+        def work(_cancelled: Cancelled) -> dict[str, Any]:
+            started = time.perf_counter()
+            window = see(snapshot, cursor_byte, model, settings)
+            explained = explain(window, ask(window, model), model.engine.tokenizer, snapshot.uri)
+            explained["timingsMs"] = {"window": round((time.perf_counter() - started) * 1000, 3)}
+            return explained
+
+        explained = await self.scheduler.run(f"explain {uri}", work)
+        last = self._last.get(uri)
+        at_this_place = last is not None and last.snapshot is snapshot and last.start_byte == cursor_byte
+        return explained | self._outcome(last if at_this_place else None, explained["timingsMs"])
+
+    def _outcome(self, last: Completion | None, timings_ms: dict[str, float]) -> dict[str, Any]:
+        """What the filters did to the last suggestion here, if there was one."""
+        if last is None:
+            return {"filters": [{"name": f.__name__, "effect": "not run"} for f in FILTERS], "timingsMs": timings_ms}
+        timings = last.timings
+        return {
+            "filters": [{"name": e.name, "effect": e.effect} for e in last.filters],
+            "timingsMs": timings_ms | {"prefill": round(timings.prefill_ms, 3), "decode": round(timings.decode_ms, 3)},
+        }
+
+    def _snapshot(self, uri: str) -> Snapshot | None:
+        """The document as the editor has it; `None` if it is out of step. Raises `UnknownDocument`."""
+        if uri not in self.documents:
+            raise UnknownDocument(uri)
+        return self.documents.get(uri)
+
+    def report(self) -> dict[str, Any]:
+        """The answer to `starcoder/metrics`."""
+        engine = self.model.engine if self.model else None
+        return self.metrics.report(engine.info if engine else None, engine.cached() if engine else ())
+
+    def stop(self) -> None:
+        """Give up on everything that waits or runs."""
+        self.scheduler.supersede_all()
+
+    def close(self) -> None:
+        """Stop the model thread, or leave it behind if it does not stop in time."""
+        self.scheduler.close(EXIT_TIMEOUT_S)

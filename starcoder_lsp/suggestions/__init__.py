@@ -1,0 +1,1 @@
+"""What the person is shown of what the model wrote."""

@@ -1,0 +1,26 @@
+"""Stop rules: asked after every token, so that nothing is decoded which would be cut off afterwards."""
+
+from __future__ import annotations
+
+from starcoder_lsp.engine.engine import StopRule
+from starcoder_lsp.suggestions.lines import looping_line, repeated_line, scope_end
+from starcoder_lsp.suggestions.site import Site
+
+
+def stop_rule(site: Site) -> StopRule:
+    """The rule for one request: the reason to stop, or `None` to go on."""
+
+    def stop(text: bytes) -> str | None:
+        if b"\n" not in text:
+            return None
+        if site.one_line:
+            return "line_end"
+        if scope_end(text, site) is not None:
+            return "scope_end"
+        if repeated_line(text, site) is not None:
+            return "suffix_reached"
+        if looping_line(text) is not None:
+            return "repetition"
+        return None
+
+    return stop

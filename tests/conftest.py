@@ -1,0 +1,32 @@
+"""What several folders of tests need: where things are, and an engine with the demonstrator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from starcoder_lsp.engine.engine import Engine
+from starcoder_lsp.engine.loading import DEMONSTRATOR
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The folder of shared data; the test is skipped where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip("the folder ../shared is not here")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    """The demonstrator, loaded once."""
+    from starcoder_lsp.engine.llama import load
+
+    loaded = load(DEMONSTRATOR, n_context=2048, n_gpu_layers=0, n_threads=1, on_progress=lambda _share: None)
+    yield loaded
+    loaded.close()

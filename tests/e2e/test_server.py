@@ -1,0 +1,306 @@
+"""The server as a client sees it: lifecycle, completions, reply rules, bad input."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lsprotocol import types
+from pygls.exceptions import JsonRpcException
+from pytest_lsp import LanguageClient
+
+from .conftest import Driver
+
+URI = "file:///work/example.py"
+CODE = "import os\n\n\ndef read(path):\n    with open(path) as \n\n\ndef write(path, text):\n    pass\n"
+CURSOR = (4, 23)
+
+
+@pytest.fixture
+async def driver(client: LanguageClient) -> Driver:
+    made = Driver(client)
+    await made.start()
+    await made.model_is_loaded()
+    return made
+
+
+async def test_capabilities_and_the_load_is_told(client: LanguageClient) -> None:
+    driver = Driver(client)
+    result = await driver.start()
+    assert result.capabilities.inline_completion_provider
+    assert result.capabilities.position_encoding == "utf-16"
+    sync = result.capabilities.text_document_sync
+    assert sync.open_close
+    assert sync.change == types.TextDocumentSyncKind.Incremental
+    assert result.server_info.name == "starcoder-lsp"
+    await driver.model_is_loaded()
+    (reports,) = client.progress_reports.values()
+    assert reports[0].kind == "begin"
+
+
+async def test_a_completion(driver: Driver) -> None:
+    driver.open(URI, CODE)
+    (item,) = await driver.complete(URI, *CURSOR)
+    assert isinstance(item.insert_text, str)
+    assert item.insert_text
+    assert item.range == types.Range(types.Position(*CURSOR), types.Position(*CURSOR))
+    assert item.command.command == "starcoder.accept"
+
+
+async def test_the_same_question_gets_the_same_answer(driver: Driver) -> None:
+    driver.open(URI, CODE)
+    first = await driver.complete(URI, *CURSOR)
+    driver.edit(URI, CURSOR, CURSOR, "f")
+    await driver.complete(URI, 4, 24)
+    driver.edit(URI, CURSOR, (4, 24), "")
+    assert await driver.complete(URI, *CURSOR) == first
+
+
+async def test_typing_reuses_what_was_evaluated(driver: Driver) -> None:
+    driver.open(URI, CODE)
+    await driver.complete(URI, *CURSOR)
+    before = (await driver.metrics())["tokens"]
+    driver.edit(URI, CURSOR, CURSOR, "f")
+    await driver.complete(URI, 4, 24)
+    after = (await driver.metrics())["tokens"]
+    assert after["reused"] > before["reused"]
+    assert after["prompt"] == after["reused"] + after["evaluated"]
+
+
+async def test_metrics_have_the_documented_shape(driver: Driver) -> None:
+    driver.open(URI, CODE)
+    await driver.complete(URI, *CURSOR)
+    report = await driver.metrics()
+    assert set(report["requests"]) == {"total", "answered", "empty", "superseded", "cancelled", "failed"}
+    assert set(report["tokens"]) == {"prompt", "reused", "evaluated", "generated", "drafted", "draftAccepted"}
+    assert set(report["latencyMs"]) == {"count", "p50", "p95"}
+    assert report["requests"]["total"] == report["requests"]["answered"] == 1
+    assert report["documents"] == [{"uri": URI, "tokens": pytest.approx(90, abs=80), "where": "device"}]
+    assert set(report["model"]) == {"name", "architecture", "parameters", "contextLength", "gpuLayers", "bytes"}
+    assert report["model"]["architecture"] == "starcoder2"
+
+
+async def test_explain_shows_the_prompt(driver: Driver) -> None:
+    driver.open(URI, CODE)
+    await driver.complete(URI, *CURSOR)
+    where = {"textDocument": {"uri": URI}, "position": {"line": CURSOR[0], "character": CURSOR[1]}}
+    explained = await driver.ask("starcoder/explain", where)
+    above, below = CODE.split("    with open(path) as ")
+    assert explained["prompt"] == f"<fim_prefix>{above}<fim_suffix>{below}<fim_middle>    with open(path) as "
+    assert explained["language"] == "Python"
+    assert explained["promptTokens"] + 1 == sum(s["tokens"] for s in explained["segments"]) + 3  # one is healed
+    assert explained["healed"] == " "
+    segments = [(s["kind"], s["startLine"], s["endLine"]) for s in explained["segments"]]
+    assert segments == [("prefix", 1, 4), ("suffix", 5, 9), ("middle", 5, 5)]
+    assert all(f["effect"] != "not run" for f in explained["filters"])
+    assert {"window", "prefill", "decode"} <= set(explained["timingsMs"])
+
+
+async def test_a_newer_request_supersedes_the_older(driver: Driver) -> None:
+    driver.open(URI, "x = 1\n" * 300 + CODE)
+    params = driver.request(URI, 304, 23)
+    older = asyncio.ensure_future(driver.client.text_document_inline_completion_async(params))
+    newer = asyncio.ensure_future(driver.client.text_document_inline_completion_async(params))
+    assert await older is None
+    assert (await newer).items
+    assert (await driver.metrics())["requests"]["superseded"] == 1
+
+
+async def test_an_edit_makes_a_running_request_worthless(driver: Driver) -> None:
+    driver.open(URI, "x = 1\n" * 300 + CODE)
+    running = asyncio.ensure_future(driver.client.text_document_inline_completion_async(driver.request(URI, 304, 23)))
+    await asyncio.sleep(0)
+    driver.edit(URI, (0, 0), (0, 0), "y")
+    assert await running is None
+
+
+async def test_a_cancelled_request_is_answered_with_the_error_for_it(driver: Driver) -> None:
+    driver.open(URI, "x = 1\n" * 300 + CODE)
+    protocol = driver.client.protocol
+    reply = protocol.send_request("textDocument/inlineCompletion", driver.request(URI, 304, 23), msg_id="to-cancel")
+    protocol.notify("$/cancelRequest", types.CancelParams(id="to-cancel"))
+    with pytest.raises(JsonRpcException) as raised:
+        await asyncio.wrap_future(reply)
+    assert raised.value.code == types.LSPErrorCodes.RequestCancelled
+    assert (await driver.metrics())["requests"]["cancelled"] == 1
+    assert (await driver.complete(URI, 304, 23)) is not None
+
+
+async def test_acceptance_is_counted(driver: Driver) -> None:
+    await driver.client.workspace_execute_command_async(types.ExecuteCommandParams("starcoder.accept"))
+    assert (await driver.metrics())["suggestions"]["accepted"] == 1
+
+
+async def test_several_documents(driver: Driver) -> None:
+    driver.open(URI, CODE)
+    driver.open("file:///b.rs", "fn main() {\n    let x = \n}\n", "rust")
+    driver.open("file:///c.unknown", "hello \n", "no-such-language")
+    assert await driver.complete(URI, *CURSOR)
+    assert await driver.complete("file:///b.rs", 1, 12) is not None
+    assert await driver.complete("file:///c.unknown", 0, 6) is not None
+    driver.client.text_document_did_close(types.DidCloseTextDocumentParams(types.TextDocumentIdentifier(URI)))
+    with pytest.raises(JsonRpcException, match="not open"):
+        await driver.complete(URI, *CURSOR)
+
+
+# Bad input
+
+
+async def test_a_position_outside_the_document_is_clamped(driver: Driver) -> None:
+    driver.open(URI, CODE)
+    for line, character in ((4, 9999), (9999, 0), (9999, 9999)):
+        items = await driver.complete(URI, line, character)
+        assert items is not None
+        for item in items:
+            assert item.range.start.line < len(CODE.splitlines()) + 1
+
+
+async def test_an_unknown_document_is_an_error_and_the_server_lives(driver: Driver) -> None:
+    with pytest.raises(JsonRpcException, match="not open") as raised:
+        await driver.complete("file:///never-opened.py", 0, 0)
+    assert raised.value.code == types.ErrorCodes.InvalidParams
+    with pytest.raises(JsonRpcException):
+        await driver.ask(
+            "starcoder/explain", {"textDocument": {"uri": "file:///x"}, "position": {"line": 0, "character": 0}}
+        )
+    driver.open(URI, CODE)
+    assert await driver.complete(URI, *CURSOR)
+
+
+@pytest.mark.parametrize(
+    "params", [None, {}, {"textDocument": 3}, {"textDocument": {"uri": URI}, "position": {"line": "a"}}]
+)
+@pytest.mark.parametrize("method", ["textDocument/inlineCompletion", "starcoder/explain"])
+async def test_malformed_parameters_get_a_reply(driver: Driver, method: str, params: Any) -> None:
+    driver.open(URI, CODE)
+    body = {"jsonrpc": "2.0", "id": "odd", "method": method, "params": params}
+    reply = asyncio.wrap_future(sent_raw(driver.client, body))
+    with pytest.raises(JsonRpcException) as raised:
+        await reply
+    assert raised.value.code == types.ErrorCodes.InvalidParams
+
+
+def sent_raw(client: LanguageClient, body: dict[str, Any]) -> Any:
+    """Send JSON that the client library would refuse to make; return the future of its reply."""
+    from concurrent.futures import Future
+
+    future: Future[Any] = Future()
+    client.protocol._request_futures[body["id"]] = future
+    data = json.dumps(body).encode()
+    client.protocol.writer.write(b"Content-Length: %d\r\n\r\n%s" % (len(data), data))
+    return future
+
+
+async def test_an_edit_that_is_not_the_next_is_never_applied(driver: Driver) -> None:
+    driver.open(URI, CODE)
+    driver.edit(URI, (0, 0), (0, 0), "wrong ", version=1)
+    assert await driver.complete(URI, *CURSOR) is None
+    driver.versions[URI] = 5
+    driver.replace(URI, CODE)
+    assert await driver.complete(URI, *CURSOR)
+
+
+async def test_an_edit_of_an_unknown_document_is_ignored(driver: Driver) -> None:
+    driver.versions["file:///nope"] = 1
+    driver.edit("file:///nope", (0, 0), (0, 0), "x")
+    driver.open(URI, CODE)
+    assert await driver.complete(URI, *CURSOR)
+
+
+@pytest.mark.parametrize("marker", ["<fim_middle>", "<|endoftext|>", "<fim_prefix><fim_suffix>"])
+async def test_markers_in_a_file_are_plain_text(driver: Driver, marker: str) -> None:
+    driver.open(URI, f"text = '{marker}'\n" + CODE)
+    assert await driver.complete(URI, CURSOR[0] + 1, CURSOR[1])
+    where = {"textDocument": {"uri": URI}, "position": {"line": CURSOR[0] + 1, "character": CURSOR[1]}}
+    explained = await driver.ask("starcoder/explain", where)
+    plain_tokens = explained["promptTokens"]
+    assert explained["prompt"].count("<fim_middle>") == 1 + marker.count("<fim_middle>")
+    assert plain_tokens > 40
+
+
+@pytest.mark.parametrize("text", ["a\0b\n" * 10, "x = 1\n" * 2_000_000])
+async def test_binary_and_huge_files_are_declined_quietly(driver: Driver, text: str) -> None:
+    driver.open(URI, text)
+    assert await driver.complete(URI, 0, 1) is None
+    assert driver.client.messages == []
+
+
+async def test_edits_with_characters_outside_the_bmp_land_where_the_client_means(client: LanguageClient) -> None:
+    driver = Driver(client)
+    await driver.start(encoding="utf-16")
+    await driver.model_is_loaded()
+    driver.open(URI, "s = '😀é'; t = \nu = 1\n")
+    driver.edit(URI, (0, 8), (0, 8), "😀")
+    where = {"textDocument": {"uri": URI}, "position": {"line": 0, "character": 15}}
+    explained = await driver.ask("starcoder/explain", where)
+    assert explained["prompt"] == "<fim_prefix><fim_suffix>= \nu = 1\n<fim_middle>s = '😀é😀'; t "
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-32"])
+async def test_position_encoding_is_negotiated(client: LanguageClient, encoding: str) -> None:
+    driver = Driver(client)
+    result = await driver.start(encoding=encoding)
+    assert result.capabilities.position_encoding == encoding
+    await driver.model_is_loaded()
+    driver.open(URI, "s = '😀'; t = \n")
+    character = len("s = '😀'".encode(encoding)) // (4 if encoding == "utf-32" else 1) - (
+        1 if encoding == "utf-32" else 0
+    )
+    where = {"textDocument": {"uri": URI}, "position": {"line": 0, "character": character}}
+    explained = await driver.ask("starcoder/explain", where)
+    assert explained["prompt"].endswith("<fim_middle>s = '😀'")
+
+
+# Settings and models
+
+
+async def test_wrong_settings_are_told_of_by_name_and_the_default_is_used(client: LanguageClient) -> None:
+    driver = Driver(client)
+    await driver.start({"completion": {"maxTokens": "many", "maxTokenz": 3}, "debounce": {"mode": "off"}})
+    await driver.model_is_loaded()
+    told = "\n".join(message.message for message in client.messages)
+    assert "completion.maxTokens" in told
+    assert "completion.maxTokenz" in told
+    driver.open(URI, CODE)
+    assert await driver.complete(URI, *CURSOR)
+
+
+@pytest.mark.parametrize(
+    ("content", "wanted"),
+    [
+        (None, "no model file"),
+        (b"", "empty"),
+        (b"<html></html>", "GGUF"),
+        (b"GGUF\x03\0\0\0", "cut"),
+        (b"GGUF" * 1000, ""),
+    ],
+)
+async def test_a_bad_model_file(client: LanguageClient, tmp_path: Path, content: bytes | None, wanted: str) -> None:
+    path = tmp_path / "model.gguf"
+    if content is not None:
+        path.write_bytes(content)
+    driver = Driver(client)
+    await driver.start({"model": {"path": str(path)}, "debounce": {"mode": "off"}})
+    while not client.messages:
+        await driver.metrics()
+    (message,) = client.messages
+    assert "\n" not in message.message
+    assert wanted.lower() in message.message.lower()
+    driver.open(URI, CODE)
+    assert await driver.complete(URI, *CURSOR) is None
+    assert (await driver.metrics())["model"] is None
+
+
+async def test_disabled_languages_and_globs(client: LanguageClient) -> None:
+    driver = Driver(client)
+    await driver.start({"languages": ["python"], "disabledGlobs": ["**/secret/*"], "debounce": {"mode": "off"}})
+    await driver.model_is_loaded()
+    driver.open(URI, CODE)
+    driver.open("file:///a.rs", CODE, "rust")
+    driver.open("file:///work/secret/a.py", CODE)
+    assert await driver.complete(URI, *CURSOR)
+    assert await driver.complete("file:///a.rs", *CURSOR) is None
+    assert await driver.complete("file:///work/secret/a.py", *CURSOR) is None

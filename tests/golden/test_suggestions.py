@@ -1,0 +1,146 @@
+"""Rules about suggestions. `█` is the cursor; the text behind `<<<` is what the model wrote."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from starcoder_lsp.documents.documents import Documents
+from starcoder_lsp.suggestions.postprocess import FILTERS, postprocess
+from starcoder_lsp.suggestions.site import Site, describe_site
+from starcoder_lsp.suggestions.stopping import stop_rule
+
+
+def site_at(marked: str, language: str = "python", multiline: str = "auto") -> Site:
+    before, cursor, after = marked.partition("█")
+    assert cursor, "the case has no cursor"
+    snapshot = Documents().open("file:///case", language, 1, before + after)
+    return describe_site(snapshot, len(before.encode()), multiline)
+
+
+def check(marked: str, written: str, shown: str, language: str = "python", multiline: str = "auto") -> None:
+    text, _ = postprocess(written.encode(), site_at(marked, language, multiline))
+    assert text.decode() == shown
+
+
+ONE_LINE = [
+    ("x = foo(█)", "bar)", "bar"),
+    ("x = foo(█)", "bar", "bar"),
+    ("x = foo(█)", "bar(1)", "bar(1)"),
+    ("x = foo(bar(█))", "1))", "1"),
+    ("x = foo(bar(█))", "1)", "1"),
+    ("x = [foo(█)]", "1)]", "1"),
+    ("x = a[█]", "0]", "0"),
+    ("x = a[█]", "b[0]", "b[0]"),
+    ("x = █", "1\ny = 2", "1"),
+    ("x = █ if y else None", "1 if y else None", "1"),
+    ("x = █", "   ", ""),
+    ("x = █", "\n\ny = 2", ""),
+    ("def f(█):", "self):\n    pass", "self"),
+    (
+        "print('█')",
+        "hello')",
+        "hello')",
+    ),  # quotes are not brackets: telling an opening one from a closing one needs syntax
+]
+
+
+@pytest.mark.parametrize(("marked", "written", "shown"), ONE_LINE)
+def test_one_line(marked: str, written: str, shown: str) -> None:
+    check(marked, written, shown)
+
+
+def test_an_indented_block_ends_with_its_scope() -> None:
+    check(
+        "def f(x):\n    █\n\n\ndef g():\n    pass\n",
+        "y = x + 1\n    return y\n\n\ndef h():\n    pass",
+        "y = x + 1\n    return y",
+    )
+
+
+def test_the_body_of_a_block_that_the_line_opens() -> None:
+    check("for x in y:█\n", "\n    print(x)\n    z = 1\nprint(2)\n", "\n    print(x)\n    z = 1")
+
+
+def test_a_braced_block_takes_its_closing_brace_along() -> None:
+    check("fn f() {█\n", "\n    g();\n}\n\nfn h() {}", "\n    g();\n}", language="rust")
+
+
+def test_a_brace_that_is_there_already_is_not_written_twice() -> None:
+    check("fn f() {█\n}\n", "\n    g();\n}\n\nfn h() {}", "\n    g();", language="rust")
+
+
+def test_a_new_paragraph_at_the_same_depth_is_left_for_later() -> None:
+    check("def f():\n    █\n", "a = 1\n    b = 2\n\n    c = 3\n", "a = 1\n    b = 2")
+
+
+def test_a_blank_line_inside_what_was_opened_stays() -> None:
+    check(
+        "def f():\n    █\n", "if a:\n        b()\n\n        c()\n    d()", "if a:\n        b()\n\n        c()\n    d()"
+    )
+
+
+def test_the_line_below_is_not_written_again() -> None:
+    check("def f():\n    █\n    return total\n", "total = 1\n    return total\n", "total = 1")
+
+
+def test_a_short_line_below_may_stand_twice() -> None:
+    check("if (a) {\n  █\n}\n", "if (b) {\n    c()\n  }", "if (b) {\n    c()\n  }", language="javascript")
+
+
+def test_a_loop_of_equal_lines_is_cut_to_one() -> None:
+    check("def f():\n    █\n", "a()\n    b()\n    b()\n    b()\n    b()", "a()\n    b()")
+
+
+@pytest.mark.parametrize("multiline", ["never", "always"])
+def test_multiline_overrides(multiline: str) -> None:
+    shown = {"never": "a = 1", "always": "a = 1\n    b = 2"}[multiline]
+    check("def f():\n    █\n", "a = 1\n    b = 2", shown, multiline=multiline)
+
+
+def test_tabs_count_as_columns() -> None:
+    check("func f() {\n\t█\n", "a()\n\tb()\n}\n\nfunc g() {", "a()\n\tb()\n}", language="go")
+
+
+def test_an_unfinished_character_is_cut() -> None:
+    text, effects = postprocess("x = 'é'".encode()[:-2], site_at("█"))
+    assert text == b"x = '"
+    assert effects[0].effect == "cut 1 bytes"
+
+
+def test_every_filter_reports_what_it_did() -> None:
+    _, effects = postprocess(b"bar)", site_at("x = foo(█)"))
+    assert [e.name for e in effects] == [f.__name__ for f in FILTERS]
+    assert {e.name: e.effect for e in effects}["without_extra_closers"] == "cut 1 bytes"
+
+
+CODE = st.text(st.sampled_from("ab ()[]{}:\n\t\"'=é█").filter(lambda c: c != "█"), max_size=60)
+
+
+@given(before=CODE, after=CODE, written=CODE)
+def test_filters_shorten_or_drop_and_never_add(before: str, after: str, written: str) -> None:
+    site = site_at(before + "█" + after)
+    text = written.encode()
+    for apply in FILTERS:
+        shorter = apply(text, site)
+        assert text.startswith(shorter)
+        text = shorter
+
+
+@given(before=CODE, after=CODE, written=CODE)
+def test_what_is_shown_stays_shown_when_it_is_filtered_again(before: str, after: str, written: str) -> None:
+    site = site_at(before + "█" + after)
+    once, _ = postprocess(written.encode(), site)
+    assert once.startswith(postprocess(once, site)[0])
+
+
+@given(before=CODE, after=CODE, written=CODE)
+def test_generation_stops_no_earlier_than_what_is_shown(before: str, after: str, written: str) -> None:
+    """Text up to the first stop gives the same suggestion as all of it: nothing that counts is decoded or lost."""
+    site = site_at(before + "█" + after)
+    stop = stop_rule(site)
+    data = written.encode()
+    shown, _ = postprocess(data, site)
+    stopped_at = next((n for n in range(1, len(data) + 1) if stop(data[:n])), len(data))
+    assert postprocess(data[:stopped_at], site)[0] == shown

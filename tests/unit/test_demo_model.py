@@ -1,0 +1,175 @@
+"""The bundled demonstrator as llama.cpp sees it, and the holes that it is trained and measured on.
+
+No training here, and no torch: the file is looked at from outside. Where a part is not installed or not built, the test
+is skipped and says which.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import llama_cpp
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from demo_model import evaluate, holes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MARKERS = (
+    "<|endoftext|>",
+    "<fim_prefix>",
+    "<fim_middle>",
+    "<fim_suffix>",
+    "<fim_pad>",
+    "<repo_name>",
+    "<file_sep>",
+)
+MAX_BYTES = 16 * 2**20
+SOURCE = Path(__file__).read_text("utf-8")
+CODE = st.text(st.sampled_from("ab_ \n:#(\t\u00e91"), min_size=1, max_size=200)
+
+
+@pytest.fixture(scope="module")
+def path() -> Path:
+    """Where the bundled file is; skips if it is not built."""
+    if not evaluate.DEFAULT_MODEL.exists():
+        pytest.skip(f"{evaluate.DEFAULT_MODEL.name} is not built: see demo_model/README.md")
+    return evaluate.DEFAULT_MODEL
+
+
+@pytest.fixture(scope="module")
+def model(path: Path) -> evaluate.Model:
+    """Load the bundled file once."""
+    return evaluate.Model(path, n_threads=1)
+
+
+@pytest.fixture(scope="module")
+def metadata(path: Path) -> Iterator[dict[str, str]]:
+    """Read what the file says of itself."""
+    params = llama_cpp.llama_model_default_params()
+    params.vocab_only = True
+    handle = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
+
+    def read(read_one: Any, i: int) -> str:
+        room = ctypes.create_string_buffer(4096)
+        read_one(handle, i, room, len(room))
+        return room.value.decode()
+
+    count = llama_cpp.llama_model_meta_count(handle)
+    key, value = llama_cpp.llama_model_meta_key_by_index, llama_cpp.llama_model_meta_val_str_by_index
+    yield {read(key, i): read(value, i) for i in range(count)}
+    llama_cpp.llama_model_free(handle)
+
+
+def test_file_is_small_enough_to_travel_in_the_package(path: Path) -> None:
+    """Everybody who installs the package downloads it."""
+    assert path.stat().st_size <= MAX_BYTES
+
+
+def test_file_has_the_architecture_but_not_the_name_of_starcoder2(metadata: dict[str, str]) -> None:
+    """Nobody should take the file for the model that it imitates."""
+    assert metadata["general.architecture"] == "starcoder2"
+    assert "demonstrator" in metadata["general.name"]
+    assert "not StarCoder2" in metadata["general.description"]
+    assert metadata["general.license"] == "apache-2.0"
+
+
+def test_special_tokens_have_starcoder2s_ids(model: evaluate.Model) -> None:
+    """Ids 0 to 6 are the markers, and llama.cpp knows what they are for."""
+    assert tuple(llama_cpp.llama_vocab_get_text(model.vocab, i).decode() for i in range(len(MARKERS))) == MARKERS
+    assert model.psm([], []) == [1, 3, 2]
+    assert not llama_cpp.llama_vocab_get_add_bos(model.vocab)
+    controls = [i for i in range(model.n_vocab) if llama_cpp.llama_vocab_is_control(model.vocab, i)]
+    assert controls == list(range(len(MARKERS)))
+
+
+@given(st.text(st.one_of(st.characters(codec="utf-8"), st.sampled_from(" \n\t<>_|09aé")), max_size=80))
+def test_tokens_spell_the_text_that_they_came_from(model: evaluate.Model, text: str) -> None:
+    """Byte-level: every text has tokens, and they lose nothing."""
+    assert b"".join(map(model.piece, model.ids(text))) == text.encode()
+
+
+@pytest.mark.parametrize("marker", MARKERS)
+def test_a_marker_in_a_file_is_plain_text(model: evaluate.Model, marker: str) -> None:
+    """A source file that spells a marker must not steer the model."""
+    assert min(model.ids(f"x = '{marker}'")) >= len(MARKERS)
+
+
+def test_model_predicts_python(model: evaluate.Model) -> None:
+    """Mixed-up tensors cost what guessing does, `ln(n_vocab)` = 9.0 nats a token, or more; a sound file much less."""
+    ids = model.ids(SOURCE)[:512]
+    loss = -evaluate.log_probabilities(model.decode(ids, 0, len(ids))[:-1], ids[1:]).mean()
+    assert loss < math.log(model.n_vocab) * 2 / 3
+
+
+def test_answers_do_not_depend_on_what_was_decoded_before(model: evaluate.Model) -> None:
+    """Each measured hole starts from an empty sequence."""
+    picked = holes.pick_holes([SOURCE], "rest_of_line", 2, seed=0)
+    first = evaluate.fill(model, picked[0], "psm")
+    evaluate.fill(model, picked[1], "anchored")
+    again = evaluate.fill(model, picked[0], "psm")
+    assert again.text == first.text
+    assert again.log_probability == pytest.approx(first.log_probability, abs=1e-3)
+
+
+@given(st.text(st.sampled_from("ab \t=(é€🎉"), max_size=12))
+def test_stepping_back_loses_nothing(model: evaluate.Model, typed: str) -> None:
+    """Tokens and owed bytes together spell what was typed, and the owed bytes are whole characters."""
+    ids, owed = evaluate.step_back(model, typed)
+    assert b"".join(map(model.piece, ids)) + owed == typed.encode()
+    assert owed.decode() == typed[len(typed) - len(owed.decode()) :]
+    assert bool(owed) == bool(typed)
+    assert typed == "" or evaluate.agreeing(model, owed).any()
+
+
+def test_healing_writes_what_was_typed_again(model: evaluate.Model) -> None:
+    """The first tokens of an anchored answer agree with the characters before the cursor, and are not part of it."""
+    hole = holes.Hole("import os\nimport sy", "s", "\nprint(sys.argv)\n")
+    answer = evaluate.fill(model, hole, "anchored")
+    assert not answer.text.startswith(("sy", " sy"))
+    assert answer.log_probability <= 0
+
+
+@given(st.lists(CODE, max_size=3), st.sampled_from(sorted(holes.KINDS)), st.integers(0, 20))
+def test_measured_holes_are_the_end_of_a_line_of_code(texts: list[str], kind: str, seed: int) -> None:
+    """The hidden text is not blank, ends with its line, and fits between what is shown."""
+    for hole in holes.pick_holes(texts, kind, 10, seed):
+        assert hole.prefix + hole.middle + hole.suffix in texts
+        assert hole.middle.strip()
+        assert "\n" not in hole.middle
+        assert hole.suffix[:1] in {"", "\n"}
+        before = hole.prefix.rpartition("\n")[2]
+        assert not (before + hole.middle).lstrip().startswith("#")
+        if kind == "whole_line":
+            assert before == ""
+        if kind == "rest_of_line":
+            assert before.strip() or not hole.middle[0].isspace()
+        if kind == "mid_word":
+            assert f"{before[-1]}{hole.middle[0]}".replace("_", "a").isalnum()
+
+
+@given(CODE, st.integers())
+def test_training_holes_lie_in_the_text(text: str, seed: int) -> None:
+    """A hole is a span of the text, at most 25 lines long, and the same for the same seed."""
+    samples = pytest.importorskip("demo_model.samples", reason="tokenizers is not installed", exc_type=ImportError)
+    start, end = samples.pick_hole(text, random.Random(seed))
+    assert 0 <= start <= end <= len(text)
+    assert text.count("\n", start, end) <= 25
+    assert samples.pick_hole(text, random.Random(seed)) == (start, end)
+
+
+@given(CODE, st.integers(0, 199))
+def test_a_block_ends_before_the_line_that_is_less_indented(text: str, at: int) -> None:
+    """`block_end` stays within the text and ends at a line's end."""
+    samples = pytest.importorskip("demo_model.samples", reason="tokenizers is not installed", exc_type=ImportError)
+    start = text.rfind("\n", 0, min(at, len(text))) + 1
+    end = samples.block_end(text, start)
+    assert start <= end <= len(text)
+    assert end in {start, len(text)} or text[end] == "\n"

@@ -1,0 +1,197 @@
+"""The generation loop on the real demonstrator, and its ledger on every way out."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from attrs import evolve
+
+from starcoder_lsp.engine.engine import EngineError, Generation, GenerationRequest, Sampling
+from starcoder_lsp.engine.fim import FimFormat, format_for
+from starcoder_lsp.engine.generation import N_SLICE, sample
+from starcoder_lsp.engine.llama import LlamaEngine, load
+from starcoder_lsp.engine.loading import DEMONSTRATOR
+
+PREFIX = b"import os\n\n\ndef read(path):\n    with open(path) as f:\n        return f"
+SUFFIX = b"\n\n\ndef write(path, text):\n    with open(path, 'w') as f:\n        f.write(text)\n"
+
+
+@pytest.fixture
+def fresh(engine: LlamaEngine) -> LlamaEngine:
+    engine.forget("test")
+    engine.forget("other")
+    return engine
+
+
+@pytest.fixture
+def fim(engine: LlamaEngine) -> FimFormat:
+    return format_for(engine.info.architecture, engine.tokenizer)
+
+
+@pytest.fixture(scope="module")
+def uncached() -> Iterator[LlamaEngine]:
+    """A second engine, which is made to forget before each question."""
+    loaded = load(DEMONSTRATOR, n_context=2048, n_gpu_layers=0, n_threads=1, on_progress=lambda _share: None)
+    yield loaded
+    loaded.close()
+
+
+def request(engine: LlamaEngine, fim: FimFormat, prefix: bytes = PREFIX, **given: object) -> GenerationRequest:
+    encode = engine.tokenizer.encode
+    given = {"document": "test", "max_new_tokens": 12, "timeout_ms": 60_000.0} | given
+    return GenerationRequest(prompt=fim.psm(encode(prefix), encode(SUFFIX)), **given)
+
+
+def run(engine: LlamaEngine, asked: GenerationRequest, stop=lambda _text: None, cancelled=lambda: False) -> Generation:
+    generation = engine.generate(asked, stop, cancelled)
+    engine.check_ledger()
+    return generation
+
+
+def test_counts_add_up(fresh: LlamaEngine, fim: FimFormat) -> None:
+    asked = request(fresh, fim)
+    first = run(fresh, asked)
+    assert (first.n_reused, first.n_evaluated) == (0, first.n_prompt)
+    assert first.n_prompt == len(asked.prompt.ids)
+    again = run(fresh, asked)
+    assert (again.n_reused, again.n_evaluated) == (again.n_prompt - 1, 1)
+    assert again.text == first.text
+
+
+def test_a_stop_rule_ends_it_and_is_the_reason(fresh: LlamaEngine, fim: FimFormat) -> None:
+    seen: list[bytes] = []
+    generation = run(
+        fresh, request(fresh, fim), stop=lambda text: seen.append(text) or ("enough" if len(seen) == 3 else None)
+    )
+    assert generation.stop_reason == "enough"
+    assert generation.text == seen[-1]
+    assert generation.n_generated == 3
+
+
+def test_a_cancelled_prefill_keeps_what_it_evaluated(fresh: LlamaEngine, fim: FimFormat) -> None:
+    asked = request(fresh, fim, prefix=PREFIX * 20)
+    looks: list[int] = []
+
+    def cancelled() -> bool:
+        looks.append(1)
+        return len(looks) > 2
+
+    generation = run(fresh, asked, cancelled=cancelled)
+    assert generation.stop_reason == "cancelled"
+    assert generation.text == b""
+    assert generation.n_evaluated == 2 * N_SLICE
+    goes_on = run(fresh, asked)
+    assert goes_on.n_reused == 2 * N_SLICE
+    assert goes_on.n_evaluated == goes_on.n_prompt - 2 * N_SLICE
+
+
+def test_a_timeout_leaves_the_text_so_far(fresh: LlamaEngine, fim: FimFormat) -> None:
+    generation = run(fresh, request(fresh, fim, timeout_ms=0.0))
+    assert generation.stop_reason == "timeout"
+    assert generation.n_generated == 1
+
+
+def test_a_prompt_that_fills_the_context_is_refused_and_the_engine_lives(fresh: LlamaEngine, fim: FimFormat) -> None:
+    with pytest.raises(EngineError, match="no room"):
+        run(fresh, request(fresh, fim, prefix=b"x = 1\n" * 2000))
+    fresh.check_ledger()
+    assert run(fresh, request(fresh, fim)).n_generated > 0
+
+
+def test_generation_ends_where_the_context_does(fresh: LlamaEngine, fim: FimFormat) -> None:
+    prefix = b""
+    while len(fresh.tokenizer.encode(prefix)) < fresh.info.n_context - 60:
+        prefix += b"x = 1\n"
+    asked = request(fresh, fim, prefix=prefix, max_new_tokens=500)
+    generation = run(fresh, asked)
+    assert generation.n_prompt + generation.n_generated <= fresh.info.n_context
+
+
+def test_sampling_is_repeatable_under_a_seed(fresh: LlamaEngine, fim: FimFormat) -> None:
+    texts = []
+    for seed in (1, 1, 2, 3, 4):
+        fresh.forget("test")
+        texts.append(run(fresh, request(fresh, fim, sampling=Sampling(1.0, seed))).text)
+    assert texts[0] == texts[1]
+    assert len(set(texts)) > 2
+
+
+def test_greedy_takes_the_likeliest_and_reports_its_probability() -> None:
+    logits = np.log(np.array([0.1, 0.7, 0.2], dtype=np.float32))
+    chosen = sample(logits, Sampling(), np.random.default_rng(0))
+    assert chosen.token_id == 1
+    assert chosen.logprob == pytest.approx(np.log(0.7), abs=1e-5)
+
+
+def test_drawn_tokens_follow_the_distribution() -> None:
+    probabilities = np.array([0.1, 0.7, 0.2], dtype=np.float32)
+    rng = np.random.default_rng(0)
+    drawn = [sample(np.log(probabilities), Sampling(1.0), rng).token_id for _ in range(3000)]
+    assert np.bincount(drawn) / 3000 == pytest.approx(probabilities, abs=0.03)
+
+
+def test_a_failed_decode_leaves_ledger_and_context_in_agreement(
+    fresh: LlamaEngine, fim: FimFormat, monkeypatch
+) -> None:
+    asked = request(fresh, fim, prefix=PREFIX * 10)
+    context = fresh._context
+    decode, calls = context.decode, []
+
+    def fail_third(sequence: int, ids, first_position: int) -> None:
+        calls.append(1)
+        decode(sequence, ids, first_position)
+        if len(calls) == 3:
+            raise EngineError("no cells left")
+
+    monkeypatch.setattr(context, "decode", fail_third)
+    with pytest.raises(EngineError, match="no cells"):
+        fresh.generate(asked, lambda _text: None, lambda: False)
+    fresh.check_ledger()
+    monkeypatch.undo()
+    assert run(fresh, asked).n_reused == 2 * N_SLICE
+
+
+WORDS = ["self.", "return ", "x", " = ", "name", "(", ")", ":\n    ", "\n", "path", "[0]", "import os\n", "for i in "]
+
+
+def edited(text: bytes, rng: random.Random) -> bytes:
+    """Type at the end mostly, delete a little, now and then change something above."""
+    kind = rng.random()
+    if kind < 0.7:
+        text += rng.choice(WORDS).encode()
+    elif kind < 0.9:
+        text = text[: len(text) - rng.randrange(1, 12)] or PREFIX
+    else:
+        at = rng.randrange(len(text))
+        text = text[:at] + rng.choice(WORDS).encode() + text[at:]
+    return text[-600:]
+
+
+def test_the_cache_changes_time_and_not_meaning(fresh: LlamaEngine, fim: FimFormat, uncached: LlamaEngine) -> None:
+    """300 random steps of editing and asking: the answer with the cache is the answer without it.
+
+    A batch of one and a batch of many sum in another order, and cells are rounded to 16 bits. So two candidates that
+    are equally likely to within a few hundredths may change places; where the answers part it must be at such a pair.
+    """
+    rng = random.Random(7)
+    text, n_reused, n_ties = PREFIX, 0, 0
+    for _ in range(300):
+        text = edited(text, rng)
+        asked = request(fresh, fim, prefix=text, max_new_tokens=4, document=rng.choice(["test", "other"]))
+        cached = run(fresh, asked)
+        uncached.forget("uncached")
+        reference = run(uncached, evolve(asked, document="uncached"))
+        assert reference.n_reused == 0
+        n_reused += cached.n_reused
+        if cached.ids != reference.ids:
+            n_ties += 1
+            at = next(
+                (i for i, pair in enumerate(zip(cached.ids, reference.ids, strict=False)) if len(set(pair)) > 1), None
+            )
+            assert at is not None, "one stopped where the other went on"
+            assert cached.logprobs[at] == pytest.approx(reference.logprobs[at], abs=0.05)
+    assert n_reused > 10_000
+    assert n_ties < 10

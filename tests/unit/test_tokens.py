@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from starcoder_lsp.engine.engine import Engine
+from starcoder_lsp.engine.tokens import fit_head, fit_tail
+
+TEXTS = st.text(st.characters(codec="utf-8") | st.sampled_from(" \n\tabcdef_0123(){}[]=:."), max_size=300)
+VOCABULARY_PROGRAM = """
+import ctypes, json, sys
+import llama_cpp
+from starcoder_lsp.engine.llama import LlamaTokenizer
+params = llama_cpp.llama_model_default_params()
+params.vocab_only = True
+model = llama_cpp.llama_model_load_from_file(sys.argv[1].encode(), params)
+tokenizer = LlamaTokenizer(model)
+texts = json.load(sys.stdin)
+ids = [tokenizer.encode(text.encode()) for text in texts]
+back = [b"".join(map(tokenizer.piece, row)).decode("utf-8", "replace") for row in ids]
+markers = ["<|endoftext|>", "<fim_prefix>", "<fim_middle>", "<fim_suffix>", "<fim_pad>", "<repo_name>", "<file_sep>"]
+longest = max(len(tokenizer.piece(i)) for i in range(49152))
+print(json.dumps({"ids": ids, "back": back, "markers": [tokenizer.marker(m) for m in markers], "longest": longest}))
+"""
+
+
+@settings(deadline=None)
+@given(text=TEXTS)
+def test_pieces_put_together_are_the_text(engine: Engine, text: str) -> None:
+    ids = engine.tokenizer.encode(text.encode())
+    assert b"".join(map(engine.tokenizer.piece, ids)) == text.encode()
+
+
+@settings(deadline=None)
+@given(text=TEXTS, n_tokens=st.integers(0, 60))
+def test_what_fits_is_the_most_that_fits(engine: Engine, text: str, n_tokens: int) -> None:
+    data = text.encode()
+    for fit, part in ((fit_head, lambda n: data[:n]), (fit_tail, lambda n: data[len(data) - n :])):
+        n_bytes = fit(engine.tokenizer, data, n_tokens)
+        assert n_bytes == len(data) or len(engine.tokenizer.encode(part(n_bytes))) >= min(n_tokens, 1) - 1
+        if n_tokens >= len(engine.tokenizer.encode(data)):
+            assert n_bytes == len(data)
+
+
+@pytest.mark.shared
+def test_the_real_vocabulary_gives_the_published_ids(shared: Path) -> None:
+    """llama.cpp's own 47 test strings for StarCoder2, through our tokenizer."""
+    texts = (shared / "data/starcoder2-vocab.inp").read_text().split("\n__ggml_vocab_test__\n")
+    rows = (shared / "data/starcoder2-vocab.out").read_text().split("\n")
+    expected = [[int(token_id) for token_id in row.split()] for row in rows]
+    # In a process of its own: llama.cpp keeps one log callback a process, and a crash would take the tests along.
+    program = subprocess.run(  # noqa: S603  the program is above
+        [sys.executable, "-c", VOCABULARY_PROGRAM, str(shared / "data/starcoder2-vocab.gguf")],
+        input=json.dumps(texts),
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    answer = json.loads(program.stdout)
+    assert len(texts) == len(expected) == 47
+    assert answer["ids"] == expected
+    assert answer["back"] == texts
+    assert answer["markers"] == list(range(7))
+    assert answer["longest"] > 32
