@@ -27,12 +27,16 @@ T = TypeVar("T")
 
 @frozen
 class _Rules:
-    """What the reader knows of a field besides its name and its default. `key` is its name outside, in camelCase."""
+    """What the reader knows of a field besides its name and its default.
+
+    `key` is its name outside, in camelCase. A `reserved` one is read and checked, and has no effect yet.
+    """
 
     description: str
     choices: tuple[str, ...] = ()
     limits: tuple[float, float] | None = None
     trusted_only: bool = False
+    reserved: bool = False
     key: str = ""
 
 
@@ -53,6 +57,7 @@ class ModelSettings:
     )
     name: str = _setting(
         "The name of a model that was downloaded before, used where `model.path` is empty. A workspace cannot set it.",
+        reserved=True,
         default="",
         trusted_only=True,
     )
@@ -82,7 +87,10 @@ class CompletionSettings:
         "The longest completion, in tokens; a line of code has about 10.", default=64, limits=(1, 1024)
     )
     max_items: int = _setting(
-        "How many completions an explicit request gets. An automatic one gets one.", default=3, limits=(1, 8)
+        "How many completions an explicit request gets. An automatic one gets one.",
+        reserved=True,
+        default=3,
+        limits=(1, 8),
     )
     multiline: str = _setting(
         "Whether a completion may have more than one line. `auto` allows it where a block begins or a line is empty.",
@@ -97,11 +105,13 @@ class CompletionSettings:
     min_confidence: float = _setting(
         "Completions less likely than this are not shown: the mean natural logarithm of their tokens' probabilities."
         " -100 shows everything, -0.5 only what the model is rather sure of.",
+        reserved=True,
         default=-100.0,
         limits=(-100, 0),
     )
     as_menu_items: str = _setting(
         "Whether completions stand in the completion menu too. `auto` means: in editors without inline completion.",
+        reserved=True,
         default="auto",
         choices=("auto", "never", "always"),
     )
@@ -127,15 +137,22 @@ class ContextSettings:
     suffix_share: float = _setting(
         "Which share of `context.maxTokens` goes to the text after the cursor.", default=0.2, limits=(0, 0.9)
     )
-    open_files: bool = _setting("Whether the model sees fitting pieces of other open files.", default=True)
-    recent_edits: bool = _setting("Whether the model sees what was edited lately in other files.", default=True)
-    imports: bool = _setting("Whether a file's imports stay in view when they are far from the cursor.", default=True)
+    open_files: bool = _setting(
+        "Whether the model sees fitting pieces of other open files.", reserved=True, default=True
+    )
+    recent_edits: bool = _setting(
+        "Whether the model sees what was edited lately in other files.", reserved=True, default=True
+    )
+    imports: bool = _setting(
+        "Whether a file's imports stay in view when they are far from the cursor.", reserved=True, default=True
+    )
     max_snippet_tokens: int = _setting(
-        "How many tokens pieces of other files may take together.", default=512, limits=(0, 8192)
+        "How many tokens pieces of other files may take together.", reserved=True, default=512, limits=(0, 8192)
     )
     max_prefill_ms: int = _setting(
         "How many milliseconds reading a new prompt may take. The text is cut to what the model has been seen to read"
         " in that time, so that a slow machine answers late but not too late.",
+        reserved=True,
         default=4000,
         limits=(50, 120_000),
     )
@@ -146,11 +163,11 @@ class DebounceSettings:
     """How long an automatic request waits for the next keystroke."""
 
     mode: str = _setting(
-        "`fixed` waits `debounce.ms`, `adaptive` a time that follows the rhythm of typing, and `off` not at all.",
+        "`fixed` waits `debounce.ms`, `off` not at all.",
         default="fixed",
-        choices=("off", "fixed", "adaptive"),
+        choices=("off", "fixed"),
     )
-    ms: int = _setting("The wait in milliseconds; with `adaptive` the longest one.", default=75, limits=(0, 5000))
+    ms: int = _setting("The wait in milliseconds.", default=75, limits=(0, 5000))
 
 
 @frozen
@@ -159,12 +176,14 @@ class CacheSettings:
 
     ram_mib: int = _setting(
         "How many MiB of memory hold the model's state for documents that were left, so that coming back is quick.",
+        reserved=True,
         default=512,
         limits=(0, 1 << 20),
         key="ramMiB",
     )
     disk_mib: int = _setting(
         "How many MiB of disk space hold the same from one start to the next. 0 keeps none.",
+        reserved=True,
         default=0,
         limits=(0, 1 << 20),
         key="diskMiB",
@@ -177,20 +196,26 @@ class EngineSettings:
 
     kind: str = _setting(
         "Where the model runs: `local` is inside this program, the only place so far. A workspace cannot set it.",
+        reserved=True,
         default="local",
         choices=("local",),
         trusted_only=True,
     )
     url: str = _setting(
-        "The address of an engine that is not local. A workspace cannot set it.", default="", trusted_only=True
+        "The address of an engine that is not local. A workspace cannot set it.",
+        reserved=True,
+        default="",
+        trusted_only=True,
     )
     model: str = _setting(
         "Which model an engine that is not local is asked for. A workspace cannot set it.",
+        reserved=True,
         default="",
         trusted_only=True,
     )
     api_key_env: str = _setting(
         "Which environment variable holds the key for an engine that is not local. A workspace cannot set it.",
+        reserved=True,
         default="",
         trusted_only=True,
     )
@@ -202,6 +227,7 @@ class StatsSettings:
 
     enabled: bool = _setting(
         "Whether counts of shown and accepted completions are kept on this machine. They are sent nowhere.",
+        reserved=True,
         default=False,
     )
 
@@ -259,6 +285,7 @@ class SettingDescription:
     choices: tuple[str, ...]
     limits: tuple[float, float] | None
     trusted_only: bool
+    reserved: bool
 
 
 def read_settings(layers: Sequence[SettingsLayer]) -> tuple[Settings, tuple[str, ...]]:
@@ -321,6 +348,7 @@ def _describe(group: attrs.AttrsInstance, path: str) -> Iterator[SettingDescript
             choices=rules.choices,
             limits=rules.limits,
             trusted_only=rules.trusted_only,
+            reserved=rules.reserved,
         )
 
 

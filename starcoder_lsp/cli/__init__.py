@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from starcoder_lsp import __version__
 
-COMMANDS = ("serve", "complete", "demo")
+COMMANDS = ("serve", "complete", "demo", "settings")
 FAILED = 2
 """Exit code of every command that could not do what was asked; one line on standard error says why."""
 
@@ -39,6 +39,8 @@ def parser() -> argparse.ArgumentParser:
 
     demo = commands.add_parser("demo", help="type a line into a real file and show what comes")
     demo.add_argument("place", metavar="FILE:LINE", nargs="?", help="the line to type; otherwise one of this program")
+
+    commands.add_parser("settings", help="list the settings, their defaults and what they do")
     return top
 
 
@@ -69,5 +71,9 @@ def run(arguments: argparse.Namespace) -> int:
             from starcoder_lsp.cli.demo import demo
 
             return demo(arguments.place)
+        case "settings":
+            from starcoder_lsp.cli.settings import print_settings
+
+            return print_settings()
         case _:
             raise CommandError("expected a command: " + ", ".join(COMMANDS))

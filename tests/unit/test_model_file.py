@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from gguf_files import Q4_0, Raw, Tensor, gguf, starcoder2_metadata, starcoder2_tensors, string
+from tests.unit.gguf_files import Q4_0, Raw, Tensor, gguf, starcoder2_metadata, starcoder2_tensors, string
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,0 +1,26 @@
+"""`starcoder-lsp settings`: every setting that has an effect, with its default, as a Markdown table."""
+
+from __future__ import annotations
+
+import json
+
+from starcoder_lsp.settings import SECTION, SettingDescription, describe_settings
+
+
+def print_settings() -> int:
+    """Write the table to standard output."""
+    print(settings_table())
+    return 0
+
+
+def settings_table() -> str:
+    """The table, a row for each setting."""
+    rows = ["| setting | default | what it does |", "|---|---|---|"]
+    rows += [_row(setting) for setting in describe_settings() if not setting.reserved]
+    return "\n".join(rows)
+
+
+def _row(setting: SettingDescription) -> str:
+    key = setting.key.removeprefix(f"{SECTION}.")
+    default = json.dumps(setting.default)
+    return f"| `{key}` | `{default}` | {setting.description.replace('|', chr(92) + '|')} |"

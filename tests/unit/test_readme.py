@@ -1,0 +1,59 @@
+"""What the README shows is what is: its settings, its example, the places that it names."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from starcoder_lsp.cli.settings import settings_table
+from starcoder_lsp.settings import describe_settings
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_table_of_settings_is_the_tree_of_settings() -> None:
+    assert settings_table() in README, "run `starcoder-lsp settings` and paste its output"
+
+
+def test_settings_without_an_effect_are_named_as_such() -> None:
+    (sentence,) = re.findall(r"Read and checked, but without an effect yet: (.*?)\.\n", README, re.DOTALL)
+    named = set(re.findall(r"`([\w.]+)`", sentence))
+    assert named == {setting.key.removeprefix("starcoder.") for setting in describe_settings() if setting.reserved}
+
+
+def test_the_example_has_at_most_twenty_lines_that_count_and_passes(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len([line for line in example.split("\n") if line.strip()]) <= 20
+    test = tmp_path / "test_example.py"
+    test.write_text(example)
+    (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_mode = auto\n")
+    program = [sys.executable, "-m", "pytest", "-q", "--rootdir", str(tmp_path), str(test)]
+    ran = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=100)  # noqa: S603
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "1 passed" in ran.stdout
+
+
+@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text()
+    for target in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (ROOT / target).exists(), target
+
+
+def test_every_path_in_the_code_map_exists_and_every_module_is_on_it() -> None:
+    architecture = (ROOT / "ARCHITECTURE.md").read_text()
+    code_map = architecture.partition("## Code map")[2].partition("## Invariants")[0]
+    package = ROOT / "starcoder_lsp"
+    rows = re.findall(r"^\| (.*?) \|", code_map, re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
+    for name in named:
+        assert (package / name).exists() or (ROOT / name).exists(), name
+    for module in package.rglob("*.py"):
+        relative = module.relative_to(package).as_posix()
+        if relative not in ("__init__.py", "__main__.py") and not relative.endswith("/__init__.py"):
+            assert relative in named or relative.startswith("cli/"), relative
