@@ -117,7 +117,8 @@ def train(rank: int, args: argparse.Namespace) -> None:
     sampler = Sampler(tokenizer, json.loads((args.work_dir / "train.json").read_text()), random.Random(seed))
 
     last_save_s = spent_s
-    while spent_s < args.hours * 3600:
+    parent = os.getppid()
+    while spent_s < args.hours * 3600 and os.getppid() == parent:  # a killed parent must not leave us behind
         started = time.monotonic()
         progress = spent_s / (args.hours * 3600)
         length = row_length(progress, step)

@@ -176,7 +176,6 @@ class CacheSettings:
 
     ram_mib: int = _setting(
         "How many MiB of memory hold the model's state for documents that were left, so that coming back is quick.",
-        reserved=True,
         default=512,
         limits=(0, 1 << 20),
         key="ramMiB",

@@ -120,7 +120,7 @@ class Engine(Protocol):
         """Drop what is kept for `document`."""
 
     def cached(self) -> Iterable[CachedDocument]:
-        """What is kept, most recently used first."""
+        """What is kept, most recently used first. May be asked from any thread."""
 
     def close(self) -> None:
         """Give the memory back."""

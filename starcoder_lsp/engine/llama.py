@@ -30,6 +30,7 @@ from starcoder_lsp.engine.engine import (
 from starcoder_lsp.engine.generation import N_SLICE, Logits, generate
 from starcoder_lsp.engine.kv_cache import SequenceLedger
 from starcoder_lsp.engine.model_file import check_model_file
+from starcoder_lsp.engine.parking import ParkedStates, resume
 from starcoder_lsp.engine.tokens import PieceIndex
 
 N_LONGEST_PIECE_BYTES = 4096
@@ -160,6 +161,21 @@ class LlamaContext:
         """Keep the first `n_tokens` cells of the sequence."""
         return bool(llama_cpp.llama_memory_seq_rm(self._memory, sequence, n_tokens, -1))
 
+    def save(self, sequence: int) -> memoryview | None:
+        """A copy of the sequence's cells, or `None` where there is no memory for it."""
+        n_bytes = llama_cpp.llama_state_seq_get_size(self._context, sequence)
+        try:
+            buffer = (ctypes.c_uint8 * n_bytes)()
+        except MemoryError:
+            return None
+        n_written = llama_cpp.llama_state_seq_get_data(self._context, buffer, n_bytes, sequence)
+        return memoryview(buffer) if n_written == n_bytes else None
+
+    def restore(self, sequence: int, state: memoryview) -> bool:
+        """Put a copy into the empty sequence."""
+        buffer = (ctypes.c_uint8 * state.nbytes).from_buffer(state)
+        return bool(llama_cpp.llama_state_seq_set_data(self._context, buffer, state.nbytes, sequence))
+
     def n_cells(self, sequence: int) -> int:
         """How many cells the sequence has."""
         return int(llama_cpp.llama_memory_seq_pos_max(self._memory, sequence)) + 1
@@ -173,28 +189,32 @@ class LlamaContext:
 class LlamaEngine:
     """An `Engine` in this process. Made by `load`."""
 
-    def __init__(self, model: Any, info: ModelInfo, n_threads: int) -> None:
+    def __init__(self, model: Any, info: ModelInfo, n_threads: int, n_parked_bytes: int) -> None:
         self._model = model
         self.info = info
         self.tokenizer = LlamaTokenizer(model)
         self._context = LlamaContext(model, self.tokenizer, info.n_context, n_threads)
         self._ledger = SequenceLedger(sequence=0)
+        self._parked = ParkedStates(n_parked_bytes)
 
     def generate(self, request: GenerationRequest, stop: StopRule, cancelled: Cancelled) -> Generation:
         """Answer one request; see `generation.generate`."""
-        self._ledger.document = request.document
+        resume(self._context, self._ledger, self._parked, request.document, request.prompt.ids)
         return generate(self._context, self._ledger, request, stop, cancelled)
 
     def forget(self, document: str) -> None:
-        """Drop the document's cells."""
+        """Drop the document's cells and copies."""
+        self._parked.forget(document)
         if self._ledger.document == document:
             self._context.truncate(self._ledger.sequence, 0)
             self._ledger.truncate(0)
 
     def cached(self) -> Iterable[CachedDocument]:
-        """The document whose cells the context holds."""
+        """The document whose cells the context holds, then the parked ones."""
         if self._ledger.ids:
             yield CachedDocument(self._ledger.document, len(self._ledger.ids), "device")
+        for parked in self._parked:
+            yield CachedDocument(parked.document, len(parked.ids), "ram")
 
     def check_ledger(self) -> None:
         """Raise `AssertionError` unless the record and the context agree. For tests."""
@@ -209,12 +229,21 @@ class LlamaEngine:
         llama_cpp.llama_model_free(self._model)
 
 
-def load(path: Path, *, n_context: int, n_gpu_layers: int, n_threads: int, on_progress: Progress) -> LlamaEngine:
+def load(
+    path: Path,
+    *,
+    n_context: int,
+    n_gpu_layers: int = -1,
+    n_threads: int = 0,
+    n_parked_bytes: int = 0,
+    on_progress: Progress = lambda _share: None,
+) -> LlamaEngine:
     """Load a GGUF file.
 
     `n_context` is cut to what the model was trained on; a negative `n_gpu_layers` offloads everything where the build
-    can; `n_threads` 0 takes `default_n_threads`; `on_progress` is told the share that is loaded, 0 to 1. Raises
-    `EngineError` (a `ModelFileError` for what is wrong with the file itself).
+    can; `n_threads` 0 takes `default_n_threads`; copies of the KV state of documents that were left may take
+    `n_parked_bytes`; `on_progress` is told the share that is loaded, 0 to 1. Raises `EngineError` (a `ModelFileError`
+    for what is wrong with the file itself).
     """
     checked = check_model_file(path)
     log = _start_backend()
@@ -243,4 +272,4 @@ def load(path: Path, *, n_context: int, n_gpu_layers: int, n_threads: int, on_pr
         n_context=min(n_context, checked.n_context_train),
         n_gpu_layers=n_offloaded,
     )
-    return LlamaEngine(model, info, n_threads or default_n_threads(checked.n_bytes))
+    return LlamaEngine(model, info, n_threads or default_n_threads(checked.n_bytes), n_parked_bytes)

@@ -28,5 +28,6 @@ def load_engine(settings: Settings, on_progress: Callable[[float], None]) -> Eng
         n_context=settings.model.context_length,
         n_gpu_layers=settings.model.gpu_layers,
         n_threads=settings.model.threads,
+        n_parked_bytes=settings.cache.ram_mib * 1024 * 1024,
         on_progress=on_progress,
     )

@@ -1,0 +1,100 @@
+"""KV states that are not in the context: copied out when another document needs the cells, copied back in when it pays.
+
+A copy of 572 tokens of a 3B model takes 1.3 ms out and 7.5 ms in; evaluating them again takes seconds on a CPU.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from attrs import frozen
+
+from starcoder_lsp.engine.generation import Backend, rewind
+from starcoder_lsp.engine.kv_cache import SequenceLedger, common_prefix_length
+
+N_WORTH_PARKING = 64
+"""Tokens whose loss is cheaper than a copy: about a second of a 3B model on two CPU cores, much less on a GPU."""
+
+
+class StateBackend(Backend, Protocol):
+    """A context whose cells can be copied out and in."""
+
+    def save(self, sequence: int) -> memoryview | None:
+        """A copy of the sequence's cells, or `None` where there is no memory for it."""
+
+    def restore(self, sequence: int, state: memoryview) -> bool:
+        """Put a copy into the empty sequence; false if the context has no room for it."""
+
+
+@frozen(eq=False)
+class ParkedState:
+    """A copy of the cells that hold `ids`."""
+
+    document: str
+    ids: tuple[int, ...]
+    state: memoryview
+
+
+class ParkedStates:
+    """Copies in memory, at most `n_most_bytes` of them; the least recently used ones go first."""
+
+    def __init__(self, n_most_bytes: int) -> None:
+        self._n_most_bytes = n_most_bytes
+        self._states: OrderedDict[int, ParkedState] = OrderedDict()
+
+    def __iter__(self) -> Iterator[ParkedState]:
+        """Most recently used first; a snapshot, so that another thread may look."""
+        return reversed(list(self._states.values()))
+
+    def add(self, parked: ParkedState) -> None:
+        """Keep a copy. One of the same document that it continues is dropped, and what is over the limit."""
+        for key, other in list(self._states.items()):
+            if other.document == parked.document and parked.ids[: len(other.ids)] == other.ids:
+                del self._states[key]
+        self._states[id(parked)] = parked
+        while self._states and sum(other.state.nbytes for other in self._states.values()) > self._n_most_bytes:
+            self._states.popitem(last=False)
+
+    def best(self, ids: Sequence[int]) -> tuple[ParkedState | None, int]:
+        """The copy that shares the most leading ids with a prompt, and how many."""
+        scored = [(common_prefix_length(parked.ids, ids), parked) for parked in self]
+        n_shared, parked = max(scored, key=lambda pair: pair[0], default=(0, None))
+        return parked, n_shared
+
+    def take(self, parked: ParkedState) -> None:
+        """Let go of a copy."""
+        self._states.pop(id(parked), None)
+
+    def forget(self, document: str) -> None:
+        """Drop every copy of a document."""
+        for parked in [parked for parked in self if parked.document == document]:
+            self.take(parked)
+
+
+def resume(
+    backend: StateBackend, ledger: SequenceLedger, states: ParkedStates, document: str, ids: Sequence[int]
+) -> None:
+    """Bring into the sequence what shares the most with a prompt, and park what would be lost by that.
+
+    The active cells are parked when the prompt is another document's, or a place in the same one that is so far away
+    that it shares less than half of them. Ledger and context agree on every way out.
+    """
+    n_active = common_prefix_length(ledger.ids, ids)
+    parked, n_parked = states.best(ids)
+    better = parked if parked is not None and n_parked > n_active + N_WORTH_PARKING else None
+    leaves = ledger.document != document or 2 * n_active < len(ledger.ids)
+    if len(ledger.ids) - n_active > N_WORTH_PARKING and (leaves or better is not None):
+        state = backend.save(ledger.sequence)
+        if state is not None:
+            states.add(ParkedState(ledger.document, tuple(ledger.ids), state))
+    if better is not None:
+        rewind(backend, ledger, 0)
+        states.take(better)
+        if backend.restore(ledger.sequence, better.state):
+            ledger.extend(better.ids)
+            rewind(backend, ledger, len(better.ids))
+        else:
+            rewind(backend, ledger, 0)
+    ledger.document = document
