@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from starcoder_lsp import __version__
 
-COMMANDS = ("serve", "complete", "demo", "settings")
+COMMANDS = ("serve", "complete", "demo", "bench", "settings")
 FAILED = 2
 """Exit code of every command that could not do what was asked; one line on standard error says why."""
 
@@ -30,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", metavar="{" + ",".join(COMMANDS) + "}")
 
     serve = commands.add_parser("serve", help="serve an editor (the default)")
-    serve.add_argument("--tcp", metavar="HOST:PORT", help="listen here instead of standard input and output")
+    serve.add_argument("--tcp", metavar="HOST:PORT", help="listen there for one client; port 0 takes a free one")
 
     complete = commands.add_parser("complete", help="write one completion to standard output")
     complete.add_argument("place", metavar="FILE:LINE:COLUMN", help="counted from 1, as compilers print them")
@@ -40,24 +43,50 @@ def parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="type a line into a real file and show what comes")
     demo.add_argument("place", metavar="FILE:LINE", nargs="?", help="the line to type; otherwise one of this program")
 
+    bench = commands.add_parser("bench", help="measure on this machine")
+    benches = bench.add_subparsers(dest="bench", required=True, metavar="{replay}")
+    replay = benches.add_parser("replay", help="replay an editing trace through the real server")
+    replay.add_argument("trace", type=Path, metavar="TRACE", help="JSON of josephg/editing-traces, gzipped or not")
+    replay.add_argument("--first", type=int, default=0, metavar="N", help="number of the first edit")
+    replay.add_argument("--edits", type=int, default=200, metavar="N", help="how many edits")
+    replay.add_argument("--model", metavar="GGUF", help="the model file; otherwise the configured one")
+    replay.add_argument("--json", action="store_true", help="write the figures for a program")
+
     commands.add_parser("settings", help="list the settings, their defaults and what they do")
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
+    if argv is None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it at once, a call into llama.cpp included
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0].startswith("--tcp"):
         arguments.insert(0, "serve")
     try:
-        return run(parser().parse_args(arguments))
+        try:
+            return run(parser().parse_args(arguments))
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except CommandError as error:
         print(f"starcoder-lsp: {error}", file=sys.stderr)
         return FAILED
+    except BrokenPipeError:  # whoever read the output has seen enough
+        discard_output()
+        return 1
+
+
+def discard_output() -> None:
+    """Let Python write what it still holds for standard output to nowhere as it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Import and run the command: `serve` must not wait for what only the others need."""
+    if sys.stdout is None:
+        message = "standard output is closed"
+        raise CommandError(message)
     match arguments.command:
         case "serve":
             from starcoder_lsp.cli.serve import serve
@@ -71,6 +100,16 @@ def run(arguments: argparse.Namespace) -> int:
             from starcoder_lsp.cli.demo import demo
 
             return demo(arguments.place)
+        case "bench":
+            from starcoder_lsp.cli.replay import replay
+
+            return replay(
+                arguments.trace,
+                first=arguments.first,
+                n_edits=arguments.edits,
+                model=arguments.model,
+                as_json=arguments.json,
+            )
         case "settings":
             from starcoder_lsp.cli.settings import print_settings
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from attrs import evolve
 
-from starcoder_lsp.cli import CommandError
-from starcoder_lsp.cli.place import open_file, parse_place
-from starcoder_lsp.completion import Completion, Model, complete
+from starcoder_lsp.cli import CommandError, discard_output
+from starcoder_lsp.cli.place import byte_at, open_file, parse_place
+from starcoder_lsp.completion import Completion, Model, complete, why_not
 from starcoder_lsp.engine.engine import EngineError
 from starcoder_lsp.engine.loading import load_engine
 from starcoder_lsp.settings import Settings, load_user_file, read_settings, user_file
@@ -20,18 +20,32 @@ def complete_at(spelled: str, *, as_json: bool, model: str | None) -> int:
     """Write the completion at a place to standard output."""
     place = parse_place(spelled, with_column=True)
     snapshot = open_file(place.path)
-    if place.line >= snapshot.text.n_lines:
-        message = f"{place.path} has {snapshot.text.n_lines} lines; there is no line {place.line + 1}"
-        raise CommandError(message)
-    cursor_byte = snapshot.text.byte_at(place.line, place.character, "utf-32")
+    cursor_byte = byte_at(place, snapshot)
     settings = configured(model)
+    declined = why_not(snapshot, settings)
+    if declined:
+        message = f"{place.path}: {declined}"
+        raise CommandError(message)
     try:
         engine = load_engine(settings, lambda _share: None)
         completion = complete(snapshot, cursor_byte, Model.of(engine), settings, lambda: False)
     except EngineError as error:
         raise CommandError(str(error)) from error
-    print(json.dumps(described(completion), indent=2) if as_json else completion.text)
+    write_out(json.dumps(described(completion), indent=2) if as_json else completion.text)
     return 0
+
+
+def write_out(text: str) -> None:
+    """Write to standard output: UTF-8 whatever the terminal's encoding is, and the text's own line ends."""
+    try:
+        sys.stdout.buffer.write(text.encode() + b"\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        discard_output()
+        message = f"standard output: {error.strerror}"
+        raise CommandError(message) from error
 
 
 def configured(model: str | None) -> Settings:
@@ -39,7 +53,7 @@ def configured(model: str | None) -> Settings:
     settings, problems = read_settings([load_user_file(user_file())])
     for problem in problems:
         print(f"starcoder-lsp: {problem}", file=sys.stderr)
-    return evolve(settings, model=evolve(settings.model, path=model)) if model else settings
+    return settings if model is None else evolve(settings, model=evolve(settings.model, path=model))
 
 
 def described(completion: Completion) -> dict[str, Any]:

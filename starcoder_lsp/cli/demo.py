@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -16,12 +17,14 @@ import starcoder_lsp
 from starcoder_lsp.cli import CommandError
 from starcoder_lsp.cli.place import open_file, parse_place
 from starcoder_lsp.documents.documents import language_of
-from starcoder_lsp.lsp.client import Answer, connect
+from starcoder_lsp.lsp.client import Answer, ServerEndedError, connect
 
 DEFAULT_FILE = Path(starcoder_lsp.__file__).parent / "completion.py"
 DEFAULT_LINE = "    window = see("
 """The demo types the line of this program's own pipeline that begins so."""
 SETTINGS = {"debounce": {"mode": "off"}}
+PAGE_COLUMNS = 200
+"""In a file or a pipe nothing is wrapped, however narrow the terminal is."""
 
 
 @frozen
@@ -44,7 +47,7 @@ def set_scene(spelled: str | None) -> Scene:
     """Take the line out of the file. Raises `CommandError` where there is no such line or nothing in it."""
     path = DEFAULT_FILE if spelled is None else parse_place(spelled, with_column=False).path
     snapshot = open_file(path)
-    lines = snapshot.text.to_str().splitlines()
+    lines = [snapshot.text.line_text(line).decode() for line in range(snapshot.text.n_lines)]
     if spelled is None:
         at = next(number for number, line in enumerate(lines) if line.startswith(DEFAULT_LINE))
     else:
@@ -52,7 +55,7 @@ def set_scene(spelled: str | None) -> Scene:
     if at >= len(lines) or not lines[at].strip():
         message = f"{path}:{at + 1}: there is nothing on this line to type"
         raise CommandError(message)
-    return Scene(path, language_of(snapshot).id, (*lines[:at], "", *lines[at + 1 :], ""), at, lines[at])
+    return Scene(path, language_of(snapshot).id, (*lines[:at], "", *lines[at + 1 :]), at, lines[at])
 
 
 async def play(scene: Scene, console: Console) -> list[Answer]:
@@ -61,17 +64,22 @@ async def play(scene: Scene, console: Console) -> list[Answer]:
     uri = scene.path.resolve().as_uri()
     indent = len(scene.typed) - len(scene.typed.lstrip())
     async with connect(SETTINGS, root=scene.path.resolve().parent) as client:
-        for message in client.messages:
-            raise CommandError(message)
+        for message in client.errors:
+            raise CommandError(message.removeprefix("starcoder-lsp: "))
         client.open(uri, scene.language_id, scene.text)
         client.insert(uri, scene.at, 0, scene.typed[:indent])
         for column in range(indent, len(scene.typed) + 1):
             if column > indent:
-                client.insert(uri, scene.at, column - 1, scene.typed[column - 1])
-            answer = await client.complete(uri, scene.at, column)
+                client.insert(uri, scene.at, utf16(scene.typed[: column - 1]), scene.typed[column - 1])
+            answer = await client.complete(uri, scene.at, utf16(scene.typed[:column]))
             answers.append(answer)
             console.print(line_of(scene.typed[indent:column], answer), soft_wrap=True)
     return answers
+
+
+def utf16(text: str) -> int:
+    """The length of a text in the protocol's units."""
+    return len(text.encode("utf-16-le")) // 2
 
 
 def line_of(typed: str, answer: Answer) -> RichText:
@@ -101,11 +109,14 @@ def summary(answers: Sequence[Answer]) -> Table:
 
 def demo(spelled: str | None) -> int:
     """Play the demonstration; 0 if the server answered every request."""
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else PAGE_COLUMNS)
     scene = set_scene(spelled)
     console.print(
         f"{scene.path.name}, line {scene.at + 1}, by the model that comes with the package (a demonstrator):\n"
     )
-    answers = asyncio.run(play(scene, console))
+    try:
+        answers = asyncio.run(play(scene, console))
+    except ServerEndedError as error:
+        raise CommandError(str(error)) from error
     console.print(summary(answers))
     return 0

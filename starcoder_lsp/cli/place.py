@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import stat
 from pathlib import Path
 
 from attrs import frozen
 
 from starcoder_lsp.cli import CommandError
-from starcoder_lsp.documents.documents import Documents, Snapshot
+from starcoder_lsp.documents.documents import MAX_BYTES, Documents, Snapshot
+
+NUMBER = re.compile("[1-9][0-9]{0,8}")
 
 
 @frozen
@@ -23,7 +27,7 @@ def parse_place(spelled: str, *, with_column: bool) -> Place:
     """Read a place. Raises `CommandError`."""
     n_numbers = 2 if with_column else 1
     name, *numbers = spelled.rsplit(":", n_numbers)
-    if len(numbers) != n_numbers or not name or not all(n.isdigit() and int(n) > 0 for n in numbers):
+    if len(numbers) != n_numbers or not name or not all(map(NUMBER.fullmatch, numbers)):
         wanted = "FILE:LINE:COLUMN" if with_column else "FILE:LINE"
         message = f"{spelled!r}: expected {wanted}, counted from 1"
         raise CommandError(message)
@@ -31,13 +35,39 @@ def parse_place(spelled: str, *, with_column: bool) -> Place:
 
 
 def open_file(path: Path) -> Snapshot:
-    """The file as an editor would open it. Raises `CommandError`."""
+    """The file as an editor would open it, without a byte order mark. Raises `CommandError`."""
     try:
-        text = path.read_bytes().decode("utf-8")
+        status = path.stat()
+        what = not_a_text_file(status.st_mode, status.st_size)
+        text = "" if what else path.read_bytes().decode("utf-8-sig")
     except OSError as error:
-        message = f"{path}: {error.strerror}"
-        raise CommandError(message) from error
-    except UnicodeDecodeError as error:
-        message = f"{path}: not a UTF-8 text file"
-        raise CommandError(message) from error
+        what = error.strerror or str(error)
+    except UnicodeDecodeError:
+        what = "not a UTF-8 text file"
+    if what:
+        message = f"{path}: {what}"
+        raise CommandError(message)
     return Documents().open(path.resolve().as_uri(), "", 1, text)
+
+
+def not_a_text_file(mode: int, n_bytes: int) -> str:
+    """Why a file is not to be read, or an empty string."""
+    if stat.S_ISDIR(mode):
+        return "is a directory"
+    if not stat.S_ISREG(mode):
+        return "is not a file"
+    return f"larger than {MAX_BYTES // 1024 // 1024} MiB" if n_bytes > MAX_BYTES else ""
+
+
+def byte_at(place: Place, snapshot: Snapshot) -> int:
+    """The place as a byte of its file. Raises `CommandError` where the file has no such place."""
+    text = snapshot.text
+    if place.line >= text.n_lines:
+        message = f"{place.path}: there is no line {place.line + 1}; the last one is {text.n_lines}"
+        raise CommandError(message)
+    cursor_byte = text.byte_at(place.line, place.character, "utf-32")
+    _, last = text.position_of(text.line_span(place.line)[1], "utf-32")
+    if place.character > last:
+        message = f"{place.path}:{place.line + 1}: there is no column {place.character + 1}; the last one is {last + 1}"
+        raise CommandError(message)
+    return cursor_byte

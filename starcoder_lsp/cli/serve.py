@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-from starcoder_lsp.cli import CommandError
-from starcoder_lsp.lsp.server import make_server
+import re
+import socket
+import sys
 
+from starcoder_lsp.cli import CommandError
+from starcoder_lsp.lsp.startup import make_server_quickly
+from starcoder_lsp.lsp.streams import accept, listen, standard_streams
+
+HOST_AND_PORT = re.compile(r"\[?(?P<host>[^\[\]]+)\]?:(?P<port>[0-9]{1,5})")
 HIGHEST_PORT = 65535
 
 
 def serve(tcp: str | None) -> int:
     """Serve one client until it leaves."""
-    server = make_server()
-    if tcp is None:
-        server.start_io()
-    else:
-        host, colon, port = tcp.rpartition(":")
-        if not colon or not port.isdigit() or int(port) > HIGHEST_PORT:
-            message = f"--tcp {tcp!r}: expected HOST:PORT, for example 127.0.0.1:2087"
-            raise CommandError(message)
-        try:
-            server.start_tcp(host, int(port))
-        except OSError as error:
-            message = f"--tcp {tcp}: {error.strerror or error}"
-            raise CommandError(message) from error
-    server.leave()  # the client closed the connection without saying goodbye
+    if sys.stdin is None or sys.stderr is None:
+        message = "standard input or standard error is closed"
+        raise CommandError(message)
+    listener = None if tcp is None else listen_at(tcp)
+    server = make_server_quickly()
+    server.serve(*(standard_streams() if listener is None else accept(listener)))
     return 1
+
+
+def listen_at(spelled: str) -> socket.socket:
+    """A listening socket, whose address is told on standard error. Raises `CommandError`."""
+    match = HOST_AND_PORT.fullmatch(spelled)
+    if match is None or int(match["port"]) > HIGHEST_PORT:
+        message = f"--tcp {spelled!r}: expected HOST:PORT, for example 127.0.0.1:2087"
+        raise CommandError(message)
+    try:
+        listener = listen(match["host"], int(match["port"]))
+    except OSError as error:
+        message = f"--tcp {spelled}: {error.strerror or error}"
+        raise CommandError(message) from error
+    print(f"listening on {spelled.rpartition(':')[0]}:{listener.getsockname()[1]}", file=sys.stderr, flush=True)
+    return listener

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from starcoder_lsp.context.window import Part, Window, segment_text
@@ -21,7 +20,7 @@ def explain(window: Window, prompt: Prompt, tokenizer: Tokenizer, path: str) -> 
         "budgetTokens": window.budget.n_tokens,
         "promptTokens": len(prompt.ids),
         "healed": prompt.heal.decode("utf-8", "replace"),
-        "prompt": spelled(prompt.ids, tokenizer) + prompt.heal.decode("utf-8", "replace"),
+        "prompt": spelled(prompt, tokenizer),
         "segments": [
             described
             for part in (window.prefix, window.suffix, window.middle)
@@ -30,9 +29,9 @@ def explain(window: Window, prompt: Prompt, tokenizer: Tokenizer, path: str) -> 
     }
 
 
-def spelled(ids: Iterable[int], tokenizer: Tokenizer) -> str:
-    """The prompt as text; its markers appear by name."""
-    return b"".join(map(tokenizer.spelling, ids)).decode("utf-8", "replace")
+def spelled(prompt: Prompt, tokenizer: Tokenizer) -> str:
+    """The prompt as text, what is healed included; its markers appear by name."""
+    return b"".join((*map(tokenizer.spelling, prompt.ids), prompt.heal)).decode("utf-8", "replace")
 
 
 def _segments(window: Window, part: Part, tokenizer: Tokenizer, path: str) -> list[Json]:

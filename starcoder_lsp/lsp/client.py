@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,21 @@ from starcoder_lsp.lsp.convert import plain
 
 SERVER_COMMAND = (sys.executable, "-m", "starcoder_lsp")
 EXIT_TIMEOUT_S = 5.0
+
+
+class ServerEndedError(Exception):
+    """The server ended before it was told to. The text is one line for a person."""
+
+
+@frozen
+class Change:
+    """An edit: `text` in place of what is between two places, counted from 0 in the negotiated encoding's units."""
+
+    start_line: int
+    start_character: int
+    end_line: int
+    end_character: int
+    text: str
 
 
 @frozen
@@ -39,11 +54,16 @@ class _Recorder(LanguageClient):
     def __init__(self) -> None:
         super().__init__("starcoder-lsp-client", "1")
         self.messages: list[str] = []
+        self.errors: list[str] = []
         self.loaded = asyncio.Event()
+        self.heard_out = asyncio.Event()
+        self.last_words = ""
 
         @self.feature(types.WINDOW_SHOW_MESSAGE)  # type: ignore[untyped-decorator]  # pygls' client has none
         def show_message(params: types.ShowMessageParams) -> None:
             self.messages.append(params.message)
+            if params.type == types.MessageType.Error:
+                self.errors.append(params.message)
 
         @self.feature(types.WINDOW_LOG_MESSAGE)  # type: ignore[untyped-decorator]  # pygls' client has none
         def log_message(_params: types.LogMessageParams) -> None:
@@ -60,6 +80,30 @@ class _Recorder(LanguageClient):
             if kind == "end":
                 self.loaded.set()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether there was a server and is none any more."""
+        return self._server is not None and self._server.returncode is not None
+
+    async def server_exit(self, server: asyncio.subprocess.Process) -> None:
+        """Keep what a server that ended said last; nobody waits for its model any more."""
+        said = await server.stderr.read() if server.stderr else b""
+        self.last_words = (said.decode("utf-8", "replace").strip().splitlines() or ["it said nothing"])[-1]
+        self.heard_out.set()
+        self.loaded.set()
+
+    async def part(self) -> None:
+        """Stop the server, in one way or the other."""
+        try:
+            async with asyncio.timeout(EXIT_TIMEOUT_S):
+                if not self.has_ended:
+                    await self.shutdown_async(None)
+                    self.exit(None)
+                await self.stop()  # type: ignore[no-untyped-call]  # pygls' client
+        except (TimeoutError, RuntimeError):
+            if self._server is not None and not self.has_ended:
+                self._server.kill()
+
 
 @define
 class Client:
@@ -73,6 +117,11 @@ class Client:
         """What the server showed to the person."""
         return self._pygls.messages
 
+    @property
+    def errors(self) -> list[str]:
+        """Those of the messages that tell of an error, such as a model that cannot be loaded."""
+        return self._pygls.errors
+
     def open(self, uri: str, language_id: str, text: str) -> None:
         """Open a document."""
         self._versions[uri] = 1
@@ -80,12 +129,24 @@ class Client:
         self._pygls.text_document_did_open(types.DidOpenTextDocumentParams(document))
 
     def insert(self, uri: str, line: int, character: int, text: str) -> None:
-        """Insert text at a place, counted from 0 in UTF-16 code units."""
-        position = types.Position(line, character)
+        """Insert text at a place."""
+        self.change(uri, [Change(line, character, line, character, text)])
+
+    def change(self, uri: str, changes: Iterable[Change]) -> None:
+        """Apply changes, each to the result of the one before."""
         self._versions[uri] += 1
-        change = types.TextDocumentContentChangePartial(range=types.Range(position, position), text=text)
+        events: list[types.TextDocumentContentChangeEvent] = [
+            types.TextDocumentContentChangePartial(
+                range=types.Range(
+                    types.Position(change.start_line, change.start_character),
+                    types.Position(change.end_line, change.end_character),
+                ),
+                text=change.text,
+            )
+            for change in changes
+        ]
         document = types.VersionedTextDocumentIdentifier(uri=uri, version=self._versions[uri])
-        self._pygls.text_document_did_change(types.DidChangeTextDocumentParams(document, [change]))
+        self._pygls.text_document_did_change(types.DidChangeTextDocumentParams(document, events))
 
     async def complete(self, uri: str, line: int, character: int) -> Answer:
         """Ask for a completion, as an editor does after a keystroke."""
@@ -111,23 +172,32 @@ class Client:
 
 
 @asynccontextmanager
-async def connect(settings: Mapping[str, object], root: Path) -> AsyncIterator[Client]:
-    """Start a server, wait until its model is loaded or has failed to, and stop it at the end."""
+async def connect(settings: Mapping[str, object], root: Path, encoding: str = "utf-16") -> AsyncIterator[Client]:
+    """Start a server, wait until its model is loaded or has failed to, and stop it at the end.
+
+    Raises `ServerEndedError`, also out of what is asked of the client.
+    """
     pygls = _Recorder()
-    await pygls.start_io(*SERVER_COMMAND)
-    await pygls.initialize_async(
-        types.InitializeParams(
-            process_id=None,
-            root_uri=root.as_uri(),
-            capabilities=types.ClientCapabilities(window=types.WindowClientCapabilities(work_done_progress=True)),
-            initialization_options={"starcoder": dict(settings)},
-        )
+    params = types.InitializeParams(
+        process_id=None,
+        root_uri=root.as_uri(),
+        capabilities=types.ClientCapabilities(
+            general=types.GeneralClientCapabilities(position_encodings=[types.PositionEncodingKind(encoding)]),
+            window=types.WindowClientCapabilities(work_done_progress=True),
+        ),
+        initialization_options={"starcoder": dict(settings)},
     )
-    pygls.initialized(types.InitializedParams())
-    await pygls.loaded.wait()
     try:
+        await pygls.start_io(*SERVER_COMMAND)
+        await pygls.initialize_async(params)
+        pygls.initialized(types.InitializedParams())
+        await pygls.loaded.wait()
         yield Client(pygls)
+    except RuntimeError as error:  # what pygls makes of requests that wait for a server that has ended
+        if not pygls.has_ended:
+            raise
+        await pygls.heard_out.wait()
+        message = f"the server ended: {pygls.last_words}"
+        raise ServerEndedError(message) from error
     finally:
-        await pygls.shutdown_async(None)
-        pygls.exit(None)
-        await asyncio.wait_for(pygls.stop(), EXIT_TIMEOUT_S)  # type: ignore[no-untyped-call]  # pygls' client
+        await pygls.part()

@@ -73,11 +73,17 @@ def plain(value: Any) -> Any:
     return value
 
 
+def uri_of(params: object) -> str:
+    """The document of parameters that are otherwise not to be understood, or an empty string."""
+    document = params.get("textDocument") if isinstance(params, dict) else None
+    return str(document.get("uri", "")) if isinstance(document, dict) else ""
+
+
 def text_document_position(params: Any) -> tuple[str, types.Position]:
     """The document and place of a request that pygls has no type for. Raises `JsonRpcInvalidParams`."""
     try:
         position = params.position
         return str(params.textDocument.uri), types.Position(int(position.line), int(position.character))
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
         message = "expected {textDocument: {uri}, position: {line, character}}"
         raise JsonRpcInvalidParams(message) from error

@@ -2,38 +2,41 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
+from collections.abc import Callable
 
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 from pygls.lsp.server import LanguageServer
 
 TITLE = "Loading the model"
-CREATE_TIMEOUT_S = 2.0
-"""A client that never answers `window/workDoneProgress/create` must not hold up the model."""
 STEP_PERCENT = 5
 
 
 class LoadProgress:
     """One progress report, from `begin` to `end`."""
 
-    def __init__(self, server: LanguageServer) -> None:
+    def __init__(self, server: LanguageServer, log: Callable[[types.MessageType, str], None]) -> None:
         self._server = server
+        self._log = log
+        self._created: str | None = None
         self._token: str | None = None
         self._percent = 0
 
-    async def begin(self) -> None:
-        """Start the report."""
+    async def create(self) -> None:
+        """Ask the client for a report, if it can show one. A client may never answer: nobody has to wait for this."""
         window = self._server.client_capabilities.window
         if window is not None and window.work_done_progress:
             token = str(uuid.uuid4())
             try:
-                await asyncio.wait_for(self._server.work_done_progress.create_async(token), CREATE_TIMEOUT_S)
-            except (JsonRpcException, TimeoutError):
-                self._token = None
-            else:
-                self._token = token
+                await self._server.work_done_progress.create_async(token)
+            except JsonRpcException:
+                return
+            self._created = token
+
+    def begin(self) -> None:
+        """Start the report."""
+        self._token = self._created
         if self._token is not None:
             begin = types.WorkDoneProgressBegin(title=TITLE, percentage=0, cancellable=False)
             self._server.work_done_progress.begin(self._token, begin)
@@ -51,4 +54,4 @@ class LoadProgress:
             self._server.work_done_progress.end(self._token, types.WorkDoneProgressEnd(message=message))
             self._token = None
         else:
-            self._server.window_log_message(types.LogMessageParams(types.MessageType.Info, f"{TITLE}: {message}"))
+            self._log(types.MessageType.Info, f"{TITLE}: {message}")

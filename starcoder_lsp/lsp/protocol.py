@@ -1,17 +1,31 @@
-"""pygls with three changes: documents are ours, malformed requests get a reply, and nothing of a message is logged."""
+"""pygls with some changes: documents are ours, every request gets a reply, and nothing of a message is logged."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Generator
+import sys
+import traceback
+from pathlib import Path
 from typing import Any
 
 from lsprotocol import types
-from pygls.exceptions import JsonRpcException
+from pygls.exceptions import (
+    JsonRpcException,
+    JsonRpcInternalError,
+    JsonRpcInvalidParams,
+    JsonRpcInvalidRequest,
+    JsonRpcParseError,
+    JsonRpcServerNotInitialized,
+)
+from pygls.lsp.server import LanguageServer
 from pygls.protocol import JsonRPCNotification, LanguageServerProtocol, lsp_method
 
-IGNORED = "starcoder/ignored"
-Handling = Generator[tuple[Any, Any, Any], None, None]
+MISUNDERSTOOD = "starcoder/misunderstood"
+"""Our own name for a notification whose parameters are not those of the specification."""
+BEFORE_INITIALIZE = (types.INITIALIZE, types.EXIT)
+LAST_REPLIES_TIMEOUT_S = 0.5
+"""Replies that are due at the end take a turn of the event loop or two; none may hold up the end."""
 
 
 def silence_pygls() -> None:
@@ -19,40 +33,139 @@ def silence_pygls() -> None:
     logging.getLogger("pygls").setLevel(logging.CRITICAL + 1)
 
 
+def described(error: BaseException) -> str:
+    """Which kind of error it was and where. Its text is left out: it may quote the user's source."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    where = f" at {Path(frames[-1][0].f_code.co_filename).name}:{frames[-1][1]}" if frames else ""
+    return f"internal error: {type(error).__name__}{where}"
+
+
 class Protocol(LanguageServerProtocol):
-    """The protocol without pygls' own copy of each document.
+    """The protocol without pygls' own copy of each document, and with a reply to every request.
 
     That copy splits lines at form feeds and U+2028, clamps positions one short behind an unterminated last line, and
     costs a pass over the text for each edit.
     """
 
-    def structure_message(self, data: dict[str, Any]) -> Any:
-        """Deserialize; a request that cannot be understood is answered with an error instead of never."""
-        try:
-            return super().structure_message(data)
-        except JsonRpcException:
-            if "id" in data and "method" in data:
-                message = f"the parameters of {data['method']!r} are not those of the specification"
-                error = types.ResponseError(code=types.ErrorCodes.InvalidParams, message=message)
-                self._send_response(data["id"], error=error)
-            return JsonRPCNotification(method=IGNORED, jsonrpc=self.VERSION, params=None)
+    def __init__(self, server: LanguageServer, converter: Any) -> None:
+        super().__init__(server, converter)
+        self._unanswered: set[asyncio.Task[Any]] = set()
 
-    def _handled(self, method: str, params: object) -> Handling:
-        handler = self.fm.features.get(method)
-        if handler is not None:
-            yield handler, (params,), None
+    def structure_message(self, data: dict[str, Any]) -> Any:
+        """Leave the JSON as it is: pygls would take each object inside a message for a message."""
+        return data
+
+    def handle_message(self, message: Any) -> None:
+        """Handle what came from the client, or refuse it."""
+        try:
+            understood = self._understood(message)
+        except JsonRpcException as refusal:
+            self._refuse(message if isinstance(message, dict) else {}, refusal)
+        else:
+            super().handle_message(understood)
+
+    def _understood(self, message: Any) -> Any:
+        """The message as pygls has it. Raises `JsonRpcException` for one that is none, or not at this time."""
+        objection = self._objection(message)
+        if objection is not None:
+            raise objection
+        method = message.get("method")
+        if method and self.get_message_type(method) is None:  # pygls wants exactly these members then
+            members = ("jsonrpc", "id", "method", "params") if "id" in message else ("jsonrpc", "method", "params")
+            message = {member: message.get(member) for member in members}
+        try:
+            return super().structure_message(message)
+        except JsonRpcException as error:
+            text = f"the parameters of {method!r} are not those of the specification"
+            raise JsonRpcInvalidParams(text) from error
+
+    def _objection(self, message: Any) -> JsonRpcException | None:
+        """What is wrong with a message, whatever its parameters are."""
+        method = message.get("method", "") if isinstance(message, dict) else None
+        if not isinstance(method, str) or message.get("jsonrpc") != self.VERSION:
+            return JsonRpcInvalidRequest("this is not a message of JSON-RPC 2.0")
+        if not method:
+            return None
+        if "id" in message and _id_of(message) is None:
+            return JsonRpcInvalidRequest("an id is a number or a string")
+        return self._out_of_turn(method)
+
+    def _out_of_turn(self, method: str) -> JsonRpcException | None:
+        """What is wrong with a method at this point of the session."""
+        if self._workspace is None and method not in BEFORE_INITIALIZE:
+            return JsonRpcServerNotInitialized(f"{method!r} came before 'initialize'")
+        if self._workspace is not None and method == types.INITIALIZE:
+            return JsonRpcInvalidRequest("'initialize' came for the second time")
+        if self._shutdown and method != types.EXIT:
+            return JsonRpcInvalidRequest(f"{method!r} came after 'shutdown'")
+        return None
+
+    def _refuse(self, message: dict[str, Any], refusal: JsonRpcException) -> None:
+        """Reply to a request or to what may have been one. A reply gets none, and neither does a notification."""
+        if "result" in message or "error" in message:
+            return
+        if "id" in message or "method" not in message:  # a plain dictionary: pygls would leave out an id that is null
+            error = refusal.to_response_error()
+            self._send_data({"jsonrpc": self.VERSION, "id": _id_of(message), "error": error})
+        elif isinstance(refusal, JsonRpcInvalidParams):
+            super().handle_message(JsonRPCNotification(MISUNDERSTOOD, self.VERSION, message))
+
+    def refuse_unreadable(self) -> None:
+        """Reply to what is no JSON."""
+        self._refuse({}, JsonRpcParseError("this is not JSON"))
+
+    def _handle_request(self, msg_id: Any, method_name: str, params: Any) -> None:
+        super()._handle_request(msg_id, method_name, params)
+        task = self._request_futures.get(msg_id)
+        if isinstance(task, asyncio.Task):
+            self._unanswered.add(task)
+            task.add_done_callback(self._unanswered.discard)
+
+    def _send_response(self, msg_id: Any, result: Any = None, error: types.ResponseError | None = None) -> None:
+        """Send a reply; of a bug it tells what `described` does, where pygls would send text and traceback."""
+        raised = sys.exc_info()[1]
+        if error is not None and error.code == JsonRpcInternalError.CODE and raised is not None:
+            error = types.ResponseError(error.code, described(raised))
+        super()._send_response(msg_id, result, error)
+
+    async def last_replies(self) -> None:
+        """Wait until every request but the one that is being handled has its reply."""
+        others = self._unanswered - {asyncio.current_task()}
+        if others:
+            await asyncio.wait(others, timeout=LAST_REPLIES_TIMEOUT_S)
+
+    @lsp_method(types.SHUTDOWN)
+    async def lsp_shutdown(self, *args: Any) -> None:  # type: ignore[override]  # a coroutine is a handler too
+        """Leave it to our handler. pygls would answer what is under way as if the client had cancelled it."""
+        self._shutdown = True
+        self.fm.features[types.SHUTDOWN](*args)
+        await self.last_replies()
+
+    @lsp_method(types.EXIT)
+    async def lsp_exit(self, *args: Any) -> None:  # type: ignore[override]  # as above
+        """Leave it to our handler."""
+        await self.last_replies()
+        self.fm.features[types.EXIT](*args)
+
+    # Not generators, as in pygls: of each of those it keeps a future for as long as the server runs.
 
     @lsp_method(types.TEXT_DOCUMENT_DID_OPEN)
-    def lsp_text_document__did_open(self, params: types.DidOpenTextDocumentParams) -> Handling:
+    def lsp_text_document__did_open(self, params: types.DidOpenTextDocumentParams) -> None:
         """Leave the document to our handler."""
-        yield from self._handled(types.TEXT_DOCUMENT_DID_OPEN, params)
+        self.fm.features[types.TEXT_DOCUMENT_DID_OPEN](params)
 
     @lsp_method(types.TEXT_DOCUMENT_DID_CHANGE)
-    def lsp_text_document__did_change(self, params: types.DidChangeTextDocumentParams) -> Handling:
+    def lsp_text_document__did_change(self, params: types.DidChangeTextDocumentParams) -> None:
         """Leave the edit to our handler."""
-        yield from self._handled(types.TEXT_DOCUMENT_DID_CHANGE, params)
+        self.fm.features[types.TEXT_DOCUMENT_DID_CHANGE](params)
 
     @lsp_method(types.TEXT_DOCUMENT_DID_CLOSE)
-    def lsp_text_document__did_close(self, params: types.DidCloseTextDocumentParams) -> Handling:
+    def lsp_text_document__did_close(self, params: types.DidCloseTextDocumentParams) -> None:
         """Leave the document to our handler."""
-        yield from self._handled(types.TEXT_DOCUMENT_DID_CLOSE, params)
+        self.fm.features[types.TEXT_DOCUMENT_DID_CLOSE](params)
+
+
+def _id_of(message: Any) -> int | str | None:
+    """The id of a message, or `None` if it has none that the specification allows."""
+    value = message.get("id") if isinstance(message, dict) else None
+    return value if isinstance(value, int | str) and not isinstance(value, bool) else None

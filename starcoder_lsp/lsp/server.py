@@ -2,43 +2,66 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 from lsprotocol import types
-from pygls.exceptions import JsonRpcInvalidParams
+from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
 from pygls.lsp.server import LanguageServer
 
 from starcoder_lsp import __version__
 from starcoder_lsp.documents.documents import OutOfStep, UnknownDocument
 from starcoder_lsp.engine.engine import EngineError
 from starcoder_lsp.lsp import convert
+from starcoder_lsp.lsp.configuration import Configuration, can_be_pulled, pull
 from starcoder_lsp.lsp.progress import LoadProgress
-from starcoder_lsp.lsp.protocol import Protocol, silence_pygls
+from starcoder_lsp.lsp.protocol import MISUNDERSTOOD, Protocol, described, silence_pygls
+from starcoder_lsp.lsp.scheduler import Superseded
 from starcoder_lsp.lsp.session import Session
-from starcoder_lsp.settings import SECTION, SettingsLayer, load_user_file, read_settings, user_file
+from starcoder_lsp.lsp.streams import Input, Output
 
 NAME = "starcoder-lsp"
+CLIENT_TIMEOUT_S = 1.0
+"""How long the model waits for what a client has to answer first. What comes later is taken too."""
+MOST_LOGGED = {
+    "error": types.MessageType.Error,
+    "warning": types.MessageType.Warning,
+    "info": types.MessageType.Info,
+    "debug": types.MessageType.Debug,
+}
 
 
 class Server(LanguageServer):
     """pygls' server and our session."""
 
+    protocol: Protocol
+
     def __init__(self) -> None:
         super().__init__(NAME, __version__, protocol_cls=Protocol, max_workers=1)
         self.session = Session()
-        self.layers: list[SettingsLayer] = []
+        self.configuration = Configuration()
+        self.was_initialized = False
         self.was_shut_down = False
 
-    def report_server_error(self, error: Exception, source: Any) -> None:  # noqa: ARG002  as in pygls
-        """Tell the log which kind of error it was; its text may quote the user's source."""
-        self.log(types.MessageType.Error, f"internal error: {type(error).__name__}")
+    def serve(self, reader: BinaryIO, writer: BinaryIO) -> None:
+        """Serve the client until it leaves; ends the process."""
+        self.start_io(Input(reader, on_end=self.leave), Output(writer, on_lost=self.leave))
+
+    def report_server_error(self, error: Exception, source: Any) -> None:
+        """Tell the log of a bug. What a client did wrong stands in the reply to it."""
+        if source is JsonRpcException and isinstance(error, ValueError | RecursionError):
+            self.protocol.refuse_unreadable()
+            return
+        cause = sys.exc_info()[1] or error
+        if not isinstance(cause, JsonRpcException):
+            self.log(types.MessageType.Error, described(cause))
 
     def log(self, kind: types.MessageType, message: str) -> None:
-        """Write a line to the client's log."""
-        self.window_log_message(types.LogMessageParams(kind, message))
+        """Write a line to the client's log, if `logLevel` has it so."""
+        if kind <= MOST_LOGGED[self.session.settings.log_level]:
+            self.window_log_message(types.LogMessageParams(kind, message))
 
     def tell(self, kind: types.MessageType, message: str) -> None:
         """Show one message to the person."""
@@ -46,14 +69,36 @@ class Server(LanguageServer):
 
     def read_settings(self) -> None:
         """Merge the layers of settings and tell of each problem once."""
-        self.session.settings, problems = read_settings(self.layers)
+        self.session.settings, problems = self.configuration.read()
         for problem in problems:
             self.tell(types.MessageType.Warning, problem)
 
+    async def pull_settings(self) -> None:
+        """Take the client's settings, if it has any, whenever it answers."""
+        if can_be_pulled(self):
+            self.configuration.workspace = await pull(self)
+            self.read_settings()
+
+    async def load_model(self) -> None:
+        """Load the model and tell of it."""
+        progress = LoadProgress(self, self.log)
+        questions = [asyncio.ensure_future(self.pull_settings()), asyncio.ensure_future(progress.create())]
+        await asyncio.wait(questions, timeout=CLIENT_TIMEOUT_S)
+        self.read_settings()
+        progress.begin()
+        outcome = "no model"
+        try:
+            model = await self.session.load_model(progress.report)
+            outcome = f"{model.engine.info.name} is ready"
+        except EngineError as error:
+            self.tell(types.MessageType.Error, str(error))
+        except Superseded:
+            outcome = "given up"
+        finally:
+            progress.end(outcome)
+
     def leave(self) -> None:
         """End the process: at once, even while the model decodes."""
-        self.session.close()
-        sys.stdout.flush()
         os._exit(0 if self.was_shut_down else 1)
 
 
@@ -77,23 +122,22 @@ def register_lifecycle(server: Server) -> None:
 
     @server.feature(types.INITIALIZE)
     def initialize(params: types.InitializeParams) -> None:
-        given = convert.plain(params.initialization_options)
-        values = given.get(SECTION, given) if isinstance(given, Mapping) else given or {}
+        server.configuration.options = convert.plain(params.initialization_options)
         server.session.encoding = convert.position_encoding(server.protocol.workspace.position_encoding or "utf-16")
-        server.layers = [SettingsLayer("initializationOptions", values, trusted=True), load_user_file(user_file())]
 
     @server.feature(types.INITIALIZED)
     async def initialized(_params: types.InitializedParams) -> None:
-        server.read_settings()
-        progress = LoadProgress(server)
-        await progress.begin()
-        try:
-            model = await server.session.load_model(progress.report)
-        except EngineError as error:
-            progress.end("no model")
-            server.tell(types.MessageType.Error, str(error))
+        if not server.was_initialized:
+            server.was_initialized = True
+            await server.load_model()
+
+    @server.feature(types.WORKSPACE_DID_CHANGE_CONFIGURATION)
+    async def did_change_configuration(params: types.DidChangeConfigurationParams) -> None:
+        if can_be_pulled(server):
+            await server.pull_settings()
         else:
-            progress.end(f"{model.engine.info.name} is ready")
+            server.configuration.workspace = convert.plain(params.settings)
+            server.read_settings()
 
     @server.feature(types.SHUTDOWN)
     def shutdown(_params: None) -> None:
@@ -111,7 +155,7 @@ def register_documents(server: Server) -> None:
     @server.feature(types.TEXT_DOCUMENT_DID_OPEN)
     def did_open(params: types.DidOpenTextDocumentParams) -> None:
         document = params.text_document
-        server.session.documents.open(document.uri, document.language_id, document.version, document.text)
+        server.session.open(document.uri, document.language_id, document.version, document.text)
 
     @server.feature(types.TEXT_DOCUMENT_DID_CHANGE)
     def did_change(params: types.DidChangeTextDocumentParams) -> None:
@@ -123,7 +167,18 @@ def register_documents(server: Server) -> None:
 
     @server.feature(types.TEXT_DOCUMENT_DID_CLOSE)
     def did_close(params: types.DidCloseTextDocumentParams) -> None:
-        server.session.close_document(params.text_document.uri)
+        try:
+            server.session.close_document(params.text_document.uri)
+        except UnknownDocument as problem:
+            server.log(types.MessageType.Warning, str(problem))
+
+    @server.feature(MISUNDERSTOOD)
+    def misunderstood(message: dict[str, Any]) -> None:
+        """An edit that is not understood is an edit that is missing here."""
+        method = message["method"]
+        server.log(types.MessageType.Warning, f"the parameters of {method!r} are not those of the specification")
+        if method == types.TEXT_DOCUMENT_DID_CHANGE:
+            server.session.lose_step(convert.uri_of(message.get("params")))
 
 
 def register_completion(server: Server) -> None:

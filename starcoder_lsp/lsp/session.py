@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from attrs import define, field
 
 from starcoder_lsp.completion import Completion, Model, ask, complete, see, why_not
 from starcoder_lsp.context.explain import explain
-from starcoder_lsp.documents.documents import Documents, Edit, Snapshot, UnknownDocument
+from starcoder_lsp.documents.documents import Documents, Edit, OutOfStep, Snapshot, UnknownDocument
 from starcoder_lsp.documents.text import PositionEncoding
 from starcoder_lsp.engine.engine import Cancelled
 from starcoder_lsp.engine.loading import load_engine
@@ -26,8 +27,8 @@ from starcoder_lsp.suggestions.postprocess import FILTERS
 
 MODEL_KEY = "model"
 """The scheduler's key for work that belongs to no document."""
-EXIT_TIMEOUT_S = 1.0
-"""How long the model thread may finish its slice before the process ends without it."""
+LOWEST_VERSION = -(2**31)
+"""The protocol's versions are integers of 32 bits."""
 
 
 @define
@@ -56,16 +57,32 @@ class Session:
         self.model = await self.scheduler.run(MODEL_KEY, work)
         return self.model
 
+    def open(self, uri: str, language_id: str, version: int, text: str) -> None:
+        """Take in a document, in place of one that is open under that name already."""
+        self.scheduler.supersede(uri)
+        self.documents.open(uri, language_id, version, text)
+
     def change(self, uri: str, version: int, edits: Sequence[Edit]) -> None:
         """Apply a change. What is being computed for the text before it is not wanted any more.
 
         Raises `UnknownDocument` and `OutOfStep`, see `Documents.change`.
         """
         self.scheduler.supersede(uri)
-        self.documents.change(uri, version, edits, self.encoding)
+        try:
+            self.documents.change(uri, version, edits, self.encoding)
+        except (UnknownDocument, OutOfStep):
+            raise
+        except Exception:  # a bug; the edits after this one are for another text
+            self.lose_step(uri)
+            raise
+
+    def lose_step(self, uri: str) -> None:
+        """Trust the text here no more, until the editor sends all of it: an edit got lost."""
+        with suppress(UnknownDocument, OutOfStep):
+            self.documents.change(uri, LOWEST_VERSION, (), self.encoding)
 
     def close_document(self, uri: str) -> None:
-        """Forget a document's text; its KV cells stay until another document needs them."""
+        """Forget a document's text; its KV cells stay until another document needs them. Raises `UnknownDocument`."""
         self.scheduler.supersede(uri)
         self.documents.close(uri)
         self._last.pop(uri, None)
@@ -80,7 +97,8 @@ class Session:
         requests = self.metrics.requests
         requests.total += 1
         model, settings = self.model, self.settings
-        if model is None or snapshot is None or why_not(snapshot, settings):
+        unasked = automatic and settings.trigger == "invoked"
+        if model is None or snapshot is None or unasked or why_not(snapshot, settings):
             requests.empty += 1
             return None
         cursor_byte = snapshot.text.byte_at(line, character, self.encoding)
@@ -106,7 +124,10 @@ class Session:
         return completion
 
     async def explain(self, uri: str, line: int, character: int) -> dict[str, Any] | None:
-        """What the model would see there and why; `None` while there is no model or for a document that gets none."""
+        """What the model would see there and why.
+
+        `None` while there is no model, for a document that gets none, and for a question with a newer one behind it.
+        """
         snapshot = self._snapshot(uri)
         model, settings = self.model, self.settings
         if model is None or snapshot is None or why_not(snapshot, settings):
@@ -120,7 +141,10 @@ class Session:
             explained["timingsMs"] = {"window": round((time.perf_counter() - started) * 1000, 3)}
             return explained
 
-        explained = await self.scheduler.run(f"explain {uri}", work)
+        try:
+            explained = await self.scheduler.run(f"explain {uri}", work)
+        except Superseded:
+            return None
         last = self._last.get(uri)
         at_this_place = last is not None and last.snapshot is snapshot and last.start_byte == cursor_byte
         return explained | self._outcome(last if at_this_place else None, explained["timingsMs"])
@@ -149,7 +173,3 @@ class Session:
     def stop(self) -> None:
         """Give up on everything that waits or runs."""
         self.scheduler.supersede_all()
-
-    def close(self) -> None:
-        """Stop the model thread, or leave it behind if it does not stop in time."""
-        self.scheduler.close(EXIT_TIMEOUT_S)

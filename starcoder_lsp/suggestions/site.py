@@ -57,12 +57,12 @@ def describe_site(snapshot: Snapshot, cursor_byte: int, multiline: str) -> Site:
     starts_line = not before.strip() and not after.strip()
     one_line = multiline == "never" or (multiline == "auto" and not (starts_line or opens_block))
     indent = indent_width(before)
-    terminator = text.data[line_end:next_start]
+    above = text.data[text.line_span(line - 1)[1] : line_start] if line else b""
     return Site(
         line_before=before,
         line_after=after,
         below=below,
         one_line=one_line,
         floor=indent + 1 if opens_block else indent,
-        line_end=terminator or b"\n",
+        line_end=text.data[line_end:next_start] or above or b"\n",  # the last line has none of its own
     )

@@ -1,18 +1,38 @@
-"""A real server as a child process, and what a test asks of it."""
+"""A real server as a child process, and what a test asks of it.
+
+`Driver` is for what a client says in an ordinary session, through pytest-lsp. `Wire` is for everything else: bytes on a
+pipe or a socket, every message in the order in which it came, and the end of the process.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import subprocess
 import sys
-from collections.abc import AsyncIterator
-from typing import Any
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, BinaryIO, Self
 
+import pytest
 import pytest_lsp
 from lsprotocol import types
 from pytest_lsp import ClientServerConfig, LanguageClient
 
 from starcoder_lsp.lsp.convert import plain
 
+ROOT = Path(__file__).parents[2]
 SERVER = [sys.executable, "-m", "starcoder_lsp"]
+NO_HOME = str(Path(__file__).parent / "no-such-home")
+ENVIRONMENT = {**os.environ, "HOME": NO_HOME, "XDG_CONFIG_HOME": NO_HOME, "PYTHONPATH": str(ROOT)}
+"""A child's environment: the person's own settings play no part in a test."""
+TIMEOUT_S = 60.0
+"""For what must come at some time; the machine may be busy."""
+EXIT_TIMEOUT_S = 2.0
+"""For what the server promises about its end."""
 SETTINGS = {"debounce": {"mode": "off"}, "completion": {"maxTokens": 24}}
 
 
@@ -90,7 +110,183 @@ class Driver:
         return None if reply is None else list(reply.items)
 
 
-@pytest_lsp.fixture(config=ClientServerConfig(server_command=SERVER))
+class Wire:
+    """A server, and the messages that came from it."""
+
+    def __init__(self, *arguments: str, env: dict[str, str] | None = None, command: list[str] = SERVER) -> None:
+        self.process = subprocess.Popen(  # noqa: S603  our own program
+            [*command, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**ENVIRONMENT, **(env or {})},
+        )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        self.errors: list[str] = []
+        self.error_lines: SimpleQueue[str] = SimpleQueue()
+        self._stderr = self._reading(lambda: self._read_errors(self.process.stderr))
+        self._listen(self.process.stdout, self.process.stdin)
+
+    def _listen(self, reader: BinaryIO, writer: BinaryIO) -> None:
+        self.writer = writer
+        self.came: list[Any] = []
+        self._queue: SimpleQueue[Any] = SimpleQueue()
+        self._reader = self._reading(lambda: self._read(reader))
+
+    def over(self, reader: BinaryIO, writer: BinaryIO) -> Self:
+        """Speak over a socket from now on."""
+        self._listen(reader, writer)
+        return self
+
+    @staticmethod
+    def _reading(target: Callable[[], None]) -> threading.Thread:
+        thread = threading.Thread(target=target, daemon=True)
+        thread.start()
+        return thread
+
+    def _read_errors(self, stream: BinaryIO) -> None:
+        for line in stream:
+            self.errors.append(line.decode())
+            self.error_lines.put(line.decode())
+
+    def _read(self, stream: BinaryIO) -> None:
+        """Take messages apart strictly: anything else on the stream is an error that the test gets to see."""
+        try:
+            while header := stream.readline():
+                match = re.fullmatch(rb"Content-Length: ([0-9]+)\r\n", header)
+                assert match, header
+                while stream.readline() != b"\r\n":
+                    pass
+                self._queue.put(json.loads(stream.read(int(match[1]))))
+        except (AssertionError, OSError, ValueError) as error:
+            self._queue.put(error)
+        self._queue.put(None)
+
+    def raw(self, data: bytes) -> None:
+        self.writer.write(data)
+        self.writer.flush()
+
+    def send(self, *messages: object) -> None:
+        """Send messages in one write, so that the server has them all."""
+        self.raw(b"".join(framed(json.dumps(message).encode()) for message in messages))
+
+    def receive(self) -> Any:
+        """The next message; `None` when no more come."""
+        try:
+            message = self._queue.get(timeout=TIMEOUT_S)
+        except Empty:
+            pytest.fail(f"nothing came; so far {self.came}, on standard error {self.errors}")
+        if isinstance(message, Exception):
+            raise message
+        if message is not None:
+            self.came.append(message)
+        return message
+
+    def until(self, wanted: Callable[[Any], bool]) -> Any:
+        """The next message that is wanted."""
+        while (message := self.receive()) is not None:
+            if wanted(message):
+                return message
+        return pytest.fail(f"the connection ended; came {self.came}, on standard error {self.errors}")
+
+    def reply(self, msg_id: object) -> Any:
+        """The reply to a request, which may have come already."""
+        for message in self.came:
+            if is_reply(message, msg_id):
+                return message
+        return self.until(lambda message: is_reply(message, msg_id))
+
+    def ask(self, msg_id: int | str, method: str, params: object = None) -> Any:
+        self.send(request(msg_id, method, params))
+        return self.reply(msg_id)
+
+    def start(self, settings: object = SETTINGS, capabilities: object = None) -> Any:
+        """Initialize; the reply."""
+        reply = self.ask("initialize", "initialize", initialize_params(settings, capabilities))
+        self.send(notification("initialized", {}))
+        return reply
+
+    def model_is_loaded(self) -> None:
+        """Ask until the model is there: every round trip waits for the server, none sleeps."""
+        n = 0
+        while self.ask(f"loaded {n}", "starcoder/metrics")["result"]["model"] is None:
+            n += 1
+
+    def open(self, uri: str, text: str, language: str = "python") -> None:
+        document = {"uri": uri, "languageId": language, "version": 1, "text": text}
+        self.send(notification("textDocument/didOpen", {"textDocument": document}))
+
+    def complete(self, msg_id: int | str, uri: str, line: int, character: int, kind: int = 1) -> Any:
+        return self.ask(msg_id, "textDocument/inlineCompletion", completion_params(uri, line, character, kind))
+
+    def rest(self) -> list[Any]:
+        """Every message until the connection ends."""
+        while self.receive() is not None:
+            pass
+        return self.came
+
+    def exit_code(self, timeout_s: float = EXIT_TIMEOUT_S) -> int:
+        """How the process ended, within the time that it has."""
+        code = self.process.wait(timeout_s)
+        self._stderr.join(TIMEOUT_S)
+        return code
+
+    def stop(self) -> int:
+        """Shut down as a client should."""
+        assert self.ask("the last one", "shutdown")["result"] is None
+        self.send(notification("exit"))
+        return self.exit_code()
+
+
+def framed(body: bytes) -> bytes:
+    return b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+
+
+def request(msg_id: object, method: str, params: object = None) -> dict[str, object]:
+    return {**notification(method, params), "id": msg_id}
+
+
+def notification(method: str, params: object = None) -> dict[str, object]:
+    return {"jsonrpc": "2.0", "method": method} | ({} if params is None else {"params": params})
+
+
+def is_reply(message: Any, msg_id: object) -> bool:
+    return "method" not in message and message.get("id") == msg_id
+
+
+def initialize_params(settings: object = SETTINGS, capabilities: object = None) -> dict[str, object]:
+    return {
+        "processId": None,
+        "rootUri": None,
+        "capabilities": capabilities or {},
+        "initializationOptions": {"starcoder": settings},
+    }
+
+
+def completion_params(uri: str, line: int, character: int, kind: int = 1) -> dict[str, object]:
+    """`kind` is 1 for a request that the person made, 2 for an automatic one."""
+    position = {"line": line, "character": character}
+    return {"textDocument": {"uri": uri}, "position": position, "context": {"triggerKind": kind}}
+
+
+@pytest.fixture
+def wire() -> Iterator[Callable[..., Wire]]:
+    """Start servers that do not outlive the test."""
+    started: list[Wire] = []
+
+    def start(*arguments: str, **options: Any) -> Wire:
+        started.append(Wire(*arguments, **options))
+        return started[-1]
+
+    yield start
+    for made in started:
+        made.process.kill()
+        made.process.wait()
+
+
+@pytest_lsp.fixture(config=ClientServerConfig(server_command=SERVER, server_env=ENVIRONMENT))
 async def client(lsp_client: LanguageClient) -> AsyncIterator[None]:
     """A client of a server that has not been initialized."""
     yield

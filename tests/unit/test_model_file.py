@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.unit.gguf_files import Q4_0, Raw, Tensor, gguf, starcoder2_metadata, starcoder2_tensors, string
 from hypothesis import given
 from hypothesis import strategies as st
 
 from starcoder_lsp.engine.model_file import ModelFile, ModelFileError, check_model_file
+from tests.unit.gguf_files import Q4_0, Raw, Tensor, gguf, starcoder2_metadata, starcoder2_tensors, string
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,58 @@
+"""The settings of one client's session: which layers there are, and how the client's own comes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import define, field
+from lsprotocol import types
+from pygls.exceptions import JsonRpcException
+from pygls.lsp.server import LanguageServer
+
+from starcoder_lsp.lsp.convert import plain
+from starcoder_lsp.settings import SECTION, Settings, SettingsLayer, load_user_file, read_settings, user_file
+
+
+@define
+class Configuration:
+    """Three layers, of which a later one wins: the client's options, the person's file, the client's workspace."""
+
+    options: object = field(factory=dict)
+    workspace: object = field(factory=dict)
+    _told: set[str] = field(factory=set)
+
+    def read(self) -> tuple[Settings, tuple[str, ...]]:
+        """Merge the layers; return the settings and the problems that were not returned before."""
+        settings, problems = read_settings(
+            [
+                _layer("initializationOptions", self.options, trusted=True),
+                load_user_file(user_file()),
+                _layer("workspace/configuration", self.workspace, trusted=False),
+            ]
+        )
+        new = tuple(problem for problem in problems if problem not in self._told)
+        self._told.update(new)
+        return settings, new
+
+
+def _layer(name: str, given: object, *, trusted: bool) -> SettingsLayer:
+    """A layer of what a client sent: the section, an object that holds it, or nothing."""
+    values: Any = given[SECTION] if isinstance(given, Mapping) and SECTION in given else given
+    return SettingsLayer(name, {} if values is None else values, trusted=trusted)
+
+
+def can_be_pulled(server: LanguageServer) -> bool:
+    """Whether the client answers `workspace/configuration`."""
+    workspace = server.client_capabilities.workspace
+    return workspace is not None and bool(workspace.configuration)
+
+
+async def pull(server: LanguageServer) -> object:
+    """Ask the client for its settings; `None` if it has none or says that it cannot."""
+    params = types.ConfigurationParams(items=[types.ConfigurationItem(section=SECTION)])
+    try:
+        answer = plain(await server.workspace_configuration_async(params))
+    except JsonRpcException:
+        return None
+    return answer[0] if isinstance(answer, list) and answer else None

@@ -1,0 +1,348 @@
+"""The commands as a person runs them: what they write where, and how they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from starcoder_lsp import __version__
+from starcoder_lsp.engine.loading import DEMONSTRATOR
+
+from .conftest import ENVIRONMENT, ROOT, SERVER, Wire
+
+CODE = "import os\n\n\ndef read(path):\n    with open(path) as \n\n\ndef write(path, text):\n    pass\n"
+PLACE = "5:24"
+TIMEOUT_S = 60
+
+
+def run(*arguments: str, cwd: Path = ROOT, **env: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(  # noqa: S603  our own program
+        [*SERVER, *arguments], cwd=cwd, env={**ENVIRONMENT, **env}, capture_output=True, check=False, timeout=TIMEOUT_S
+    )
+
+
+def assert_refused(ran: subprocess.CompletedProcess[bytes], *words: str) -> None:
+    """Exit code 2, one line on standard error that begins with the program's name, nothing on standard output."""
+    assert ran.returncode == 2, ran
+    assert ran.stdout == b""
+    (line,) = ran.stderr.decode().splitlines()
+    assert line.startswith("starcoder-lsp: ")
+    for word in words:
+        assert word in line
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "example.py"
+    path.write_text(CODE)
+    return path
+
+
+# Completing
+
+
+def test_complete_writes_the_text_and_nothing_else(source: Path) -> None:
+    ran = run("complete", f"{source}:{PLACE}")
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    assert ran.stdout.strip()
+    assert run("complete", f"{source}:{PLACE}").stdout == ran.stdout
+
+
+def test_complete_as_json(source: Path) -> None:
+    ran = run("complete", f"{source}:{PLACE}", "--json")
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    told = json.loads(ran.stdout)
+    assert set(told) == {"text", "reason", "range", "stopReason", "filters", "tokens", "timingsMs"}
+    assert told["range"] == {"start": {"line": 5, "column": 24}, "end": {"line": 5, "column": 24}}
+    assert set(told["tokens"]) == {"prompt", "reused", "evaluated", "generated"}
+    assert told["tokens"]["evaluated"] == told["tokens"]["prompt"] > 0
+    assert set(told["timingsMs"]) == {"window", "prefill", "decode", "total"}
+    assert told["text"]
+    assert told["text"] + "\n" == run("complete", f"{source}:{PLACE}").stdout.decode()
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_complete_says_what_the_server_says(wire: Callable[..., Wire], tmp_path: Path, newline: str) -> None:
+    path = tmp_path / "example.py"
+    code = CODE.replace("with open(path) as ", "for line in path:").replace("\n", newline)
+    path.write_bytes(code.encode())
+    line, character = 4, len("    for line in path:")
+    server = wire()
+    server.start({"debounce": {"mode": "off"}})
+    server.model_is_loaded()
+    server.open(path.as_uri(), code)
+    (item,) = server.complete(1, path.as_uri(), line, character)["result"]["items"]
+    assert server.stop() == 0
+    ran = run("complete", f"{path}:{line + 1}:{character + 1}")
+    assert ran.stdout.decode() == item["insertText"] + "\n"
+    if newline in item["insertText"]:
+        assert item["insertText"].count("\n") == item["insertText"].count(newline)
+
+
+def test_relative_paths_and_odd_names(tmp_path: Path) -> None:
+    wanted = None
+    for name in ("example.py", "a:b.py", "a:1:2.py", "sp ace ü.py", "-x.py"):
+        (tmp_path / name).write_text(CODE)
+        ran = run("complete", "--", f"{name}:{PLACE}", cwd=tmp_path)
+        assert (ran.returncode, ran.stderr) == (0, b""), name
+        wanted = wanted or ran.stdout
+        assert ran.stdout == wanted
+
+
+def test_columns_are_characters_and_a_byte_order_mark_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "example.py"
+    path.write_bytes("\ufeff😀 = 'é'".encode())
+    ran = run("complete", f"{path}:1:8", "--json")
+    assert json.loads(ran.stdout)["range"]["start"] == {"line": 1, "column": 8}
+    assert_refused(run("complete", f"{path}:1:9"), "column 9", "last one is 8")
+
+
+def test_output_is_utf_8_whatever_the_terminal_is(source: Path) -> None:
+    ran = run("complete", f"{source}:{PLACE}", PYTHONIOENCODING="ascii")
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    assert ran.stdout == run("complete", f"{source}:{PLACE}").stdout
+
+
+def test_the_end_of_a_line_and_of_a_file_are_places(source: Path) -> None:
+    for place in ("1:10", "10:1"):
+        assert run("complete", f"{source}:{place}", "--json").returncode == 0
+
+
+# What cannot be done
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("missing.py:1:1", ["missing.py", "No such file"]),
+        ("example.py/x:1:1", ["Not a directory"]),
+        (".:1:1", ["is a directory"]),
+        ("binary.py:1:1", ["binary.py", "NUL"]),
+        ("latin.py:1:1", ["latin.py", "not a UTF-8 text file"]),
+        ("big.py:1:1", ["big.py", "larger than 4 MiB"]),
+        ("pipe:1:1", ["is not a file"]),
+        ("example.py:11:1", ["no line 11", "last one is 10"]),
+        ("example.py:999999999:1", ["no line"]),
+        ("example.py:1:11", ["no column 11", "last one is 10"]),
+        *((place, ["FILE:LINE:COLUMN"]) for place in ("", "example.py", "example.py:1", ":1:1", "example.py:0:1")),
+        *((f"example.py:1:{column}", ["FILE:LINE:COLUMN"]) for column in ("0", "-1", "x", "", "1.5", "²", "9" * 5000)),
+    ],
+)
+def test_places_that_are_none(source: Path, place: str, words: list[str]) -> None:
+    folder = source.parent
+    (folder / "binary.py").write_bytes(b"x = 1\0\n")
+    (folder / "latin.py").write_bytes("é".encode("latin-1"))
+    (folder / "big.py").write_bytes(b"#" * (4 * 1024 * 1024 + 1))
+    os.mkfifo(folder / "pipe")
+    assert_refused(run("complete", place, cwd=folder), *words)
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (None, "no model file"),
+        (b"", "empty"),
+        (b"<!DOCTYPE html><html></html>", "web page"),
+        (DEMONSTRATOR.read_bytes()[:500_000], "cut off"),
+        (DEMONSTRATOR.read_bytes()[:-1000], "cut off"),
+    ],
+)
+def test_models_that_are_none(source: Path, content: bytes | None, word: str) -> None:
+    model = source.parent / "model.gguf"
+    if content is not None:
+        model.write_bytes(content)
+    assert_refused(run("complete", f"{source}:{PLACE}", "--model", str(model)), word, str(model))
+
+
+def test_a_home_folder_in_the_path_of_a_model(source: Path) -> None:
+    link = source.parent / "linked.gguf"
+    link.symlink_to(DEMONSTRATOR)
+    ran = run("complete", f"{source}:{PLACE}", "--model", "~/linked.gguf", HOME=str(source.parent))
+    assert (ran.returncode, ran.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["no-such-command"],
+        ["complete"],
+        ["complete", "a:1:1", "b:1:1"],
+        ["complete", "a:1:1", "--model"],
+        ["--no-such-option"],
+        ["serve", "extra"],
+        ["demo", "missing.py:1"],
+        ["demo", "README.md"],
+        ["demo", "README.md:99999"],
+        ["demo", "README.md:2"],
+        ["--tcp"],
+        *(["--tcp", place] for place in ("", "2087", "localhost", "localhost:", ":2087", "a:b", "127.0.0.1:65536")),
+        ["--tcp", "127.0.0.1:²"],
+        ["--tcp", "no-such-host.invalid:2087"],
+        ["--tcp=1.2.3.4.5:1"],
+    ],
+)
+def test_arguments_that_are_none(arguments: list[str]) -> None:
+    assert_refused(run(*arguments))
+
+
+def test_a_port_in_use() -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert_refused(run("--tcp", f"127.0.0.1:{taken.getsockname()[1]}"), "in use")
+
+
+def test_help_and_version() -> None:
+    assert run("--version").stdout.decode() == f"starcoder-lsp {__version__}\n"
+    ran = run("--help")
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    assert b"complete" in ran.stdout
+
+
+# Settings
+
+
+def settings_file(folder: Path, text: str) -> dict[str, str]:
+    path = folder / "starcoder-lsp" / "starcoder-lsp.toml"
+    path.parent.mkdir()
+    path.write_text(text)
+    return {"XDG_CONFIG_HOME": str(folder), "HOME": str(folder)}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the folder of settings is elsewhere on other systems")
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[completion]\nmaxTokens = 'many'\nmaxTokenz = 3\n", ["completion.maxTokens", "completion.maxTokenz"]),
+        ("[completion\n", ["not valid TOML"]),
+    ],
+)
+def test_settings_with_errors_are_told_of_and_do_not_stop_it(source: Path, text: str, words: list[str]) -> None:
+    ran = run("complete", f"{source}:{PLACE}", **settings_file(source.parent, text))
+    assert ran.returncode == 0
+    assert ran.stdout.strip()
+    lines = ran.stderr.decode().splitlines()
+    assert len(lines) == len(words)
+    assert all(word in line for line, word in zip(lines, words, strict=True))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the folder of settings is elsewhere on other systems")
+def test_what_the_settings_exclude_is_not_completed(source: Path) -> None:
+    env = settings_file(source.parent, "disabledGlobs = ['**/example.py']\n")
+    assert_refused(run("complete", f"{source}:{PLACE}", **env), "disabledGlobs")
+
+
+# Output that nobody reads
+
+
+@pytest.mark.parametrize("arguments", [["complete", "{source}:5:24", "--json"], ["--help"], ["settings"]])
+def test_a_broken_pipe_is_quiet(source: Path, arguments: list[str]) -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with os.fdopen(write_end, "wb") as output:
+        ran = subprocess.run(  # noqa: S603  our own program
+            [*SERVER, *(a.format(source=source) for a in arguments)],
+            stdout=output,
+            stderr=subprocess.PIPE,
+            env=ENVIRONMENT,
+            check=False,
+            timeout=TIMEOUT_S,
+        )
+    assert ran.stderr == b""
+    assert ran.returncode in ((0, 1) if arguments == ["--help"] else (1,))  # argparse may look away
+
+
+def test_a_full_disk_is_told_of(source: Path) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("this system has no /dev/full")
+    with full.open("wb") as output:
+        ran = subprocess.run(  # noqa: S603  our own program
+            [*SERVER, "complete", f"{source}:{PLACE}"],
+            stdout=output,
+            stderr=subprocess.PIPE,
+            env=ENVIRONMENT,
+            check=False,
+            timeout=TIMEOUT_S,
+        )
+    assert ran.returncode == 2
+    assert len(ran.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-"])
+@pytest.mark.parametrize("command", ["", "complete x:1:1"])
+def test_closed_streams(closed: str, command: str) -> None:
+    line = f"exec '{sys.executable}' -m starcoder_lsp {command} {closed}"
+    ran = subprocess.run(  # noqa: S603  our own program
+        ["/bin/sh", "-c", line], env=ENVIRONMENT, capture_output=True, check=False, timeout=TIMEOUT_S
+    )
+    assert_refused(ran)
+
+
+def test_ctrl_c_ends_a_command_without_a_traceback(source: Path) -> None:
+    source.write_text("x = 1\n" * 20_000)
+    script = (
+        "import os, signal, starcoder_lsp.engine.generation as generation, starcoder_lsp.cli as cli\n"
+        "generation.time.perf_counter = lambda: os.kill(os.getpid(), signal.SIGINT)\n"
+        "raise SystemExit(cli.main())\n"
+    )
+    ran = subprocess.run(  # noqa: S603  our own program
+        [sys.executable, "-c", script, "complete", f"{source}:5:1"],
+        env=ENVIRONMENT,
+        capture_output=True,
+        check=False,
+        timeout=TIMEOUT_S,
+    )
+    assert ran.returncode == -signal.SIGINT
+    assert ran.stderr == b""
+
+
+# The demonstration
+
+
+def test_demo(tmp_path: Path) -> None:
+    path = tmp_path / "demo.py"
+    path.write_text("a = 1\n    s = '😀' \nb = 2\n")
+    ran = run("demo", f"{path}:2", COLUMNS="40", **settings_file(tmp_path, "nonsense = 1\n"))
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    lines = ran.stdout.decode().splitlines()
+    typed = "s = '😀' "
+    shown = [line for line in lines if " evaluated  " in line]
+    assert len(shown) == len(typed) + 1
+    assert all(f"  {typed[:n]}│" in line for n, line in enumerate(shown))
+    assert any("places asked at" in line and str(len(shown)) in line for line in lines)
+    assert any("prompt tokens evaluated a keystroke, median │" in line for line in lines)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the folder of settings is elsewhere on other systems")
+def test_demo_without_a_model_says_why(source: Path) -> None:
+    env = settings_file(source.parent, "[model]\npath = '/no/such.gguf'\n")
+    ran = run("demo", f"{source}:1", **env)
+    assert ran.returncode == 2
+    (line,) = ran.stderr.decode().splitlines()
+    assert line.startswith("starcoder-lsp: There is no model file")
+
+
+def test_demo_says_so_when_the_server_dies(source: Path) -> None:
+    script = (
+        "import sys, starcoder_lsp.lsp.client as client, starcoder_lsp.cli as cli\n"
+        "client.SERVER_COMMAND = (sys.executable, '-c', 'raise SystemExit(\"out of luck\")')\n"
+        "raise SystemExit(cli.main())\n"
+    )
+    ran = subprocess.run(  # noqa: S603  our own program
+        [sys.executable, "-c", script, "demo", f"{source}:1"],
+        env=ENVIRONMENT,
+        capture_output=True,
+        check=False,
+        timeout=TIMEOUT_S,
+    )
+    assert ran.returncode == 2
+    (line,) = ran.stderr.decode().splitlines()
+    assert "the server ended: out of luck" in line

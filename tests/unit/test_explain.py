@@ -1,0 +1,97 @@
+"""What a person is told of a prompt is what is sent."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from starcoder_lsp.completion import Model, ask
+from starcoder_lsp.context.explain import explain
+from starcoder_lsp.context.window import Budget, Window, choose_window
+from starcoder_lsp.documents.documents import Documents
+from starcoder_lsp.engine.engine import Engine, Prompt
+
+SOURCE = (Path(__file__).parents[2] / "starcoder_lsp/documents/syntax.py").read_text()
+MARKERS = ("<fim_prefix>", "<fim_suffix>", "<fim_middle>")
+
+
+@pytest.fixture(scope="session")
+def model(engine: Engine) -> Model:
+    return Model.of(engine)
+
+
+def seen(model: Model, text: str, n_characters: int, n_tokens: int) -> tuple[Window, Prompt, dict]:
+    snapshot = Documents().open("file:///a.py", "python", 1, text)
+    cursor_byte = len(text[:n_characters].encode())
+    window = choose_window(snapshot, cursor_byte, Budget(n_tokens, 0.2), model.tokenizer)
+    prompt = ask(window, model)
+    return window, prompt, explain(window, prompt, model.tokenizer, "src/a.py")
+
+
+@settings(deadline=None, max_examples=40)
+@given(at=st.integers(0, len(SOURCE)), n_tokens=st.sampled_from([64, 300, 1900]))
+def test_the_prompt_is_spelled_as_it_is_sent(model: Model, at: int, n_tokens: int) -> None:
+    window, prompt, explained = seen(model, SOURCE, at, n_tokens)
+    prefix, suffix, middle = (part.text.decode() for part in (window.prefix, window.suffix, window.middle))
+    assert explained["prompt"] == f"{MARKERS[0]}{prefix}{MARKERS[1]}{suffix}{MARKERS[2]}{middle}"
+    assert explained["promptTokens"] == len(prompt.ids)
+    assert explained["budgetTokens"] == n_tokens
+    assert middle.endswith(explained["healed"])
+    assert bool(explained["healed"]) == bool(middle)
+
+
+@settings(deadline=None, max_examples=40)
+@given(at=st.integers(0, len(SOURCE)), n_tokens=st.sampled_from([64, 300, 1900]))
+def test_the_segments_cover_the_prompt(model: Model, at: int, n_tokens: int) -> None:
+    window, prompt, explained = seen(model, SOURCE, at, n_tokens)
+    segments = explained["segments"]
+    lines = SOURCE.splitlines(keepends=True)
+    for part, kind in ((window.prefix, "prefix"), (window.suffix, "suffix"), (window.middle, "middle")):
+        told = [s for s in segments if s["kind"] == kind]
+        assert len(told) == len(part.segments)
+        for s, segment in zip(told, part.segments, strict=True):
+            text = "".join(lines[s["startLine"] - 1 : s["endLine"]]).encode()
+            named = SOURCE.encode()[segment.start_byte : segment.end_byte]
+            assert named in text
+            assert len(named.splitlines()) == s["endLine"] - s["startLine"] + 1
+    n_told = sum(s["tokens"] for s in segments)
+    n_healed = 1 if prompt.heal else 0
+    assert abs(n_told - (len(prompt.ids) - len(MARKERS) + n_healed)) <= 3 * len(segments)
+    assert all(s["path"] == "src/a.py" and s["why"] and s["tokens"] > 0 for s in segments)
+
+
+def test_an_empty_document_has_no_segments(model: Model) -> None:
+    _, prompt, explained = seen(model, "", 0, 64)
+    assert explained["segments"] == []
+    assert explained["prompt"] == "".join(MARKERS)
+    assert explained["promptTokens"] == len(prompt.ids) == 3
+
+
+def test_it_is_json_and_names_language_and_format(model: Model) -> None:
+    _, _, explained = seen(model, SOURCE, 5000, 300)
+    assert json.loads(json.dumps(explained)) == explained
+    assert explained["language"] == "Python"
+    assert explained["format"] == "starcoder2/psm"
+
+
+def test_a_character_split_between_tokens_is_whole_in_the_spelling(model: Model) -> None:
+    """What is healed may begin inside a character's bytes."""
+    n_split = 0
+    for word in ("é😀", "😀é", "😀éé", "日本語😀", "🏳️‍🌈", "ab😀é"):
+        text = f"x = '{word}"
+        _, prompt, explained = seen(model, text, len(text), 64)
+        assert explained["prompt"].endswith(text)
+        n_split += prompt.heal[0] & 0xC0 == 0x80
+    assert n_split > 0
+
+
+def test_markers_in_the_text_are_text(model: Model) -> None:
+    text = "a = '<fim_middle><|endoftext|>'\n"
+    window, prompt, explained = seen(model, text, len(text), 64)
+    assert explained["prompt"].count("<fim_middle>") == 2
+    assert sum(i in {model.fim.prefix, model.fim.suffix, model.fim.middle} for i in prompt.ids) == 3
+    assert window.prefix.text.decode() == text

@@ -1,0 +1,119 @@
+"""The counters behind `starcoder/metrics`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from starcoder_lsp.completion import Completion
+from starcoder_lsp.documents.documents import Documents
+from starcoder_lsp.engine.engine import CachedDocument, Generation, ModelInfo
+from starcoder_lsp.lsp.metrics import N_LATENCIES, Metrics
+
+SNAPSHOT = Documents().open("file:///a.py", "python", 1, "x = 1\n")
+INFO = ModelInfo("a model", "starcoder2", 3_000, 2_000, 4096, 7)
+
+
+def completion(text: str, n_prompt: int = 10, n_reused: int = 6, n_generated: int = 3) -> Completion:
+    generation = Generation(
+        text=text.encode(),
+        ids=tuple(range(n_generated)),
+        logprobs=(0.0,) * n_generated,
+        stop_reason="max_tokens",
+        n_prompt=n_prompt,
+        n_reused=n_reused,
+        n_evaluated=n_prompt - n_reused,
+        prefill_ms=1.0,
+        decode_ms=1.0,
+    )
+    return Completion(SNAPSHOT, 0, 0, text, "" if text else "max_tokens", generation)
+
+
+def latencies(*elapsed_ms: float) -> dict[str, float]:
+    metrics = Metrics()
+    for ms in elapsed_ms:
+        metrics.time(ms)
+    return metrics.report(None, ())["latencyMs"]
+
+
+def test_at_the_start_everything_is_zero_and_nothing_is_known() -> None:
+    report = Metrics().report(None, ())
+    assert set(report["requests"].values()) | set(report["tokens"].values()) == {0}
+    assert report["latencyMs"] == {"count": 0, "p50": None, "p95": None}
+    assert report["model"] is None
+    assert report["documents"] == []
+
+
+def test_what_is_shown_and_what_is_empty() -> None:
+    metrics = Metrics()
+    metrics.count(completion("a"))
+    metrics.count(completion("b"))
+    metrics.count(completion(""))
+    metrics.count(Completion(SNAPSHOT, 0, 0, "", "declined"))
+    report = metrics.report(None, ())
+    assert (report["requests"]["answered"], report["requests"]["empty"]) == (2, 2)
+    assert report["suggestions"]["shown"] == 2
+
+
+@given(st.lists(st.tuples(st.integers(0, 500), st.integers(0, 500), st.integers(0, 64)), max_size=20))
+def test_tokens_add_up(requests: list[tuple[int, int, int]]) -> None:
+    metrics = Metrics()
+    for n_reused, n_evaluated, n_generated in requests:
+        metrics.count(completion("x", n_reused + n_evaluated, n_reused, n_generated))
+    tokens = metrics.report(None, ())["tokens"]
+    assert tokens["prompt"] == tokens["reused"] + tokens["evaluated"] == sum(r + e for r, e, _ in requests)
+    assert tokens["generated"] == sum(n for _, _, n in requests)
+
+
+def test_what_nobody_saw_costs_tokens_too() -> None:
+    metrics = Metrics()
+    metrics.count_tokens(completion("x"))
+    report = metrics.report(None, ())
+    assert report["tokens"]["prompt"] == 10
+    assert report["suggestions"]["shown"] == 0
+
+
+def test_one_latency_is_every_percentile() -> None:
+    assert latencies(12.5) == {"count": 1, "p50": 12.5, "p95": 12.5}
+
+
+@given(st.lists(st.floats(0, 1e5), min_size=1, max_size=200))
+def test_percentiles_are_latencies_with_the_right_share_below(elapsed_ms: list[float]) -> None:
+    """To within one latency: with few of them, what half of them is has more than one answer."""
+    report = latencies(*elapsed_ms)
+    for share, percentile in ((0.5, report["p50"]), (0.95, report["p95"])):
+        assert percentile in {round(ms, 3) for ms in elapsed_ms}
+        n_below = sum(round(ms, 3) < percentile for ms in elapsed_ms)
+        n_not_above = sum(round(ms, 3) <= percentile for ms in elapsed_ms)
+        assert n_below - 1 <= share * len(elapsed_ms) <= n_not_above + 1
+
+
+def test_old_latencies_are_forgotten_and_still_counted() -> None:
+    metrics = Metrics()
+    for _ in range(N_LATENCIES):
+        metrics.time(1000.0)
+    for _ in range(N_LATENCIES):
+        metrics.time(1.0)
+    assert metrics.report(None, ())["latencyMs"] == {"count": 2 * N_LATENCIES, "p50": 1.0, "p95": 1.0}
+
+
+def test_the_model_and_its_documents_are_reported_as_json() -> None:
+    report = Metrics().report(INFO, [CachedDocument("file:///a.py", 120, "device")])
+    assert report["model"] == {
+        "name": "a model",
+        "architecture": "starcoder2",
+        "parameters": 3_000,
+        "contextLength": 4096,
+        "gpuLayers": 7,
+        "bytes": 2_000,
+    }
+    assert report["documents"] == [{"uri": "file:///a.py", "tokens": 120, "where": "device"}]
+    assert json.loads(json.dumps(report)) == report
+
+
+@pytest.mark.parametrize("name", ["draftAccepted", "drafted", "evaluated", "generated", "prompt", "reused"])
+def test_token_counters_are_spelled_as_the_protocol_spells_them(name: str) -> None:
+    assert name in Metrics().report(None, ())["tokens"]

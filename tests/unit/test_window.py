@@ -1,0 +1,344 @@
+"""What the model sees: properties over odd texts, real files with Python's own parser as the oracle, and typing."""
+
+from __future__ import annotations
+
+import _pydecimal
+import argparse
+import ast
+import random
+import typing
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from starcoder_lsp.completion import Model
+from starcoder_lsp.context.anchor import Anchors
+from starcoder_lsp.context.window import Budget, Window, choose_window, normalized
+from starcoder_lsp.documents.documents import Documents, Edit, Snapshot
+from starcoder_lsp.engine.engine import Engine
+from starcoder_lsp.engine.tokens import Tokenizer
+
+ROOT = Path(__file__).parents[2]
+PYTHON_FILES = [
+    *(Path(module.__file__) for module in (_pydecimal, argparse, typing)),
+    ROOT / "starcoder_lsp/documents/syntax.py",
+    ROOT / "starcoder_lsp/settings.py",
+]
+BUDGETS = st.builds(Budget, st.integers(16, 2000), st.floats(0, 0.9))
+
+
+@pytest.fixture(scope="session")
+def tokenizer(engine: Engine) -> Tokenizer:
+    """As in the pipeline; the texts of a file are measured again and again."""
+    return Model.of(engine).tokenizer
+
+
+def opened(text: str, language: str = "python") -> Snapshot:
+    return Documents().open("file:///case", language, 1, text)
+
+
+@cache
+def opened_file(path: Path, line_end: str = "\n") -> Snapshot:
+    return opened(path.read_text().replace("\n", line_end))
+
+
+def is_character_start(data: bytes, at: int) -> bool:
+    return at >= len(data) or data[at] & 0xC0 != 0x80
+
+
+def cuts_a_long_line(snapshot: Snapshot, at: int, start: int, end: int) -> bool:
+    """Whether the part of `at`'s line between `start` and `end` is more than half of the text between them."""
+    text = snapshot.text
+    line_start, line_end = text.line_span(text.line_of(at))
+    return 2 * (min(line_end + 2, end) - max(line_start, start)) >= end - start
+
+
+def check(window: Window, tokenizer: Tokenizer) -> None:
+    text, cursor, anchor = window.snapshot.text, window.cursor_byte, window.anchor_byte
+    data, line_starts = text.data, {*text.line_starts, len(text.data)}
+    assert window.n_tokens <= window.budget.n_tokens
+    for kind in ("prefix", "middle", "suffix"):
+        part = getattr(window, kind)
+        assert part.ids == tokenizer.encode(part.text)
+        assert part.text == b"".join(normalized(data[s.start_byte : s.end_byte]) for s in part.segments)
+        assert {s.kind for s in part.segments} <= {kind}
+    edges = [e for s in window.prefix.segments for e in (s.start_byte, s.end_byte)]
+    assert edges == sorted(edges)
+    assert all(s.start_byte < s.end_byte for s in window.prefix.segments)
+    assert window.middle.text == normalized(data[anchor:cursor])
+    assert text.line_of(anchor) == text.line_of(cursor)
+    if anchor not in line_starts:
+        assert is_character_start(data, anchor)
+    if edges:
+        *kept, near, end = edges
+        assert end == anchor
+        assert is_character_start(data, near)
+        assert near in line_starts or cuts_a_long_line(window.snapshot, near, near, anchor)
+        assert {*kept} <= line_starts | {near}
+    if window.suffix.segments:
+        (below,) = window.suffix.segments
+        assert below.start_byte == cursor
+        assert is_character_start(data, below.end_byte)
+        assert below.end_byte in line_starts or cuts_a_long_line(
+            window.snapshot, below.end_byte, cursor, below.end_byte
+        )
+    if is_whole(window):
+        assert window.prefix.text + window.middle.text == normalized(data[:cursor])
+        assert window.suffix.text == normalized(data[cursor:])
+    elif len(data) < 20 * window.budget.n_tokens:
+        parts = (data[:anchor], data[anchor:cursor], data[cursor:])
+        assert sum(len(tokenizer.encode(normalized(p))) for p in parts) > window.budget.n_tokens
+
+
+def is_whole(window: Window) -> bool:
+    return (
+        sum(s.end_byte - s.start_byte for p in (window.prefix, window.middle, window.suffix) for s in p.segments)
+    ) == len(window.snapshot.text.data)
+
+
+ODD_LINES = st.sampled_from(
+    [
+        "",
+        "import os",
+        "from a import (b,",
+        "class A: # é",
+        "    def f(self):",
+        "\tdef g(",
+        "\t\treturn '😀😀😀'",
+        "        x = [1, 2, {'a': 3}]",
+        "}" * 9,
+        "((((((((",
+        '"""',
+        "🏳️‍🌈" * 4,
+        "\x01\x02\x7f\x1b[0m\u2028\x0c\ufeff",
+        "\ud800 lone",
+        " " * 70,
+        "a" * 300,
+        "é" * 150,
+    ]
+)
+ODD_TEXTS = st.lists(st.tuples(ODD_LINES, st.sampled_from(["\n", "\n", "\r\n", "\r", ""])), max_size=150).map(
+    lambda lines: "".join(a + b for a, b in lines)
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(text=ODD_TEXTS, at=st.floats(0, 1), budget=BUDGETS, language=st.sampled_from(["python", "c", "unheard-of"]))
+@example(text="", at=0, budget=Budget(16, 0.2), language="python")
+@example(text="a\r\n" * 40, at=0.5, budget=Budget(16, 0.0), language="python")
+@example(text="x" * 1000, at=1, budget=Budget(16, 0.9), language="unheard-of")
+def test_a_window_of_any_text(tokenizer: Tokenizer, text: str, at: float, budget: Budget, language: str) -> None:
+    n_characters = round(at * len(text))
+    cursor_byte = len(text[:n_characters].encode("utf-8", "surrogatepass"))
+    check(choose_window(opened(text, language), cursor_byte, budget, tokenizer), tokenizer)
+
+
+@settings(deadline=None, max_examples=60)
+@given(path=st.sampled_from(PYTHON_FILES), at=st.floats(0, 1), budget=BUDGETS, line_end=st.sampled_from(["\n", "\r\n"]))
+def test_a_window_of_a_real_file(tokenizer: Tokenizer, path: Path, at: float, budget: Budget, line_end: str) -> None:
+    snapshot = opened_file(path, line_end)
+    cursor_byte = round(at * len(snapshot.text.data))
+    while not is_character_start(snapshot.text.data, cursor_byte):
+        cursor_byte += 1
+    check(choose_window(snapshot, cursor_byte, budget, tokenizer), tokenizer)
+
+
+LONG_LINES = {
+    "letters": "x" * 200_000,
+    "words": "let a=b(c);" * 18_000,
+    "emoji": "😀" * 50_000,
+    "spaces": " " * 200_000,
+    "noise": "".join(random.Random(1).choices("".join(map(chr, range(1, 0x250))), k=100_000)).replace("\n", " "),
+    "nesting": "[" * 100_000 + "]" * 100_000,
+}
+
+
+@pytest.mark.parametrize("name", LONG_LINES)
+@pytest.mark.parametrize("around", ["{}", "a = 1\n" * 50 + "{}\nb = 2\n" + "c = 3\n" * 50])
+def test_a_line_of_200_kilobytes(tokenizer: Tokenizer, name: str, around: str) -> None:
+    line = LONG_LINES[name].replace("\r", " ")
+    snapshot = opened(around.format(line.replace("{", "(").replace("}", ")")), "javascript")
+    data = snapshot.text.data
+    for cursor_byte in (0, len(data) // 2, len(data), *snapshot.text.line_starts[-1:]):
+        while not is_character_start(data, cursor_byte):
+            cursor_byte += 1
+        for n_tokens in (16, 500, 1920):
+            window = choose_window(snapshot, cursor_byte, Budget(n_tokens, 0.2), tokenizer)
+            check(window, tokenizer)
+            assert window.n_tokens > n_tokens / 4
+
+
+def test_a_long_line_above_the_cursor_is_cut_and_not_left_out(tokenizer: Tokenizer) -> None:
+    table = "DATA = [" + "1234, " * 5000 + "]\n"
+    snapshot = opened(table + "x = DATA\n")
+    window = choose_window(snapshot, len(table) + 4, Budget(512, 0.2), tokenizer)
+    assert len(window.prefix.ids) > 200
+    assert window.prefix.text.endswith(b"1234, ]\n")
+
+
+def test_a_cursor_between_carriage_return_and_line_feed(tokenizer: Tokenizer) -> None:
+    check(choose_window(opened("a = 1\r\nb = 2\r\n"), 6, Budget(64, 0.2), tokenizer), tokenizer)
+
+
+def test_the_rest_of_one_side_goes_to_the_other(tokenizer: Tokenizer) -> None:
+    """A file that fits the budget but not the shares goes in whole."""
+    lines = "".join(f"name_{n} = {n}\n" for n in range(40))
+    budget = Budget(len(tokenizer.encode(lines.encode())) + 4, 0.5)
+    for cursor_byte in (0, len(lines) // 2, len(lines)):
+        window = choose_window(opened(lines), cursor_byte, budget, tokenizer)
+        assert is_whole(window)
+
+
+def scopes_and_imports(path: Path) -> tuple[list[tuple[range, range]], list[range]]:
+    """By Python's own parser: header lines and body lines of each scope; lines of the imports at the top level."""
+    tree = ast.parse(path.read_text())
+    scopes = []
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)):
+            first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+            if node.body[0].lineno > node.lineno:
+                scopes.append((range(first, node.lineno + 1), range(node.body[0].lineno, node.end_lineno + 1)))
+    imports = [range(n.lineno, n.end_lineno + 1) for n in tree.body if isinstance(n, (ast.Import, ast.ImportFrom))]
+    return scopes, imports
+
+
+@pytest.mark.parametrize("path", PYTHON_FILES[:3], ids=lambda path: path.name)
+def test_headers_and_imports_far_above_are_in_view(tokenizer: Tokenizer, path: Path) -> None:
+    snapshot = opened_file(path)
+    text, rng = snapshot.text, random.Random(2)
+    scopes, imports = scopes_and_imports(path)
+    n_kept = 0
+    for _ in range(40):
+        line = rng.choice(rng.choice(scopes)[1])
+        if not text.line_text(line - 1).strip():
+            continue
+        window = choose_window(snapshot, text.line_span(line - 1)[1], Budget(640, 0.2), tokenizer)
+        check(window, tokenizer)
+        seen = {
+            number
+            for s in window.prefix.segments
+            for number in range(text.line_of(s.start_byte) + 1, text.line_of(s.end_byte - 1) + 2)
+        }
+        for header, body in scopes:
+            if line in body:
+                assert {*header} <= seen, (line, header)
+        assert all({*lines} <= seen for lines in imports if lines.stop <= line)
+        n_kept += len(window.prefix.segments) > 2
+    assert n_kept > 10
+
+
+HEADERS = {
+    "rust": (
+        "use std::fmt;\n",
+        "impl Parser {\n    fn parse(&mut self) -> Option<Node> {\n",
+        "let a = 1;",
+        "    }\n}\n",
+    ),
+    "go": ('import "os"\n', "func (p *Parser) Parse(text string) (*Node, error) {\n", "a := 1", "}\n"),
+    "javascript": ('import fs from "fs";\n', "class Parser {\n  parse(text) {\n", "let a = 1;", "  }\n}\n"),
+    "java": ("import java.util.List;\n", "class Parser {\n    Node parse(String text) {\n", "int a = 1;", "    }\n}\n"),
+    "c": ("#include <stdio.h>\n", "int parse(const char *text)\n{\n", "int a = 1;", "}\n"),
+    "python": ("import os\n", "class Parser:\n    @cached\n    def parse(self, text):\n", "a = 1", ""),
+}
+
+
+@pytest.mark.parametrize("language", HEADERS)
+def test_headers_and_imports_in_other_languages(tokenizer: Tokenizer, language: str) -> None:
+    imports, header, line, footer = HEADERS[language]
+    filler = "\n" + ("// x\n" if language != "python" else "# x\n") * 300
+    above = imports + filler + header + f"        {line}\n" * 300 + "        "
+    window = choose_window(opened(above + "\n" + footer, language), len(above), Budget(512, 0.2), tokenizer)
+    check(window, tokenizer)
+    assert window.prefix.text.startswith(imports.encode() + header.encode())
+    assert window.prefix.text.count(header.encode()) == window.prefix.text.count(imports.encode()) == 1
+
+
+def test_what_stands_on_one_line_is_kept_once(tokenizer: Tokenizer) -> None:
+    text = "import os; import re\nimport sys\n" + "class A { static class B { void f() {\n" + "  g(1);\n" * 400
+    for language in ("python", "java"):
+        window = choose_window(opened(text, language), len(text), Budget(256, 0.2), tokenizer)
+        check(window, tokenizer)
+        assert window.prefix.text.count(b"import os") <= 1
+        assert window.prefix.text.count(b"class A") <= 1
+
+
+def test_a_header_that_the_edge_would_cut_is_whole(tokenizer: Tokenizer) -> None:
+    """Whatever the budget, the parameters are all there or the header's first line is not."""
+    header = "def f(\n" + "".join(f"    parameter_{n}: int,\n" for n in range(9)) + ") -> None:\n"
+    text = "# a\n" * 50 + header + "    g()\n" * 40 + "    "
+    snapshot = opened(text)
+    for n_tokens in range(200, 500, 7):
+        window = choose_window(snapshot, len(text), Budget(n_tokens, 0.0), tokenizer)
+        check(window, tokenizer)
+        assert header.encode() in window.prefix.text or n_tokens * 0.35 < len(tokenizer.encode(header.encode()))
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("some plain text that goes on\n" * 500, "plaintext"),
+        ("a = 1\nb = 2\n" * 300, "unheard-of"),
+        ("def ((( class }}} import\n" * 500, "python"),
+        ("fn } { ( ] struct impl\n" * 500, "rust"),
+    ],
+)
+def test_without_a_tree_it_is_lines(tokenizer: Tokenizer, text: str, language: str) -> None:
+    window = choose_window(opened(text, language), len(text) // 2, Budget(300, 0.2), tokenizer)
+    check(window, tokenizer)
+    assert len(window.prefix.ids) > 100
+    assert window.prefix.segments[-1].why == "lines before the cursor"
+
+
+def typed(
+    tokenizer: Tokenizer, snapshot: Snapshot, at: int, text: str, budget: Budget, anchors: Anchors | None
+) -> list[Window]:
+    documents = Documents()
+    documents.open(snapshot.uri, snapshot.language_id, 1, snapshot.text.to_str())
+    line, character = snapshot.text.position_of(at, "utf-8")
+    windows = []
+    for version, letter in enumerate(text, 2):
+        now = documents.change(snapshot.uri, version, [Edit(line, character, line, character, letter)], "utf-8")
+        line, character = (line + 1, 0) if letter == "\n" else (line, character + 1)
+        cursor_byte = now.text.byte_at(line, character, "utf-8")
+        if anchors is None:
+            windows.append(choose_window(now, cursor_byte, budget, tokenizer))
+        else:
+            windows.append(anchors.window(now, cursor_byte, budget, tokenizer))
+            anchors.remember(windows[-1])
+    return windows
+
+
+TYPED = "    total = total + value.compute(alpha, beta)\n    if total:\n        print('the total is', total)\n" * 3
+
+
+@pytest.mark.parametrize("n_tokens", [512, 1920])
+def test_typing_moves_the_left_edge_in_few_hops(tokenizer: Tokenizer, n_tokens: int) -> None:
+    """200 letters at the end of a long file, half-written lines included: nearly all of the prompt stays as it was."""
+    snapshot = opened_file(PYTHON_FILES[0])
+    budget = Budget(n_tokens, 0.2)
+    windows = typed(tokenizer, snapshot, len(snapshot.text.data), TYPED[:200], budget, Anchors())
+    prefixes = [w.prefix.ids for w in windows]
+    n_hops = sum(one != other for one, other in zip(prefixes, prefixes[1:], strict=False))
+    assert n_hops <= 2
+    for window in windows:
+        assert window.n_tokens <= n_tokens
+        assert window.middle.text == window.snapshot.text.data[window.anchor_byte : window.cursor_byte]
+
+
+def test_typing_inside_a_line_changes_the_middle_only(tokenizer: Tokenizer) -> None:
+    """Even without a memory of the last window, where the line breaks no syntax."""
+    snapshot = opened_file(PYTHON_FILES[0])
+    at = snapshot.text.line_span(3000)[1]
+    windows = typed(tokenizer, snapshot, at, " # and so on and so on, and on and on", Budget(1920, 0.2), None)
+    assert len({(w.prefix.ids, w.suffix.ids) for w in windows}) == 1
+    assert len({w.middle.ids for w in windows}) == len(windows)
+
+
+def test_where_text_is_cut_there_is_room_to_write(tokenizer: Tokenizer) -> None:
+    snapshot = opened_file(PYTHON_FILES[0])
+    for line in (100, 3000, 6000):
+        window = choose_window(snapshot, snapshot.text.line_span(line)[1], Budget(1920, 0.2), tokenizer)
+        assert window.budget.n_tokens - window.n_tokens + len(window.middle.ids) >= 128
