@@ -6,13 +6,12 @@ from collections.abc import Callable
 
 from attrs import frozen
 
-from starcoder_lsp.suggestions.lines import looping_line, repeated_line, scope_end
+from starcoder_lsp.suggestions.lines import is_unopened, looping_line, repeated_line, scope_end
 from starcoder_lsp.suggestions.site import SEPARATORS, Site
 
 Filter = Callable[[bytes, Site], bytes]
-OPENER_OF = {ord(")"): ord("("), ord("]"): ord("["), ord("}"): ord("{")}
 N_SHORTEST_TAIL_BYTES = 4
-"""The rest of the line counts as repeated from this length on; single closers have a filter of their own."""
+"""The rest of the line counts as repeated from this length on, or if it begins with a bracket that was not opened."""
 
 
 @frozen
@@ -50,19 +49,19 @@ def before_repeat(text: bytes, site: Site) -> bytes:
 
 def without_line_tail(text: bytes, site: Site) -> bytes:
     """Do not write again what stands behind the cursor on its line."""
-    tail = site.line_after.strip()
-    if len(tail) >= N_SHORTEST_TAIL_BYTES and text.rstrip().endswith(tail):
-        return text.rstrip()[: -len(tail)]
+    tail, kept = site.line_after.strip(), text.rstrip()
+    if tail and kept.endswith(tail) and (len(tail) >= N_SHORTEST_TAIL_BYTES or is_unopened(tail[:1], kept)):
+        return kept[: -len(tail)]
     return text
 
 
 def without_extra_closers(text: bytes, site: Site) -> bytes:
-    """Do not write closing brackets that stand behind the cursor and that the suggestion did not open."""
+    """Do not write closing brackets that stand behind the cursor and were not opened here, nor separators."""
     after, kept = site.line_after.lstrip(), text.rstrip()
     for n in range(min(len(after), len(kept)), 0, -1):
         tail = kept[-n:]
-        closers = set(tail) - set(SEPARATORS)
-        if closers and after.startswith(tail) and all(_is_unopened(c, tail.count(c), kept) for c in closers):
+        closers = tail.translate(None, SEPARATORS)
+        if after.startswith(tail) and (not closers or is_unopened(closers, kept)):
             return kept[:-n]
     return text
 
@@ -70,11 +69,6 @@ def without_extra_closers(text: bytes, site: Site) -> bytes:
 def no_trailing_space(text: bytes, _site: Site) -> bytes:
     """End with something that can be seen; nothing but white space is nothing."""
     return text.rstrip()
-
-
-def _is_unopened(closer: int, n_closers: int, text: bytes) -> bool:
-    """Whether `closer` is a closing bracket of which `text` has at least `n_closers` more than it opens."""
-    return closer in OPENER_OF and text.count(closer) - text.count(OPENER_OF[closer]) >= n_closers
 
 
 FILTERS: tuple[Filter, ...] = (

@@ -11,7 +11,8 @@ N_BELOW_BYTES = 4096
 TAB_WIDTH = 8
 CLOSERS = b")]}>\"'`"
 SEPARATORS = b",;:"
-BLOCK_OPENERS = {"indent": (b":",), "brace": (b"{", b"(", b"[")}
+BRACKETS = (b"{", b"(", b"[")
+BLOCK_OPENERS = {"indent": (b":", *BRACKETS), "brace": BRACKETS}
 
 
 @frozen

@@ -11,15 +11,17 @@ def stop_rule(site: Site) -> StopRule:
     """The rule for one request: the reason to stop, or `None` to go on."""
 
     def stop(text: bytes) -> str | None:
-        if b"\n" not in text:
+        whole_lines, newline, _ = text.rpartition(b"\n")  # the last line may go on, so it is not compared
+        if not newline:
             return None
         if site.one_line:
             return "line_end"
-        if scope_end(text, site) is not None:
+        end = scope_end(text, site)
+        if end is not None and end < len(text):
             return "scope_end"
-        if repeated_line(text, site) is not None:
+        if repeated_line(whole_lines, site) is not None:
             return "suffix_reached"
-        if looping_line(text) is not None:
+        if looping_line(whole_lines) is not None:
             return "repetition"
         return None
 

@@ -38,6 +38,16 @@ ONE_LINE = [
     ("x = █", "   ", ""),
     ("x = █", "\n\ny = 2", ""),
     ("def f(█):", "self):\n    pass", "self"),
+    ("for i in range(█):", "10):", "10"),
+    ("foo(a, █)", "b=c)", "b=c"),
+    ("assert f(█) == 1", "2) == 1", "2"),
+    ("x = a[█]", "i][j]", "i][j"),
+    ("x = a[█:]", "1:", "1"),
+    ("foo(█, b)", "a,", "a"),
+    ("foo(█, b)", "a, b)", "a"),
+    ("x = b█c", "d", "d"),
+    ("print(f'{█}')", "x}')", "x"),
+    ("@█\ndef f(): ...\n", "property\ndef f(): ...", "property"),
     (
         "print('█')",
         "hello')",
@@ -49,6 +59,97 @@ ONE_LINE = [
 @pytest.mark.parametrize(("marked", "written", "shown"), ONE_LINE)
 def test_one_line(marked: str, written: str, shown: str) -> None:
     check(marked, written, shown)
+
+
+OTHER_LANGUAGES = {
+    "rust": [
+        ("let v = foo(█);", "x)", "x"),
+        ("let v = foo(█);", "x);", "x"),
+        ("let v = █", "vec![1, 2];\nlet w = 1;", "vec![1, 2];"),
+        ("let v = █;", "vec![1, 2];", "vec![1, 2]"),
+        ("match x {\n    █\n}\n", "Some(y) => y,\n    None => 0,\n}", "Some(y) => y,\n    None => 0,"),
+        (
+            "fn f() {\n    █\n}\n",
+            "if a {\n        b();\n    } else {\n        c();\n    }\n    d();\n}\n",
+            "if a {\n        b();\n    } else {\n        c();\n    }\n    d();",
+        ),
+        ("fn f() {\n    if a {█\n    }\n}\n", "\n        b();\n    } else {\n        c();\n    }\n}", "\n        b();"),
+        ("fn f() {\n    if a {█", "\n        b();\n    } else {\n        c();", "\n        b();\n    }"),
+        ("impl A {\n    fn f() {█\n}\n", "\n        a();\n    }\n\n    fn g() {", "\n        a();\n    }"),
+        ("impl A {\n    fn f() {█\n    }\n}\n", "\n        a();\n    }\n\n    fn g() {", "\n        a();"),
+    ],
+    "go": [
+        ("fmt.Println(█)", '"a", b)', '"a", b'),
+        ("x := map[string]int{█}", '"a": 1}', '"a": 1'),
+        ("\tif err != nil {█\n\t}\n", "\n\t\treturn err\n\t}\n\treturn nil\n}", "\n\t\treturn err"),
+        ("switch x {\n█\n}\n", "case 1:\n\ta()\ncase 2:\n\tb()\n}", "case 1:\n\ta()\ncase 2:\n\tb()"),
+        ("func f() {\n\t█\n", "g()\n}\n\nfunc h() {", "g()\n}"),
+    ],
+    "javascript": [
+        ("if (█) {", "a === b) {", "a === b"),
+        ("foo(█, b)", "a, b)", "a"),
+        ("const {a, █} = x;", "b} = x;", "b"),
+        ("const f = (a) => {█", "\n  return a;\n};\n\nconst g", "\n  return a;\n};"),
+        ("f('/', (a) => {\n  █\n});\n", "g(a);\n});\n\nh(1)", "g(a);"),
+        ("const o = {\n  █\n};\n", "b: 2,\n  c: [\n    3,\n  ],\n};", "b: 2,\n  c: [\n    3,\n  ],"),
+        ("if (x) {\n  y()\n}█\n", " else {\n  z()\n}\n", " else {"),
+    ],
+    "java": [
+        ("        return █;", "a + b;", "a + b"),
+        ("for (int i = 0; █) {", "i < n; i++) {", "i < n; i++"),
+        ("class A {\n    █\n}\n", "int x;\n\n    int f() {\n        return x;\n    }\n}", "int x;"),
+        ("class A {\n    void f() {█\n    }\n}", "\n        g();\n    }\n\n    void h() {", "\n        g();"),
+    ],
+    "c": [
+        ('printf("%d", █);', "a);", "a"),
+        ("for (i = 0; i < n; █) {", "i++) {", "i++"),
+        ("#define █\n", "A 1\n#define B 2", "A 1"),
+        ("int f(int a)\n{█\n", "\n\treturn a;\n}\n\nint g", "\n\treturn a;\n}"),
+        ("switch (x) {\ncase 1:\n\t█\n}\n", "a();\n\tbreak;\ncase 2:\n\tb();\n}", "a();\n\tbreak;"),
+    ],
+    "python": [
+        ("x = [█\n", "\n    1,\n    2,\n]\ny = 1", "\n    1,\n    2,\n]"),
+        ("x = foo(█\n", "\n    1,\n    2,\n)\ny = 1", "\n    1,\n    2,\n)"),
+        ("x = foo(█\n", "a, b)\ny = 1", "a, b)"),
+        ("x = foo(█\n)\n", "\n    1,\n)\ny = 1", "\n    1,"),
+        ("if a:\n    pass\n█", "else:\n    x()\n", "else:\n    x()"),
+        ("while True:█", "\n    a()\n\n    b()\nc()", "\n    a()\n\n    b()"),
+        ("█", "import os\nimport sys\n\n\ndef f():", "import os\nimport sys"),
+        ("import os\n█\nimport re\n", "import sys\nimport re\n", "import sys"),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("language", "marked", "written", "shown"),
+    [(language, *case) for language, cases in OTHER_LANGUAGES.items() for case in cases],
+)
+def test_blocks_and_lines(language: str, marked: str, written: str, shown: str) -> None:
+    check(marked, written, shown, language)
+
+
+@pytest.mark.parametrize(
+    ("language", "marked", "written", "shown"),
+    [(language, *case) for language, cases in OTHER_LANGUAGES.items() for case in cases],
+)
+def test_nothing_that_is_shown_is_stopped_away(language: str, marked: str, written: str, shown: str) -> None:
+    """Asked after each letter, the finest steps that tokens can come in."""
+    site = site_at(marked, language)
+    stop = stop_rule(site)
+    data = written.encode()
+    stopped_at = next((n for n in range(1, len(data) + 1) if stop(data[:n])), len(data))
+    assert postprocess(data[:stopped_at], site)[0].decode() == shown
+
+
+def test_a_line_that_begins_like_the_one_below_is_no_repetition() -> None:
+    marked = "def f():\n    █\n    return total\n"
+    check(
+        marked,
+        "if not x:\n        return 0\n    return total_of(x)\n",
+        "if not x:\n        return 0\n    return total_of(x)",
+    )
+    assert stop_rule(site_at(marked))(b"x = 1\n    return total") is None
+    assert stop_rule(site_at(marked))(b"x = 1\n    return total\n") == "suffix_reached"
 
 
 def test_an_indented_block_ends_with_its_scope() -> None:
@@ -110,7 +211,7 @@ def test_an_unfinished_character_is_cut() -> None:
 
 
 def test_every_filter_reports_what_it_did() -> None:
-    _, effects = postprocess(b"bar)", site_at("x = foo(█)"))
+    _, effects = postprocess(b"bar)", site_at("x = foo(baz(█))"))
     assert [e.name for e in effects] == [f.__name__ for f in FILTERS]
     assert {e.name: e.effect for e in effects}["without_extra_closers"] == "cut 1 bytes"
 
@@ -135,10 +236,35 @@ def test_what_is_shown_stays_shown_when_it_is_filtered_again(before: str, after:
     assert once.startswith(postprocess(once, site)[0])
 
 
-@given(before=CODE, after=CODE, written=CODE)
-def test_generation_stops_no_earlier_than_what_is_shown(before: str, after: str, written: str) -> None:
+SOME_LINES = [
+    *("", "  ", "}", "};", "})", "] ", "    }", "    ],", ") {", "} else {", '"""', "foo(", "case 1:"),
+    *(
+        "return a",
+        "return ab",
+        "    return a",
+        "    return ab",
+        "    a()",
+        "    a();",
+        "        b",
+        "    if x:",
+        "if x {",
+    ),
+]
+LINES = st.lists(st.sampled_from(SOME_LINES), max_size=8).map("\n".join)
+
+
+@given(
+    before=CODE | LINES,
+    after=CODE | LINES,
+    written=CODE | LINES,
+    language=st.sampled_from(["python", "rust", "ruby"]),
+    multiline=st.sampled_from(["auto", "always"]),
+)
+def test_generation_stops_no_earlier_than_what_is_shown(
+    before: str, after: str, written: str, language: str, multiline: str
+) -> None:
     """Text up to the first stop gives the same suggestion as all of it: nothing that counts is decoded or lost."""
-    site = site_at(before + "█" + after)
+    site = site_at(before + "█" + after, language, multiline)
     stop = stop_rule(site)
     data = written.encode()
     shown, _ = postprocess(data, site)

@@ -1,4 +1,4 @@
-"""The pipeline from a document to a suggestion, on the real demonstrator and on an engine that writes what it is told."""
+"""The pipeline from a document to a suggestion, on the demonstrator and on an engine that writes what it is told."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ DEFAULTS = Settings()
 FILES = {
     "python": (ROOT / "starcoder_lsp/documents/text.py").read_text(),
     "rust": "use std::fmt;\n\npub fn total(values: &[u64]) -> u64 {\n    values.iter().sum()\n}\n\nstruct Naïve;\n",
-    "go": 'package main\n\nimport "fmt"\n\nfunc main() {\n\tfor i := range 10 {\n\t\tfmt.Println("größer", i)\n\t}\n}\n',
+    "go": 'package main\n\nimport "fmt"\n\nfunc main() {\n\tfor i := range 10 {\n\t\tfmt.Println("größer")\n\t}\n}\n',
 }
 
 

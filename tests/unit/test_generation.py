@@ -21,8 +21,8 @@ SUFFIX = b"\n\n\ndef write(path, text):\n    with open(path, 'w') as f:\n       
 
 @pytest.fixture
 def fresh(engine: LlamaEngine) -> LlamaEngine:
-    engine.forget("test")
-    engine.forget("other")
+    for cached in list(engine.cached()):
+        engine.forget(cached.document)
     return engine
 
 

@@ -8,6 +8,7 @@ import ast
 import random
 import typing
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -162,9 +163,8 @@ def test_a_line_of_200_kilobytes(tokenizer: Tokenizer, name: str, around: str) -
     line = LONG_LINES[name].replace("\r", " ")
     snapshot = opened(around.format(line.replace("{", "(").replace("}", ")")), "javascript")
     data = snapshot.text.data
-    for cursor_byte in (0, len(data) // 2, len(data), *snapshot.text.line_starts[-1:]):
-        while not is_character_start(data, cursor_byte):
-            cursor_byte += 1
+    for at in (0, len(data) // 2, len(data), *snapshot.text.line_starts[-1:]):
+        cursor_byte = next(n for n in range(at, len(data) + 1) if is_character_start(data, n))
         for n_tokens in (16, 500, 1920):
             window = choose_window(snapshot, cursor_byte, Budget(n_tokens, 0.2), tokenizer)
             check(window, tokenizer)
@@ -321,7 +321,7 @@ def test_typing_moves_the_left_edge_in_few_hops(tokenizer: Tokenizer, n_tokens: 
     budget = Budget(n_tokens, 0.2)
     windows = typed(tokenizer, snapshot, len(snapshot.text.data), TYPED[:200], budget, Anchors())
     prefixes = [w.prefix.ids for w in windows]
-    n_hops = sum(one != other for one, other in zip(prefixes, prefixes[1:], strict=False))
+    n_hops = sum(one != other for one, other in pairwise(prefixes))
     assert n_hops <= 2
     for window in windows:
         assert window.n_tokens <= n_tokens
