@@ -34,7 +34,7 @@ demo-model: $(READY)
 	@$(BIN)/python -m pip install -q -e '.[train]'
 	@$(BIN)/python -m demo_model.prepare
 	@$(MALLOC) $(BIN)/python -u -m demo_model.train --hours $(HOURS)
-	@$(BIN)/python -m demo_model.export
+	@$(BIN)/python -m demo_model.export --type q8_0
 	@$(BIN)/python -m demo_model.evaluate
 
 $(READY): pyproject.toml

@@ -26,8 +26,8 @@ from starcoder_lsp.suggestions.stopping import stop_rule
 N_HEALED_TOKENS = 4
 """Tokens that the word before the cursor may give back, each of which may cost a decode call.
 
-Words that the demonstrator ends as their author did, of 360 in the standard library that were cut at random: 14 if none
-is given back, 122 with one token, 160 with two, 163 with four or more.
+Words that the demonstrator ends as their author did, of 360 in the standard library that were cut at random: 24 if none
+is given back, 176 with one token, 221 with two, 224 with four or more.
 """
 
 
