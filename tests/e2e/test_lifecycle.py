@@ -29,7 +29,7 @@ from .conftest import (
     request,
 )
 
-URI = "file:///work/example.py"
+URI = "file:///code/example.py"
 CODE = "import os\n\n\ndef read(path):\n    with open(path) as \n\n\ndef write(path, text):\n    pass\n"
 CURSOR = (4, 23)
 LONG = "".join(f"value_{i} = compute({i}, 'text number {i}')\n" for i in range(2000))

@@ -14,7 +14,7 @@ from pytest_lsp import LanguageClient
 
 from .conftest import Driver
 
-URI = "file:///work/example.py"
+URI = "file:///code/example.py"
 CODE = "import os\n\n\ndef read(path):\n    with open(path) as \n\n\ndef write(path, text):\n    pass\n"
 CURSOR = (4, 23)
 
@@ -300,7 +300,7 @@ async def test_disabled_languages_and_globs(client: LanguageClient) -> None:
     await driver.model_is_loaded()
     driver.open(URI, CODE)
     driver.open("file:///a.rs", CODE, "rust")
-    driver.open("file:///work/secret/a.py", CODE)
+    driver.open("file:///code/secret/a.py", CODE)
     assert await driver.complete(URI, *CURSOR)
     assert await driver.complete("file:///a.rs", *CURSOR) is None
-    assert await driver.complete("file:///work/secret/a.py", *CURSOR) is None
+    assert await driver.complete("file:///code/secret/a.py", *CURSOR) is None
