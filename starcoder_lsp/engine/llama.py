@@ -114,6 +114,9 @@ class LlamaTokenizer:
         n_most = len(text) + 8
         ids = (llama_cpp.llama_token * n_most)()
         n = llama_cpp.llama_tokenize(self._vocab, text, len(text), ids, n_most, False, parse_special)
+        if n < 0:  # bytes that are no UTF-8 take more tokens than bytes
+            ids = (llama_cpp.llama_token * -n)()
+            n = llama_cpp.llama_tokenize(self._vocab, text, len(text), ids, -n, False, parse_special)
         return tuple(ids[:n])
 
 

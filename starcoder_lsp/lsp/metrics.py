@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from math import ceil
 from typing import Any
 
 from attrs import asdict, define, field
@@ -99,4 +100,4 @@ class Metrics:
         if not self._latencies_ms:
             return None
         ranked = sorted(self._latencies_ms)
-        return round(ranked[min(len(ranked) - 1, int(share * len(ranked)))], 3)
+        return round(ranked[ceil(share * len(ranked)) - 1], 3)

@@ -39,6 +39,14 @@ def test_pieces_put_together_are_the_text(engine: Engine, text: str) -> None:
 
 
 @settings(deadline=None)
+@given(data=st.binary(max_size=200))
+def test_any_bytes_can_be_tokenized(engine: Engine, data: bytes) -> None:
+    ids = engine.tokenizer.encode(data)
+    assert bool(ids) == bool(data)
+    assert all(engine.tokenizer.piece(token_id) for token_id in ids)
+
+
+@settings(deadline=None)
 @given(text=TEXTS, n_tokens=st.integers(0, 60))
 def test_what_fits_is_the_most_that_fits(engine: Engine, text: str, n_tokens: int) -> None:
     data = text.encode()
