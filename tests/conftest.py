@@ -6,10 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from starcoder_lsp.engine.engine import Engine
 from starcoder_lsp.engine.loading import DEMONSTRATOR
 
+# A shared machine may pause any example; on CI Hypothesis has a profile of its own that says the same.
+settings.register_profile("no deadline", settings.get_profile(settings.get_current_profile_name()), deadline=None)
+settings.load_profile("no deadline")
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 

@@ -91,5 +91,5 @@ def _n_closing(line: bytes) -> int:
 def _is_below(line: bytes, site: Site) -> bool:
     """Whether the document goes on below with what `line` is, at the same depth."""
     below = first_line(site.below)
-    closing = line[: _n_closing(line)].strip() or line.strip()
+    closing = line[: _n_closing(line)].strip().rstrip(SEPARATORS) or line.strip()
     return indent_width(below) == indent_width(line) and below.strip().startswith(closing)
