@@ -15,9 +15,18 @@ from starcoder_lsp.context.remembered import RememberingTokenizer
 from starcoder_lsp.context.window import Budget, Window, normalized
 from starcoder_lsp.documents.documents import Snapshot, decline_reason, language_of
 from starcoder_lsp.documents.globs import matches, path_of
-from starcoder_lsp.engine.engine import Cancelled, Engine, Generation, GenerationRequest, Prompt, Sampling
+from starcoder_lsp.documents.text import is_inside_character
+from starcoder_lsp.engine.engine import (
+    Cancelled,
+    Engine,
+    Generation,
+    GenerationRequest,
+    Prefilled,
+    Prompt,
+    Sampling,
+)
 from starcoder_lsp.engine.fim import N_PSM_MARKERS, FimFormat, format_for
-from starcoder_lsp.engine.tokens import Tokenizer
+from starcoder_lsp.engine.tokens import Tokenizer, fit_head
 from starcoder_lsp.settings import Settings
 from starcoder_lsp.suggestions.postprocess import FilterEffect, postprocess
 from starcoder_lsp.suggestions.site import Site, describe_site
@@ -29,6 +38,9 @@ N_HEALED_TOKENS = 4
 Words that the demonstrator ends as their author did, of 360 in the standard library that were cut at random: 24 if none
 is given back, 176 with one token, 221 with two, 224 with four or more.
 """
+
+N_LEAST_COLD_TOKENS = 128
+"""However slow the machine: with less than some ten lines a model guesses blindly."""
 
 
 @frozen
@@ -118,11 +130,46 @@ def why_not(snapshot: Snapshot, settings: Settings) -> str:
 
 
 def see(snapshot: Snapshot, cursor_byte: int, model: Model, settings: Settings) -> Window:
-    """Choose the window, or go on with the last one. Its budget is the configured one, or what the context leaves."""
+    """Choose the window, or go on with an earlier one. A new one is as large as can be read while somebody waits."""
+    whole = whole_budget(model, settings)
+    cold = evolve(whole, n_tokens=min(whole.n_tokens, n_cold_tokens(model.engine, settings.context.max_prefill_ms)))
+    return model.anchors.window(snapshot, cursor_byte, whole, model.tokenizer, cold)
+
+
+def prepare(
+    snapshot: Snapshot, cursor_byte: int | None, model: Model, settings: Settings, cancelled: Cancelled
+) -> Prefilled | None:
+    """Evaluate ahead of need what a request at this place could show the model if nobody waited for it.
+
+    Without a place it is the text from the top, which most places of a short file have above them. `None` where there
+    are no suggestions. Once it is complete, the requests that follow go on with it; a cancelled one goes on when it is
+    asked for again. Raises `EngineError`.
+    """
+    if why_not(snapshot, settings):
+        return None
+    budget, data = whole_budget(model, settings), snapshot.text.data
+    if cursor_byte is None:
+        cursor_byte = fit_head(model.tokenizer, data, int(budget.n_tokens * (1 - budget.suffix_share)))
+    while is_inside_character(data, cursor_byte):
+        cursor_byte -= 1
+    window = model.anchors.window(snapshot, min(cursor_byte, len(data)), budget, model.tokenizer)
+    prefilled = model.engine.prefill(snapshot.uri, ask(window, model), cancelled)
+    if prefilled.is_complete:
+        model.anchors.remember(window)
+    return prefilled
+
+
+def whole_budget(model: Model, settings: Settings) -> Budget:
+    """The configured budget, or what the context leaves."""
     n_room = model.engine.info.n_context - settings.completion.max_tokens - N_PSM_MARKERS
-    n_tokens = max(16, min(settings.context.max_tokens, n_room))
-    budget = Budget(n_tokens, settings.context.suffix_share)
-    return model.anchors.window(snapshot, cursor_byte, budget, model.tokenizer)
+    return Budget(max(16, min(settings.context.max_tokens, n_room)), settings.context.suffix_share)
+
+
+def n_cold_tokens(engine: Engine, max_prefill_ms: float) -> int:
+    """How many tokens this machine evaluates in `max_prefill_ms`, as far as it is known; at least a few lines."""
+    if not engine.prefill_speed:
+        return engine.info.n_context
+    return max(N_LEAST_COLD_TOKENS, int(engine.prefill_speed * max_prefill_ms / 1000))
 
 
 def ask(window: Window, model: Model) -> Prompt:

@@ -150,9 +150,9 @@ class ContextSettings:
         "How many tokens pieces of other files may take together.", reserved=True, default=512, limits=(0, 8192)
     )
     max_prefill_ms: int = _setting(
-        "How many milliseconds reading a new prompt may take. The text is cut to what the model has been seen to read"
-        " in that time, so that a slow machine answers late but not too late.",
-        reserved=True,
+        "How many milliseconds reading a new prompt may take. At a place that is new the text is cut to what the model"
+        " has been seen to read in that time, so that a slow machine answers late but not too late. The rest of"
+        " `context.maxTokens` is read when nobody types.",
         default=4000,
         limits=(50, 120_000),
     )
@@ -181,8 +181,8 @@ class CacheSettings:
         key="ramMiB",
     )
     disk_mib: int = _setting(
-        "How many MiB of disk space hold the same from one start to the next. 0 keeps none.",
-        reserved=True,
+        "How many MiB of disk space hold the same from one start to the next, in your cache folder and for your eyes"
+        " only: pieces of your source text can be read from it. 0 keeps none.",
         default=0,
         limits=(0, 1 << 20),
         key="diskMiB",

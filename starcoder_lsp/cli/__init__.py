@@ -13,6 +13,8 @@ from typing import NoReturn
 from starcoder_lsp import __version__
 
 COMMANDS = ("serve", "complete", "demo", "bench", "settings")
+BENCHES = ("replay", "synthetic", "compare")
+SIZES = ("small", "3b", "7b", "15b")
 FAILED = 2
 """Exit code of every command that could not do what was asked; one line on standard error says why."""
 
@@ -43,17 +45,33 @@ def parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="type a line into a real file and show what comes")
     demo.add_argument("place", metavar="FILE:LINE", nargs="?", help="the line to type; otherwise one of this program")
 
-    bench = commands.add_parser("bench", help="measure on this machine")
-    benches = bench.add_subparsers(dest="bench", required=True, metavar="{replay}")
-    replay = benches.add_parser("replay", help="replay an editing trace through the real server")
-    replay.add_argument("trace", type=Path, metavar="TRACE", help="JSON of josephg/editing-traces, gzipped or not")
-    replay.add_argument("--first", type=int, default=0, metavar="N", help="number of the first edit")
-    replay.add_argument("--edits", type=int, default=200, metavar="N", help="how many edits")
-    replay.add_argument("--model", metavar="GGUF", help="the model file; otherwise the configured one")
-    replay.add_argument("--json", action="store_true", help="write the figures for a program")
-
+    _add_benches(commands.add_parser("bench", help="measure on this machine"))
     commands.add_parser("settings", help="list the settings, their defaults and what they do")
     return top
+
+
+def _add_benches(bench: argparse.ArgumentParser) -> None:
+    benches = bench.add_subparsers(dest="bench", required=True, metavar="{" + ",".join(BENCHES) + "}")
+
+    replay = benches.add_parser("replay", help="replay an editing trace through the real server")
+    replay.add_argument("--edits", type=int, default=200, metavar="N", help="how many edits")
+    replay.add_argument("--model", metavar="GGUF", help="the model file; otherwise the configured one")
+
+    synthetic = benches.add_parser("synthetic", help="measure a model of StarCoder2's shape with random weights")
+    synthetic.add_argument("size", choices=SIZES, metavar="{" + ",".join(SIZES) + "}", help="the shape")
+    synthetic.add_argument("--vocabulary", type=Path, metavar="GGUF", help="a file to take the vocabulary from")
+    synthetic.add_argument("--tokens", type=int, default=4096, metavar="N", help="how many tokens to evaluate")
+
+    compare = benches.add_parser("compare", help="the same edits on llama.cpp's own server and on this one")
+    compare.add_argument("--llama-server", type=Path, required=True, metavar="PATH", help="the program to compare with")
+    compare.add_argument("--edits", type=int, default=40, metavar="N", help="how many edits")
+    compare.add_argument("--model", required=True, metavar="GGUF", help="the model file for both")
+
+    for replays in (replay, compare):
+        replays.add_argument("trace", type=Path, metavar="TRACE", help="JSON of josephg/editing-traces, gzipped or not")
+        replays.add_argument("--first", type=int, default=0, metavar="N", help="number of the first edit")
+    for each in (replay, synthetic, compare):
+        each.add_argument("--json", action="store_true", help="write the figures for a program")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -101,6 +119,18 @@ def run(arguments: argparse.Namespace) -> int:
 
             return demo(arguments.place)
         case "bench":
+            return _run_bench(arguments)
+        case "settings":
+            from starcoder_lsp.cli.settings import print_settings
+
+            return print_settings()
+        case _:
+            raise CommandError("expected a command: " + ", ".join(COMMANDS))
+
+
+def _run_bench(arguments: argparse.Namespace) -> int:
+    match arguments.bench:
+        case "replay":
             from starcoder_lsp.cli.replay import replay
 
             return replay(
@@ -110,9 +140,20 @@ def run(arguments: argparse.Namespace) -> int:
                 model=arguments.model,
                 as_json=arguments.json,
             )
-        case "settings":
-            from starcoder_lsp.cli.settings import print_settings
+        case "synthetic":
+            from starcoder_lsp.cli.synthetic import synthetic
 
-            return print_settings()
+            return synthetic(
+                arguments.size, vocabulary=arguments.vocabulary, n_tokens=arguments.tokens, as_json=arguments.json
+            )
         case _:
-            raise CommandError("expected a command: " + ", ".join(COMMANDS))
+            from starcoder_lsp.cli.compare import compare
+
+            return compare(
+                arguments.trace,
+                llama_server_path=arguments.llama_server,
+                model=arguments.model,
+                first=arguments.first,
+                n_edits=arguments.edits,
+                as_json=arguments.json,
+            )

@@ -1,150 +1,144 @@
 """`starcoder-lsp bench replay TRACE`: a recorded editing session; a completion is asked for after each edit.
 
-The trace is josephg/editing-traces' format: gzipped JSON, `{startContent, endContent, txns: [{patches: [[position,
-deleted, inserted], …]}]}`, positions in Unicode code points, the patches of a transaction applied one after another.
+The server is the real one, as a process of its own, without the person's settings. Every prompt token counts that it
+evaluates between two answers, also ahead of need.
 """
 
 from __future__ import annotations
 
 import asyncio
-import gzip
 import json
-from collections.abc import Iterator, Sequence
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from attrs import frozen
-from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from starcoder_lsp.cli import CommandError
-from starcoder_lsp.lsp.client import Answer, Change, connect
+from starcoder_lsp.cli.figures import machine, model_file, page, percentile, watched
+from starcoder_lsp.cli.traces import Edit, check_range, edits_of, grouped, read_trace, text_before
+from starcoder_lsp.lsp.client import Answer, Client, ServerEndedError, connect
 
-PAIRS = {"()", "[]", "{}", '""', "''"}
-"""What an editor inserts for one typed bracket or quote: the cursor is in the middle."""
+SETTINGS: dict[str, Any] = {
+    "debounce": {"mode": "off"},
+    "completion": {"maxTokens": 16},
+    "context": {"maxTokens": 1536 + 384, "suffixShare": 0.2, "maxPrefillMs": 120_000},
+}
 URI_NAME = "replayed.rs"
+COLUMNS = {
+    "edits": "number",
+    "shown": "with ghost text",
+    "evaluatedMean": "evaluated, mean",
+    "reusedMean": "reused, mean",
+    "latencyMsP50": "ms, p50",
+    "latencyMsP95": "ms, p95",
+    "overheadMsP50": "overhead ms, p50",
+    "overheadMsP95": "overhead ms, p95",
+}
+"""The figures of a group of edits, and what they are called in the table."""
 
 
 @frozen
-class Edit:
-    """One transaction as the server gets it, where the cursor is after it, and whether it is one typed character."""
+class Replayed:
+    """Whether each edit was typing, with its answer; the server's peak resident set and its counters at the end."""
 
-    changes: tuple[Change, ...]
-    line: int
-    character: int
-    is_typing: bool
-
-
-def read_trace(path: Path) -> tuple[str, list[list[tuple[int, int, str]]]]:
-    """The text at the start and the patches of each transaction. Raises `CommandError`."""
-    try:
-        trace = json.loads(gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes())
-        transactions = [[(int(at), int(n), str(new)) for at, n, new in txn["patches"]] for txn in trace["txns"]]
-        return str(trace["startContent"]), transactions
-    except OSError as error:
-        message = f"{path}: {error.strerror or error}"
-    except (ValueError, KeyError, TypeError, EOFError):
-        message = f"{path}: not an editing trace (startContent and txns with patches are expected)"
-    raise CommandError(message)
+    answers: tuple[tuple[bool, Answer], ...]
+    peak_bytes: int | None
+    metrics: dict[str, Any]
 
 
-def place_of(text: str, at: int) -> tuple[int, int]:
-    """Line and character of a code point's offset."""
-    line_start = text.rfind("\n", 0, at) + 1
-    return text.count("\n", 0, at), at - line_start
+@asynccontextmanager
+async def replaying(text: str, settings: Mapping[str, Any], model: Path) -> AsyncIterator[tuple[Client, str]]:
+    """A server that has `text` open, and the text's URI. Raises `CommandError` if it has no model or ends."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        uri = (root / URI_NAME).as_uri()
+        nobody = {**os.environ, "HOME": folder, "XDG_CONFIG_HOME": folder}
+        with_model = {**settings, "model": {"path": str(model), **settings.get("model", {})}}
+        try:
+            async with connect(with_model, root, encoding="utf-32", env=nobody) as client:
+                for message in client.errors:
+                    raise CommandError(message.removeprefix("starcoder-lsp: "))
+                client.open(uri, "", text)
+                yield client, uri
+        except ServerEndedError as error:
+            raise CommandError(str(error)) from error
 
 
-def edits_of(text: str, transactions: Sequence[list[tuple[int, int, str]]]) -> Iterator[Edit]:
-    """The transactions as edits of `text`. Raises `CommandError` where one is outside the text."""
-    for patches in transactions:
-        changes, cursor = [], 0
-        for at, n_deleted, inserted in patches:
-            if not 0 <= at <= at + n_deleted <= len(text):
-                message = "the trace has a patch outside its text"
-                raise CommandError(message)
-            changes.append(Change(*place_of(text, at), *place_of(text, at + n_deleted), inserted))
-            text = text[:at] + inserted + text[at + n_deleted :]
-            cursor = at + (1 if inserted in PAIRS else len(inserted))
-        is_typing = len(patches) == 1 and patches[0][1] == 0 and len(patches[0][2]) == 1
-        yield Edit(tuple(changes), *place_of(text, cursor), is_typing)
-
-
-def text_after(text: str, transactions: Sequence[list[tuple[int, int, str]]]) -> str:
-    """The text that the transactions make of `text`."""
-    for patches in transactions:
-        for at, n_deleted, inserted in patches:
-            text = text[:at] + inserted + text[at + n_deleted :]
-    return text
-
-
-async def play(
-    text: str, edits: Sequence[Edit], settings: dict[str, Any], root: Path, console: Console
-) -> list[Answer]:
+async def play(text: str, edits: Iterable[Edit], model: Path) -> Replayed:
     """Send the edits one by one and ask after each."""
-    uri = (root / URI_NAME).as_uri()
-    answers = []
-    async with connect(settings, root, encoding="utf-32") as client:
-        for message in client.messages:
-            raise CommandError(message)
-        client.open(uri, "", text)
-        for edit in track(edits, "replaying", console=console, transient=True):
-            client.change(uri, edit.changes)
-            answers.append(await client.complete(uri, edit.line, edit.character))
-    return answers
+    async with replaying(text, SETTINGS, model) as (client, uri):
+        answers = [
+            (edit.is_typing, await client.complete(uri, edit.line, edit.character, edit.changes)) for edit in edits
+        ]
+        return Replayed(tuple(answers), client.peak_memory_bytes(), await client.metrics())
 
 
-def summary(edits: Sequence[Edit], answers: Sequence[Answer]) -> dict[str, Any]:
-    """Prompt tokens evaluated and latency, of all edits, of typed characters, and of the others."""
-    pairs = list(zip(edits, answers, strict=True))
-    groups = {
-        "all": answers,
-        "typing": [answer for edit, answer in pairs if edit.is_typing],
-        "other": [answer for edit, answer in pairs if not edit.is_typing],
-    }
-    return {name: _figures(group) for name, group in groups.items()}
-
-
-def _figures(answers: Sequence[Answer]) -> dict[str, Any]:
+def figures(answers: Sequence[Answer]) -> dict[str, Any]:
+    """A row of the report: what the edits of one group cost."""
     if not answers:
         return {"edits": 0}
-    latencies = sorted(answer.elapsed_ms for answer in answers)
+    elapsed_ms = [answer.elapsed_ms for answer in answers]
+    overhead_ms = [answer.elapsed_ms - answer.evaluation_ms for answer in answers]
     return {
         "edits": len(answers),
         "shown": sum(bool(answer.text) for answer in answers),
         "evaluatedMean": round(fmean(answer.n_evaluated for answer in answers), 2),
         "reusedMean": round(fmean(answer.n_reused for answer in answers), 2),
-        "latencyMsP50": round(latencies[len(latencies) // 2], 1),
-        "latencyMsP95": round(latencies[min(len(latencies) - 1, int(0.95 * len(latencies)))], 1),
+        "latencyMsP50": round(percentile(elapsed_ms, 0.5), 1),
+        "latencyMsP95": round(percentile(elapsed_ms, 0.95), 1),
+        "overheadMsP50": round(percentile(overhead_ms, 0.5), 2),
+        "overheadMsP95": round(percentile(overhead_ms, 0.95), 2),
     }
 
 
-def replay(trace: Path, *, first: int, n_edits: int, model: str | None, as_json: bool) -> int:
+def replay(path: Path, *, first: int, n_edits: int, model: str | None, as_json: bool) -> int:
     """Replay `n_edits` edits from number `first` on and report."""
-    start, transactions = read_trace(trace)
-    if not 0 <= first < len(transactions) or n_edits < 1:
-        message = f"{trace} has {len(transactions)} edits; there are none from {first} on"
-        raise CommandError(message)
-    text = text_after(start, transactions[:first])
-    edits = list(edits_of(text, transactions[first : first + n_edits]))
-    settings: dict[str, Any] = {"debounce": {"mode": "off"}, "completion": {"maxTokens": 16}}
-    if model:
-        settings["model"] = {"path": model}
-    console = Console(stderr=as_json)
-    figures = summary(edits, asyncio.run(play(text, edits, settings, trace.resolve().parent, console)))
+    trace = read_trace(path)
+    n_edits = check_range(trace, path, first, n_edits)
+    checked = model_file(model)
+    edits = watched(edits_of(trace, first, n_edits), n_edits, "replaying")
+    replayed = asyncio.run(play(text_before(trace, first), edits, checked.path))
+    report = {
+        "trace": path.name,
+        "first": first,
+        "machine": machine(),
+        "model": {"name": checked.name, "bytes": checked.n_bytes},
+        "settings": SETTINGS,
+        "edits": {name: figures(answers) for name, answers in grouped(replayed.answers).items()},
+        "peakMemoryBytes": replayed.peak_bytes,
+        "parkedDocuments": sum(document["where"] != "device" for document in replayed.metrics["documents"]),
+    }
     if as_json:
-        print(json.dumps(figures, indent=2))
+        print(json.dumps(report, indent=2))
     else:
-        console.print(table_of(figures))
+        page().print(table_of(report))
     return 0
 
 
-def table_of(figures: dict[str, Any]) -> Table:
-    """The figures for a terminal."""
-    table = Table(title="Prompt tokens evaluated per edit, and time to the answer")
-    for name in ("edits", "number", "with ghost text", "evaluated, mean", "reused, mean", "ms, p50", "ms, p95"):
-        table.add_column(name, justify="left" if name == "edits" else "right")
-    for name, row in figures.items():
-        table.add_row(name, *(str(value) for value in row.values()))
+def table_of(report: Mapping[str, Any]) -> Table:
+    """The report for a terminal."""
+    peak, n_parked = report["peakMemoryBytes"], report["parkedDocuments"]
+    table = Table(
+        title="Prompt tokens evaluated per edit; time from the edit to the answer; of that, outside of llama.cpp",
+        caption=f"{where_and_what(report)}; 1,536 + 384 tokens of text, 16 new tokens at most; peak memory"
+        f" {'unknown' if peak is None else f'{peak / 2**20:,.0f} MiB'}; parked states at the end: {n_parked}",
+        caption_justify="left",
+    )
+    table.add_column("edits")
+    for name in COLUMNS.values():
+        table.add_column(name, justify="right")
+    for name, row in report["edits"].items():
+        table.add_row(name, *(f"{row[key]:,}" if key in row else "" for key in COLUMNS))
     return table
+
+
+def where_and_what(report: Mapping[str, Any]) -> str:
+    """The trace, the model and the machine of a report."""
+    trace, cpu = f"{report['trace']} from edit {report['first']:,}", report["machine"]
+    return f"{trace}; {report['model']['name']}; {cpu['cpu']}, {cpu['cores']} cores"

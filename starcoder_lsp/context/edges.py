@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from starcoder_lsp.documents.text import Text
+from starcoder_lsp.documents.text import Text, is_inside_character
 
 HOP_BYTES = 1024
 """The left edge is looked for at multiples of this: about 300 tokens, so a hop every 30 lines or so."""
@@ -35,17 +35,13 @@ def left_edge(text: Text, earliest: int, end: int, n_tokens: int) -> int:
 
 def right_edge(text: Text, start: int, latest: int) -> int:
     """The last line start at or before `latest`, or `latest` itself if that would lose more than half of the text."""
-    while latest > start and _is_inside_character(text.data, latest):
+    while latest > start and is_inside_character(text.data, latest):
         latest -= 1
     line_start = text.line_starts[text.line_of(latest)]
     return line_start if latest - line_start <= (latest - start) // 2 else latest
 
 
 def _character_start(text: Text, at: int, end: int) -> int:
-    while at < end and _is_inside_character(text.data, at):
+    while at < end and is_inside_character(text.data, at):
         at += 1
     return at
-
-
-def _is_inside_character(data: bytes, at: int) -> bool:
-    return at < len(data) and data[at] & 0xC0 == 0x80  # noqa: PLR2004 -- 0b10xxxxxx

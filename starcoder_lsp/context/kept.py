@@ -38,7 +38,7 @@ def kept_spans(snapshot: Snapshot, cursor_byte: int, n_tokens: int, tokenizer: T
         if n_left < N_SHORTEST_TOKENS:
             break
         span = _lines(snapshot, start_byte, min(end_byte, end), why)
-        if span.end_byte - span.start_byte > n_left * N_BYTES_PER_TOKEN:
+        if span.end_byte - span.start_byte > 2 * n_left * N_BYTES_PER_TOKEN:
             continue
         n = len(tokenizer.encode(text.data[span.start_byte : span.end_byte]))
         if n <= n_left:

@@ -10,19 +10,29 @@ decided in `anchor.py`; here it is given room to grow.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from attrs import frozen
 
 from starcoder_lsp.context.edges import hop, left_edge, right_edge
 from starcoder_lsp.context.kept import kept_spans
 from starcoder_lsp.documents.documents import Snapshot
+from starcoder_lsp.documents.text import Text
 from starcoder_lsp.engine.tokens import Tokenizer, fit_head, fit_tail
 
 KEPT_SHARE = 0.35
 """Share of the tokens before the cursor that headers and imports may take from the nearest lines."""
 MIDDLE_SHARE = 0.125
 """Share of the tokens before the cursor that is left for what will be written there, where text has to be cut."""
+
+LEAST_PREFIX_SHARE = 0.4
+"""Share of the lines that would fit before the cursor which are enough to begin where an earlier window began."""
+LEAST_SUFFIX_SHARE = 0.125
+"""Share of the text that would fit behind the cursor which is enough to end with the scope around it.
+
+The suffix is evaluated anew at each new place. What follows the cursor's function says little about what is missing in
+it, for the demonstrator less than nothing: `bench/RESULTS.md`, "The suffix".
+"""
 
 
 @frozen
@@ -77,10 +87,14 @@ class Window:
         return len(self.prefix.ids) + len(self.middle.ids) + len(self.suffix.ids)
 
 
-def choose_window(snapshot: Snapshot, cursor_byte: int, budget: Budget, tokenizer: Tokenizer) -> Window:
+def choose_window(
+    snapshot: Snapshot, cursor_byte: int, budget: Budget, tokenizer: Tokenizer, edges: Sequence[int] = ()
+) -> Window:
     """Choose what the model sees. The budget is counted on the ids that are sent.
 
-    A side that goes in whole leaves the rest of its share to the other.
+    What the suffix leaves of its share goes to the text before the cursor. The suffix takes more than its share only
+    where the whole file fits: it is evaluated anew at each new place, while places near each other share their prefix.
+    `edges` are line starts at which the lines before the cursor would rather begin.
     """
     n_suffix = int(budget.n_tokens * budget.suffix_share)
     n_before = budget.n_tokens - n_suffix
@@ -95,11 +109,9 @@ def choose_window(snapshot: Snapshot, cursor_byte: int, budget: Budget, tokenize
         n_before = budget.n_tokens - len(suffix.ids)
     prefix = _whole_if_it_fits(snapshot, above, n_before, n_middle, tokenizer)
     if prefix is None:
-        prefix = _nearest_above(snapshot, anchor_byte, cursor_byte, (n_before, n_middle), tokenizer)
+        prefix = _nearest_above(snapshot, anchor_byte, cursor_byte, (n_before, n_middle), tokenizer, edges)
     elif suffix is None:
-        n_behind = budget.n_tokens - len(prefix.ids)
-        suffix = _whole_if_it_fits(snapshot, below, n_behind, n_middle, tokenizer)
-        n_suffix = max(n_suffix, n_behind - max(n_middle, int(n_before * MIDDLE_SHARE)))
+        suffix = _whole_if_it_fits(snapshot, below, budget.n_tokens - len(prefix.ids), n_middle, tokenizer)
     if suffix is None:
         suffix = _nearest_below(snapshot, cursor_byte, n_suffix, tokenizer)
     return Window(snapshot, anchor_byte, cursor_byte, budget, prefix, middle, suffix)
@@ -142,7 +154,12 @@ def _whole_if_it_fits(
 
 
 def _nearest_above(
-    snapshot: Snapshot, anchor_byte: int, cursor_byte: int, room: tuple[int, int], tokenizer: Tokenizer
+    snapshot: Snapshot,
+    anchor_byte: int,
+    cursor_byte: int,
+    room: tuple[int, int],
+    tokenizer: Tokenizer,
+    edges: Sequence[int],
 ) -> Part:
     """Headers and imports, then the lines that end at the anchor. `room`: tokens up to the cursor, those of the middle.
 
@@ -156,7 +173,9 @@ def _nearest_above(
 
     def choose(n_room: int) -> Iterable[Segment]:
         earliest = anchor_byte - fit_tail(tokenizer, text.data[:anchor_byte], n_room - n_kept)
-        near_start = left_edge(text, earliest, anchor_byte, n_before)
+        latest = anchor_byte - int((anchor_byte - earliest) * LEAST_PREFIX_SHARE)
+        known = (edge for edge in edges if earliest <= edge <= latest)
+        near_start = next(known, None) or left_edge(text, earliest, anchor_byte, n_before)
         for span in spans:
             if span.start_byte < near_start:
                 yield Segment("prefix", span.start_byte, min(span.end_byte, near_start), span.why)
@@ -167,12 +186,26 @@ def _nearest_above(
 
 def _nearest_below(snapshot: Snapshot, cursor_byte: int, n_tokens: int, tokenizer: Tokenizer) -> Part:
     text = snapshot.text
+    scopes = snapshot.syntax.enclosing_scopes(cursor_byte) if snapshot.syntax else ()
 
     def choose(n_room: int) -> Iterable[Segment]:
         latest = cursor_byte + fit_head(tokenizer, text.data[cursor_byte:], n_room)
-        yield Segment("suffix", cursor_byte, right_edge(text, cursor_byte, latest), "lines after the cursor")
+        end = right_edge(text, cursor_byte, latest)
+        least = cursor_byte + int((end - cursor_byte) * LEAST_SUFFIX_SHARE)
+        scope = next((scope for scope in reversed(scopes) if least <= _line_end(text, scope.end_byte) < end), None)
+        if scope is None:
+            yield Segment("suffix", cursor_byte, end, "lines after the cursor")
+        else:
+            name = f"{scope.kind} {scope.name}".strip()
+            yield Segment("suffix", cursor_byte, _line_end(text, scope.end_byte), f"to the end of {name}")
 
     return _fit(snapshot, n_tokens, tokenizer, choose)
+
+
+def _line_end(text: Text, byte: int) -> int:
+    """The end of the line that the text before `byte` ends in, its line ending included."""
+    line = text.line_of(max(0, byte - 1))
+    return text.line_starts[line + 1] if line + 1 < text.n_lines else len(text.data)
 
 
 def _fit(snapshot: Snapshot, n_tokens: int, tokenizer: Tokenizer, choose: Chooser) -> Part:

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from starcoder_lsp.documents.languages import Language, language_for
 from starcoder_lsp.documents.syntax import Syntax
-from starcoder_lsp.documents.text import InputEdit, PositionEncoding, Text
+from starcoder_lsp.documents.text import InputEdit, PositionEncoding, Text, splice_between
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -163,36 +163,7 @@ def _splice(text: Text, edit: Edit, encoding: PositionEncoding) -> tuple[int, in
     """Return ``(start_byte, end_byte, new)`` of an edit; a range that runs backwards counts as the one forwards."""
     new = edit.text.encode("utf-8", "surrogatepass")
     if edit.start_line is None:
-        return _changed_middle(text.data, new)
+        return splice_between(text.data, new)
     start = text.byte_at(edit.start_line, edit.start_character, encoding)
     end = text.byte_at(edit.end_line, edit.end_character, encoding)
     return min(start, end), max(start, end), new
-
-
-def _changed_middle(old: bytes, new: bytes) -> tuple[int, int, bytes]:
-    """Return the splice that makes `new` of `old`, small where they are much alike.
-
-    Some editors send the whole text at each keystroke; this way the tree and the line index are still derived.
-    """
-    n_prefix = _common_prefix(old, new)
-    n_suffix = min(_common_prefix(old[::-1], new[::-1]), len(old) - n_prefix, len(new) - n_prefix)
-    while n_prefix and (_is_inside_character(old, n_prefix) or _is_inside_character(new, n_prefix)):
-        n_prefix -= 1
-    while n_suffix and _is_inside_character(old, len(old) - n_suffix):
-        n_suffix -= 1
-    return n_prefix, len(old) - n_suffix, new[n_prefix : len(new) - n_suffix]
-
-
-def _is_inside_character(data: bytes, at: int) -> bool:
-    return at < len(data) and data[at] & 0xC0 == 0x80  # noqa: PLR2004 -- 0b10xxxxxx
-
-
-def _common_prefix(one: bytes, other: bytes) -> int:
-    """Return how many bytes two strings start with in common, by bisection: a loop is 1,000 times slower."""
-    low, high = 0, min(len(one), len(other))
-    if one[:high] == other[:high]:
-        return high
-    while low < high - 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if one[low:middle] == other[low:middle] else (low, middle)
-    return low

@@ -86,11 +86,21 @@ class Generation:
     n_evaluated: int
     prefill_ms: float
     decode_ms: float
+    evaluation_ms: float
+    """What of both was spent inside llama.cpp; the rest is the server's own."""
 
     @property
     def n_generated(self) -> int:
         """Tokens that were sampled and kept in `text`."""
         return len(self.ids)
+
+
+@frozen
+class Prefilled:
+    """What came of a prompt that was evaluated ahead of need. `is_complete` is false after a cancel."""
+
+    n_evaluated: int
+    is_complete: bool
 
 
 @frozen
@@ -116,11 +126,21 @@ class Engine(Protocol):
     def generate(self, request: GenerationRequest, stop: StopRule, cancelled: Cancelled) -> Generation:
         """Answer one request. Raises `EngineError` when the model cannot; its state stays usable."""
 
+    def prefill(self, document: str, prompt: Prompt, cancelled: Cancelled) -> Prefilled:
+        """Evaluate a prompt ahead of the request for it. Raises `EngineError` as `generate` does."""
+
+    @property
+    def prefill_speed(self) -> float:
+        """Prompt tokens evaluated in a second, as measured lately on this machine; 0 before the first measurement."""
+
     def forget(self, document: str) -> None:
         """Drop what is kept for `document`."""
+
+    def put_away(self, document: str) -> None:
+        """Keep what is held for `document` beyond the end of the program, where that is on: it was closed."""
 
     def cached(self) -> Iterable[CachedDocument]:
         """What is kept, most recently used first. May be asked from any thread."""
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Put every document away, and give the memory back."""

@@ -26,9 +26,14 @@ class Backend(Protocol):
     """What the loop asks of a context. `llama.py` is one; tests may bring another."""
 
     n_context: int
+    evaluation_ms: float
+    """Milliseconds spent in `decode` since the start."""
 
-    def decode(self, sequence: int, ids: Sequence[int], first_position: int) -> None:
-        """Evaluate `ids` at `first_position` and after; raise `EngineError` on failure."""
+    def decode(self, sequence: int, ids: Sequence[int], first_position: int, cancelled: Cancelled) -> bool:
+        """Evaluate `ids` at `first_position` and after; false if that was broken off because of `cancelled`.
+
+        Raises `EngineError` on failure. Then, and when broken off, some of the cells may be there.
+        """
 
     def logits(self) -> Logits:
         """Logits, shape `(n_vocab,)`, behind the last evaluated token; valid until the next `decode`."""
@@ -77,22 +82,42 @@ def sample(
     return Sampled(index if allowed is None else allowed[index], float(candidates[index]) - log_total)
 
 
+def prefill(backend: Backend, ledger: SequenceLedger, ids: Sequence[int], cancelled: Cancelled) -> tuple[int, int]:
+    """Bring the sequence to the prompt `ids`; return how many of them were there and how many were evaluated.
+
+    Fewer than all after a cancel. If a decode fails, it is tried once more with an empty context: what the cells of
+    other prompts have filled or broken must cost time only.
+    """
+    n_matched = ledger.match(ids)
+    if n_matched < len(ledger.ids):
+        rewind(backend, ledger, n_matched)
+    n_reused = len(ledger.ids)
+    try:
+        return n_reused, evaluate(backend, ledger, ids[n_reused:], cancelled)
+    except EngineError:
+        rewind(backend, ledger, 0)
+        return 0, evaluate(backend, ledger, ids, cancelled)
+
+
 def evaluate(backend: Backend, ledger: SequenceLedger, ids: Sequence[int], cancelled: Cancelled) -> int:
     """Evaluate `ids` behind the ledger's cells, slice by slice; return how many were evaluated before a cancel.
 
-    A failed decode may leave finished micro-batches behind; ledger and context are brought to agree before the
-    error goes on.
+    A decode that fails or is broken off may leave finished micro-batches behind; ledger and context are brought to
+    agree before anything goes on.
     """
     n_done = 0
     while n_done < len(ids):
         if cancelled():
             break
         piece = ids[n_done : n_done + N_SLICE]
+        is_done = False
         try:
-            backend.decode(ledger.sequence, piece, len(ledger.ids))
-        except EngineError:
-            rewind(backend, ledger, len(ledger.ids))
-            raise
+            is_done = backend.decode(ledger.sequence, piece, len(ledger.ids), cancelled)
+        finally:
+            if not is_done:
+                rewind(backend, ledger, len(ledger.ids))
+        if not is_done:
+            break
         ledger.extend(piece)
         n_done += len(piece)
     return n_done
@@ -119,12 +144,8 @@ def generate(
     if room < 1 or not prompt_ids:
         message = f"a prompt of {len(prompt_ids)} tokens leaves no room in a context of {backend.n_context}"
         raise EngineError(message)
-    started = time.perf_counter()
-    n_matched = ledger.match(prompt_ids)
-    if n_matched < len(ledger.ids):
-        rewind(backend, ledger, n_matched)
-    n_reused = len(ledger.ids)
-    n_evaluated = evaluate(backend, ledger, prompt_ids[n_reused:], cancelled)
+    started, evaluation_ms = time.perf_counter(), backend.evaluation_ms
+    n_reused, n_evaluated = prefill(backend, ledger, prompt_ids, cancelled)
     prefilled = time.perf_counter()
 
     if n_reused + n_evaluated < len(prompt_ids):
@@ -141,6 +162,7 @@ def generate(
         n_evaluated=n_evaluated,
         prefill_ms=(prefilled - started) * 1000,
         decode_ms=(time.perf_counter() - prefilled) * 1000,
+        evaluation_ms=backend.evaluation_ms - evaluation_ms,
     )
 
 

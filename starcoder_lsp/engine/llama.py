@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -25,17 +26,28 @@ from starcoder_lsp.engine.engine import (
     Generation,
     GenerationRequest,
     ModelInfo,
+    Prefilled,
+    Prompt,
     StopRule,
 )
-from starcoder_lsp.engine.generation import N_SLICE, Logits, generate
+from starcoder_lsp.engine.generation import N_SLICE, Logits, generate, prefill
 from starcoder_lsp.engine.kv_cache import SequenceLedger
 from starcoder_lsp.engine.model_file import check_model_file
-from starcoder_lsp.engine.parking import ParkedStates, resume
+from starcoder_lsp.engine.parking import ParkedStates, put_away, resume
+from starcoder_lsp.engine.state_files import DiskSpace, StateFiles, model_key
 from starcoder_lsp.engine.tokens import PieceIndex
 
 N_LONGEST_PIECE_BYTES = 4096
 ERROR_LEVEL = 3
 N_BYTES_PER_THREAD = 32 * 1024 * 1024
+ABORTED = 2
+"""What `llama_decode` answers when the abort callback broke it off (llama.h)."""
+NEVER = llama_cpp.ggml_abort_callback()
+"""No abort callback: for one token, asking before each node of the graph would cost up to a tenth of its time."""
+N_LEAST_MEASURED = N_SLICE // 2
+"""A batch of fewer tokens says little about the speed of a prefill."""
+SPEED_WEIGHT = 0.1
+"""Weight of the newest slice in the measured speed: some 600 tokens are what it remembers."""
 Progress = Callable[[float], None]
 
 
@@ -138,10 +150,19 @@ class LlamaContext:
         self._n_vocab = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model))
         self.agreeing = PieceIndex.of((tokenizer.piece(i), i) for i in range(self._n_vocab)).agreeing
         self._memory = llama_cpp.llama_get_memory(self._context)
+        self._cancelled: Cancelled = lambda: False
+        self._abort = llama_cpp.ggml_abort_callback(lambda _data: self._cancelled())
+        self.evaluation_ms = 0.0
+        self.prefill_speed = 0.0
         self._batch = llama_cpp.llama_batch_init(params.n_batch, 0, 1)
 
-    def decode(self, sequence: int, ids: Sequence[int], first_position: int) -> None:
-        """Evaluate at most `n_batch` ids; logits are kept for the last one."""
+    def decode(
+        self, sequence: int, ids: Sequence[int], first_position: int, cancelled: Cancelled = lambda: False
+    ) -> bool:
+        """Evaluate at most `n_batch` ids; logits are kept for the last one. False if `cancelled` broke it off.
+
+        On a CPU it is asked before each of the graph's some hundred nodes, unless there is but one id; on a GPU never.
+        """
         batch = self._batch
         batch.n_tokens = n = len(ids)
         for i, token_id in enumerate(ids):
@@ -150,10 +171,37 @@ class LlamaContext:
             batch.n_seq_id[i] = 1
             batch.seq_id[i][0] = sequence
             batch.logits[i] = i == n - 1
+        self._cancelled = cancelled
+        llama_cpp.llama_set_abort_callback(self._context, self._abort if n > 1 else NEVER, None)
+        started = time.perf_counter()
         code = llama_cpp.llama_decode(self._context, batch)
+        llama_cpp.llama_synchronize(self._context)
+        elapsed_ms = (time.perf_counter() - started) * 1000
+        self.evaluation_ms += elapsed_ms
+        if code == ABORTED:
+            return False
         if code:
             message = f"llama.cpp could not evaluate {n} tokens at {first_position} (code {code})"
             raise EngineError(message)
+        if n >= N_LEAST_MEASURED:
+            speed = n / elapsed_ms * 1000
+            self.prefill_speed += (speed - self.prefill_speed) * (SPEED_WEIGHT if self.prefill_speed else 1)
+        return True
+
+    def decode_bare(self, sequence: int, token_id: int, first_position: int, n_calls: int) -> None:
+        """Evaluate one token `n_calls` times at growing positions, with nothing in between.
+
+        What the generation loop's speed is measured by. As in llama.cpp's llama-bench, each call is waited for.
+        """
+        batch = self._batch
+        batch.n_tokens = batch.n_seq_id[0] = batch.logits[0] = 1
+        batch.token[0], batch.seq_id[0][0] = token_id, sequence
+        for position in range(first_position, first_position + n_calls):
+            batch.pos[0] = position
+            if llama_cpp.llama_decode(self._context, batch):
+                message = f"llama.cpp could not evaluate a token at {position}"
+                raise EngineError(message)
+            llama_cpp.llama_synchronize(self._context)
 
     def logits(self) -> Logits:
         """Logits behind the last evaluated token, shape `(n_vocab,)`, a view that the next decode overwrites."""
@@ -163,6 +211,13 @@ class LlamaContext:
     def truncate(self, sequence: int, n_tokens: int) -> bool:
         """Keep the first `n_tokens` cells of the sequence."""
         return bool(llama_cpp.llama_memory_seq_rm(self._memory, sequence, n_tokens, -1))
+
+    def warm_up(self) -> None:
+        """Touch all weights, and then measure the speed of a prefill for the first time."""
+        for _ in range(2):
+            self.prefill_speed = 0.0
+            self.decode(0, [0] * N_LEAST_MEASURED, 0)
+            self.truncate(0, 0)
 
     def save(self, sequence: int) -> memoryview | None:
         """A copy of the sequence's cells, or `None` where there is no memory for it."""
@@ -192,18 +247,34 @@ class LlamaContext:
 class LlamaEngine:
     """An `Engine` in this process. Made by `load`."""
 
-    def __init__(self, model: Any, info: ModelInfo, n_threads: int, n_parked_bytes: int) -> None:
+    def __init__(self, model: Any, info: ModelInfo, n_threads: int, parked: ParkedStates) -> None:
         self._model = model
         self.info = info
         self.tokenizer = LlamaTokenizer(model)
         self._context = LlamaContext(model, self.tokenizer, info.n_context, n_threads)
         self._ledger = SequenceLedger(sequence=0)
-        self._parked = ParkedStates(n_parked_bytes)
+        self._parked = parked
+
+    @property
+    def context(self) -> LlamaContext:
+        """The context, to be measured. Whoever decodes in it leaves the ledger behind."""
+        return self._context
 
     def generate(self, request: GenerationRequest, stop: StopRule, cancelled: Cancelled) -> Generation:
         """Answer one request; see `generation.generate`."""
         resume(self._context, self._ledger, self._parked, request.document, request.prompt.ids)
         return generate(self._context, self._ledger, request, stop, cancelled)
+
+    def prefill(self, document: str, prompt: Prompt, cancelled: Cancelled) -> Prefilled:
+        """Evaluate a prompt ahead of the request for it."""
+        resume(self._context, self._ledger, self._parked, document, prompt.ids)
+        n_reused, n_evaluated = prefill(self._context, self._ledger, prompt.ids, cancelled)
+        return Prefilled(n_evaluated, is_complete=n_reused + n_evaluated == len(prompt.ids))
+
+    @property
+    def prefill_speed(self) -> float:
+        """Tokens a second, a moving average over the slices of the last prompts."""
+        return self._context.prefill_speed
 
     def forget(self, document: str) -> None:
         """Drop the document's cells and copies."""
@@ -212,12 +283,18 @@ class LlamaEngine:
             self._context.truncate(self._ledger.sequence, 0)
             self._ledger.truncate(0)
 
+    def put_away(self, document: str) -> None:
+        """Write the document's cells and copies to disk, if states go there."""
+        put_away(self._context, self._ledger, self._parked, document)
+
     def cached(self) -> Iterable[CachedDocument]:
-        """The document whose cells the context holds, then the parked ones."""
+        """The document whose cells the context holds, then the parked ones, memory before disk."""
         if self._ledger.ids:
             yield CachedDocument(self._ledger.document, len(self._ledger.ids), "device")
         for parked in self._parked:
             yield CachedDocument(parked.document, len(parked.ids), "ram")
+        for stored in self._parked.files or ():
+            yield CachedDocument(stored.document, len(stored.ids), "disk")
 
     def check_ledger(self) -> None:
         """Raise `AssertionError` unless the record and the context agree. For tests."""
@@ -227,7 +304,8 @@ class LlamaEngine:
             raise AssertionError(message)
 
     def close(self) -> None:
-        """Free context and model."""
+        """Write to disk what goes there, and free context and model."""
+        put_away(self._context, self._ledger, self._parked)
         self._context.close()
         llama_cpp.llama_model_free(self._model)
 
@@ -239,19 +317,23 @@ def load(
     n_gpu_layers: int = -1,
     n_threads: int = 0,
     n_parked_bytes: int = 0,
+    disk: DiskSpace | None = None,
     on_progress: Progress = lambda _share: None,
 ) -> LlamaEngine:
     """Load a GGUF file.
 
     `n_context` is cut to what the model was trained on; a negative `n_gpu_layers` offloads everything where the build
     can; `n_threads` 0 takes `default_n_threads`; copies of the KV state of documents that were left may take
-    `n_parked_bytes`; `on_progress` is told the share that is loaded, 0 to 1. Raises `EngineError` (a `ModelFileError`
-    for what is wrong with the file itself).
+    `n_parked_bytes` of memory, and then go to `disk`; `on_progress` is told the share that is loaded, 0 to 1. Raises
+    `EngineError` (a `ModelFileError` for what is wrong with the file itself).
     """
     checked = check_model_file(path)
     log = _start_backend()
     params = llama_cpp.llama_model_default_params()
     params.n_gpu_layers = n_gpu_layers
+    # Not memory-mapped: llama.cpp lays quantized weights out anew for the CPU, and the mapped file would stay resident
+    # beside that, as large as the weights.
+    params.load_mode = llama_cpp.LLAMA_LOAD_MODE_NONE
 
     @llama_cpp.llama_progress_callback  # type: ignore[untyped-decorator]
     def progress(share: float, _data: object) -> bool:
@@ -275,4 +357,10 @@ def load(
         n_context=min(n_context, checked.n_context_train),
         n_gpu_layers=n_offloaded,
     )
-    return LlamaEngine(model, info, n_threads or default_n_threads(checked.n_bytes), n_parked_bytes)
+    # The context's own parameters are llama.cpp's defaults: they change with its version, and with where layers run.
+    key = (llama_cpp.__version__, n_offloaded)
+    files = StateFiles(disk, model_key(checked.path, *key)) if disk else None
+    parked = ParkedStates(n_parked_bytes, files)
+    engine = LlamaEngine(model, info, n_threads or default_n_threads(checked.n_bytes), parked)
+    engine.context.warm_up()
+    return engine

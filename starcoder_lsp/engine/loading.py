@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from starcoder_lsp.engine.engine import Engine, EngineError
+from starcoder_lsp.engine.state_files import DiskSpace
 from starcoder_lsp.settings import Settings
 
+MIB = 1024 * 1024
 DEMONSTRATOR = Path(__file__).parent.parent / "demonstrator" / "starcoder-lsp-demonstrator.gguf"
 
 
@@ -23,11 +25,18 @@ def load_engine(settings: Settings, on_progress: Callable[[float], None]) -> Eng
     except (ImportError, OSError, RuntimeError) as error:
         message = f"llama-cpp-python cannot be loaded ({error}); install it again"
         raise EngineError(message) from error
+    disk = None
+    if settings.cache.disk_mib:
+        import platformdirs
+
+        folder = platformdirs.user_cache_path("starcoder-lsp", appauthor=False) / "states"
+        disk = DiskSpace(folder, settings.cache.disk_mib * MIB)
     return load(
         model_path(settings),
         n_context=settings.model.context_length,
         n_gpu_layers=settings.model.gpu_layers,
         n_threads=settings.model.threads,
-        n_parked_bytes=settings.cache.ram_mib * 1024 * 1024,
+        n_parked_bytes=settings.cache.ram_mib * MIB,
+        disk=disk,
         on_progress=on_progress,
     )

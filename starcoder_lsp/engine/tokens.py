@@ -11,7 +11,7 @@ from typing import Protocol
 
 from attrs import frozen
 
-N_BYTES_PER_TOKEN = 6
+N_BYTES_PER_TOKEN = 4
 """A first guess of the text that a token covers, on the large side: source code has three to four."""
 
 
@@ -79,8 +79,8 @@ def _fit(tokenizer: Tokenizer, text: bytes, n_tokens: int, *, from_end: bool) ->
         part = text[-n_bytes:] if from_end else text[:n_bytes]
         ids = tokenizer.encode(part)
         if len(ids) > n_tokens:
-            chosen = ids[-n_tokens:] if from_end else ids[:n_tokens]
-            return sum(len(tokenizer.piece(token_id)) for token_id in chosen)
+            dropped = ids[:-n_tokens] if from_end else ids[n_tokens:]
+            return len(part) - sum(len(tokenizer.piece(token_id)) for token_id in dropped)
         if len(part) == len(text):
             return len(text)
         n_bytes *= 2

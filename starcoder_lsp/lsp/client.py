@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -40,10 +40,15 @@ class Change:
 
 @frozen
 class Answer:
-    """The reply to one completion request: the ghost text, and the prompt tokens that it took."""
+    """The reply to one completion request: the ghost text, and what it took.
+
+    `elapsed_ms` is from the first message to the reply, and `evaluation_ms` what of it passed inside llama.cpp's decode
+    calls. The prompt tokens are those since the answer before, so that nothing done in between is left out.
+    """
 
     text: str
     elapsed_ms: float
+    evaluation_ms: float
     n_reused: int
     n_evaluated: int
 
@@ -81,6 +86,18 @@ class _Recorder(LanguageClient):
                 self.loaded.set()
 
     @property
+    def process_id(self) -> int:
+        """The server's process."""
+        if self._server is None:
+            raise RuntimeError
+        return self._server.pid
+
+    async def metrics(self) -> dict[str, Any]:
+        """The server's counters."""
+        report: dict[str, Any] = plain(await self.protocol.send_request_async("starcoder/metrics"))
+        return report
+
+    @property
     def has_ended(self) -> bool:
         """Whether there was a server and is none any more."""
         return self._server is not None and self._server.returncode is not None
@@ -110,7 +127,13 @@ class Client:
     """A running server and the documents that are open in it. Made by `connect`."""
 
     _pygls: _Recorder
+    _tokens: dict[str, int]
     _versions: dict[str, int] = field(factory=dict)
+
+    @property
+    def process_id(self) -> int:
+        """The server's process."""
+        return self._pygls.process_id
 
     @property
     def messages(self) -> list[str]:
@@ -148,34 +171,51 @@ class Client:
         document = types.VersionedTextDocumentIdentifier(uri=uri, version=self._versions[uri])
         self._pygls.text_document_did_change(types.DidChangeTextDocumentParams(document, events))
 
-    async def complete(self, uri: str, line: int, character: int) -> Answer:
-        """Ask for a completion, as an editor does after a keystroke."""
-        before = (await self.metrics())["tokens"]
-        started = time.perf_counter()
-        reply = await self._pygls.text_document_inline_completion_async(
-            types.InlineCompletionParams(
-                context=types.InlineCompletionContext(types.InlineCompletionTriggerKind.Automatic),
-                text_document=types.TextDocumentIdentifier(uri),
-                position=types.Position(line, character),
-            )
+    async def complete(self, uri: str, line: int, character: int, changes: Sequence[Change] = ()) -> Answer:
+        """Ask for a completion, as an editor does after a keystroke; the changes, if any, are sent right before."""
+        before = await self.metrics()
+        params = types.InlineCompletionParams(
+            context=types.InlineCompletionContext(types.InlineCompletionTriggerKind.Automatic),
+            text_document=types.TextDocumentIdentifier(uri),
+            position=types.Position(line, character),
         )
+        started = time.perf_counter()
+        if changes:
+            self.change(uri, changes)
+        reply = await self._pygls.text_document_inline_completion_async(params)
         elapsed_ms = (time.perf_counter() - started) * 1000
-        after = (await self.metrics())["tokens"]
+        after = await self.metrics()
         items = reply.items if isinstance(reply, types.InlineCompletionList) else reply or []
-        text = str(items[0].insert_text) if items else ""
-        return Answer(text, elapsed_ms, after["reused"] - before["reused"], after["evaluated"] - before["evaluated"])
+        counted, self._tokens = self._tokens, after["tokens"]
+        return Answer(
+            text=str(items[0].insert_text) if items else "",
+            elapsed_ms=elapsed_ms,
+            evaluation_ms=after["latencyMs"]["evaluation"] - before["latencyMs"]["evaluation"],
+            n_reused=self._tokens["reused"] - counted["reused"],
+            n_evaluated=self._tokens["evaluated"] - counted["evaluated"],
+        )
+
+    def peak_memory_bytes(self) -> int | None:
+        """The most memory that the server's process held so far (Linux' `VmHWM`); `None` where nobody says."""
+        try:
+            status = Path(f"/proc/{self.process_id}/status").read_text()
+        except OSError:
+            return None
+        return next((int(row.split()[1]) * 1024 for row in status.splitlines() if row.startswith("VmHWM:")), None)
 
     async def metrics(self) -> dict[str, Any]:
         """The server's counters."""
-        report: dict[str, Any] = plain(await self._pygls.protocol.send_request_async("starcoder/metrics"))
-        return report
+        return await self._pygls.metrics()
 
 
 @asynccontextmanager
-async def connect(settings: Mapping[str, object], root: Path, encoding: str = "utf-16") -> AsyncIterator[Client]:
+async def connect(
+    settings: Mapping[str, object], root: Path, encoding: str = "utf-16", env: Mapping[str, str] | None = None
+) -> AsyncIterator[Client]:
     """Start a server, wait until its model is loaded or has failed to, and stop it at the end.
 
-    Raises `ServerEndedError`, also out of what is asked of the client.
+    `env` is the server's environment, otherwise this process' own. Raises `ServerEndedError`, also out of what is asked
+    of the client.
     """
     pygls = _Recorder()
     params = types.InitializeParams(
@@ -188,11 +228,11 @@ async def connect(settings: Mapping[str, object], root: Path, encoding: str = "u
         initialization_options={"starcoder": dict(settings)},
     )
     try:
-        await pygls.start_io(*SERVER_COMMAND)
+        await pygls.start_io(*SERVER_COMMAND, env=env)
         await pygls.initialize_async(params)
         pygls.initialized(types.InitializedParams())
         await pygls.loaded.wait()
-        yield Client(pygls)
+        yield Client(pygls, (await pygls.metrics())["tokens"])
     except RuntimeError as error:  # what pygls makes of requests that wait for a server that has ended
         if not pygls.has_ended:
             raise

@@ -79,6 +79,15 @@ def uri_of(params: object) -> str:
     return str(document.get("uri", "")) if isinstance(document, dict) else ""
 
 
+def text_document(params: Any) -> str:
+    """The document of a notification that pygls has no type for. Raises `JsonRpcInvalidParams`."""
+    try:
+        return str(params.textDocument.uri)
+    except AttributeError as error:
+        message = "expected {textDocument: {uri}}"
+        raise JsonRpcInvalidParams(message) from error
+
+
 def text_document_position(params: Any) -> tuple[str, types.Position]:
     """The document and place of a request that pygls has no type for. Raises `JsonRpcInvalidParams`."""
     try:

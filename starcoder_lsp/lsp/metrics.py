@@ -10,7 +10,7 @@ from typing import Any
 from attrs import asdict, define, field
 
 from starcoder_lsp.completion import Completion
-from starcoder_lsp.engine.engine import CachedDocument, ModelInfo
+from starcoder_lsp.engine.engine import CachedDocument, ModelInfo, Prefilled
 
 N_LATENCIES = 10_000
 """Latencies kept for the percentiles; older ones are forgotten."""
@@ -30,11 +30,15 @@ class Requests:
 
 @define
 class Tokens:
-    """Tokens, by what happened to them; `evaluated` are prompt tokens that went through a decode call."""
+    """Tokens, by what happened to them; `evaluated` are prompt tokens that went through a decode call.
+
+    `ahead` are those of them that were evaluated while nobody waited: `prompt + ahead` is `reused + evaluated`.
+    """
 
     prompt: int = 0
     reused: int = 0
     evaluated: int = 0
+    ahead: int = 0
     generated: int = 0
     drafted: int = 0
     draft_accepted: int = 0
@@ -47,19 +51,20 @@ class Metrics:
     requests: Requests = field(factory=Requests)
     tokens: Tokens = field(factory=Tokens)
     accepted: int = 0
+    evaluation_ms: float = 0.0
+    """Time inside llama.cpp's decode calls, of requests that somebody waited for."""
     _latencies_ms: deque[float] = field(factory=lambda: deque(maxlen=N_LATENCIES))
     _n_latencies: int = 0
 
     def count(self, completion: Completion) -> None:
-        """Count an answered request and its tokens."""
+        """Count an answered request."""
         if completion.text:
             self.requests.answered += 1
         else:
             self.requests.empty += 1
-        self.count_tokens(completion)
 
     def count_tokens(self, completion: Completion) -> None:
-        """Count what an answer cost, whether or not somebody saw it."""
+        """Count what an answer cost, whether or not somebody saw it. On the model thread, the only one to write it."""
         generation = completion.generation
         if generation is None:
             return
@@ -67,6 +72,12 @@ class Metrics:
         self.tokens.reused += generation.n_reused
         self.tokens.evaluated += generation.n_evaluated
         self.tokens.generated += generation.n_generated
+        self.evaluation_ms += generation.evaluation_ms
+
+    def count_ahead(self, prefilled: Prefilled) -> None:
+        """Count what was evaluated ahead of need."""
+        self.tokens.evaluated += prefilled.n_evaluated
+        self.tokens.ahead += prefilled.n_evaluated
 
     def time(self, elapsed_ms: float) -> None:
         """Record how long an answered request took, from its arrival to its reply."""
@@ -80,7 +91,12 @@ class Metrics:
         return {
             "requests": asdict(self.requests),
             "tokens": tokens,
-            "latencyMs": {"count": self._n_latencies, "p50": self._percentile(0.5), "p95": self._percentile(0.95)},
+            "latencyMs": {
+                "count": self._n_latencies,
+                "p50": self._percentile(0.5),
+                "p95": self._percentile(0.95),
+                "evaluation": round(self.evaluation_ms, 3),
+            },
             "suggestions": {"shown": self.requests.answered, "accepted": self.accepted},
             "documents": [{"uri": c.document, "tokens": c.n_tokens, "where": c.where} for c in cached],
             "model": None

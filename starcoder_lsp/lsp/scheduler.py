@@ -18,6 +18,9 @@ from starcoder_lsp.engine.engine import Cancelled
 
 T = TypeVar("T")
 
+AHEAD = "ahead"
+"""The key of work that nobody waits for. Whatever else comes, also an edit, supersedes it."""
+
 
 class Superseded(Exception):  # noqa: N818  not an error: the answer is not wanted any more
     """A newer request, or an edit, made this one pointless."""
@@ -68,7 +71,7 @@ class Scheduler:
     """Runs work on the model thread, the newest of each key only."""
 
     def __init__(self) -> None:
-        self._queue: SimpleQueue[Ticket | None] = SimpleQueue()
+        self._queue: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._newest: dict[str, Ticket] = {}
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
         self._thread.start()
@@ -83,7 +86,7 @@ class Scheduler:
         ticket = Ticket(work, loop, loop.create_future())
         self.supersede(key)
         self._newest[key] = ticket
-        timer = loop.call_later(delay_ms / 1000, self._queue.put, ticket)
+        timer = loop.call_later(delay_ms / 1000, self._queue.put, ticket.run)
         try:
             outcome: T = await ticket.answer
             return outcome
@@ -94,23 +97,26 @@ class Scheduler:
                 del self._newest[key]
 
     def supersede(self, key: str) -> None:
-        """Give up on the work of `key`, if there is any."""
-        older = self._newest.pop(key, None)
-        if older is not None:
-            older.supersede()
+        """Give up on the work of `key`, if there is any, and on what was to be done ahead of need."""
+        for given_up in {key, AHEAD}:
+            older = self._newest.pop(given_up, None)
+            if older is not None:
+                older.supersede()
 
     def supersede_all(self) -> None:
         """Give up on all work."""
         for key in list(self._newest):
             self.supersede(key)
 
-    def close(self, timeout_s: float) -> bool:
-        """Stop all work; false if the thread is still busy after `timeout_s`."""
+    def close(self, timeout_s: float, last: Callable[[], None] | None = None) -> bool:
+        """Stop all work, then do what comes last; false if the thread is still busy after `timeout_s`."""
         self.supersede_all()
+        if last is not None:
+            self._queue.put(last)
         self._queue.put(None)
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        while (ticket := self._queue.get()) is not None:
-            ticket.run()
+        while (work := self._queue.get()) is not None:
+            work()

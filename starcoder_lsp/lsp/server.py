@@ -146,6 +146,8 @@ def register_lifecycle(server: Server) -> None:
 
     @server.feature(types.EXIT)
     def exit_process(_params: None) -> None:
+        if server.was_shut_down:
+            server.session.end()
         server.leave()
 
 
@@ -169,6 +171,13 @@ def register_documents(server: Server) -> None:
     def did_close(params: types.DidCloseTextDocumentParams) -> None:
         try:
             server.session.close_document(params.text_document.uri)
+        except UnknownDocument as problem:
+            server.log(types.MessageType.Warning, str(problem))
+
+    @server.feature("textDocument/didFocus")
+    def did_focus(params: Any) -> None:
+        try:
+            server.session.focus(convert.text_document(params))
         except UnknownDocument as problem:
             server.log(types.MessageType.Warning, str(problem))
 

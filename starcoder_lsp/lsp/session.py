@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
 
 from attrs import define, field
 
-from starcoder_lsp.completion import Completion, Model, ask, complete, see, why_not
+from starcoder_lsp.completion import Completion, Model, ask, complete, prepare, see, why_not
 from starcoder_lsp.context.explain import explain
 from starcoder_lsp.documents.documents import Documents, Edit, OutOfStep, Snapshot, UnknownDocument
-from starcoder_lsp.documents.text import PositionEncoding
-from starcoder_lsp.engine.engine import Cancelled
+from starcoder_lsp.documents.text import PositionEncoding, Text
+from starcoder_lsp.engine.engine import Cancelled, EngineError
 from starcoder_lsp.engine.loading import load_engine
 from starcoder_lsp.lsp.metrics import Metrics
-from starcoder_lsp.lsp.scheduler import Scheduler, Superseded
+from starcoder_lsp.lsp.scheduler import AHEAD, Scheduler, Superseded
 from starcoder_lsp.settings import Settings
 from starcoder_lsp.suggestions.postprocess import FILTERS
 
@@ -29,6 +29,10 @@ MODEL_KEY = "model"
 """The scheduler's key for work that belongs to no document."""
 LOWEST_VERSION = -(2**31)
 """The protocol's versions are integers of 32 bits."""
+IDLE_MS = 250
+"""How long nothing must come before the next place is evaluated ahead of need: more than between two keystrokes."""
+PUT_AWAY_S = 1.5
+"""How long writing KV states to disk may delay the end of the process, which has two seconds."""
 
 
 @define
@@ -42,6 +46,11 @@ class Session:
     model: Model | None = None
     encoding: PositionEncoding = "utf-16"
     _last: dict[str, Completion] = field(factory=dict)
+    _places: dict[str, int] = field(factory=dict)
+    """The byte at which each document was last edited or asked about, also if it is closed."""
+    _focused: str = ""
+    _tasks: set[asyncio.Future[None]] = field(factory=set)
+    """What runs with nobody waiting for it; the event loop itself would let go of it."""
 
     async def load_model(self, on_progress: Callable[[float], None]) -> Model:
         """Load the configured model on the model thread. Raises `EngineError`."""
@@ -55,12 +64,25 @@ class Session:
             return Model.of(load_engine(settings, tell))
 
         self.model = await self.scheduler.run(MODEL_KEY, work)
+        if self._focused in self.documents:
+            self.focus(self._focused)
         return self.model
 
     def open(self, uri: str, language_id: str, version: int, text: str) -> None:
         """Take in a document, in place of one that is open under that name already."""
         self.scheduler.supersede(uri)
         self.documents.open(uri, language_id, version, text)
+        self.focus(uri)
+
+    def focus(self, uri: str) -> None:
+        """The person looks at a document: evaluate the place where they were, or its beginning, when nobody types.
+
+        Raises `UnknownDocument`.
+        """
+        if uri not in self.documents:
+            raise UnknownDocument(uri)
+        self._focused = uri
+        self._start(self._look_ahead(uri))
 
     def change(self, uri: str, version: int, edits: Sequence[Edit]) -> None:
         """Apply a change. What is being computed for the text before it is not wanted any more.
@@ -69,12 +91,15 @@ class Session:
         """
         self.scheduler.supersede(uri)
         try:
-            self.documents.change(uri, version, edits, self.encoding)
+            snapshot = self.documents.change(uri, version, edits, self.encoding)
         except (UnknownDocument, OutOfStep):
             raise
         except Exception:  # a bug; the edits after this one are for another text
             self.lose_step(uri)
             raise
+        if edits and edits[-1].start_line is not None:
+            self._places[uri] = end_of(edits[-1], snapshot.text, self.encoding)
+            self.focus(uri)
 
     def lose_step(self, uri: str) -> None:
         """Trust the text here no more, until the editor sends all of it: an edit got lost."""
@@ -82,10 +107,11 @@ class Session:
             self.documents.change(uri, LOWEST_VERSION, (), self.encoding)
 
     def close_document(self, uri: str) -> None:
-        """Forget a document's text; its KV cells stay until another document needs them. Raises `UnknownDocument`."""
+        """Forget a document's text and keep its KV cells, for when it is opened again. Raises `UnknownDocument`."""
         self.scheduler.supersede(uri)
         self.documents.close(uri)
         self._last.pop(uri, None)
+        self._start(self._put_away(uri))
 
     async def complete(self, uri: str, line: int, character: int, *, automatic: bool) -> Completion | None:
         """Answer a completion request; `None` where there is nothing to say about this place now.
@@ -101,11 +127,13 @@ class Session:
         if model is None or snapshot is None or unasked or why_not(snapshot, settings):
             requests.empty += 1
             return None
-        cursor_byte = snapshot.text.byte_at(line, character, self.encoding)
+        cursor_byte = self._places[uri] = snapshot.text.byte_at(line, character, self.encoding)
         delay_ms = settings.debounce.ms if automatic and settings.debounce.mode != "off" else 0
 
         def work(cancelled: Cancelled) -> Completion:
-            return complete(snapshot, cursor_byte, model, settings, cancelled)
+            completion = complete(snapshot, cursor_byte, model, settings, cancelled)
+            self.metrics.count_tokens(completion)
+            return completion
 
         try:
             completion = await self.scheduler.run(uri, work, delay_ms=delay_ms)
@@ -121,7 +149,35 @@ class Session:
         self._last[uri] = completion
         self.metrics.count(completion)
         self.metrics.time((time.perf_counter() - started) * 1000)
+        self.focus(uri)
         return completion
+
+    async def _look_ahead(self, uri: str) -> None:
+        """Evaluate the whole window of a document's last place once nothing has come for a while."""
+        snapshot, model, settings = self._snapshot(uri), self.model, self.settings
+        if model is None or snapshot is None or settings.trigger == "invoked":
+            return
+        cursor_byte = self._places.get(uri)
+
+        def work(cancelled: Cancelled) -> None:
+            prefilled = prepare(snapshot, cursor_byte, model, settings, cancelled)
+            if prefilled is not None:
+                self.metrics.count_ahead(prefilled)
+
+        with suppress(Superseded, EngineError):  # a request for this place will tell
+            await self.scheduler.run(AHEAD, work, delay_ms=IDLE_MS)
+
+    async def _put_away(self, uri: str) -> None:
+        """Let the engine put a closed document's cells away, on the model thread."""
+        model = self.model
+        if model is not None:
+            with suppress(Superseded):
+                await self.scheduler.run(f"close {uri}", lambda _cancelled: model.engine.put_away(uri))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def explain(self, uri: str, line: int, character: int) -> dict[str, Any] | None:
         """What the model would see there and why.
@@ -173,3 +229,14 @@ class Session:
     def stop(self) -> None:
         """Give up on everything that waits or runs."""
         self.scheduler.supersede_all()
+
+    def end(self) -> None:
+        """Let the engine put the documents away, and wait for that, not for long. Nothing can be asked any more."""
+        if self.model is not None:
+            self.scheduler.close(PUT_AWAY_S, self.model.engine.close)
+
+
+def end_of(edit: Edit, text: Text, encoding: PositionEncoding) -> int:
+    """The byte behind what an edit of a range inserted into `text`, which is the text after it."""
+    start_byte = text.byte_at(edit.start_line or 0, edit.start_character, encoding)
+    return min(len(text.data), start_byte + len(edit.text.encode("utf-8", "surrogatepass")))

@@ -69,6 +69,13 @@ class Driver:
     async def metrics(self) -> dict[str, Any]:
         return await self.ask("starcoder/metrics")
 
+    async def until_ahead(self, n_tokens: int) -> dict[str, Any]:
+        """Ask until more than `n_tokens` were evaluated ahead of need."""
+        report = await self.metrics()
+        while report["tokens"]["ahead"] <= n_tokens:
+            report = await self.metrics()
+        return report
+
     def open(self, uri: str, text: str, language: str = "python") -> None:
         self.versions[uri] = 1
         document = types.TextDocumentItem(uri, language, 1, text)

@@ -67,7 +67,52 @@ async def test_typing_reuses_what_was_evaluated(driver: Driver) -> None:
     await driver.complete(URI, 4, 24)
     after = (await driver.metrics())["tokens"]
     assert after["reused"] > before["reused"]
-    assert after["prompt"] == after["reused"] + after["evaluated"]
+    assert after["prompt"] + after["ahead"] == after["reused"] + after["evaluated"]
+
+
+async def test_a_document_is_evaluated_ahead_when_it_is_opened_and_focused(driver: Driver) -> None:
+    """Opened, then left for another, then looked at again: each time its cells are there before it is asked about."""
+    driver.open(URI, CODE * 20)
+    report = await driver.until_ahead(0)
+    assert report["requests"]["total"] == 0
+    assert report["documents"][0]["uri"] == URI
+    driver.open("file:///other.py", "x = 1\n" * 200)
+    other = await driver.until_ahead(report["tokens"]["ahead"])
+    assert other["documents"][0]["uri"] == "file:///other.py"
+    await driver.complete("file:///other.py", 100, 0)
+    driver.client.protocol.notify("textDocument/didFocus", {"textDocument": {"uri": URI}})
+    while (report := await driver.metrics())["documents"][0]["uri"] != URI:
+        pass
+    assert {document["where"] for document in report["documents"]} == {"device", "ram"}
+
+
+async def test_a_place_that_was_edited_is_evaluated_before_it_is_asked_about(driver: Driver) -> None:
+    driver.open(URI, CODE * 20)
+    driver.edit(URI, (60, 0), (60, 0), "x = 1\n")
+    report = await driver.until_ahead(100)
+    await driver.complete(URI, 61, 0)
+    after = (await driver.metrics())["tokens"]
+    assert after["evaluated"] - report["tokens"]["evaluated"] <= 2
+
+
+async def test_focus_on_what_is_not_open_is_ignored(driver: Driver) -> None:
+    driver.client.protocol.notify("textDocument/didFocus", {"textDocument": {"uri": "file:///nowhere.py"}})
+    driver.client.protocol.notify("textDocument/didFocus", {"wrong": 1})
+    driver.client.protocol.notify("textDocument/didFocus", [7])
+    driver.open(URI, CODE)
+    assert await driver.complete(URI, *CURSOR) is not None
+
+
+async def test_a_closed_document_is_there_when_it_is_opened_again(driver: Driver) -> None:
+    driver.open(URI, CODE * 20)
+    await driver.complete(URI, *CURSOR)
+    driver.client.text_document_did_close(types.DidCloseTextDocumentParams(types.TextDocumentIdentifier(URI)))
+    driver.open("file:///other.py", CODE * 10)
+    await driver.complete("file:///other.py", *CURSOR)
+    before = (await driver.metrics())["tokens"]["evaluated"]
+    driver.open(URI, CODE * 20)
+    await driver.complete(URI, *CURSOR)
+    assert (await driver.metrics())["tokens"]["evaluated"] - before <= 2
 
 
 async def test_metrics_have_the_documented_shape(driver: Driver) -> None:
@@ -75,8 +120,8 @@ async def test_metrics_have_the_documented_shape(driver: Driver) -> None:
     await driver.complete(URI, *CURSOR)
     report = await driver.metrics()
     assert set(report["requests"]) == {"total", "answered", "empty", "superseded", "cancelled", "failed"}
-    assert set(report["tokens"]) == {"prompt", "reused", "evaluated", "generated", "drafted", "draftAccepted"}
-    assert set(report["latencyMs"]) == {"count", "p50", "p95"}
+    assert set(report["tokens"]) == {"prompt", "reused", "evaluated", "ahead", "generated", "drafted", "draftAccepted"}
+    assert set(report["latencyMs"]) == {"count", "p50", "p95", "evaluation"}
     assert report["requests"]["total"] == report["requests"]["answered"] == 1
     assert report["documents"] == [{"uri": URI, "tokens": pytest.approx(90, abs=80), "where": "device"}]
     assert set(report["model"]) == {"name", "architecture", "parameters", "contextLength", "gpuLayers", "bytes"}

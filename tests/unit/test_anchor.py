@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from starcoder_lsp.completion import Model
-from starcoder_lsp.context.anchor import MAX_STICKY_BYTES, Anchors, follow
-from starcoder_lsp.context.window import Budget, Window, choose_window
+from starcoder_lsp.context.anchor import MAX_STICKY_BYTES, N_ANCHORS, Anchors, Move, carried, grow
+from starcoder_lsp.context.window import Budget, Segment, Window, choose_window, normalized
 from starcoder_lsp.documents.documents import Documents, Snapshot
 from starcoder_lsp.engine.engine import Engine
 
@@ -23,8 +25,12 @@ def opened(marked: str, uri: str = URI) -> tuple[Snapshot, int]:
 
 def grown(engine: Engine, first: str, then: str) -> Window | None:
     snapshot, cursor_byte = opened(first)
-    previous = choose_window(snapshot, cursor_byte, BUDGET, engine.tokenizer)
-    return follow(previous, *opened(then), engine.tokenizer)
+    return followed(choose_window(snapshot, cursor_byte, BUDGET, engine.tokenizer), *opened(then), engine)
+
+
+def followed(window: Window, snapshot: Snapshot, cursor_byte: int, engine: Engine) -> Window | None:
+    now = carried(window, snapshot, Move.between(window.snapshot.text.data, snapshot.text.data))
+    return now and grow(now, cursor_byte, engine.tokenizer)
 
 
 GOES_ON = [
@@ -65,11 +71,6 @@ def test_is_chosen_anew(engine: Engine, first: str, then: str) -> None:
     assert grown(engine, first, then) is None
 
 
-def test_another_document_is_never_followed(engine: Engine) -> None:
-    previous = choose_window(*opened("a = █"), BUDGET, engine.tokenizer)
-    assert follow(previous, *opened("a = █", "file:///b.py"), engine.tokenizer) is None
-
-
 def test_a_middle_that_outgrows_its_room_is_chosen_anew(engine: Engine) -> None:
     snapshot, cursor_byte = opened("x = 1\n" * 500 + "█\n" + "y = 2\n" * 200)
     window: Window | None = choose_window(snapshot, cursor_byte, BUDGET, engine.tokenizer)
@@ -77,7 +78,7 @@ def test_a_middle_that_outgrows_its_room_is_chosen_anew(engine: Engine) -> None:
     text = "x = 1\n" * 500
     while window is not None:
         text += "z = 3\n"
-        window = follow(window, *opened(text + "█\n" + "y = 2\n" * 200), engine.tokenizer)
+        window = followed(window, *opened(text + "█\n" + "y = 2\n" * 200), engine)
         n_followed += window is not None
         assert window is None or window.n_tokens <= BUDGET.n_tokens
     assert 5 <= n_followed <= 100
@@ -110,6 +111,85 @@ def test_returning_to_a_place_finds_its_window(engine: Engine) -> None:
     first = [window_at(line) for line in places]
     again = [window_at(line) for line in places]
     assert [(w.prefix.ids, w.suffix.ids) for w in first] == [(w.prefix.ids, w.suffix.ids) for w in again]
+
+
+def test_edits_elsewhere_move_a_window_along(engine: Engine) -> None:
+    anchors = Anchors()
+    filler = [f"name_{n} = {n}\n" for n in range(600)]
+    place = "".join([*filler[:400], "b = █\n", *filler[400:]])
+    first = anchors.window(*opened(place), BUDGET, engine.tokenizer)
+    anchors.remember(first)
+    for edited in ("import os\n" * 40 + place, place[100:], place + "c = 1\n", place[:-50]):
+        window = anchors.window(*opened(edited), BUDGET, engine.tokenizer)
+        assert (window.prefix.ids, window.suffix.ids) == (first.prefix.ids, first.suffix.ids)
+        check(window)
+
+
+def test_a_new_window_begins_where_an_earlier_one_began(engine: Engine) -> None:
+    """So that two places near each other share what is above both, whatever was written far above meanwhile."""
+    anchors = Anchors()
+    filler = [f"name_{n} = {n}\n" for n in range(600)]
+
+    def window_at(line: int, above: str) -> Window:
+        marked = above + "".join([*filler[:line], "█", *filler[line:]])
+        window = anchors.window(*opened(marked), BUDGET, engine.tokenizer)
+        anchors.remember(window)
+        check(window)
+        return window
+
+    first = window_at(400, "")
+    for n, above in ((402, ""), (399, "# a comment\n"), (401, "# 22 characters\n" * 3)):
+        second = window_at(n, above)
+        n_shared = min(len(first.prefix.text), len(second.prefix.text))
+        assert first.prefix.text[:n_shared] == second.prefix.text[:n_shared]
+
+
+def test_only_so_many_windows_are_remembered(engine: Engine) -> None:
+    anchors = Anchors()
+    filler = [f"name_{n} = {n}\n" for n in range(2000)]
+    for line in range(0, 2000, 40):
+        anchors.remember(
+            anchors.window(*opened("".join([*filler[:line], "█", *filler[line:]])), BUDGET, engine.tokenizer)
+        )
+    assert len(anchors._places[URI].windows) == len(anchors._places[URI].edges) == N_ANCHORS
+
+
+def check(window: Window) -> None:
+    """The segments name the text that the model sees, to within what is sticky."""
+    data = window.snapshot.text.data
+    for part in (window.prefix, window.middle):
+        assert normalized(b"".join(data[s.start_byte : s.end_byte] for s in part.segments)) == part.text
+    seen = normalized(b"".join(data[s.start_byte : s.end_byte] for s in window.suffix.segments))
+    assert seen[MAX_STICKY_BYTES:-MAX_STICKY_BYTES] in window.suffix.text
+    assert window.n_tokens <= window.budget.n_tokens
+
+
+PIECES = st.sampled_from(["a", "x = 1\n", "\n", "é", "(", "    return\n", "😀"])
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 40), st.lists(PIECES, max_size=4)), min_size=1, max_size=12))
+def test_windows_name_their_text_after_any_edits(engine: Engine, edits: list[tuple[float, int, list[str]]]) -> None:
+    text = "import os\n" + "".join(f"def f_{n}():\n    return {n}\n" for n in range(80))
+    anchors = Anchors()
+    for at, n_deleted, pieces in edits:
+        cursor = int(at * len(text))
+        text = text[:cursor] + "".join(pieces) + text[cursor + n_deleted :]
+        cursor += len("".join(pieces))
+        window = anchors.window(*opened(text[:cursor] + "█" + text[cursor:]), BUDGET, engine.tokenizer)
+        anchors.remember(window)
+        check(window)
+
+
+@given(st.text("ab\n", max_size=12), st.text("ab\n", max_size=12))
+def test_a_move_finds_the_same_text(before: str, now: str) -> None:
+    old, new = before.encode(), now.encode()
+    move = Move.between(old, new)
+    for start in range(len(old) + 1):
+        place = move.place(start)
+        assert place is None or 0 <= place <= len(new)
+        for end in range(start, len(old) + 1):
+            moved = move.segment(Segment("prefix", start, end, ""))
+            assert moved is None or new[moved.start_byte : moved.end_byte] == old[start:end]
 
 
 def test_random_typing_always_shows_the_text_up_to_the_cursor(engine: Engine) -> None:

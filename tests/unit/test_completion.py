@@ -14,7 +14,19 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from starcoder_lsp.completion import N_HEALED_TOKENS, Completion, Model, ask, complete, see, show, why_not
+from starcoder_lsp.completion import (
+    N_HEALED_TOKENS,
+    N_LEAST_COLD_TOKENS,
+    Completion,
+    Model,
+    ask,
+    complete,
+    n_cold_tokens,
+    prepare,
+    see,
+    show,
+    why_not,
+)
 from starcoder_lsp.context.window import normalized
 from starcoder_lsp.documents.documents import MAX_BYTES, Documents, Snapshot
 from starcoder_lsp.documents.globs import matches, path_of
@@ -25,6 +37,8 @@ from starcoder_lsp.engine.engine import (
     Generation,
     GenerationRequest,
     ModelInfo,
+    Prefilled,
+    Prompt,
     StopRule,
 )
 from starcoder_lsp.engine.tokens import Tokenizer
@@ -58,9 +72,16 @@ class Scripted:
             reason = stop(written)
             if reason:
                 break
-        return Generation(written, tuple(ids), (0.0,) * len(ids), reason or self.stop_reason, 1, 0, 1, 0.0, 0.0)
+        return Generation(written, tuple(ids), (0.0,) * len(ids), reason or self.stop_reason, 1, 0, 1, 0.0, 0.0, 0.0)
+
+    prefill_speed = 0.0
+
+    def prefill(self, _document: str, prompt: Prompt, _cancelled: Cancelled) -> Prefilled:
+        return Prefilled(len(prompt.ids), is_complete=True)
 
     def forget(self, document: str) -> None: ...
+
+    def put_away(self, document: str) -> None: ...
 
     def cached(self) -> Iterator[CachedDocument]:
         yield from ()
@@ -285,7 +306,7 @@ def test_prompt_and_answer_fit_the_context(engine: Engine) -> None:
     for cursor_byte in (0, 9_000, len(snapshot.text.data)):
         complete(snapshot, cursor_byte, Model.of(scripted), settings, lambda: False)
         assert len(scripted.requests[-1].prompt.ids) + 700 <= engine.info.n_context
-        assert len(scripted.requests[-1].prompt.ids) > 900
+        assert cursor_byte == 0 or len(scripted.requests[-1].prompt.ids) > 800
 
 
 def test_the_suggestion_is_for_the_snapshot_that_was_asked_about(model: Model) -> None:
@@ -351,7 +372,7 @@ def test_what_is_written_in_a_word_continues_it(model: Model) -> None:
 def test_showing_nothing_of_half_a_character(model: Model) -> None:
     snapshot = opened("x = '")
     window = see(snapshot, 5, model, DEFAULTS)
-    half = Generation("é".encode()[:1], (), (), "max_tokens", 1, 0, 1, 0.0, 0.0)
+    half = Generation("é".encode()[:1], (), (), "max_tokens", 1, 0, 1, 0.0, 0.0, 0.0)
     shown = show(window, describe_site(snapshot, 5, "auto"), half)
     assert (shown.text, shown.reason) == ("", "whole_characters")
 
@@ -372,3 +393,50 @@ def test_typing_evaluates_little(model: Model) -> None:
     assert costs[0] > 1000
     assert sorted(costs)[-2] < 32
     assert sum(costs[1:]) / len(costs[1:]) < 4
+
+
+class Slow:
+    """The demonstrator as a machine would run it that evaluates `prefill_speed` tokens a second."""
+
+    def __init__(self, engine: Engine, prefill_speed: float) -> None:
+        self._engine, self.prefill_speed = engine, prefill_speed
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._engine, name)
+
+
+LONG = "import os\n\n" + "def f(x):\n    return x + 1\n\n\n" * 300
+TYPED_AT = len(LONG) // 2
+
+
+@given(st.floats(0, 1e5), st.integers(50, 120_000))
+def test_a_cold_prompt_takes_no_longer_than_it_may(engine: Engine, tokens_per_s: float, max_prefill_ms: int) -> None:
+    n_tokens = n_cold_tokens(Slow(engine, tokens_per_s), max_prefill_ms)
+    if n_tokens > N_LEAST_COLD_TOKENS and tokens_per_s:
+        assert n_tokens / tokens_per_s * 1000 <= max_prefill_ms
+    assert n_tokens >= N_LEAST_COLD_TOKENS
+
+
+def test_a_slow_machine_begins_with_a_narrow_window_and_goes_on_with_a_whole_one(engine: Engine) -> None:
+    model = Model.of(Slow(engine, 100.0))
+    settings = evolve(DEFAULTS, context=evolve(DEFAULTS.context, max_prefill_ms=2000))
+    cursor_byte = TYPED_AT
+    narrow = complete(opened(LONG, "python"), cursor_byte, model, settings, lambda: False)
+    assert 100 < narrow.window.n_tokens <= 200
+    before = opened(LONG, "python")
+    assert not prepare(before, cursor_byte, model, settings, lambda: True).is_complete
+    assert see(before, cursor_byte, model, settings).budget == narrow.window.budget
+    assert prepare(before, cursor_byte, model, settings, lambda: False).is_complete
+    typed = opened(LONG[:cursor_byte] + "x" + LONG[cursor_byte:], "python")
+    whole = complete(typed, cursor_byte + 1, model, settings, lambda: False)
+    assert whole.window.n_tokens > 1000
+    assert whole.generation.n_evaluated <= 2
+    assert prepare(typed, cursor_byte + 1, model, settings, lambda: False).n_evaluated <= 1
+
+
+@pytest.mark.parametrize("cursor_byte", [None, 0, 1, 2, 10**9])
+def test_any_place_can_be_prepared(engine: Engine, cursor_byte: int | None) -> None:
+    model = Model.of(engine)
+    snapshot = opened("é = 'ö'\n" * 20, "python")
+    assert prepare(snapshot, cursor_byte, model, DEFAULTS, lambda: False).is_complete
+    assert prepare(snapshot, cursor_byte, model, evolve(DEFAULTS, enabled=False), lambda: False) is None

@@ -71,21 +71,45 @@ def test_a_stop_rule_ends_it_and_is_the_reason(fresh: LlamaEngine, fim: FimForma
     assert generation.n_generated == 3
 
 
-def test_a_cancelled_prefill_keeps_what_it_evaluated(fresh: LlamaEngine, fim: FimFormat) -> None:
+@pytest.mark.parametrize("n_looks", [1, 2, 100, 200, 300, 400])
+def test_a_cancelled_prefill_keeps_what_it_evaluated(fresh: LlamaEngine, fim: FimFormat, n_looks: int) -> None:
+    """Whether it is broken off between two slices or in the middle of one."""
     asked = request(fresh, fim, prefix=PREFIX * 20)
     looks: list[int] = []
 
     def cancelled() -> bool:
         looks.append(1)
-        return len(looks) > 2
+        return len(looks) >= n_looks
 
     generation = run(fresh, asked, cancelled=cancelled)
     assert generation.stop_reason == "cancelled"
     assert generation.text == b""
-    assert generation.n_evaluated == 2 * N_SLICE
+    assert generation.n_evaluated % N_SLICE == 0
+    assert generation.n_evaluated < generation.n_prompt
     goes_on = run(fresh, asked)
-    assert goes_on.n_reused == 2 * N_SLICE
-    assert goes_on.n_evaluated == goes_on.n_prompt - 2 * N_SLICE
+    assert goes_on.n_reused == generation.n_evaluated
+    assert goes_on.n_evaluated == goes_on.n_prompt - generation.n_evaluated
+
+
+def test_a_cancel_breaks_a_slice_off(fresh: LlamaEngine, fim: FimFormat) -> None:
+    looks: list[int] = []
+    run(fresh, request(fresh, fim, prefix=PREFIX * 20), cancelled=lambda: looks.append(1) or len(looks) >= 100)
+    assert len(looks) == 100, "no node of the graph is computed after the cancel"
+
+
+def test_a_prompt_evaluated_ahead_is_not_evaluated_again(fresh: LlamaEngine, fim: FimFormat) -> None:
+    asked = request(fresh, fim)
+    ahead = fresh.prefill("test", asked.prompt, lambda: False)
+    fresh.check_ledger()
+    assert (ahead.n_evaluated, ahead.is_complete) == (len(asked.prompt.ids), True)
+    assert run(fresh, asked).n_evaluated == 1
+    broken_off = fresh.prefill("test", request(fresh, fim, prefix=PREFIX * 20).prompt, lambda: True)
+    assert (broken_off.n_evaluated, broken_off.is_complete) == (0, False)
+    fresh.check_ledger()
+
+
+def test_the_speed_of_a_prefill_is_known_from_the_start(engine: LlamaEngine) -> None:
+    assert engine.prefill_speed > 0
 
 
 def test_a_timeout_leaves_the_text_so_far(fresh: LlamaEngine, fim: FimFormat) -> None:
@@ -133,25 +157,40 @@ def test_drawn_tokens_follow_the_distribution() -> None:
     assert np.bincount(drawn) / 3000 == pytest.approx(probabilities, abs=0.03)
 
 
-def test_a_failed_decode_leaves_ledger_and_context_in_agreement(
+def test_after_a_failed_decode_the_answer_comes_from_an_empty_context(
     fresh: LlamaEngine, fim: FimFormat, monkeypatch
 ) -> None:
     asked = request(fresh, fim, prefix=PREFIX * 10)
-    context = fresh._context
-    decode, calls = context.decode, []
+    expected = run(fresh, asked).text
+    fresh.forget("test")
+    fail_in(fresh, monkeypatch, {3})
+    generation = run(fresh, asked)
+    assert generation.text == expected
+    assert generation.n_evaluated == generation.n_prompt
 
-    def fail_third(sequence: int, ids, first_position: int) -> None:
-        calls.append(1)
-        decode(sequence, ids, first_position)
-        if len(calls) == 3:
-            raise EngineError("no cells left")
 
-    monkeypatch.setattr(context, "decode", fail_third)
+def test_where_it_fails_again_ledger_and_context_agree(fresh: LlamaEngine, fim: FimFormat, monkeypatch) -> None:
+    asked = request(fresh, fim, prefix=PREFIX * 10)
+    fail_in(fresh, monkeypatch, {3, 6})
     with pytest.raises(EngineError, match="no cells"):
         fresh.generate(asked, lambda _text: None, lambda: False)
     fresh.check_ledger()
     monkeypatch.undo()
     assert run(fresh, asked).n_reused == 2 * N_SLICE
+
+
+def fail_in(engine: LlamaEngine, monkeypatch, numbers: set[int]) -> None:
+    """Let the decode calls of these numbers fail, with their cells left behind."""
+    decode, calls = engine.context.decode, []
+
+    def failing(*arguments: object) -> bool:
+        calls.append(1)
+        is_done = decode(*arguments)
+        if len(calls) in numbers:
+            raise EngineError("no cells left")
+        return is_done
+
+    monkeypatch.setattr(engine.context, "decode", failing)
 
 
 WORDS = ["self.", "return ", "x", " = ", "name", "(", ")", ":\n    ", "\n", "path", "[0]", "import os\n", "for i in "]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from starcoder_lsp.completion import Completion
 from starcoder_lsp.documents.documents import Documents
-from starcoder_lsp.engine.engine import CachedDocument, Generation, ModelInfo
+from starcoder_lsp.engine.engine import CachedDocument, Generation, ModelInfo, Prefilled
 from starcoder_lsp.lsp.metrics import N_LATENCIES, Metrics
 
 SNAPSHOT = Documents().open("file:///a.py", "python", 1, "x = 1\n")
@@ -28,6 +28,7 @@ def completion(text: str, n_prompt: int = 10, n_reused: int = 6, n_generated: in
         n_evaluated=n_prompt - n_reused,
         prefill_ms=1.0,
         decode_ms=1.0,
+        evaluation_ms=1.5,
     )
     return Completion(SNAPSHOT, 0, 0, text, "" if text else "max_tokens", generation)
 
@@ -42,7 +43,7 @@ def latencies(*elapsed_ms: float) -> dict[str, float]:
 def test_at_the_start_everything_is_zero_and_nothing_is_known() -> None:
     report = Metrics().report(None, ())
     assert set(report["requests"].values()) | set(report["tokens"].values()) == {0}
-    assert report["latencyMs"] == {"count": 0, "p50": None, "p95": None}
+    assert report["latencyMs"] == {"count": 0, "p50": None, "p95": None, "evaluation": 0.0}
     assert report["model"] is None
     assert report["documents"] == []
 
@@ -62,9 +63,14 @@ def test_what_is_shown_and_what_is_empty() -> None:
 def test_tokens_add_up(requests: list[tuple[int, int, int]]) -> None:
     metrics = Metrics()
     for n_reused, n_evaluated, n_generated in requests:
-        metrics.count(completion("x", n_reused + n_evaluated, n_reused, n_generated))
-    tokens = metrics.report(None, ())["tokens"]
-    assert tokens["prompt"] == tokens["reused"] + tokens["evaluated"] == sum(r + e for r, e, _ in requests)
+        metrics.count_tokens(completion("x", n_reused + n_evaluated, n_reused, n_generated))
+        metrics.count_ahead(Prefilled(n_generated, is_complete=True))
+    report = metrics.report(None, ())
+    tokens = report["tokens"]
+    assert tokens["prompt"] == sum(r + e for r, e, _ in requests)
+    assert tokens["prompt"] + tokens["ahead"] == tokens["reused"] + tokens["evaluated"]
+    assert tokens["ahead"] == sum(n for _, _, n in requests)
+    assert report["latencyMs"]["evaluation"] == pytest.approx(1.5 * len(requests))
     assert tokens["generated"] == sum(n for _, _, n in requests)
 
 
@@ -77,7 +83,7 @@ def test_what_nobody_saw_costs_tokens_too() -> None:
 
 
 def test_one_latency_is_every_percentile() -> None:
-    assert latencies(12.5) == {"count": 1, "p50": 12.5, "p95": 12.5}
+    assert latencies(12.5) == {"count": 1, "p50": 12.5, "p95": 12.5, "evaluation": 0.0}
 
 
 @given(st.lists(st.floats(0, 1e5), min_size=1, max_size=200))
@@ -97,7 +103,8 @@ def test_old_latencies_are_forgotten_and_still_counted() -> None:
         metrics.time(1000.0)
     for _ in range(N_LATENCIES):
         metrics.time(1.0)
-    assert metrics.report(None, ())["latencyMs"] == {"count": 2 * N_LATENCIES, "p50": 1.0, "p95": 1.0}
+    report = metrics.report(None, ())["latencyMs"]
+    assert (report["count"], report["p50"], report["p95"]) == (2 * N_LATENCIES, 1.0, 1.0)
 
 
 def test_the_model_and_its_documents_are_reported_as_json() -> None:

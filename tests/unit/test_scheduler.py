@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from starcoder_lsp.engine.engine import Cancelled
-from starcoder_lsp.lsp.scheduler import Scheduler, Superseded
+from starcoder_lsp.lsp.scheduler import AHEAD, Scheduler, Superseded
 
 
 @pytest.fixture
@@ -103,3 +103,23 @@ async def test_delayed_work_that_is_superseded_never_runs(scheduler: Scheduler) 
     with pytest.raises(Superseded):
         await delayed
     assert ran == ["now"]
+
+
+async def test_whatever_comes_goes_before_what_is_done_ahead(scheduler: Scheduler) -> None:
+    work = Blocking()
+    ahead = asyncio.ensure_future(scheduler.run(AHEAD, work))
+    await asyncio.to_thread(work.started.wait)
+    assert await scheduler.run("a", lambda _cancelled: 1) == 1
+    assert work.was_stopped
+    with pytest.raises(Superseded):
+        await ahead
+
+
+async def test_an_edit_puts_off_what_waits_to_be_done_ahead(scheduler: Scheduler) -> None:
+    work = Blocking()
+    ahead = asyncio.ensure_future(scheduler.run(AHEAD, work, delay_ms=60_000))
+    await asyncio.sleep(0)
+    scheduler.supersede("a")
+    with pytest.raises(Superseded):
+        await ahead
+    assert not work.started.is_set()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from starcoder_lsp.documents.text import PositionEncoding, Text
+from starcoder_lsp.documents.text import PositionEncoding, Text, is_inside_character, splice_between
 
 ENCODINGS: tuple[PositionEncoding, ...] = ("utf-8", "utf-16", "utf-32")
 
@@ -170,3 +170,29 @@ def test_a_splice_in_a_large_text_takes_well_under_a_millisecond() -> None:
         return (time.perf_counter() - begin) * 1e3
 
     assert min(elapsed_ms() for _ in range(20)) < 1.0  # 0.15 ms on an idle machine
+
+
+@given(
+    st.text(st.sampled_from("ab\n\u00e9\u4e2d\U0001f600"), max_size=20),
+    st.text(st.sampled_from("ab\u00e9\u4e2d\U0001f600"), max_size=20),
+)
+def test_one_splice_makes_the_new_text_of_the_old(old: str, new: str) -> None:
+    before, after = old.encode(), new.encode()
+    start, end, replacement = splice_between(before, after)
+    assert before[:start] + replacement + before[end:] == after
+    replacement.decode()
+    assert not is_inside_character(before, start)
+    assert not is_inside_character(before, end)
+
+
+@given(st.text(max_size=40), st.integers(0, 40), st.integers(0, 5), st.text(max_size=5))
+def test_the_splice_is_no_larger_than_the_edit(text: str, at: int, n_deleted: int, inserted: str) -> None:
+    try:
+        text.encode()
+        inserted.encode()
+    except UnicodeEncodeError:
+        return
+    at = min(at, len(text))
+    new = text[:at] + inserted + text[at + n_deleted :]
+    start, end, _ = splice_between(text.encode(), new.encode())
+    assert end - start <= len(text[at : at + n_deleted].encode()) or not inserted.isascii() or not text.isascii()

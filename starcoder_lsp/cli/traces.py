@@ -1,0 +1,122 @@
+"""Recorded editing sessions: what was edited, as a server gets it, and where the person was typing.
+
+A trace is in josephg/editing-traces' format: JSON, gzipped or not, `{startContent, endContent, txns: [{patches:
+[[position, deleted, inserted], …]}]}`, positions in Unicode code points, patches applied one after another.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from attrs import frozen
+
+from starcoder_lsp.cli import CommandError
+from starcoder_lsp.lsp.client import Change
+
+PAIRS = {"()", "[]", "{}", '""', "''"}
+"""What an editor inserts for one typed bracket or quote: the cursor is in the middle."""
+Patch = tuple[int, int, str]
+T = TypeVar("T")
+
+
+@frozen
+class Trace:
+    """The text at the start, and the transactions, each a sequence of patches. Every patch is inside its text."""
+
+    start: str
+    transactions: tuple[tuple[Patch, ...], ...]
+
+
+@frozen
+class Edit:
+    """One transaction as the server gets it, and the text and the cursor's line and character after it.
+
+    `is_typing` says that it inserts one character, deletes none, and does so where the edit before left the cursor.
+    """
+
+    changes: tuple[Change, ...]
+    text: str
+    line: int
+    character: int
+    is_typing: bool
+
+
+def read_trace(path: Path) -> Trace:
+    """Read and check a trace. Raises `CommandError`."""
+    try:
+        data = json.loads(gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes())
+        patches = (tuple((int(at), int(n), str(new)) for at, n, new in txn["patches"]) for txn in data["txns"])
+        trace = Trace(str(data["startContent"]), tuple(patches))
+        what = _what_is_wrong(trace)
+    except OSError as error:
+        what = error.strerror or str(error)
+    except (ValueError, KeyError, TypeError, OverflowError, EOFError, zlib.error):
+        what = "not an editing trace (startContent and txns with patches are expected)"
+    if what:
+        message = f"{path}: {what}"
+        raise CommandError(message)
+    return trace
+
+
+def _what_is_wrong(trace: Trace) -> str:
+    n_characters = len(trace.start)
+    for patches in trace.transactions:
+        for at, n_deleted, inserted in patches:
+            if not 0 <= at <= at + n_deleted <= n_characters:
+                return "the trace has a patch outside its text"
+            n_characters += len(inserted) - n_deleted
+    whole = trace.start + "".join(inserted for patches in trace.transactions for _, _, inserted in patches)
+    whole.encode()  # a lone surrogate is a ValueError
+    return "the trace has carriage returns; its lines cannot be counted by \\n alone" if "\r" in whole else ""
+
+
+def check_range(trace: Trace, path: Path, first: int, n_edits: int) -> int:
+    """How many edits there are from number `first` on, at most `n_edits`. Raises `CommandError` if there are none."""
+    n_transactions = len(trace.transactions)
+    if not 0 <= first < n_transactions or n_edits < 1:
+        message = f"{path} has {n_transactions} edits; there are none to replay from {first} on"
+        raise CommandError(message)
+    return min(n_edits, n_transactions - first)
+
+
+def text_before(trace: Trace, first: int) -> str:
+    """The text before edit number `first`."""
+    text = trace.start
+    for patches in trace.transactions[:first]:
+        for at, n_deleted, inserted in patches:
+            text = text[:at] + inserted + text[at + n_deleted :]
+    return text
+
+
+def edits_of(trace: Trace, first: int, n_edits: int) -> Iterator[Edit]:
+    """The edits from number `first` on. The first of them is never typing: nobody has been there before."""
+    text, cursor = text_before(trace, first), None
+    for patches in trace.transactions[first : first + n_edits]:
+        is_typing = [(at, n, len(new)) for at, n, new in patches] == [(cursor, 0, 1)]
+        changes = []
+        for at, n_deleted, inserted in patches:
+            changes.append(Change(*place_of(text, at), *place_of(text, at + n_deleted), inserted))
+            text = text[:at] + inserted + text[at + n_deleted :]
+            cursor = at + (1 if inserted in PAIRS else len(inserted))
+        yield Edit(tuple(changes), text, *place_of(text, cursor or 0), is_typing)
+
+
+def place_of(text: str, at: int) -> tuple[int, int]:
+    """Line and character of a code point's offset."""
+    line_start = text.rfind("\n", 0, at) + 1
+    return text.count("\n", 0, at), at - line_start
+
+
+def grouped(measured: Iterable[tuple[bool, T]]) -> dict[str, list[T]]:
+    """What was measured at edits that are typing or not, in the groups that a report has."""
+    pairs = list(measured)
+    return {
+        "all": [value for _, value in pairs],
+        "typing": [value for is_typing, value in pairs if is_typing],
+        "other": [value for is_typing, value in pairs if not is_typing],
+    }

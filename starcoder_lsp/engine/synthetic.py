@@ -1,0 +1,290 @@
+"""Writes a model file with StarCoder2's true dimensions and random weights, to measure a machine without a download.
+
+What llama.cpp does with a weight does not depend on its value, so speed and memory are those of the real model; the
+text is noise. The file is written as a stream, from one block of random numbers: the 15B shape has 9 GB.
+
+Dimensions are those of bigcode/starcoder2-{3b,7b,15b}'s `config.json`, names those of llama.cpp's
+`src/models/starcoder2.cpp`, the format that of ggml's `docs/gguf.md`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import numpy as np
+from attrs import frozen
+
+from starcoder_lsp.engine.engine import EngineError
+from starcoder_lsp.engine.gguf import F32, START, Array, Cursor, CutError, DamagedError, TensorEntry
+
+N_VOCAB: Final = 49_152
+N_CONTEXT_TRAIN: Final = 16_384
+
+_Q4_0: Final = 2  # ggml's number of the type; 32 weights a block
+_BLOCK: Final = np.dtype([("scale", "<f2"), ("nibbles", "u1", 16)])
+_SCALE: Final = 2.0**-8  # times a nibble's deviation of 4.6: 0.018, which StarCoder2's training began with
+_N_RANDOM_BLOCKS: Final = 1 << 20  # 18 MiB, written over and over from places chosen at random
+_ALIGNMENT: Final = 32  # bytes
+_FILE_TYPE: Final = 2  # llama.cpp's LLAMA_FTYPE_MOSTLY_Q4_0
+_MAX_HEADER_BYTES: Final = 64 << 20
+_I32_TYPE, _STRING_TYPE, _ARRAY_TYPE = 5, 8, 9  # GGUF's numbers of the metadata types
+
+Progress = Callable[[float], None]
+"""Told the share that is written, 0 to 1."""
+
+
+@frozen
+class Shape:
+    """A model's dimensions. A tied model has no output matrix: llama.cpp takes the embeddings."""
+
+    n_embd: int
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    n_ff: int
+    rope_base: float
+    is_tied: bool = True
+
+    @property
+    def n_kv_embd(self) -> int:
+        """Elements of a token's keys, or values, in one layer."""
+        return self.n_embd // self.n_heads * self.n_kv_heads
+
+    @property
+    def n_kv_bytes(self) -> int:
+        """Bytes of one token's keys and values in all layers, in 16-bit floats."""
+        return 2 * 2 * self.n_kv_embd * self.n_layers
+
+
+SHAPES: Final = {
+    "3b": Shape(3072, 30, 24, 2, 12_288, 999_999.4420358813),
+    "7b": Shape(4608, 32, 36, 4, 18_432, 1e6),
+    "15b": Shape(6144, 40, 48, 4, 24_576, 1e5, is_tied=False),
+    "small": Shape(1152, 3, 9, 1, 4608, 1e6),  # heads of 128, nine to a pair of keys and values, as in 7b
+}
+
+
+def tensors_of(shape: Shape) -> Iterator[TensorEntry]:
+    """The tensors in the order in which the file has them; matrices in Q4_0, vectors in 32-bit floats."""
+    start_byte = 0
+    for name, dimensions in _names_and_dimensions(shape):
+        tensor_type = F32 if len(dimensions) == 1 else _Q4_0
+        tensor = TensorEntry(name.encode(), dimensions, tensor_type, start_byte)
+        yield tensor
+        start_byte += _padded(tensor.n_bytes)
+
+
+def synthetic_model(size: str, shape: Shape, vocabulary: Path, folder: Path, on_progress: Progress) -> Path:
+    """The file of a shape with the vocabulary of another GGUF file, in `folder`; written unless it is there, whole.
+
+    A vocabulary of fewer tokens is filled up to `N_VOCAB`. A file that is not finished has another name, and the next
+    call writes it anew. Raises `EngineError` for a file without a usable vocabulary, or a folder without room.
+    """
+    keys = read_vocabulary(vocabulary)
+    header = _header(size, shape, keys)
+    n_bytes = len(header) + sum(_padded(tensor.n_bytes) for tensor in tensors_of(shape))
+    digest = hashlib.sha256(b"".join(name + value for name, value in keys.items())).hexdigest()[:12]
+    path = folder / f"starcoder2-{size}-{digest}.gguf"
+    part = path.with_suffix(".part")
+    try:
+        if _is_whole(path, header, n_bytes):
+            return path
+        folder.mkdir(parents=True, exist_ok=True)
+        part.unlink(missing_ok=True)
+        n_free_bytes = shutil.disk_usage(folder).free
+        if n_free_bytes < n_bytes:
+            message = (
+                f"{folder}: {n_bytes / 2**30:.2f} GiB are needed there, and {n_free_bytes / 2**30:.2f} GiB are free"
+            )
+            raise EngineError(message)
+        try:
+            _write(part, header, shape, lambda n_written: on_progress(n_written / n_bytes))
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        message = f"{path}: {error.strerror or error}"
+        raise EngineError(message) from error
+    return path
+
+
+def read_vocabulary(path: Path) -> dict[bytes, bytes]:
+    """The `tokenizer.*` keys of a GGUF file and their values as a file has them, with exactly `N_VOCAB` tokens.
+
+    Raises `EngineError`.
+    """
+    try:
+        if not path.is_file():
+            message = f"{path}: not a file"
+            raise EngineError(message)
+        with path.open("rb") as file:
+            return _filled_up(_tokenizer_keys(Cursor(file.read(_MAX_HEADER_BYTES))))
+    except OSError as error:
+        what = error.strerror or str(error)
+    except CutError:
+        what = "not a GGUF file, or cut off"
+    except DamagedError as error:
+        what = str(error)
+    message = f"{path}: {what}"
+    raise EngineError(message)
+
+
+def _tokenizer_keys(cursor: Cursor) -> dict[bytes, bytes]:
+    """Names and values, the latter as bytes with their type before them."""
+    magic, _version, _n_tensors, n_keys = cursor.unpack(START)
+    if magic != b"GGUF":
+        raise CutError
+    keys = {}
+    for _ in range(n_keys):
+        name, value_byte = cursor.string(), cursor.byte
+        value = cursor.value(distinct=name == b"tokenizer.ggml.tokens")
+        if isinstance(value, Array) and value.n_distinct not in {None, value.n}:
+            what = "some of its tokens are there twice"
+            raise DamagedError(what)
+        if name.startswith(b"tokenizer.") and name != b"tokenizer.ggml.scores":  # another kind of vocabulary has those
+            keys[name] = cursor.data[value_byte : cursor.byte]
+    return keys
+
+
+def _filled_up(keys: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    """Add tokens that no text holds. Raises `DamagedError` for what llama.cpp would not take."""
+    tokens, types, merges = (keys.get(b"tokenizer.ggml." + name, b"") for name in (b"tokens", b"token_type", b"merges"))
+    of_strings, of_numbers = (struct.pack("<II", _ARRAY_TYPE, element) for element in (_STRING_TYPE, _I32_TYPE))
+    if (
+        keys.get(b"tokenizer.ggml.model") != _value("gpt2")
+        or not (tokens.startswith(of_strings) and merges.startswith(of_strings))
+        or not types.startswith(of_numbers)
+    ):
+        what = "has no byte-level BPE vocabulary"
+        raise DamagedError(what)
+    (n_tokens,), (n_types,) = (struct.unpack_from("<Q", value, 8) for value in (tokens, types))
+    if n_tokens != n_types or n_tokens > N_VOCAB:
+        what = f"has {n_tokens:,} tokens and {n_types:,} types of tokens, and not at most {N_VOCAB:,} of each"
+        raise DamagedError(what)
+    added = b"".join(_string(f"<placeholder_{token_id}>") for token_id in range(n_tokens, N_VOCAB))
+    n_added = N_VOCAB - n_tokens
+    return keys | {
+        b"tokenizer.ggml.tokens": of_strings + struct.pack("<Q", N_VOCAB) + tokens[16:] + added,
+        b"tokenizer.ggml.token_type": of_numbers
+        + struct.pack("<Q", N_VOCAB)
+        + types[16:]
+        + struct.pack("<i", 1) * n_added,
+    }
+
+
+def _header(size: str, shape: Shape, vocabulary: dict[bytes, bytes]) -> bytes:
+    """All that stands before the weights."""
+    metadata: dict[str, str | int | float] = {
+        "general.architecture": "starcoder2",
+        "general.name": f"StarCoder2 {size} with random weights",
+        "general.file_type": _FILE_TYPE,
+        "general.quantization_version": 2,
+        "starcoder2.context_length": N_CONTEXT_TRAIN,
+        "starcoder2.embedding_length": shape.n_embd,
+        "starcoder2.block_count": shape.n_layers,
+        "starcoder2.feed_forward_length": shape.n_ff,
+        "starcoder2.attention.head_count": shape.n_heads,
+        "starcoder2.attention.head_count_kv": shape.n_kv_heads,
+        "starcoder2.attention.layer_norm_epsilon": 1e-5,
+        "starcoder2.rope.dimension_count": shape.n_embd // shape.n_heads,
+        "starcoder2.rope.freq_base": shape.rope_base,
+    }
+    tensors = list(tensors_of(shape))
+    header = START.pack(b"GGUF", 3, len(tensors), len(metadata) + len(vocabulary))
+    header += b"".join(_string(name) + _value(content) for name, content in metadata.items())
+    header += b"".join(_string(name) + content for name, content in vocabulary.items())
+    for tensor in tensors:
+        n_dimensions = len(tensor.shape)
+        header += _string(tensor.name) + struct.pack(f"<I{n_dimensions}Q", n_dimensions, *tensor.shape)
+        header += struct.pack("<IQ", tensor.tensor_type, tensor.start_byte)
+    return header.ljust(_padded(len(header)), b"\0")
+
+
+def _names_and_dimensions(shape: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Each tensor's name and dimensions, the length of a row first."""
+    n_embd = shape.n_embd
+    yield "token_embd.weight", (n_embd, N_VOCAB)
+    yield from _norm("output_norm", n_embd)
+    if not shape.is_tied:
+        yield "output.weight", (n_embd, N_VOCAB)
+    linear = {
+        "attn_q": (n_embd, n_embd),
+        "attn_k": (n_embd, shape.n_kv_embd),
+        "attn_v": (n_embd, shape.n_kv_embd),
+        "attn_output": (n_embd, n_embd),
+        "ffn_up": (n_embd, shape.n_ff),
+        "ffn_down": (shape.n_ff, n_embd),
+    }
+    for block in (f"blk.{number}" for number in range(shape.n_layers)):
+        yield from _norm(f"{block}.attn_norm", n_embd)
+        yield from _norm(f"{block}.ffn_norm", n_embd)
+        for name, (n_in, n_out) in linear.items():
+            yield f"{block}.{name}.weight", (n_in, n_out)
+            yield f"{block}.{name}.bias", (n_out,)
+
+
+def _norm(name: str, n_embd: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    yield f"{name}.weight", (n_embd,)
+    yield f"{name}.bias", (n_embd,)
+
+
+def _is_whole(path: Path, header: bytes, n_bytes: int) -> bool:
+    """Whether the file is there and is what would be written: its length and all before the weights."""
+    if not path.is_file() or path.stat().st_size != n_bytes:
+        return False
+    with path.open("rb") as file:
+        return file.read(len(header)) == header
+
+
+def _write(path: Path, header: bytes, shape: Shape, on_written: Callable[[int], None]) -> None:
+    rng = np.random.default_rng(0)
+    blocks = np.empty(_N_RANDOM_BLOCKS, _BLOCK)
+    blocks["scale"] = _SCALE
+    blocks["nibbles"] = rng.integers(256, size=(_N_RANDOM_BLOCKS, 16), dtype=np.uint8)
+    noise = memoryview(blocks.tobytes())
+    with path.open("wb") as file:
+        file.write(header)
+        for tensor in tensors_of(shape):
+            if tensor.tensor_type == _Q4_0:
+                _write_noise(file, tensor.n_bytes, noise, rng)
+            else:
+                value = 1 if tensor.name.endswith(b".weight") else 0
+                file.write(np.full(tensor.shape, value, "<f4").tobytes())
+            file.write(bytes(_padded(tensor.n_bytes) - tensor.n_bytes))
+            on_written(file.tell())
+        file.flush()
+        os.fsync(file.fileno())  # else the system writes while the machine is measured
+
+
+def _write_noise(file: BinaryIO, n_bytes: int, noise: memoryview, rng: np.random.Generator) -> None:
+    n_places = _N_RANDOM_BLOCKS // 2
+    n_most = n_places * _BLOCK.itemsize
+    for first in range(0, n_bytes, n_most):
+        start = int(rng.integers(n_places)) * _BLOCK.itemsize
+        file.write(noise[start : start + min(n_most, n_bytes - first)])
+
+
+def _padded(n_bytes: int) -> int:
+    return n_bytes + -n_bytes % _ALIGNMENT
+
+
+def _string(text: str | bytes) -> bytes:
+    data = text.encode() if isinstance(text, str) else text
+    return struct.pack("<Q", len(data)) + data
+
+
+def _value(content: str | float) -> bytes:
+    """A metadata value with its type before it; whole numbers as u32."""
+    match content:
+        case str():
+            return struct.pack("<I", _STRING_TYPE) + _string(content)
+        case int():
+            return struct.pack("<II", 4, content)
+        case float():
+            return struct.pack("<If", 6, content)

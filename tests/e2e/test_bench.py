@@ -1,0 +1,255 @@
+"""`starcoder-lsp bench replay` and `compare` as a person runs them, with tiny traces."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from starcoder_lsp import cli
+from starcoder_lsp.cli import CommandError, compare
+from starcoder_lsp.engine.loading import DEMONSTRATOR
+
+from .conftest import ENVIRONMENT, SERVER, TIMEOUT_S
+from .test_cli import assert_refused, run, settings_file
+
+START = "fn main() {\n}\n\nfn last() {\n}\n"
+TYPED = "let x = 1;"
+STUB = """
+import http.server, json, os, socket, sys
+port = int(sys.argv[sys.argv.index("--port") + 1])
+if "WATCHER" in os.environ:
+    alive = socket.create_connection(("127.0.0.1", int(os.environ["WATCHER"])))
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.answer(200, {})
+    def do_POST(self):
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        assert request["n_predict"] == 1 and request["cache_prompt"] is True
+        REPLY
+    def answer(self, status, body):
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+http.server.HTTPServer(("127.0.0.1", port), Handler).serve_forever()
+"""
+"""A server that answers as llama-server does, but for what it thinks."""
+ANSWER = 'self.answer(200, {"timings": {"prompt_n": 7, "cache_n": 5}})'
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Path:
+    """A line typed into a function, and one character typed into another: 12 edits, of which 9 are typing."""
+    at = START.index("}\n\n")
+    patches = [(at + n, 0, character) for n, character in enumerate(TYPED)]
+    patches += [(len(START) + len(TYPED) - 2, 0, "y"), (0, 1, "")]
+    path = tmp_path / "tiny.json"
+    path.write_text(json.dumps({"startContent": START, "txns": [{"patches": [patch]} for patch in patches]}))
+    return path
+
+
+def program(folder: Path, source: str) -> Path:
+    path = folder / "llama-server"
+    path.write_text(f"#!{sys.executable}\n{source}")
+    path.chmod(0o755)
+    return path
+
+
+def comparison(trace: Path, server: Path, *more: str, model: Path = DEMONSTRATOR) -> tuple[str, ...]:
+    return ("bench", "compare", str(trace), "--llama-server", str(server), "--model", str(model), *more)
+
+
+# Replaying
+
+
+def test_replay_as_json(trace: Path) -> None:
+    ran = run("bench", "replay", str(trace), "--json")
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    report = json.loads(ran.stdout)
+    assert (report["trace"], report["first"]) == ("tiny.json", 0)
+    assert report["settings"]["context"] == {"maxTokens": 1920, "suffixShare": 0.2}
+    assert report["model"]["bytes"] == DEMONSTRATOR.stat().st_size
+    assert report["machine"]["cores"] >= 1
+    assert report["parkedDocuments"] >= 0
+    if sys.platform == "linux":
+        assert report["peakMemoryBytes"] > DEMONSTRATOR.stat().st_size
+    groups = report["edits"]
+    assert {name: group["edits"] for name, group in groups.items()} == {"all": 12, "typing": 9, "other": 3}
+    for figure in ("evaluatedMean", "reusedMean"):
+        total = sum(groups[name]["edits"] * groups[name][figure] for name in ("typing", "other"))
+        assert total == pytest.approx(12 * groups["all"][figure], abs=0.2)
+    for group in groups.values():
+        assert 0 < group["overheadMsP50"] < group["latencyMsP50"] <= group["latencyMsP95"]
+        assert group["evaluatedMean"] > 0
+
+
+def test_replay_for_a_person_from_an_edit_on(trace: Path) -> None:
+    ran = run("bench", "replay", str(trace), "--first", "8", "--edits", "1", COLUMNS="40")
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    rows = [line.split()[1:4:2] for line in ran.stdout.decode().splitlines() if line.startswith("│")]
+    assert rows == [["all", "1"], ["typing", "0"], ["other", "1"]]
+    assert "tiny.json from edit 8;" in ran.stdout.decode()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the folder of settings is elsewhere on other systems")
+def test_only_the_model_of_a_persons_settings_counts(trace: Path, tmp_path: Path) -> None:
+    linked = tmp_path / "linked.gguf"
+    linked.symlink_to(DEMONSTRATOR)
+    env = settings_file(tmp_path, "enabled = false\n[model]\npath = '~/linked.gguf'\n")
+    ran = run("bench", "replay", str(trace), "--edits", "2", "--json", **env)
+    assert json.loads(ran.stdout)["edits"]["all"]["evaluatedMean"] > 0
+    linked.unlink()
+    assert_refused(run("bench", "replay", str(trace), **env), "no model file", "linked.gguf")
+
+
+def assert_main_refuses(capsys: pytest.CaptureFixture[str], arguments: Sequence[str], *words: str) -> None:
+    """As `assert_refused`, in this process: these end before a server starts."""
+    code = cli.main(arguments)
+    out, err = capsys.readouterr()
+    assert_refused(subprocess.CompletedProcess([], code, out.encode(), err.encode()), *words)
+
+
+@pytest.mark.parametrize("arguments", [["--first", "12"], ["--first", "-1"], ["--edits", "0"]])
+def test_edits_that_are_none(trace: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    assert_main_refuses(capsys, ["bench", "replay", str(trace), *arguments], "tiny.json has 12 edits")
+
+
+def test_replay_without_what_it_needs(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert_main_refuses(capsys, ["bench"], "{replay,synthetic,compare}")
+    assert_main_refuses(capsys, ["bench", "replay"], "TRACE")
+    assert_main_refuses(capsys, ["bench", "replay", "missing.json"], "missing.json", "No such file")
+    assert_main_refuses(capsys, ["bench", "replay", str(trace), "--edits", "x"], "--edits")
+    assert_main_refuses(capsys, ["bench", "replay", str(trace), "--model", "no.gguf"], "no model file no.gguf")
+
+
+def test_replay_says_so_when_the_server_dies(trace: Path) -> None:
+    script = (
+        "import sys, starcoder_lsp.lsp.client as client, starcoder_lsp.cli as cli\n"
+        "client.SERVER_COMMAND = (sys.executable, '-c', 'raise SystemExit(\"out of luck\")')\n"
+        "raise SystemExit(cli.main())\n"
+    )
+    ran = subprocess.run(  # noqa: S603  our own program
+        [sys.executable, "-c", script, "bench", "replay", str(trace)],
+        env=ENVIRONMENT,
+        capture_output=True,
+        check=False,
+        timeout=TIMEOUT_S,
+    )
+    assert_refused(ran, "the server ended: out of luck")
+
+
+# Comparing
+
+
+def test_compare_with_a_server_that_knows_its_figures(trace: Path, tmp_path: Path) -> None:
+    server = program(tmp_path, STUB.replace("REPLY", ANSWER))
+    ran = run(*comparison(trace, server, "--edits", "11", "--json"))
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    report = json.loads(ran.stdout)
+    assert report["settings"]["completion"] == {"maxTokens": 1}
+    assert report["llamaServer"][-4:] == ["--cache-reuse", "256", "--parallel", "1"]
+    threads = str(report["settings"]["model"]["threads"])
+    assert report["llamaServer"][report["llamaServer"].index("-t") + 1] == threads
+    assert {name: group["edits"] for name, group in report["edits"].items()} == {"all": 11, "typing": 9, "other": 2}
+    for group in report["edits"].values():
+        assert (group["llamaServer"]["evaluatedMean"], group["llamaServer"]["reusedMean"]) == (7, 5)
+        assert group["ours"]["evaluatedMean"] > 0
+        ratio = group["llamaServer"]["firstTokenMsP50"] / group["ours"]["firstTokenMsP50"]
+        assert group["ratioOfMedians"] == pytest.approx(ratio, abs=0.1 + 0.1 * ratio)
+
+
+def test_compare_for_a_person(trace: Path, tmp_path: Path) -> None:
+    ran = run(*comparison(trace, program(tmp_path, STUB.replace("REPLY", ANSWER)), "--edits", "1"))
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    rows = [line.split()[1:6:2] for line in ran.stdout.decode().splitlines() if line.startswith("│")]
+    servers = ("starcoder-lsp", "llama-server")
+    assert rows == [[name, s, n] for name, n in (("all", "1"), ("typing", "0"), ("other", "1")) for s in servers]
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("print('one'); raise SystemExit('out of luck\\n')", ["ended with code 1: out of luck"]),
+        ("", ["ended with code 0: it said nothing"]),
+        (STUB.replace("REPLY", "print('no memory', flush=True); os._exit(3)"), ["ended with code 3", "no memory"]),
+        (STUB.replace("REPLY", "self.answer(501, {'error': {'message': 'cannot infill'}})"), ["cannot infill"]),
+        (STUB.replace("REPLY", "self.answer(200, {'timings': {}})"), ["timings.prompt_n"]),
+        (STUB.replace("REPLY", "self.answer(500, [])"), ["timings.prompt_n"]),
+        (STUB.replace("REPLY", "self.wfile.write(b'?\\r\\n\\r\\n')"), ["gave no answer"]),
+    ],
+)
+def test_servers_that_fail(trace: Path, tmp_path: Path, source: str, words: list[str]) -> None:
+    server = program(tmp_path, source)
+    assert_refused(run(*comparison(trace, server)), str(server), *words)
+
+
+def test_compare_without_what_it_needs(trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def refuses(arguments: Sequence[str], *words: str) -> None:
+        assert_main_refuses(capsys, arguments, *words)
+
+    server, no_model = program(tmp_path, STUB), tmp_path / "missing.gguf"
+    refuses(comparison(tmp_path / "missing.json", server), "missing.json", "No such file")
+    refuses(comparison(trace, server, model=no_model), "no model file", "missing.gguf")
+    refuses(comparison(trace, tmp_path / "missing"), "missing", "cannot be started: No such file")
+    refuses(comparison(trace, trace), "tiny.json cannot be started: Permission denied")
+    refuses(comparison(trace, server, "--edits", "0"), "has 12 edits")
+    refuses(["bench", "compare", str(trace), "--model", "x"], "--llama-server")
+    refuses(["bench", "compare", str(trace), "--llama-server", "x"], "--model")
+
+
+def test_a_server_that_is_never_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare, "START_TIMEOUT_S", 0.0)
+    server = program(tmp_path, "import signal; signal.pause()")
+    with pytest.raises(CommandError, match="not ready after 0 s"), compare.llama_server([str(server)]):
+        pass
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process together with its parent")
+def test_the_other_server_ends_with_this_process_however_that_ends(trace: Path, tmp_path: Path) -> None:
+    server = program(tmp_path, STUB.replace("REPLY", "while True: pass"))
+    with socket.create_server(("127.0.0.1", 0)) as watcher:
+        watcher.settimeout(TIMEOUT_S)
+        env = {**ENVIRONMENT, "WATCHER": str(watcher.getsockname()[1])}
+        with subprocess.Popen([*SERVER, *comparison(trace, server)], env=env) as process:  # noqa: S603  our own program
+            alive, _ = watcher.accept()
+            alive.settimeout(TIMEOUT_S)
+            process.kill()
+        with alive:
+            assert alive.recv(1) == b""
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "parts"),
+    [
+        ("a\n  bc d\ne\nf", (1, 4), ("a\n", "  bc", " d\ne\nf\n", 2)),
+        ("a\n    \nb", (1, 4), ("a\n", "", "\nb\n", 0)),  # a blank line counts as empty
+        ("ab", (0, 1), ("\n", "a", "b\n\n", 0)),
+    ],
+)
+def test_the_layout_of_llama_vim(text: str, place: tuple[int, int], parts: tuple[str, str, str, int]) -> None:
+    request = compare.infill(text, *place)
+    assert tuple(request[key] for key in ("input_prefix", "prompt", "input_suffix", "n_indent")) == parts
+
+
+def test_the_layout_has_so_many_lines() -> None:
+    request = compare.infill("\n".join(f"line {n}" for n in range(1000)), 500, 0)
+    assert str(request["input_prefix"]).splitlines() == [f"line {n}" for n in range(244, 500)]
+    assert str(request["input_suffix"]).splitlines() == [f"line {n}" for n in range(500, 565)]
+
+
+def test_compare_with_the_real_llama_server(trace: Path) -> None:
+    server = os.environ.get("STARCODER_LLAMA_SERVER") or shutil.which("llama-server")
+    if server is None:
+        pytest.skip("no llama-server: name one in STARCODER_LLAMA_SERVER (bench/README.md says how to build it)")
+    ran = run(*comparison(trace, Path(server), "--json"))
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    typing = json.loads(ran.stdout)["edits"]["typing"]
+    assert typing["llamaServer"]["evaluatedMean"] >= 1
+    assert typing["llamaServer"]["reusedMean"] > 0

@@ -1,0 +1,68 @@
+"""What is kept of a document from one server to the next."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .conftest import Wire, completion_params, notification, request
+
+URI = "file:///code/example.py"
+CODE = "".join(f"value_{n} = compute({n}, 'text number {n}')\n" for n in range(60))
+SETTINGS = {"debounce": {"mode": "off"}, "completion": {"maxTokens": 4}, "cache": {"diskMiB": 64}}
+
+
+@pytest.mark.parametrize("ends_by_closing", [True, False])
+def test_a_document_is_still_known_to_the_next_server(
+    wire: Callable[..., Wire], tmp_path: Path, *, ends_by_closing: bool
+) -> None:
+    environment = {"XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path)}
+    texts = []
+    for run in (1, 2):
+        server = wire(env=environment)
+        server.start(SETTINGS)
+        server.model_is_loaded()
+        if run == 2:
+            (document,) = server.ask("before", "starcoder/metrics")["result"]["documents"]
+            assert (document["uri"], document["where"]) == (URI, "disk")
+        server.open(URI, CODE)
+        texts.append([item["insertText"] for item in server.complete(1, URI, 40, 20)["result"]["items"]])
+        tokens = server.ask("after", "starcoder/metrics")["result"]["tokens"]
+        assert tokens["evaluated"] > 500 if run == 1 else tokens["evaluated"] == 1
+        if ends_by_closing:
+            server.send(notification("textDocument/didClose", {"textDocument": {"uri": URI}}))
+        assert server.stop() == 0
+        assert server.errors == []
+    assert texts[0] == texts[1]
+    (states,) = tmp_path.rglob("states")
+    assert stat.S_IMODE(states.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(file.stat().st_mode) for file in states.iterdir()} == {0o600}
+
+
+def test_by_default_nothing_is_written(wire: Callable[..., Wire], tmp_path: Path) -> None:
+    server = wire(env={"XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path)})
+    server.start({"debounce": {"mode": "off"}})
+    server.model_is_loaded()
+    server.open(URI, CODE)
+    server.complete(1, URI, 40, 20)
+    assert server.stop() == 0
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_the_end_comes_in_time_while_the_model_works(wire: Callable[..., Wire], tmp_path: Path) -> None:
+    """What was evaluated is put away, and the process is gone within its two seconds."""
+    server = wire(env={"XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path)})
+    server.start(SETTINGS | {"completion": {"maxTokens": 1024, "multiline": "always"}})
+    server.model_is_loaded()
+    server.open(URI, CODE)
+    server.send(request("long", "textDocument/inlineCompletion", completion_params(URI, 59, 3)))
+    n_tokens = n = 0
+    while n_tokens < 200:
+        n += 1
+        n_tokens = sum(d["tokens"] for d in server.ask(n, "starcoder/metrics")["result"]["documents"])
+    server.send(request("shutdown", "shutdown"), notification("exit"))
+    assert server.exit_code() == 0
+    assert list(tmp_path.rglob("states/*"))

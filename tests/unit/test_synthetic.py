@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from starcoder_lsp.cli import CommandError
+from starcoder_lsp.cli import synthetic as command
+from starcoder_lsp.engine import synthetic as writer
+from starcoder_lsp.engine.engine import EngineError, GenerationRequest
+from starcoder_lsp.engine.fim import format_for
+from starcoder_lsp.engine.gguf import Array, Cursor
+from starcoder_lsp.engine.llama import load
+from starcoder_lsp.engine.loading import DEMONSTRATOR
+from starcoder_lsp.engine.model_file import check_model_file
+from starcoder_lsp.engine.synthetic import N_VOCAB, SHAPES, Shape, read_vocabulary, synthetic_model, tensors_of
+from tests.unit.gguf_files import gguf, starcoder2_metadata
+
+TINY = Shape(n_embd=64, n_layers=2, n_heads=2, n_kv_heads=1, n_ff=96, rope_base=1e4, is_tied=False)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cache")
+    return synthetic_model("tiny", TINY, DEMONSTRATOR, folder, lambda _share: None)
+
+
+def make(size: str, shape: Shape, folder: Path) -> Path:
+    return synthetic_model(size, shape, DEMONSTRATOR, folder, lambda _share: None)
+
+
+@pytest.mark.parametrize(
+    ("size", "n_parameters"), [("3b", 3_030_371_328), ("7b", 7_173_923_840), ("15b", 15_957_889_024)]
+)
+def test_the_shapes_have_the_published_numbers_of_parameters(size: str, n_parameters: int) -> None:
+    assert sum(tensor.n_elements for tensor in tensors_of(SHAPES[size])) == n_parameters
+
+
+@pytest.mark.parametrize(("size", "n_kib"), [("3b", 30), ("7b", 64), ("15b", 80)])
+def test_kv_bytes_of_a_token(size: str, n_kib: int) -> None:
+    assert SHAPES[size].n_kv_bytes == n_kib * 1024
+
+
+def test_all_heads_are_of_128() -> None:
+    assert {shape.n_embd // shape.n_heads for shape in SHAPES.values()} == {128}
+
+
+def test_the_file_is_a_model_by_our_own_check(tiny: Path) -> None:
+    checked = check_model_file(tiny)
+    assert (checked.n_embd, checked.n_layers, checked.n_context_train) == (64, 2, 16_384)
+    assert checked.n_parameters == sum(tensor.n_elements for tensor in tensors_of(TINY))
+
+
+def test_the_model_writes_with_finite_logits(tiny: Path) -> None:
+    engine = load(tiny, n_context=256, n_gpu_layers=0, n_threads=1)
+    try:
+        ids = engine.tokenizer.encode(b"def add(a, b):\n")
+        prompt = format_for("starcoder2", engine.tokenizer).psm(ids, ())
+        request = GenerationRequest("a", prompt, max_new_tokens=8, timeout_ms=math.inf)
+        generation = engine.generate(request, lambda _text: None, lambda: False)
+        engine.check_ledger()
+        assert generation.n_evaluated == len(ids) + 3
+        assert generation.ids
+        assert np.isfinite(engine.context.logits()).all()
+        assert b"".join(engine.tokenizer.piece(i) for i in ids) == b"def add(a, b):\n"
+    finally:
+        engine.close()
+
+
+def test_a_small_file_loads(tmp_path: Path) -> None:
+    path = make("small", SHAPES["small"], tmp_path)
+    assert 30 << 20 <= path.stat().st_size <= 60 << 20
+    load(path, n_context=256, n_gpu_layers=0, n_threads=1).close()
+
+
+def test_a_whole_file_is_kept(tmp_path: Path) -> None:
+    path = make("tiny", TINY, tmp_path)
+    written = path.stat()
+    assert make("tiny", TINY, tmp_path) == path
+    assert path.stat().st_mtime_ns == written.st_mtime_ns
+    assert [path] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda data: data[:200] + b"?" + data[201:]])
+def test_a_damaged_file_is_written_anew(tmp_path: Path, damage) -> None:
+    path = make("tiny", TINY, tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes(damage(whole))
+    make("tiny", TINY, tmp_path)
+    assert path.read_bytes() == whole
+
+
+def test_other_dimensions_or_another_vocabulary_are_another_file(tmp_path: Path, tiny: Path) -> None:
+    small_vocabulary = tmp_path / "vocabulary.gguf"
+    small_vocabulary.write_bytes(gguf(starcoder2_metadata(n_vocab=263), []))
+    other = synthetic_model("tiny", TINY, small_vocabulary, tmp_path, lambda _share: None)
+    assert other.name != tiny.name
+    assert check_model_file(other).n_parameters == check_model_file(tiny).n_parameters
+
+
+def test_an_interrupted_write_leaves_nothing(tmp_path: Path) -> None:
+    def interrupt(share: float) -> None:
+        if share > 0.5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        synthetic_model("tiny", TINY, DEMONSTRATOR, tmp_path, interrupt)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_write_left_is_overwritten(tmp_path: Path, tiny: Path) -> None:
+    (tmp_path / tiny.name).with_suffix(".part").write_bytes(b"GGUF")
+    assert make("tiny", TINY, tmp_path).read_bytes() == tiny.read_bytes()
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_progress_grows_to_the_whole(tmp_path: Path) -> None:
+    shares: list[float] = []
+    synthetic_model("tiny", TINY, DEMONSTRATOR, tmp_path, shares.append)
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+
+
+def test_a_full_disk_is_told_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: SimpleNamespace(free=2**30))
+    with pytest.raises(EngineError, match=r"8\.37 GiB are needed there, and 1\.00 GiB are free") as told:
+        make("15b", SHAPES["15b"], tmp_path)
+    assert str(tmp_path) in str(told.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_file: int) -> None:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(writer.os, "fsync", full)
+    with pytest.raises(EngineError, match="No space left on device"):
+        make("tiny", TINY, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cache_folder_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("")
+    with pytest.raises(EngineError, match="cache"):
+        make("tiny", TINY, tmp_path / "cache" / "synthetic")
+
+
+def tokens_in(keys: dict[bytes, bytes]) -> object:
+    return Cursor(keys[b"tokenizer.ggml.tokens"]).value(distinct=True)
+
+
+def test_the_demonstrators_vocabulary_is_filled_up() -> None:
+    keys = read_vocabulary(DEMONSTRATOR)
+    assert tokens_in(keys) == Array(N_VOCAB, N_VOCAB)
+    assert Cursor(keys[b"tokenizer.ggml.token_type"]).value() == Array(N_VOCAB)
+
+
+def test_the_real_vocabulary_is_copied(shared: Path) -> None:
+    path = shared / "data" / "starcoder2-vocab.gguf"
+    keys, data = read_vocabulary(path), path.read_bytes()
+    assert tokens_in(keys) == Array(N_VOCAB, N_VOCAB)
+    assert all(value in data for value in keys.values())
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"", "not a GGUF file, or cut off"),
+        (b"#!/bin/sh\necho this is a script and no model\n", "not a GGUF file, or cut off"),
+        (gguf(starcoder2_metadata(), [])[:400], "not a GGUF file, or cut off"),
+        (gguf(starcoder2_metadata(), [], n_keys=1 << 40), "not a GGUF file, or cut off"),
+        (gguf({"general.architecture": "starcoder2"}, []), "no byte-level BPE vocabulary"),
+        (gguf(starcoder2_metadata(tokenizer__ggml__model="llama"), []), "no byte-level BPE vocabulary"),
+        (gguf(starcoder2_metadata(tokenizer__ggml__merges=1), []), "no byte-level BPE vocabulary"),
+        (gguf(starcoder2_metadata(tokenizer__ggml__tokens=[1, 2, 3]), []), "no byte-level BPE vocabulary"),
+        (gguf(starcoder2_metadata(tokenizer__ggml__tokens=["a", "b", "a"]), []), "there twice"),
+        (gguf(starcoder2_metadata(tokenizer__ggml__token_type=[1]), []), "7 tokens and 1 types"),
+        (gguf(starcoder2_metadata(tokenizer__ggml__tokens=[f"t{i}" for i in range(50_000)]), []), "50,000 tokens"),
+    ],
+)
+def test_a_file_without_a_usable_vocabulary(tmp_path: Path, data: bytes, what: str) -> None:
+    path = tmp_path / "vocabulary.gguf"
+    path.write_bytes(data)
+    with pytest.raises(EngineError, match=what) as told:
+        read_vocabulary(path)
+    assert "\n" not in str(told.value)
+    assert str(path) in str(told.value)
+
+
+def test_a_vocabulary_that_is_not_there(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "none.gguf"):
+        with pytest.raises(EngineError, match="not a file"):
+            read_vocabulary(path)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The command on the tiny shape, with a cache and settings of its own."""
+    monkeypatch.setitem(SHAPES, "small", TINY)
+    monkeypatch.setattr(command, "N_DECODED", 4)
+    monkeypatch.setattr(command.platformdirs, "user_cache_path", lambda *_a, **_k: tmp_path)
+    monkeypatch.setattr("starcoder_lsp.cli.complete.user_file", lambda: tmp_path / "none.toml")
+
+
+@pytest.mark.usefixtures("quick")
+def test_one_json_object_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.synthetic("small", vocabulary=None, n_tokens=200, as_json=True) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["tokens"] == 200
+    assert figures["parameters"] == sum(tensor.n_elements for tensor in tensors_of(TINY))
+    assert "random" in figures["note"]
+    assert figures["machine"].keys() == {"cpu", "threads", "gpuLayers", "llamaCppPython"}
+    assert figures["prefill"].keys() == {"tokensPerSecond", "seconds"}
+    assert figures["decode"].keys() == {"tokensPerSecond", "bareTokensPerSecond", "ratio", "tokens", "rounds"}
+    assert figures["parkMs"].keys() == figures["restoreMs"].keys() == {"p50", "p95"}
+    assert figures["stateMiB"] >= 200 * TINY.n_kv_bytes / 2**20 - 0.05
+    memory = figures["memory"]
+    assert memory.keys() == {"residentMiB", "weightsMiB", "kvMiB", "parkedMiB", "beyondMiB"}
+    assert all(memory.values())
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_table_says_that_the_text_is_noise(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.synthetic("small", vocabulary=None, n_tokens=1, as_json=False) == 0
+    shown = capsys.readouterr().out
+    assert "noise" in shown
+    assert "prefill of 1 tokens" in shown
+
+
+@pytest.mark.usefixtures("quick")
+def test_tokens_are_cut_to_the_context(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(command, "N_CONTEXT_TRAIN", 256)
+    command.synthetic("small", vocabulary=None, n_tokens=10_000, as_json=True)
+    assert json.loads(capsys.readouterr().out)["tokens"] == 256 - 4
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("size", "vocabulary", "n_tokens", "what"),
+    [
+        ("20b", None, 64, "expected one of 3b, 7b, 15b, small"),
+        ("small", None, 0, "at least one"),
+        ("small", Path("none.gguf"), 64, r"none\.gguf: not a file"),
+    ],
+)
+def test_what_a_person_can_get_wrong(size: str, vocabulary: Path | None, n_tokens: int, what: str) -> None:
+    with pytest.raises(CommandError, match=what):
+        command.synthetic(size, vocabulary=vocabulary, n_tokens=n_tokens, as_json=False)
