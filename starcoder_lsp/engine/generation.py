@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from starcoder_lsp.engine.engine import Cancelled, EngineError, Generation, GenerationRequest, Sampling, StopRule
 from starcoder_lsp.engine.kv_cache import SequenceLedger
+from starcoder_lsp.engine.tokens import TokenIds
 
 N_SLICE = 64
 """Prompt tokens evaluated between two looks at the cancel flag: about a second of a 3B model on two CPU cores."""
@@ -47,7 +48,7 @@ class Backend(Protocol):
     def piece(self, token_id: int) -> bytes:
         """The bytes that a token stands for."""
 
-    def agreeing(self, text: bytes) -> Sequence[int]:
+    def agreeing(self, text: bytes) -> TokenIds:
         """Ids of the tokens that begin with `text` or that `text` begins with; never empty for a byte-level BPE."""
 
 
@@ -69,17 +70,17 @@ class Written:
 
 
 def sample(
-    logits: Logits, sampling: Sampling, rng: np.random.Generator, allowed: Sequence[int] | None = None
+    logits: Logits, sampling: Sampling, rng: np.random.Generator, allowed: TokenIds | None = None
 ) -> Sampled:
     """Choose the next token, among `allowed` if that is given."""
     shifted = logits - logits.max()
     log_total = float(np.log(np.exp(shifted).sum()))
-    candidates = shifted if allowed is None else shifted[np.asarray(allowed)]
+    candidates = shifted if allowed is None else shifted[allowed]
     index = int(candidates.argmax())
     if sampling.temperature > 0:
         weights = np.exp((candidates - candidates[index]).astype(np.float64) / sampling.temperature)
         index = int(rng.choice(len(weights), p=weights / weights.sum()))
-    return Sampled(index if allowed is None else allowed[index], float(candidates[index]) - log_total)
+    return Sampled(index if allowed is None else int(allowed[index]), float(candidates[index]) - log_total)
 
 
 def prefill(backend: Backend, ledger: SequenceLedger, ids: Sequence[int], cancelled: Cancelled) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from starcoder_lsp import cli
-from starcoder_lsp.cli import CommandError, compare
+from starcoder_lsp.cli import CommandError, llama_server
 from starcoder_lsp.engine.loading import DEMONSTRATOR
 
 from .conftest import ENVIRONMENT, SERVER, TIMEOUT_S
@@ -74,7 +74,7 @@ def test_replay_as_json(trace: Path) -> None:
     assert (ran.returncode, ran.stderr) == (0, b"")
     report = json.loads(ran.stdout)
     assert (report["trace"], report["first"]) == ("tiny.json", 0)
-    assert report["settings"]["context"] == {"maxTokens": 1920, "suffixShare": 0.2}
+    assert report["settings"]["context"].items() >= {"maxTokens": 1920, "suffixShare": 0.2}.items()
     assert report["model"]["bytes"] == DEMONSTRATOR.stat().st_size
     assert report["machine"]["cores"] >= 1
     assert report["parkedDocuments"] >= 0
@@ -205,9 +205,9 @@ def test_compare_without_what_it_needs(trace: Path, tmp_path: Path, capsys: pyte
 
 
 def test_a_server_that_is_never_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compare, "START_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(llama_server, "START_TIMEOUT_S", 0.0)
     server = program(tmp_path, "import signal; signal.pause()")
-    with pytest.raises(CommandError, match="not ready after 0 s"), compare.llama_server([str(server)]):
+    with pytest.raises(CommandError, match="not ready after 0 s"), llama_server.llama_server([str(server)]):
         pass
 
 
@@ -234,12 +234,12 @@ def test_the_other_server_ends_with_this_process_however_that_ends(trace: Path, 
     ],
 )
 def test_the_layout_of_llama_vim(text: str, place: tuple[int, int], parts: tuple[str, str, str, int]) -> None:
-    request = compare.infill(text, *place)
+    request = llama_server.infill(text, *place)
     assert tuple(request[key] for key in ("input_prefix", "prompt", "input_suffix", "n_indent")) == parts
 
 
 def test_the_layout_has_so_many_lines() -> None:
-    request = compare.infill("\n".join(f"line {n}" for n in range(1000)), 500, 0)
+    request = llama_server.infill("\n".join(f"line {n}" for n in range(1000)), 500, 0)
     assert str(request["input_prefix"]).splitlines() == [f"line {n}" for n in range(244, 500)]
     assert str(request["input_suffix"]).splitlines() == [f"line {n}" for n in range(500, 565)]
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from starcoder_lsp.engine.engine import Engine
-from starcoder_lsp.engine.tokens import fit_head, fit_tail
+from starcoder_lsp.engine.tokens import PieceIndex, fit_head, fit_tail
 
 TEXTS = st.text(st.characters(codec="utf-8") | st.sampled_from(" \n\tabcdef_0123(){}[]=:."), max_size=300)
 VOCABULARY_PROGRAM = """
@@ -55,6 +55,16 @@ def test_what_fits_is_the_most_that_fits(engine: Engine, text: str, n_tokens: in
         assert n_bytes == len(data) or len(engine.tokenizer.encode(part(n_bytes))) >= min(n_tokens, 1) - 1
         if n_tokens >= len(engine.tokenizer.encode(data)):
             assert n_bytes == len(data)
+
+
+PIECES = st.binary(max_size=3) | st.text("ab\xff", max_size=3).map(lambda text: text.encode("latin-1"))
+
+
+@given(st.lists(PIECES, max_size=30), PIECES.filter(bool))
+def test_the_tokens_that_agree_are_those_that_a_look_at_each_finds(pieces: list[bytes], text: bytes) -> None:
+    found = PieceIndex.of((piece, token_id) for token_id, piece in enumerate(pieces)).agreeing(text)
+    agree = {i for i, piece in enumerate(pieces) if piece and (piece.startswith(text) or text.startswith(piece))}
+    assert sorted(found.tolist()) == sorted(agree)
 
 
 @pytest.mark.shared
