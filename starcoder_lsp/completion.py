@@ -7,15 +7,18 @@ before it. Runs on the model thread; knows nothing of the protocol and nothing o
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from attrs import evolve, field, frozen
 
 from starcoder_lsp.context.anchor import Anchors
 from starcoder_lsp.context.remembered import RememberingTokenizer
-from starcoder_lsp.context.window import Budget, Window, normalized
+from starcoder_lsp.context.snippets import Sources, choose_snippets
+from starcoder_lsp.context.window import Budget, Head, Window, normalized
 from starcoder_lsp.documents.documents import Snapshot, decline_reason, language_of
 from starcoder_lsp.documents.globs import matches, path_of
 from starcoder_lsp.documents.text import is_inside_character
+from starcoder_lsp.documents.workspace import Surroundings, workspace_at
 from starcoder_lsp.engine.engine import (
     Cancelled,
     Engine,
@@ -25,7 +28,7 @@ from starcoder_lsp.engine.engine import (
     Prompt,
     Sampling,
 )
-from starcoder_lsp.engine.fim import N_PSM_MARKERS, FimFormat, format_for
+from starcoder_lsp.engine.fim import N_PSM_MARKERS, FimFormat, RepositoryFile, format_for
 from starcoder_lsp.engine.tokens import Tokenizer, fit_head
 from starcoder_lsp.settings import Settings
 from starcoder_lsp.suggestions.postprocess import FilterEffect, postprocess
@@ -39,6 +42,9 @@ Words that the demonstrator ends as their author did, of 360 in the standard lib
 is given back, 176 with one token, 221 with two, 224 with four or more.
 """
 
+HEAD_SHARE = 0.25
+"""Share of a prompt that other files may take at most."""
+NOWHERE = Surroundings()
 N_LEAST_COLD_TOKENS = 128
 """However slow the machine: with less than some ten lines a model guesses blindly."""
 
@@ -88,7 +94,12 @@ class Model:
 
 
 def complete(
-    snapshot: Snapshot, cursor_byte: int, model: Model, settings: Settings, cancelled: Cancelled
+    snapshot: Snapshot,
+    cursor_byte: int,
+    model: Model,
+    settings: Settings,
+    cancelled: Cancelled,
+    around: Surroundings = NOWHERE,
 ) -> Completion:
     """Answer one request. Raises `EngineError` when the model cannot; "no suggestion" is a value with a reason."""
     started = time.perf_counter()
@@ -96,7 +107,7 @@ def complete(
     if declined:
         return Completion(snapshot, cursor_byte, cursor_byte, "", declined)
     site = describe_site(snapshot, cursor_byte, settings.completion.multiline)
-    window = see(snapshot, cursor_byte, model, settings)
+    window = see(snapshot, cursor_byte, model, settings, around)
     model.anchors.remember(window)
     prompt = ask(window, model)
     window_ms = (time.perf_counter() - started) * 1000
@@ -129,21 +140,37 @@ def why_not(snapshot: Snapshot, settings: Settings) -> str:
     return decline_reason(snapshot) or ""
 
 
-def see(snapshot: Snapshot, cursor_byte: int, model: Model, settings: Settings) -> Window:
+def see(
+    snapshot: Snapshot, cursor_byte: int, model: Model, settings: Settings, around: Surroundings = NOWHERE
+) -> Window:
     """Choose the window, or go on with an earlier one. A new one is as large as can be read while somebody waits."""
     whole = whole_budget(model, settings)
-    cold = evolve(whole, n_tokens=min(whole.n_tokens, n_cold_tokens(model.engine, settings.context.max_prefill_ms)))
-    return model.anchors.window(snapshot, cursor_byte, whole, model.tokenizer, cold)
+    n_cold = n_cold_tokens(model.engine, settings.context.max_prefill_ms)
+    cold = Budget(
+        n_tokens=min(whole.n_tokens, n_cold),
+        suffix_share=whole.suffix_share,
+        n_head_tokens=min(whole.n_head_tokens, int(n_cold * HEAD_SHARE)),
+        n_room=min(whole.n_room, n_cold),
+    )
+    choose_head = partial(head_of, snapshot, cursor_byte, around, model, settings)
+    return model.anchors.window(snapshot, cursor_byte, whole, model.tokenizer, cold, choose_head)
 
 
 def prepare(
-    snapshot: Snapshot, cursor_byte: int | None, model: Model, settings: Settings, cancelled: Cancelled
+    snapshot: Snapshot,
+    cursor_byte: int | None,
+    model: Model,
+    settings: Settings,
+    cancelled: Cancelled,
+    around: Surroundings = NOWHERE,
+    *,
+    renew: bool = False,
 ) -> Prefilled | None:
     """Evaluate ahead of need what a request at this place could show the model if nobody waited for it.
 
     Without a place it is the text from the top, which most places of a short file have above them. `None` where there
     are no suggestions. Once it is complete, the requests that follow go on with it; a cancelled one goes on when it is
-    asked for again. Raises `EngineError`.
+    asked for again. With `renew` the other files are looked at again. Raises `EngineError`.
     """
     if why_not(snapshot, settings):
         return None
@@ -152,7 +179,11 @@ def prepare(
         cursor_byte = fit_head(model.tokenizer, data, int(budget.n_tokens * (1 - budget.suffix_share)))
     while is_inside_character(data, cursor_byte):
         cursor_byte -= 1
-    window = model.anchors.window(snapshot, min(cursor_byte, len(data)), budget, model.tokenizer)
+    cursor_byte = min(cursor_byte, len(data))
+    choose_head = partial(head_of, snapshot, cursor_byte, around, model, settings)
+    if renew:
+        model.anchors.renew(snapshot.uri, choose_head)
+    window = model.anchors.window(snapshot, cursor_byte, budget, model.tokenizer, choose_head=choose_head)
     prefilled = model.engine.prefill(snapshot.uri, ask(window, model), cancelled)
     if prefilled.is_complete:
         model.anchors.remember(window)
@@ -161,8 +192,26 @@ def prepare(
 
 def whole_budget(model: Model, settings: Settings) -> Budget:
     """The configured budget, or what the context leaves."""
-    n_room = model.engine.info.n_context - settings.completion.max_tokens - N_PSM_MARKERS
-    return Budget(max(16, min(settings.context.max_tokens, n_room)), settings.context.suffix_share)
+    n_room = max(16, model.engine.info.n_context - settings.completion.max_tokens - N_PSM_MARKERS)
+    n_head_tokens = (
+        min(settings.context.max_snippet_tokens, int(n_room * HEAD_SHARE)) if model.fim.has_repository else 0
+    )
+    return Budget(min(settings.context.max_tokens, n_room), settings.context.suffix_share, n_head_tokens, n_room)
+
+
+def head_of(
+    snapshot: Snapshot, cursor_byte: int, around: Surroundings, model: Model, settings: Settings, n_tokens: int
+) -> Head | None:
+    """What to show of other files in at most `n_tokens`, or `None`."""
+    context, encode = settings.context, model.tokenizer.encode
+    sources = Sources(context.open_files, context.recent_edits, context.imports, settings.disabled_globs)
+    workspace = workspace_at(around.root)
+    name_ids = encode(around.root.name.encode() if around.root is not None else b"")
+    path_ids = encode(workspace.name_of(path_of(snapshot.uri)).encode() + b"\n")
+    n_left = n_tokens - len(name_ids) - len(path_ids) - 2
+    snippets = choose_snippets(snapshot, cursor_byte, around, sources, n_left, model.tokenizer)
+    files = tuple(RepositoryFile(encode(snippet.path.encode() + b"\n"), snippet.ids) for snippet in snippets)
+    return Head(snippets, files, name_ids, path_ids) if files else None
 
 
 def n_cold_tokens(engine: Engine, max_prefill_ms: float) -> int:
@@ -181,7 +230,12 @@ def ask(window: Window, model: Model) -> Prompt:
     middle_ids, heal = list(window.middle.ids), b""
     while middle_ids and len(window.middle.ids) - len(middle_ids) < N_HEALED_TOKENS and (not heal or _in_word(heal[0])):
         heal = model.tokenizer.piece(middle_ids.pop()) + heal
-    return model.fim.psm(window.prefix.ids, window.suffix.ids, middle_ids, heal)
+    head = window.head
+    if head is None:
+        return model.fim.psm(window.prefix.ids, window.suffix.ids, middle_ids, heal)
+    return model.fim.repository(
+        head.name_ids, head.files, head.path_ids, window.prefix.ids, window.suffix.ids, middle_ids, heal
+    )
 
 
 def show(window: Window, site: Site, generation: Generation) -> Completion:

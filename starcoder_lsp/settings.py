@@ -137,17 +137,14 @@ class ContextSettings:
     suffix_share: float = _setting(
         "Which share of `context.maxTokens` goes to the text after the cursor.", default=0.2, limits=(0, 0.9)
     )
-    open_files: bool = _setting(
-        "Whether the model sees fitting pieces of other open files.", reserved=True, default=True
-    )
-    recent_edits: bool = _setting(
-        "Whether the model sees what was edited lately in other files.", reserved=True, default=True
-    )
-    imports: bool = _setting(
-        "Whether a file's imports stay in view when they are far from the cursor.", reserved=True, default=True
-    )
+    open_files: bool = _setting("Whether the model sees fitting pieces of other open files.", default=True)
+    recent_edits: bool = _setting("Whether the model sees what was edited lately in other files.", default=True)
+    imports: bool = _setting("Whether the model sees definitions of what a file imports from others.", default=True)
     max_snippet_tokens: int = _setting(
-        "How many tokens pieces of other files may take together.", reserved=True, default=512, limits=(0, 8192)
+        "How many tokens pieces of other files may take together, beside `context.maxTokens`; at most a quarter of a"
+        " prompt. 0 shows none.",
+        default=512,
+        limits=(0, 8192),
     )
     max_prefill_ms: int = _setting(
         "How many milliseconds reading a new prompt may take. At a place that is new the text is cut to what the model"

@@ -1,2 +1,4 @@
 ; inherits: c
 (translation_unit (using_declaration) @import)
+
+(ERROR (using_declaration) @import)

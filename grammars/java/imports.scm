@@ -1,1 +1,3 @@
 (program (import_declaration) @import)
+
+(ERROR (import_declaration) @import)

@@ -1,1 +1,3 @@
 (source_file (import_list (import_header) @import))
+
+(ERROR (import_list (import_header) @import))

@@ -1,2 +1,5 @@
 ((program (call !receiver method: (identifier) @_method) @import)
   (#one-of? @_method "require" "require_relative" "load" "autoload"))
+
+((ERROR (call !receiver method: (identifier) @_method) @import)
+  (#one-of? @_method "require" "require_relative" "load" "autoload"))

@@ -1,1 +1,3 @@
 (source_file (import_declaration) @import)
+
+(ERROR (import_declaration) @import)

@@ -12,8 +12,8 @@ from typing import NoReturn
 
 from starcoder_lsp import __version__
 
-COMMANDS = ("serve", "complete", "demo", "bench", "settings")
-BENCHES = ("replay", "synthetic", "compare")
+COMMANDS = ("serve", "complete", "explain", "demo", "bench", "settings")
+BENCHES = ("replay", "synthetic", "compare", "context")
 SIZES = ("small", "3b", "7b", "15b")
 FAILED = 2
 """Exit code of every command that could not do what was asked; one line on standard error says why."""
@@ -42,6 +42,13 @@ def parser() -> argparse.ArgumentParser:
     complete.add_argument("--json", action="store_true", help="write text, range, timings and token counts")
     complete.add_argument("--model", metavar="GGUF", help="the model file; otherwise the configured one")
 
+    explain = commands.add_parser("explain", help="show what the model sees at a place, and why")
+    explain.add_argument("place", metavar="FILE:LINE:COLUMN", help="counted from 1, as compilers print them")
+    forms = explain.add_mutually_exclusive_group()
+    forms.add_argument("--json", action="store_true", help="write what `starcoder/explain` answers")
+    forms.add_argument("--html", action="store_true", help="write a page that shows the file with what was taken")
+    explain.add_argument("--model", metavar="GGUF", help="the model file; otherwise the configured one")
+
     demo = commands.add_parser("demo", help="type a line into a real file and show what comes")
     demo.add_argument("place", metavar="FILE:LINE", nargs="?", help="the line to type; otherwise one of this program")
 
@@ -67,10 +74,17 @@ def _add_benches(bench: argparse.ArgumentParser) -> None:
     compare.add_argument("--edits", type=int, default=40, metavar="N", help="how many edits")
     compare.add_argument("--model", required=True, metavar="GGUF", help="the model file for both")
 
+    context = benches.add_parser("context", help="what the text that the model sees is worth")
+    context.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="files that the model never saw")
+    context.add_argument("--holes", type=int, default=100, metavar="N", help="how many of each folder")
+    context.add_argument("--tokens", type=int, default=1024, metavar="N", help="tokens of text around the hole")
+    context.add_argument("--seed", type=int, default=0, metavar="N", help="another seed cuts other holes")
+    context.add_argument("--model", metavar="GGUF", help="the model file; otherwise the configured one")
+
     for replays in (replay, compare):
         replays.add_argument("trace", type=Path, metavar="TRACE", help="JSON of josephg/editing-traces, gzipped or not")
         replays.add_argument("--first", type=int, default=0, metavar="N", help="number of the first edit")
-    for each in (replay, synthetic, compare):
+    for each in (replay, synthetic, compare, context):
         each.add_argument("--json", action="store_true", help="write the figures for a program")
 
 
@@ -114,6 +128,10 @@ def run(arguments: argparse.Namespace) -> int:
             from starcoder_lsp.cli.complete import complete_at
 
             return complete_at(arguments.place, as_json=arguments.json, model=arguments.model)
+        case "explain":
+            from starcoder_lsp.cli.explain import explain_at
+
+            return explain_at(arguments.place, as_json=arguments.json, as_html=arguments.html, model=arguments.model)
         case "demo":
             from starcoder_lsp.cli.demo import demo
 
@@ -138,6 +156,17 @@ def _run_bench(arguments: argparse.Namespace) -> int:
                 first=arguments.first,
                 n_edits=arguments.edits,
                 model=arguments.model,
+                as_json=arguments.json,
+            )
+        case "context":
+            from starcoder_lsp.cli.context import bench_context
+
+            return bench_context(
+                arguments.folders,
+                n_holes=arguments.holes,
+                n_tokens=arguments.tokens,
+                model=arguments.model,
+                seed=arguments.seed,
                 as_json=arguments.json,
             )
         case "synthetic":

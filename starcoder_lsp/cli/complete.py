@@ -9,7 +9,7 @@ from typing import Any
 from attrs import evolve
 
 from starcoder_lsp.cli import CommandError, discard_output
-from starcoder_lsp.cli.place import byte_at, open_file, parse_place
+from starcoder_lsp.cli.place import around, byte_at, open_file, parse_place
 from starcoder_lsp.completion import Completion, Model, complete, why_not
 from starcoder_lsp.engine.engine import EngineError
 from starcoder_lsp.engine.loading import load_engine
@@ -28,7 +28,7 @@ def complete_at(spelled: str, *, as_json: bool, model: str | None) -> int:
         raise CommandError(message)
     try:
         engine = load_engine(settings, lambda _share: None)
-        completion = complete(snapshot, cursor_byte, Model.of(engine), settings, lambda: False)
+        completion = complete(snapshot, cursor_byte, Model.of(engine), settings, lambda: False, around(place.path))
     except EngineError as error:
         raise CommandError(str(error)) from error
     write_out(json.dumps(described(completion), indent=2) if as_json else completion.text)

@@ -10,6 +10,7 @@ from attrs import frozen
 
 from starcoder_lsp.cli import CommandError
 from starcoder_lsp.documents.documents import MAX_BYTES, Documents, Snapshot
+from starcoder_lsp.documents.workspace import Surroundings
 
 NUMBER = re.compile("[1-9][0-9]{0,8}")
 
@@ -32,6 +33,12 @@ def parse_place(spelled: str, *, with_column: bool) -> Place:
         message = f"{spelled!r}: expected {wanted}, counted from 1"
         raise CommandError(message)
     return Place(Path(name), int(numbers[0]) - 1, int(numbers[1]) - 1 if with_column else 0)
+
+
+def around(path: Path) -> Surroundings:
+    """What may be seen beside a file: its repository, or its folder where it is in none."""
+    folder = path.resolve().parent
+    return Surroundings(next((parent for parent in (folder, *folder.parents) if (parent / ".git").exists()), folder))
 
 
 def open_file(path: Path) -> Snapshot:

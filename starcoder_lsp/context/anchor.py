@@ -8,17 +8,20 @@ elsewhere, or when the middle has outgrown the room that was left for it.
 The suffix is sticky: an editor that closes a bracket puts a character behind the cursor. The evaluated suffix is kept
 while its first line only has gained or lost a few characters at its start; what is shown is made to fit the real line.
 
-Edits elsewhere move windows along. A new window begins, where that gives it enough to see, at the line where an earlier
-one began: then the cells of what they share above the cursor serve both.
+Edits elsewhere move windows along. A new window begins, where that gives it enough to see, as an earlier one began:
+then the cells of what they share above the cursor serve both.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import evolve, frozen
 
-from starcoder_lsp.context.window import Budget, Segment, Window, choose_window, normalized, part_of
+from starcoder_lsp.context.moved import Move
+from starcoder_lsp.context.window import Budget, Head, Segment, Segments, Window, choose_window, normalized, part_of
 from starcoder_lsp.documents.documents import Snapshot
-from starcoder_lsp.documents.text import splice_between
+from starcoder_lsp.documents.syntax import Scope
 from starcoder_lsp.engine.tokens import Tokenizer
 
 N_ANCHORS = 16
@@ -28,43 +31,34 @@ N_DOCUMENTS = 16
 MAX_STICKY_BYTES = 4
 """Characters that the suffix's first line may have gained or lost: the closers of two brackets and two quotes."""
 
+HeadChooser = Callable[[int], Head | None]
+"""What is to be shown of other files in so many tokens."""
 
-@frozen
-class Move:
-    """Where the places of an earlier text are in a later one: one stretch was replaced, what is behind it has moved."""
 
-    start_byte: int
-    end_byte: int
-    shift: int
-
-    @classmethod
-    def between(cls, before: bytes, now: bytes) -> Move:
-        """The smallest move that explains a text by an earlier one."""
-        start_byte, end_byte, _ = splice_between(before, now)
-        return cls(start_byte, end_byte, len(now) - len(before))
-
-    def place(self, byte: int) -> int | None:
-        """Where `byte` is now; `None` inside what was replaced."""
-        if byte <= self.start_byte:
-            return byte
-        return byte + self.shift if byte >= self.end_byte else None
-
-    def segment(self, segment: Segment) -> Segment | None:
-        """The segment with the same text now; `None` if its text was touched."""
-        if segment.end_byte <= self.start_byte:
-            return segment
-        if segment.start_byte < self.end_byte:
-            return None
-        return evolve(segment, start_byte=segment.start_byte + self.shift, end_byte=segment.end_byte + self.shift)
+def no_head(_n_tokens: int) -> None:
+    """Nothing of other files."""
 
 
 @frozen
 class Places:
-    """What is remembered of one document, newest first: windows, and the line starts at which windows began."""
+    """What is remembered of one document: its outline, and newest first its windows and how windows began.
+
+    The outline is that of an earlier text, moved along: what was edited is not on it until it is made anew, which is
+    done when nobody waits.
+    """
 
     snapshot: Snapshot
     windows: tuple[Window, ...] = ()
-    edges: tuple[int, ...] = ()
+    starts: tuple[Segments, ...] = ()
+    outline: tuple[Scope, ...] = ()
+    head: Head | None = None
+    n_head_tokens: int = 0
+    """The room for which `head` was chosen; 0 before that."""
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> Places:
+        """What is known of a document that is seen for the first time."""
+        return cls(snapshot, outline=_outline(snapshot))
 
     def carried_to(self, snapshot: Snapshot) -> Places:
         """The same in a later text; a window whose prefix was touched is left behind."""
@@ -72,16 +66,26 @@ class Places:
             return self
         move = Move.between(self.snapshot.text.data, snapshot.text.data)
         windows = (carried(window, snapshot, move) for window in self.windows)
-        edges = (move.place(edge) for edge in self.edges)
-        return Places(snapshot, tuple(w for w in windows if w is not None), tuple(e for e in edges if e is not None))
+        return evolve(
+            self,
+            snapshot=snapshot,
+            windows=tuple(window for window in windows if window is not None),
+            starts=tuple(start for start in map(move.start, self.starts) if start),
+            outline=tuple(scope for scope in map(move.scope, self.outline) if scope is not None),
+        )
+
+    def with_head(self, head: Head | None, n_tokens: int) -> Places:
+        """With something else to be seen of other files. It stands before everything, so nothing begins as before."""
+        return evolve(self, head=head, n_head_tokens=n_tokens, starts=self.starts if head == self.head else ())
 
     def with_window(self, window: Window) -> Places:
         """A window whose prompt is sent comes first; it replaces the one that it grew from."""
         place = window.anchor_byte, window.suffix.text
         others = (other for other in self.windows if (other.anchor_byte, other.suffix.text) != place)
-        edge = window.prefix.segments[-1].start_byte if window.prefix.segments else 0
-        edges = (edge, *(other for other in self.edges if other != edge))
-        return Places(window.snapshot, (window, *others)[:N_ANCHORS], edges[:N_ANCHORS])
+        start, starts = window.prefix.segments, self.starts
+        if start:
+            starts = (start, *(other for other in starts if _beginning(other) != _beginning(start)))
+        return evolve(self, snapshot=window.snapshot, windows=(window, *others)[:N_ANCHORS], starts=starts[:N_ANCHORS])
 
 
 class Anchors:
@@ -91,34 +95,83 @@ class Anchors:
         self._places: dict[str, Places] = {}
 
     def window(
-        self, snapshot: Snapshot, cursor_byte: int, budget: Budget, tokenizer: Tokenizer, cold: Budget | None = None
+        self,
+        snapshot: Snapshot,
+        cursor_byte: int,
+        budget: Budget,
+        tokenizer: Tokenizer,
+        cold: Budget | None = None,
+        choose_head: HeadChooser = no_head,
     ) -> Window:
         """The window for a request: one that is remembered, grown to the cursor, or else a new one.
 
         A new one has the budget `cold`, if that is given: what can be evaluated while somebody waits. Then a
         remembered one of any size serves; without it, one of the whole `budget` only.
+
+        `choose_head` is asked once for a document, and again when there is more room than there was.
         """
-        places = self._places_of(snapshot)
+        newest = self._newest(snapshot.uri)
+        if newest is not None and _serves(newest.budget, budget, cold):
+            grown = followed(newest, snapshot, cursor_byte, tokenizer)
+            if grown is not None:
+                return grown
+        places = self._carry(snapshot)
         for window in places.windows:
             grown = grow(window, cursor_byte, tokenizer) if _serves(window.budget, budget, cold) else None
             if grown is not None:
                 return grown
-        return choose_window(snapshot, cursor_byte, cold or budget, tokenizer, places.edges)
+        if cold is None:  # nobody waits: this takes some 10 ms in a long file
+            places = self._places[snapshot.uri] = evolve(places, outline=_outline(snapshot))
+        new = cold or budget
+        if new.n_head_tokens > places.n_head_tokens:
+            places = self._places[snapshot.uri] = places.with_head(choose_head(new.n_head_tokens), new.n_head_tokens)
+        return choose_window(snapshot, cursor_byte, new, tokenizer, places.starts, places.outline, places.head)
+
+    def renew(self, uri: str, choose_head: HeadChooser) -> None:
+        """Look at the other files again; if something else is to be seen of them, windows are chosen anew."""
+        places = self._places.get(uri)
+        if places is not None and places.n_head_tokens:
+            head = choose_head(places.n_head_tokens)
+            if head != places.head:
+                self._places[uri] = evolve(places.with_head(head, places.n_head_tokens), windows=())
 
     def remember(self, window: Window) -> None:
         """Keep a window whose prompt is sent."""
-        uri = window.snapshot.uri
-        places = self._places_of(window.snapshot)
-        self._places.pop(uri, None)
+        uri, newest = window.snapshot.uri, self._newest(window.snapshot.uri)
+        if newest is not None and newest.prefix.ids is window.prefix.ids and newest.suffix.ids is window.suffix.ids:
+            places = self._places.pop(uri)
+            self._places[uri] = evolve(places, windows=(window, *places.windows[1:]))
+            return
+        places = self._carry(window.snapshot)
+        self._places.pop(uri)
         self._places[uri] = places.with_window(window)
         if len(self._places) > N_DOCUMENTS:
             del self._places[next(iter(self._places))]
 
-    def _places_of(self, snapshot: Snapshot) -> Places:
-        places = self._places.get(snapshot.uri, Places(snapshot)).carried_to(snapshot)
-        if snapshot.uri in self._places:
-            self._places[snapshot.uri] = places
+    def _newest(self, uri: str) -> Window | None:
+        places = self._places.get(uri)
+        return places.windows[0] if places is not None and places.windows else None
+
+    def _carry(self, snapshot: Snapshot) -> Places:
+        """Move all that is remembered along to this text, by way of the one of the last request.
+
+        Not at every keystroke: the edits between two jumps are in one place, so one move tells of them all.
+        """
+        places = self._places.get(snapshot.uri)
+        if places is None:
+            places = Places.of(snapshot)
+        elif places.windows:
+            places = places.carried_to(places.windows[0].snapshot)
+        places = self._places[snapshot.uri] = places.carried_to(snapshot)
         return places
+
+
+def _outline(snapshot: Snapshot) -> tuple[Scope, ...]:
+    return snapshot.syntax.definitions() if snapshot.syntax is not None else ()
+
+
+def _beginning(start: Segments) -> tuple[int, ...]:
+    return (*(segment.start_byte for segment in start[:-1]), start[-1].start_byte)
 
 
 def _serves(given: Budget, wanted: Budget, cold: Budget | None) -> bool:
@@ -128,14 +181,25 @@ def _serves(given: Budget, wanted: Budget, cold: Budget | None) -> bool:
     return given.suffix_share == wanted.suffix_share and given.n_tokens <= wanted.n_tokens
 
 
+def followed(window: Window, snapshot: Snapshot, cursor_byte: int, tokenizer: Tokenizer) -> Window | None:
+    """A window grown to a cursor in a later text; `None` where it does not serve."""
+    move = Move.between(window.snapshot.text.data, snapshot.text.data)
+    now = carried(window, snapshot, move)
+    return grow(now, cursor_byte, tokenizer) if now is not None else None
+
+
 def carried(window: Window, snapshot: Snapshot, move: Move) -> Window | None:
-    """A window in a later text; `None` if the text of its prefix was touched, or the place of its anchor."""
-    if max(window.anchor_byte, window.cursor_byte) <= move.start_byte:  # as of every keystroke's own window
+    """A window in a later text; `None` if text of it was touched that is not at the cursor."""
+    if window.snapshot is snapshot:
+        return window
+    last_byte = max(window.anchor_byte, window.cursor_byte, *(s.end_byte for s in window.suffix.segments[1:]))
+    if last_byte <= move.start_byte:
         return evolve(window, snapshot=snapshot)
     anchor_byte = move.place(window.anchor_byte)
     moved = (move.segment(segment) for segment in window.prefix.segments)
     segments = tuple(segment for segment in moved if segment is not None)
-    if anchor_byte is None or len(segments) < len(window.prefix.segments):
+    further = tuple(move.segment(segment) for segment in window.suffix.segments[1:])
+    if anchor_byte is None or len(segments) < len(window.prefix.segments) or None in further:
         return None
     cursor_byte = max(anchor_byte, move.place(window.cursor_byte) or move.start_byte)
     return evolve(
@@ -144,23 +208,26 @@ def carried(window: Window, snapshot: Snapshot, move: Move) -> Window | None:
         anchor_byte=anchor_byte,
         cursor_byte=cursor_byte,
         prefix=evolve(window.prefix, segments=segments),
-        suffix=evolve(window.suffix, segments=_shifted(window, cursor_byte)),
+        suffix=evolve(window.suffix, segments=(*_behind(window, cursor_byte, snapshot), *filter(None, further))),
     )
 
 
 def grow(window: Window, cursor_byte: int, tokenizer: Tokenizer) -> Window | None:
     """The window of an earlier request, grown to this cursor in its text; `None` where a new one must be chosen."""
     data = window.snapshot.text.data
-    if cursor_byte < window.anchor_byte or not _still_fits(window.suffix.text, data, cursor_byte):
+    if cursor_byte < window.anchor_byte or not _still_fits(window.behind, data, cursor_byte):
         return None
     middle = Segment("middle", window.anchor_byte, cursor_byte, "what was written since the text above was evaluated")
     grown = evolve(
         window,
         cursor_byte=cursor_byte,
         middle=part_of(window.snapshot, [middle], tokenizer),
-        suffix=evolve(window.suffix, segments=_shifted(window, cursor_byte)),
+        suffix=evolve(
+            window.suffix,
+            segments=(*_behind(window, cursor_byte, window.snapshot), *window.suffix.segments[1:]),
+        ),
     )
-    return grown if grown.n_tokens <= grown.budget.n_tokens else None
+    return grown if grown.n_tokens <= grown.n_most_tokens else None
 
 
 def _still_fits(evaluated: bytes, data: bytes, cursor_byte: int) -> bool:
@@ -174,14 +241,13 @@ def _still_fits(evaluated: bytes, data: bytes, cursor_byte: int) -> bool:
     return longer.endswith(shorter) and len(longer) - len(shorter) <= MAX_STICKY_BYTES
 
 
-def _shifted(window: Window, cursor_byte: int) -> tuple[Segment, ...]:
-    """The suffix's segments where the text that they name is now, to within the first line's few characters."""
-    shift, n_bytes = cursor_byte - window.cursor_byte, len(window.snapshot.text.data)
+def _behind(window: Window, cursor_byte: int, snapshot: Snapshot) -> Segments:
+    """The suffix's first segment where its text is now, to within the first line's few characters."""
     return tuple(
         evolve(
             segment,
-            start_byte=cursor_byte if segment.start_byte == window.cursor_byte else segment.start_byte + shift,
-            end_byte=min(n_bytes, segment.end_byte + shift),
+            start_byte=cursor_byte,
+            end_byte=min(len(snapshot.text.data), segment.end_byte + cursor_byte - segment.start_byte),
         )
-        for segment in window.suffix.segments
+        for segment in window.suffix.segments[:1]
     )

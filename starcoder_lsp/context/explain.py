@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from starcoder_lsp.context.window import Part, Window, segment_text
+from attrs import frozen
+
+from starcoder_lsp.context.window import Window, segment_text
 from starcoder_lsp.documents.documents import language_of
 from starcoder_lsp.engine.engine import Prompt
 from starcoder_lsp.engine.tokens import Tokenizer
@@ -12,19 +14,53 @@ from starcoder_lsp.engine.tokens import Tokenizer
 Json = dict[str, Any]
 
 
+@frozen
+class Told:
+    """One piece of the prompt's text. Lines are counted from 1, both ends included; `text` is what is sent."""
+
+    kind: str
+    path: str
+    start_line: int
+    end_line: int
+    n_tokens: int
+    why: str
+    text: bytes
+
+
+def tell(window: Window, tokenizer: Tokenizer, path: str) -> tuple[Told, ...]:
+    """Every piece in the order of the prompt. `path` is the name of the cursor's file."""
+    lines, told = window.snapshot.text, []
+    for other in window.head.snippets if window.head is not None else ():
+        n_tokens = len(other.ids)
+        told.append(Told("snippet", other.path, other.start_line, other.end_line, n_tokens, other.why, other.text))
+    for part in (window.prefix, window.suffix, window.middle):
+        for segment in part.segments:
+            text = segment_text(window.snapshot, segment)
+            first = lines.line_of(segment.start_byte) + 1
+            last = lines.line_of(max(segment.start_byte, segment.end_byte - 1)) + 1
+            told.append(Told(segment.kind, path, first, last, len(tokenizer.encode(text)), segment.why, text))
+    return tuple(told)
+
+
 def explain(window: Window, prompt: Prompt, tokenizer: Tokenizer, path: str) -> Json:
-    """The prompt's layout, text and segments. Lines are counted from 1, both ends included."""
+    """The prompt's layout, text and segments."""
     return {
         "language": language_of(window.snapshot).name,
         "format": prompt.format_name,
-        "budgetTokens": window.budget.n_tokens,
+        "budgetTokens": window.n_most_tokens,
         "promptTokens": len(prompt.ids),
         "healed": prompt.heal.decode("utf-8", "replace"),
         "prompt": spelled(prompt, tokenizer),
         "segments": [
-            described
-            for part in (window.prefix, window.suffix, window.middle)
-            for described in _segments(window, part, tokenizer, path)
+            {
+                "kind": piece.kind,
+                "path": piece.path,
+                "startLine": piece.start_line,
+                "endLine": piece.end_line,
+                "tokens": piece.n_tokens,
+                "why": piece.why,
+            }
+            for piece in tell(window, tokenizer, path)
         ],
     }
 
@@ -32,18 +68,3 @@ def explain(window: Window, prompt: Prompt, tokenizer: Tokenizer, path: str) -> 
 def spelled(prompt: Prompt, tokenizer: Tokenizer) -> str:
     """The prompt as text, what is healed included; its markers appear by name."""
     return b"".join((*map(tokenizer.spelling, prompt.ids), prompt.heal)).decode("utf-8", "replace")
-
-
-def _segments(window: Window, part: Part, tokenizer: Tokenizer, path: str) -> list[Json]:
-    text = window.snapshot.text
-    return [
-        {
-            "kind": segment.kind,
-            "path": path,
-            "startLine": text.line_of(segment.start_byte) + 1,
-            "endLine": text.line_of(max(segment.start_byte, segment.end_byte - 1)) + 1,
-            "tokens": len(tokenizer.encode(segment_text(window.snapshot, segment))),
-            "why": segment.why,
-        }
-        for segment in part.segments
-    ]

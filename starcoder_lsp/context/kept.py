@@ -1,16 +1,27 @@
-"""What of a long file stays in view far from it: the headers of the scopes around the cursor, and the imports."""
+"""What of a long file stays in view far from the cursor: headers of the scopes around it, imports, and signatures.
+
+First the headers, the innermost one first, then the imports, then the signatures of what the cursor's scope names, then
+those of the other members of its class: their bodies are left out.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 
 from attrs import evolve, frozen
 
 from starcoder_lsp.documents.documents import Snapshot
+from starcoder_lsp.documents.syntax import Scope
+from starcoder_lsp.documents.text import Text
 from starcoder_lsp.engine.tokens import N_BYTES_PER_TOKEN, Tokenizer
 
 N_SHORTEST_TOKENS = 3
 """With less room than this the search ends: some files have thousands of imports."""
+N_NAMED_BYTES = 8192
+"""Of a scope that is larger than this, only what is nearest to the cursor is searched for names."""
+NAME = re.compile(rb"[^\W\d]\w{2,}")
+"""A name of three characters or more; shorter ones stand everywhere."""
 
 
 @frozen
@@ -23,45 +34,91 @@ class Span:
     why: str
 
 
-def kept_spans(snapshot: Snapshot, cursor_byte: int, n_tokens: int, tokenizer: Tokenizer) -> tuple[Span, ...]:
-    """The spans above the cursor's line, in the file's order and apart from each other.
+Wanted = tuple[int, int, str]
+"""Where something begins and ends, and why it is wanted."""
 
-    The innermost header comes first while they are chosen, then the next, then the imports from the top.
+
+def kept(snapshot: Snapshot, cursor_byte: int, scopes: Sequence[Scope], outline: Sequence[Scope]) -> Iterator[Wanted]:
+    """What is wanted above the lines around a cursor, the most important first.
+
+    `scopes` are those around the cursor, outermost first, `outline` the definitions of the file.
     """
-    text = snapshot.text
-    end = text.line_starts[text.line_of(cursor_byte)]
-    chosen: list[Span] = []
-    n_left = n_tokens
-    for start_byte, end_byte, why in _wanted(snapshot, cursor_byte):
-        if start_byte >= end:
+    yield from headers(scopes)
+    if snapshot.syntax is not None:
+        yield from ((start_byte, end_byte, "imports") for start_byte, end_byte in snapshot.syntax.imports())
+    if scopes and outline:
+        yield from _signatures(snapshot, cursor_byte, scopes, outline)
+
+
+def headers(scopes: Sequence[Scope]) -> Iterator[Wanted]:
+    """The headers of the scopes around a cursor, the innermost first."""
+    for scope in reversed(scopes):
+        yield scope.start_byte, scope.header_end_byte, f"header of {scope.kind} {scope.name}".strip()
+
+
+def following(outline: Sequence[Scope], behind_byte: int) -> Iterator[Wanted]:
+    """Signatures of what is defined behind `behind_byte`, the next ones first."""
+    return ((*_header(scope), f"signature of {scope.name}") for scope in outline if scope.start_byte >= behind_byte)
+
+
+def spans_of(
+    snapshot: Snapshot, wanted: Iterable[Wanted], before_byte: int, n_tokens: int, tokenizer: Tokenizer
+) -> tuple[Span, ...]:
+    """What of `wanted` begins above `before_byte` and fits, in the file's order and apart from each other.
+
+    The first ones have the first claim on `n_tokens`; what does not fit any more is left out.
+    """
+    return tuple(_apart(_fitting(snapshot, wanted, before_byte, n_tokens, tokenizer)))
+
+
+def lines_of(text: Text, start_byte: int, end_byte: int) -> tuple[int, int]:
+    """From the start of the first line to the start of the line behind the last one."""
+    last = text.line_of(max(start_byte, end_byte - 1))
+    end = text.line_starts[last + 1] if last + 1 < text.n_lines else len(text.data)
+    return text.line_starts[text.line_of(start_byte)], end
+
+
+def _signatures(
+    snapshot: Snapshot, cursor_byte: int, scopes: Sequence[Scope], outline: Sequence[Scope]
+) -> Iterator[Wanted]:
+    """What the innermost scope names, the nearest first; then the members of the class around the cursor."""
+    data, inner = snapshot.text.data, scopes[-1]
+    start = max(inner.start_byte, cursor_byte - N_NAMED_BYTES)
+    names = set(NAME.findall(data[start : min(inner.end_byte, cursor_byte + N_NAMED_BYTES)]))
+    around = {scope.start_byte for scope in scopes}
+    above = [scope for scope in reversed(outline) if scope.start_byte < cursor_byte and scope.start_byte not in around]
+    for scope in above:
+        if scope.name.encode() in names:
+            yield (*_header(scope), f"signature of {scope.name}, named here")
+    owner = next((scope for scope in reversed(scopes) if scope.kind == "class"), None)
+    if owner is not None:
+        for scope in above:
+            if scope.start_byte > owner.start_byte:
+                yield (*_header(scope), f"member {scope.name} of {owner.name}")
+
+
+def _header(scope: Scope) -> tuple[int, int]:
+    return scope.start_byte, scope.header_end_byte
+
+
+def _fitting(
+    snapshot: Snapshot, wanted: Iterable[Wanted], before_byte: int, n_tokens: int, tokenizer: Tokenizer
+) -> Iterator[Span]:
+    """Those that fit, in the order in which they are wanted; what is wanted twice is there once."""
+    text, n_left, seen = snapshot.text, n_tokens, set()
+    for start_byte, end_byte, why in wanted:
+        if start_byte >= before_byte or start_byte in seen:
             continue
         if n_left < N_SHORTEST_TOKENS:
             break
-        span = _lines(snapshot, start_byte, min(end_byte, end), why)
-        if span.end_byte - span.start_byte > 2 * n_left * N_BYTES_PER_TOKEN:
+        start, end = lines_of(text, start_byte, end_byte)
+        if end - start > 2 * n_left * N_BYTES_PER_TOKEN:
             continue
-        n = len(tokenizer.encode(text.data[span.start_byte : span.end_byte]))
+        n = len(tokenizer.encode(text.data[start:end]))
         if n <= n_left:
-            chosen.append(evolve(span, n_tokens=n))
+            seen.add(start_byte)
             n_left -= n
-    return tuple(_apart(chosen))
-
-
-def _wanted(snapshot: Snapshot, cursor_byte: int) -> Iterator[tuple[int, int, str]]:
-    if snapshot.syntax is None:
-        return
-    for scope in reversed(snapshot.syntax.enclosing_scopes(cursor_byte)):
-        yield scope.start_byte, scope.header_end_byte, f"header of {scope.kind} {scope.name}".strip()
-    for start_byte, end_byte in snapshot.syntax.imports():
-        yield start_byte, end_byte, "imports"
-
-
-def _lines(snapshot: Snapshot, start_byte: int, end_byte: int, why: str) -> Span:
-    """From the start of the first line to the start of the line behind the last one."""
-    text = snapshot.text
-    last = text.line_of(max(start_byte, end_byte - 1))
-    end = text.line_starts[last + 1] if last + 1 < text.n_lines else len(text.data)
-    return Span(text.line_starts[text.line_of(start_byte)], end, 0, why)
+            yield Span(start, end, n, why)
 
 
 def _apart(spans: Iterable[Span]) -> list[Span]:

@@ -15,18 +15,24 @@ from collections.abc import Callable, Iterable, Sequence
 from attrs import frozen
 
 from starcoder_lsp.context.edges import hop, left_edge, right_edge
-from starcoder_lsp.context.kept import kept_spans
+from starcoder_lsp.context.kept import following, headers, kept, lines_of, spans_of
+from starcoder_lsp.context.snippets import Snippet
 from starcoder_lsp.documents.documents import Snapshot
-from starcoder_lsp.documents.text import Text
-from starcoder_lsp.engine.tokens import Tokenizer, fit_head, fit_tail
+from starcoder_lsp.documents.syntax import Scope
+from starcoder_lsp.engine.fim import RepositoryFile
+from starcoder_lsp.engine.tokens import N_BYTES_PER_TOKEN, Tokenizer, fit_head, fit_tail
 
-KEPT_SHARE = 0.35
+KEPT_SHARE = 0.4
 """Share of the tokens before the cursor that headers and imports may take from the nearest lines."""
 MIDDLE_SHARE = 0.125
 """Share of the tokens before the cursor that is left for what will be written there, where text has to be cut."""
 
 LEAST_PREFIX_SHARE = 0.4
-"""Share of the lines that would fit before the cursor which are enough to begin where an earlier window began."""
+"""Share of the tokens before the cursor that is enough to begin where an earlier window began."""
+SIGNATURES_SHARE = 0.1
+"""Share of the suffix that signatures of what follows may take."""
+N_MOST_BYTES_PER_TOKEN = 16
+"""A text of more than this for each token is not measured to find out that it does not fit as a whole."""
 LEAST_SUFFIX_SHARE = 0.125
 """Share of the text that would fit behind the cursor which is enough to end with the scope around it.
 
@@ -37,10 +43,15 @@ it, for the demonstrator less than nothing: `bench/RESULTS.md`, "The suffix".
 
 @frozen
 class Budget:
-    """Tokens for prefix and suffix together, and the suffix's share of them."""
+    """Tokens for prefix and suffix together, and the suffix's share of them.
+
+    `n_head_tokens` are those that other files may take, `n_room` all that there is room for, with the other files'.
+    """
 
     n_tokens: int
     suffix_share: float
+    n_head_tokens: int = 0
+    n_room: int = 2**31
 
 
 @frozen
@@ -53,6 +64,7 @@ class Segment:
     why: str
 
 
+Segments = tuple[Segment, ...]
 Chooser = Callable[[int], Iterable[Segment]]
 """Segments for one side of the cursor, given the room in tokens."""
 
@@ -67,10 +79,30 @@ class Part:
 
 
 @frozen
-class Window:
-    """What the model sees of the cursor's file; `n_tokens` is at most `budget.n_tokens`.
+class Head:
+    """What stands before the cursor's file: pieces of other files, in the repository format.
 
-    `prefix` ends at the anchor, `middle` goes from there to the cursor, `suffix` begins at the cursor.
+    `files` are their paths and texts as token ids, `name_ids` the repository's, `path_ids` those of the cursor's file.
+    """
+
+    snippets: tuple[Snippet, ...]
+    files: tuple[RepositoryFile, ...]
+    name_ids: tuple[int, ...]
+    path_ids: tuple[int, ...]
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens that the head takes, its markers included."""
+        n_files = sum(1 + len(file.path_ids) + len(file.text_ids) for file in self.files)
+        return 1 + len(self.name_ids) + n_files + 1 + len(self.path_ids)
+
+
+@frozen
+class Window:
+    """What the model sees; `n_tokens` of the cursor's file are at most `n_most_tokens`.
+
+    `prefix` ends at the anchor, `middle` goes from there to the cursor, `suffix` begins at the cursor. `head` is what
+    is shown of other files, if there is any.
     """
 
     snapshot: Snapshot
@@ -80,24 +112,44 @@ class Window:
     prefix: Part
     middle: Part
     suffix: Part
+    head: Head | None = None
+
+    @property
+    def n_most_tokens(self) -> int:
+        """What all three parts may take: the budget, or what the head leaves."""
+        return n_most_tokens(self.budget, self.head)
 
     @property
     def n_tokens(self) -> int:
         """Tokens of all three parts."""
         return len(self.prefix.ids) + len(self.middle.ids) + len(self.suffix.ids)
 
+    @property
+    def behind(self) -> bytes:
+        """What of the suffix stands right behind the cursor; signatures from further down may follow it."""
+        n_further = sum(len(segment_text(self.snapshot, segment)) for segment in self.suffix.segments[1:])
+        return self.suffix.text[: len(self.suffix.text) - n_further]
+
 
 def choose_window(
-    snapshot: Snapshot, cursor_byte: int, budget: Budget, tokenizer: Tokenizer, edges: Sequence[int] = ()
+    snapshot: Snapshot,
+    cursor_byte: int,
+    budget: Budget,
+    tokenizer: Tokenizer,
+    starts: Sequence[Segments] = (),
+    outline: Sequence[Scope] = (),
+    head: Head | None = None,
 ) -> Window:
     """Choose what the model sees. The budget is counted on the ids that are sent.
 
     What the suffix leaves of its share goes to the text before the cursor. The suffix takes more than its share only
     where the whole file fits: it is evaluated anew at each new place, while places near each other share their prefix.
-    `edges` are line starts at which the lines before the cursor would rather begin.
+    `starts` are the prefixes' segments of earlier windows, in this text, of which the first that serves is gone on
+    with. `outline` are the definitions of the file, of which signatures are taken.
     """
-    n_suffix = int(budget.n_tokens * budget.suffix_share)
-    n_before = budget.n_tokens - n_suffix
+    n_tokens = n_most_tokens(budget, head)
+    n_suffix = int(n_tokens * budget.suffix_share)
+    n_before = n_tokens - n_suffix
     anchor_byte = _anchor(snapshot, cursor_byte, n_before // 2, tokenizer)
     middle = part_of(snapshot, [Segment("middle", anchor_byte, cursor_byte, "the cursor's line up to it")], tokenizer)
     n_middle = len(middle.ids)
@@ -106,15 +158,24 @@ def choose_window(
 
     suffix = _whole_if_it_fits(snapshot, below, n_suffix, 0, tokenizer)
     if suffix is not None:
-        n_before = budget.n_tokens - len(suffix.ids)
+        n_before = n_tokens - len(suffix.ids)
     prefix = _whole_if_it_fits(snapshot, above, n_before, n_middle, tokenizer)
+    if prefix is not None and suffix is None:
+        suffix = _whole_if_it_fits(snapshot, below, n_tokens - len(prefix.ids), n_middle, tokenizer)
+    if prefix is None or suffix is None:
+        scopes = snapshot.syntax.enclosing_scopes(cursor_byte) if snapshot.syntax is not None else ()
+        place = _Place(snapshot, cursor_byte, anchor_byte, tokenizer, scopes, outline)
     if prefix is None:
-        prefix = _nearest_above(snapshot, anchor_byte, cursor_byte, (n_before, n_middle), tokenizer, edges)
-    elif suffix is None:
-        suffix = _whole_if_it_fits(snapshot, below, budget.n_tokens - len(prefix.ids), n_middle, tokenizer)
+        n_above = n_before - max(n_middle, int(n_before * MIDDLE_SHARE))
+        prefix = _gone_on_with(place, starts, n_before - n_middle) or _nearest_above(place, n_above)
     if suffix is None:
-        suffix = _nearest_below(snapshot, cursor_byte, n_suffix, tokenizer)
-    return Window(snapshot, anchor_byte, cursor_byte, budget, prefix, middle, suffix)
+        suffix = _nearest_below(place, n_suffix)
+    return Window(snapshot, anchor_byte, cursor_byte, budget, prefix, middle, suffix, head)
+
+
+def n_most_tokens(budget: Budget, head: Head | None) -> int:
+    """What the parts of a window may take together."""
+    return min(budget.n_tokens, budget.n_room - (head.n_tokens if head is not None else 0))
 
 
 def normalized(text: bytes) -> bytes:
@@ -146,6 +207,8 @@ def _whole_if_it_fits(
     snapshot: Snapshot, segment: Segment, n_tokens: int, n_taken: int, tokenizer: Tokenizer
 ) -> Part | None:
     """The segment if it takes at most `n_tokens - n_taken`. `n_tokens` is what typing does not change."""
+    if segment.end_byte - segment.start_byte > n_tokens * N_MOST_BYTES_PER_TOKEN:
+        return None
     text = segment_text(snapshot, segment)
     if fit_head(tokenizer, text, n_tokens) < len(text):
         return None
@@ -153,59 +216,84 @@ def _whole_if_it_fits(
     return part if len(part.ids) + n_taken <= n_tokens else None
 
 
-def _nearest_above(
-    snapshot: Snapshot,
-    anchor_byte: int,
-    cursor_byte: int,
-    room: tuple[int, int],
-    tokenizer: Tokenizer,
-    edges: Sequence[int],
-) -> Part:
-    """Headers and imports, then the lines that end at the anchor. `room`: tokens up to the cursor, those of the middle.
+@frozen
+class _Place:
+    """What the choice of either side looks at."""
+
+    snapshot: Snapshot
+    cursor_byte: int
+    anchor_byte: int
+    tokenizer: Tokenizer
+    scopes: Sequence[Scope]
+    """Those around the cursor, outermost first."""
+    outline: Sequence[Scope]
+
+
+def _gone_on_with(place: _Place, starts: Sequence[Segments], n_tokens: int) -> Part | None:
+    """A prefix that begins as an earlier one did: what the two share need not be evaluated again.
+
+    It must have enough lines before the cursor, and each header of the scopes around it.
+    """
+    text = place.snapshot.text
+    needed = [lines_of(text, start, end)[0] for start, end, _ in headers(place.scopes)]
+    for start in starts:
+        kept, edge = start[:-1], start[-1].start_byte
+        if edge >= place.anchor_byte or place.anchor_byte - edge > n_tokens * 2 * N_BYTES_PER_TOKEN:
+            continue
+        if any(at < edge and all(at != segment.start_byte for segment in kept) for at in needed):
+            continue
+        near = Segment("prefix", edge, place.anchor_byte, start[-1].why)
+        part = part_of(place.snapshot, (*kept, near), place.tokenizer)
+        if n_tokens * LEAST_PREFIX_SHARE <= len(part.ids) <= n_tokens:
+            return part
+    return None
+
+
+def _nearest_above(place: _Place, n_tokens: int) -> Part:
+    """Headers, imports and signatures, then the lines that end at the anchor.
 
     The left edge moves in hops: a prefix that begins elsewhere changes the first token, and then nothing in the KV
     cache is of use.
     """
-    n_before, n_middle = room
-    text = snapshot.text
-    spans = kept_spans(snapshot, cursor_byte, int(n_before * KEPT_SHARE), tokenizer)
+    snapshot, anchor_byte = place.snapshot, place.anchor_byte
+    text, n_most_kept = snapshot.text, int(n_tokens * KEPT_SHARE)
+
+    def edge_of(n_room: int) -> int:
+        earliest = anchor_byte - fit_tail(place.tokenizer, text.data[:anchor_byte], n_room)
+        return left_edge(text, earliest, anchor_byte, n_tokens)
+
+    wanted = kept(snapshot, place.cursor_byte, place.scopes, place.outline)
+    spans = spans_of(snapshot, wanted, edge_of(n_tokens - n_most_kept), n_most_kept, place.tokenizer)
     n_kept = sum(span.n_tokens for span in spans)
 
     def choose(n_room: int) -> Iterable[Segment]:
-        earliest = anchor_byte - fit_tail(tokenizer, text.data[:anchor_byte], n_room - n_kept)
-        latest = anchor_byte - int((anchor_byte - earliest) * LEAST_PREFIX_SHARE)
-        known = (edge for edge in edges if earliest <= edge <= latest)
-        near_start = next(known, None) or left_edge(text, earliest, anchor_byte, n_before)
+        near_start = edge_of(n_room - n_kept)
         for span in spans:
             if span.start_byte < near_start:
                 yield Segment("prefix", span.start_byte, min(span.end_byte, near_start), span.why)
         yield Segment("prefix", near_start, anchor_byte, "lines before the cursor")
 
-    return _fit(snapshot, n_before - max(n_middle, int(n_before * MIDDLE_SHARE)), tokenizer, choose)
+    return _fit(snapshot, n_tokens, place.tokenizer, choose)
 
 
-def _nearest_below(snapshot: Snapshot, cursor_byte: int, n_tokens: int, tokenizer: Tokenizer) -> Part:
-    text = snapshot.text
-    scopes = snapshot.syntax.enclosing_scopes(cursor_byte) if snapshot.syntax else ()
+def _nearest_below(place: _Place, n_tokens: int) -> Part:
+    """The rest of the scope around the cursor, if that is enough, and signatures of what follows; or else lines."""
+    snapshot, cursor_byte, text = place.snapshot, place.cursor_byte, place.snapshot.text
+    ends = [(lines_of(text, scope.start_byte, scope.end_byte)[1], scope) for scope in reversed(place.scopes)]
 
     def choose(n_room: int) -> Iterable[Segment]:
-        latest = cursor_byte + fit_head(tokenizer, text.data[cursor_byte:], n_room)
-        end = right_edge(text, cursor_byte, latest)
-        least = cursor_byte + int((end - cursor_byte) * LEAST_SUFFIX_SHARE)
-        scope = next((scope for scope in reversed(scopes) if least <= _line_end(text, scope.end_byte) < end), None)
-        if scope is None:
-            yield Segment("suffix", cursor_byte, end, "lines after the cursor")
-        else:
-            name = f"{scope.kind} {scope.name}".strip()
-            yield Segment("suffix", cursor_byte, _line_end(text, scope.end_byte), f"to the end of {name}")
+        latest = cursor_byte + fit_head(place.tokenizer, text.data[cursor_byte:], n_room)
+        lines_end = right_edge(text, cursor_byte, latest)
+        least = cursor_byte + int((lines_end - cursor_byte) * LEAST_SUFFIX_SHARE)
+        end, scope = next(((end, scope) for end, scope in ends if least <= end < lines_end), (lines_end, None))
+        why = "lines after the cursor" if scope is None else f"to the end of {scope.kind} {scope.name}".strip()
+        yield Segment("suffix", cursor_byte, end, why)
+        if scope is not None and end > cursor_byte:
+            n_most = int(n_tokens * SIGNATURES_SHARE)
+            for span in spans_of(snapshot, following(place.outline, end), len(text.data), n_most, place.tokenizer):
+                yield Segment("suffix", span.start_byte, span.end_byte, span.why)
 
-    return _fit(snapshot, n_tokens, tokenizer, choose)
-
-
-def _line_end(text: Text, byte: int) -> int:
-    """The end of the line that the text before `byte` ends in, its line ending included."""
-    line = text.line_of(max(0, byte - 1))
-    return text.line_starts[line + 1] if line + 1 < text.n_lines else len(text.data)
+    return _fit(snapshot, n_tokens, place.tokenizer, choose)
 
 
 def _fit(snapshot: Snapshot, n_tokens: int, tokenizer: Tokenizer, choose: Chooser) -> Part:

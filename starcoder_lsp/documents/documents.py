@@ -71,7 +71,7 @@ class Documents:
     def open(self, uri: str, language_id: str, version: int, text: str) -> Snapshot:
         """Take in a document that the editor opens, or opens again."""
         self._out_of_step.discard(uri)
-        return self._keep(_fresh(uri, language_id, version, Text.from_str(text)))
+        return self._keep(fresh(uri, language_id, version, Text.from_str(text)))
 
     def change(self, uri: str, version: int, edits: Sequence[Edit], encoding: PositionEncoding) -> Snapshot:
         """Apply the edits that lead to `version`; any version above the current one will do.
@@ -96,7 +96,7 @@ class Documents:
             edited = text.splice(start, end, new)
             input_edits.append(InputEdit.of_splice(text, start, end, edited))
             text = edited
-        return self._keep(_derived(snapshot, version, text, input_edits))
+        return self._keep(derived(snapshot, version, text, input_edits))
 
     def close(self, uri: str) -> None:
         """Forget a document. Raises UnknownDocument where it is not open."""
@@ -147,15 +147,17 @@ def _language_of(uri: str, language_id: str) -> Language:
     return language_for(language_id, unquote(uri))
 
 
-def _fresh(uri: str, language_id: str, version: int, text: Text) -> Snapshot:
+def fresh(uri: str, language_id: str, version: int, text: Text) -> Snapshot:
+    """Return the snapshot of a text about which nothing is known."""
     language = _language_of(uri, language_id)
     has_syntax = language.grammar is not None and _decline_reason(text) is None
     return Snapshot(uri, version, language_id, text, Syntax.parse_fresh(language, text) if has_syntax else None)
 
 
-def _derived(before: Snapshot, version: int, text: Text, input_edits: Sequence[InputEdit]) -> Snapshot:
+def derived(before: Snapshot, version: int, text: Text, input_edits: Sequence[InputEdit]) -> Snapshot:
+    """Return the snapshot of the `text` that `input_edits`, in order, make of an earlier one."""
     if before.syntax is None or _decline_reason(text) is not None:
-        return _fresh(before.uri, before.language_id, version, text)
+        return fresh(before.uri, before.language_id, version, text)
     return Snapshot(before.uri, version, before.language_id, text, before.syntax.derive(text, input_edits))
 
 

@@ -147,12 +147,13 @@ def _rows() -> _Rows:
 
 
 def _language(language_id: str, row: dict[str, Any]) -> Language:
-    queries = row.get("queries", row["grammar"])
+    grammar = row.get("grammar")
+    queries = row.get("queries", grammar)
     return Language(
         id=language_id,
         name=row["name"],
-        grammar=row["grammar"],
+        grammar=grammar,
         line_comment=row.get("line_comment"),
         blocks=row.get("blocks"),
-        queries=queries if (grammars_folder() / queries).is_dir() else None,
+        queries=queries if queries and (grammars_folder() / queries).is_dir() else None,
     )

@@ -77,11 +77,13 @@ class FimFormat:
         path_ids: Ids,
         prefix_ids: Ids,
         suffix_ids: Ids,
+        middle_ids: Ids = (),
+        heal: bytes = b"",
     ) -> Prompt:
         """Other files first, each with its path, then this file as PSM.
 
-        `path_ids` of every file include the newline that follows the path. Raises `ValueError` if `has_repository`
-        is false.
+        `path_ids` of every file include the newline that follows the path; `middle_ids` and `heal` are as in `psm`.
+        Raises `ValueError` if `has_repository` is false.
         """
         if self.repo is None or self.file is None:
             message = f"{self.name} has no repository format"
@@ -89,8 +91,8 @@ class FimFormat:
         ids = [self.repo, *repo_name_ids]
         for other in files:
             ids += [self.file, *other.path_ids, *other.text_ids]
-        ids += [self.file, self.prefix, *path_ids, *prefix_ids, self.suffix, *suffix_ids, self.middle]
-        return Prompt(tuple(ids), self.stop_ids, f"{self.name}/repository")
+        ids += [self.file, self.prefix, *path_ids, *prefix_ids, self.suffix, *suffix_ids, self.middle, *middle_ids]
+        return Prompt(tuple(ids), self.stop_ids, f"{self.name}/repository", heal)
 
     @property
     def has_repository(self) -> bool:

@@ -69,9 +69,7 @@ class Written:
     stop_reason: str
 
 
-def sample(
-    logits: Logits, sampling: Sampling, rng: np.random.Generator, allowed: TokenIds | None = None
-) -> Sampled:
+def sample(logits: Logits, sampling: Sampling, rng: np.random.Generator, allowed: TokenIds | None = None) -> Sampled:
     """Choose the next token, among `allowed` if that is given."""
     shifted = logits - logits.max()
     log_total = float(np.log(np.exp(shifted).sum()))

@@ -32,7 +32,7 @@ from starcoder_lsp.engine.engine import (
 )
 from starcoder_lsp.engine.generation import N_SLICE, Logits, generate, prefill
 from starcoder_lsp.engine.kv_cache import SequenceLedger
-from starcoder_lsp.engine.model_file import check_model_file
+from starcoder_lsp.engine.model_file import ModelFile, check_model_file
 from starcoder_lsp.engine.parking import ParkedStates, put_away, resume
 from starcoder_lsp.engine.state_files import DiskSpace, StateFiles, model_key
 from starcoder_lsp.engine.tokens import PieceIndex
@@ -95,6 +95,7 @@ class LlamaTokenizer:
     def __init__(self, model: Any) -> None:
         self._vocab = llama_cpp.llama_model_get_vocab(model)
         self._pieces: dict[int, bytes] = {}
+        self._room = (llama_cpp.llama_token * 1024)()
 
     def encode(self, text: bytes) -> tuple[int, ...]:
         """Token ids of `text`; a marker spelled in it is plain text."""
@@ -123,13 +124,14 @@ class LlamaTokenizer:
     def _tokenize(self, text: bytes, *, parse_special: bool) -> tuple[int, ...]:
         if not text:
             return ()
-        n_most = len(text) + 8
-        ids = (llama_cpp.llama_token * n_most)()
-        n = llama_cpp.llama_tokenize(self._vocab, text, len(text), ids, n_most, False, parse_special)
-        if n < 0:  # bytes that are no UTF-8 take more tokens than bytes
-            ids = (llama_cpp.llama_token * -n)()
-            n = llama_cpp.llama_tokenize(self._vocab, text, len(text), ids, -n, False, parse_special)
-        return tuple(ids[:n])
+        n = -len(text)  # bytes that are no UTF-8 take more tokens than bytes, and then it answers how many
+        while n < 0:
+            if -n > len(self._room):
+                self._room = (llama_cpp.llama_token * -(2 * n))()
+            n = llama_cpp.llama_tokenize(
+                self._vocab, text, len(text), self._room, len(self._room), False, parse_special
+            )
+        return tuple(self._room[:n])
 
 
 class LlamaContext:
@@ -328,7 +330,6 @@ def load(
     `EngineError` (a `ModelFileError` for what is wrong with the file itself).
     """
     checked = check_model_file(path)
-    log = _start_backend()
     params = llama_cpp.llama_model_default_params()
     params.n_gpu_layers = n_gpu_layers
     # Not memory-mapped: llama.cpp lays quantized weights out anew for the CPU, and the mapped file would stay resident
@@ -341,22 +342,12 @@ def load(
         return True
 
     params.progress_callback = progress
-    model = llama_cpp.llama_model_load_from_file(os.fsencode(checked.path), params)
-    if not model:
-        message = f"{path}: llama.cpp could not load it ({log.last_error or 'no reason given'}); fetch the file again"
-        raise EngineError(message)
+    model = _open(checked, params)
     n_offloaded = 0
     if llama_cpp.llama_supports_gpu_offload():
         n_all = checked.n_layers + 1
         n_offloaded = n_all if n_gpu_layers < 0 else min(n_gpu_layers, n_all)
-    info = ModelInfo(
-        name=checked.name,
-        architecture=checked.architecture,
-        n_parameters=checked.n_parameters,
-        n_bytes=checked.n_bytes,
-        n_context=min(n_context, checked.n_context_train),
-        n_gpu_layers=n_offloaded,
-    )
+    info = _info(checked, n_context, n_offloaded)
     # The context's own parameters are llama.cpp's defaults: they change with its version, and with where layers run.
     key = (llama_cpp.__version__, n_offloaded)
     files = StateFiles(disk, model_key(checked.path, *key)) if disk else None
@@ -364,3 +355,36 @@ def load(
     engine = LlamaEngine(model, info, n_threads or default_n_threads(checked.n_bytes), parked)
     engine.context.warm_up()
     return engine
+
+
+def load_vocabulary(path: Path, n_context: int) -> tuple[ModelInfo, LlamaTokenizer]:
+    """What choosing a prompt needs of a GGUF file, without its weights. Raises `EngineError` as `load` does.
+
+    The vocabulary stays for as long as the process does.
+    """
+    checked = check_model_file(path)
+    params = llama_cpp.llama_model_default_params()
+    params.vocab_only = True
+    return _info(checked, n_context, 0), LlamaTokenizer(_open(checked, params))
+
+
+def _open(checked: ModelFile, params: Any) -> Any:
+    """A pointer to the model."""
+    log = _start_backend()
+    model = llama_cpp.llama_model_load_from_file(os.fsencode(checked.path), params)
+    if not model:
+        why = log.last_error or "no reason given"
+        message = f"{checked.path}: llama.cpp could not load it ({why}); fetch the file again"
+        raise EngineError(message)
+    return model
+
+
+def _info(checked: ModelFile, n_context: int, n_gpu_layers: int) -> ModelInfo:
+    return ModelInfo(
+        name=checked.name,
+        architecture=checked.architecture,
+        n_parameters=checked.n_parameters,
+        n_bytes=checked.n_bytes,
+        n_context=min(n_context, checked.n_context_train),
+        n_gpu_layers=n_gpu_layers,
+    )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
-from starcoder_lsp.engine.engine import Engine, EngineError
+from starcoder_lsp.engine.engine import Engine, EngineError, ModelInfo
 from starcoder_lsp.engine.state_files import DiskSpace
+from starcoder_lsp.engine.tokens import Tokenizer
 from starcoder_lsp.settings import Settings
 
 MIB = 1024 * 1024
@@ -20,18 +22,13 @@ def model_path(settings: Settings) -> Path:
 
 def load_engine(settings: Settings, on_progress: Callable[[float], None]) -> Engine:
     """Load the configured model. Raises `EngineError`, whose text is one line for a person."""
-    try:
-        from starcoder_lsp.engine.llama import load
-    except (ImportError, OSError, RuntimeError) as error:
-        message = f"llama-cpp-python cannot be loaded ({error}); install it again"
-        raise EngineError(message) from error
     disk = None
     if settings.cache.disk_mib:
         import platformdirs
 
         folder = platformdirs.user_cache_path("starcoder-lsp", appauthor=False) / "states"
         disk = DiskSpace(folder, settings.cache.disk_mib * MIB)
-    return load(
+    engine: Engine = _llama().load(
         model_path(settings),
         n_context=settings.model.context_length,
         n_gpu_layers=settings.model.gpu_layers,
@@ -40,3 +37,19 @@ def load_engine(settings: Settings, on_progress: Callable[[float], None]) -> Eng
         disk=disk,
         on_progress=on_progress,
     )
+    return engine
+
+
+def load_vocabulary(settings: Settings) -> tuple[ModelInfo, Tokenizer]:
+    """What choosing a prompt needs of the configured model, in milliseconds. Raises `EngineError` as `load_engine`."""
+    info, tokenizer = _llama().load_vocabulary(model_path(settings), settings.model.context_length)
+    return info, tokenizer
+
+
+def _llama() -> ModuleType:
+    try:
+        from starcoder_lsp.engine import llama
+    except (ImportError, OSError, RuntimeError) as error:
+        message = f"llama-cpp-python cannot be loaded ({error}); install it again"
+        raise EngineError(message) from error
+    return llama

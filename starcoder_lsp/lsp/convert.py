@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from lsprotocol import types
@@ -10,6 +11,8 @@ from pygls.exceptions import JsonRpcInvalidParams
 
 from starcoder_lsp.completion import Completion
 from starcoder_lsp.documents.documents import Edit
+from starcoder_lsp.documents.globs import path_of
+from starcoder_lsp.documents.notebooks import Cell, CellEdits, CellSplice, CellText, NotebookChange
 from starcoder_lsp.documents.text import PositionEncoding, Text
 
 ACCEPT_COMMAND = "starcoder.accept"
@@ -32,6 +35,33 @@ def edits(changes: Iterable[types.TextDocumentContentChangeEvent]) -> list[Edit]
     ]
 
 
+def cells(given: Iterable[types.NotebookCell] | None) -> tuple[Cell, ...]:
+    """A notebook's cells, without their texts."""
+    return tuple(Cell(cell.document, cell.kind == types.NotebookCellKind.Markup) for cell in given or ())
+
+
+def cell_texts(given: Iterable[types.TextDocumentItem] | None) -> tuple[CellText, ...]:
+    """The texts of cells that are opened."""
+    return tuple(CellText(item.uri, item.language_id, item.version, item.text) for item in given or ())
+
+
+def notebook_change(change: types.NotebookDocumentChangeEvent) -> NotebookChange:
+    """The change of a `notebookDocument/didChange`; metadata are left out."""
+    given = change.cells or types.NotebookDocumentCellChanges()
+    structure = given.structure
+    array = structure.array if structure else None
+    return NotebookChange(
+        splice=CellSplice(array.start, array.delete_count, cells(array.cells)) if array else None,
+        closed=tuple(document.uri for document in (structure.did_close if structure else None) or ()),
+        opened=cell_texts(structure.did_open if structure else None),
+        recast=cells(given.data),
+        edits=tuple(
+            CellEdits(text.document.uri, text.document.version, edits(text.changes))
+            for text in given.text_content or ()
+        ),
+    )
+
+
 def inline_completions(completion: Completion, encoding: PositionEncoding) -> types.InlineCompletionList:
     """The answer to `textDocument/inlineCompletion`: at most one item, with a range on one line."""
     if not completion.text:
@@ -48,6 +78,13 @@ def inline_completions(completion: Completion, encoding: PositionEncoding) -> ty
             )
         ]
     )
+
+
+def root_of(params: types.InitializeParams) -> Path | None:
+    """The first workspace folder, or the root of clients that know no others; `None` for what is no folder on disk."""
+    uri = next((folder.uri for folder in params.workspace_folders or ()), params.root_uri) or ""
+    path = path_of(uri)
+    return Path(path) if uri.startswith("file:") and Path(path).is_absolute() else None
 
 
 def position_encoding(negotiated: str) -> PositionEncoding:
@@ -74,8 +111,9 @@ def plain(value: Any) -> Any:
 
 
 def uri_of(params: object) -> str:
-    """The document of parameters that are otherwise not to be understood, or an empty string."""
-    document = params.get("textDocument") if isinstance(params, dict) else None
+    """The document or notebook of parameters that are otherwise not to be understood, or an empty string."""
+    members = params if isinstance(params, dict) else {}
+    document = members.get("textDocument") or members.get("notebookDocument")
     return str(document.get("uri", "")) if isinstance(document, dict) else ""
 
 

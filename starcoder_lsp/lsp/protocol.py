@@ -41,7 +41,7 @@ def described(error: BaseException) -> str:
 
 
 class Protocol(LanguageServerProtocol):
-    """The protocol without pygls' own copy of each document, and with a reply to every request.
+    """The protocol without pygls' own copy of each document and notebook, and with a reply to every request.
 
     That copy splits lines at form feeds and U+2028, clamps positions one short behind an unterminated last line, and
     costs a pass over the text for each edit.
@@ -163,6 +163,21 @@ class Protocol(LanguageServerProtocol):
     def lsp_text_document__did_close(self, params: types.DidCloseTextDocumentParams) -> None:
         """Leave the document to our handler."""
         self.fm.features[types.TEXT_DOCUMENT_DID_CLOSE](params)
+
+    @lsp_method(types.NOTEBOOK_DOCUMENT_DID_OPEN)
+    def lsp_notebook_document__did_open(self, params: types.DidOpenNotebookDocumentParams) -> None:
+        """Leave the notebook to our handler."""
+        self.fm.features[types.NOTEBOOK_DOCUMENT_DID_OPEN](params)
+
+    @lsp_method(types.NOTEBOOK_DOCUMENT_DID_CHANGE)
+    def lsp_notebook_document__did_change(self, params: types.DidChangeNotebookDocumentParams) -> None:
+        """Leave the change to our handler."""
+        self.fm.features[types.NOTEBOOK_DOCUMENT_DID_CHANGE](params)
+
+    @lsp_method(types.NOTEBOOK_DOCUMENT_DID_CLOSE)
+    def lsp_notebook_document__did_close(self, params: types.DidCloseNotebookDocumentParams) -> None:
+        """Leave the notebook to our handler."""
+        self.fm.features[types.NOTEBOOK_DOCUMENT_DID_CLOSE](params)
 
 
 def _id_of(message: Any) -> int | str | None:

@@ -25,6 +25,7 @@ from starcoder_lsp.lsp.streams import Input, Output
 NAME = "starcoder-lsp"
 CLIENT_TIMEOUT_S = 1.0
 """How long the model waits for what a client has to answer first. What comes later is taken too."""
+EVERY_NOTEBOOK = types.NotebookDocumentSyncOptions([types.NotebookDocumentFilterWithNotebook(notebook="*")])
 MOST_LOGGED = {
     "error": types.MessageType.Error,
     "warning": types.MessageType.Warning,
@@ -39,7 +40,7 @@ class Server(LanguageServer):
     protocol: Protocol
 
     def __init__(self) -> None:
-        super().__init__(NAME, __version__, protocol_cls=Protocol, max_workers=1)
+        super().__init__(NAME, __version__, protocol_cls=Protocol, max_workers=1, notebook_document_sync=EVERY_NOTEBOOK)
         self.session = Session()
         self.configuration = Configuration()
         self.was_initialized = False
@@ -113,6 +114,7 @@ def make_server() -> Server:
     server = Server()
     register_lifecycle(server)
     register_documents(server)
+    register_notebooks(server)
     register_completion(server)
     return server
 
@@ -123,6 +125,7 @@ def register_lifecycle(server: Server) -> None:
     @server.feature(types.INITIALIZE)
     def initialize(params: types.InitializeParams) -> None:
         server.configuration.options = convert.plain(params.initialization_options)
+        server.session.recent.root = convert.root_of(params)
         server.session.encoding = convert.position_encoding(server.protocol.workspace.position_encoding or "utf-16")
 
     @server.feature(types.INITIALIZED)
@@ -186,8 +189,32 @@ def register_documents(server: Server) -> None:
         """An edit that is not understood is an edit that is missing here."""
         method = message["method"]
         server.log(types.MessageType.Warning, f"the parameters of {method!r} are not those of the specification")
-        if method == types.TEXT_DOCUMENT_DID_CHANGE:
+        if method in (types.TEXT_DOCUMENT_DID_CHANGE, types.NOTEBOOK_DOCUMENT_DID_CHANGE):
             server.session.lose_step(convert.uri_of(message.get("params")))
+
+
+def register_notebooks(server: Server) -> None:
+    """What the editor has open in cells."""
+
+    @server.feature(types.NOTEBOOK_DOCUMENT_DID_OPEN)
+    def did_open(params: types.DidOpenNotebookDocumentParams) -> None:
+        notebook, texts = params.notebook_document, convert.cell_texts(params.cell_text_documents)
+        server.session.open_notebook(notebook.uri, notebook.version, convert.cells(notebook.cells), texts)
+
+    @server.feature(types.NOTEBOOK_DOCUMENT_DID_CHANGE)
+    def did_change(params: types.DidChangeNotebookDocumentParams) -> None:
+        notebook, change = params.notebook_document, convert.notebook_change(params.change)
+        try:
+            server.session.change_notebook(notebook.uri, notebook.version, change)
+        except (UnknownDocument, OutOfStep) as problem:
+            server.log(types.MessageType.Warning, str(problem))
+
+    @server.feature(types.NOTEBOOK_DOCUMENT_DID_CLOSE)
+    def did_close(params: types.DidCloseNotebookDocumentParams) -> None:
+        try:
+            server.session.close_notebook(params.notebook_document.uri)
+        except UnknownDocument as problem:
+            server.log(types.MessageType.Warning, str(problem))
 
 
 def register_completion(server: Server) -> None:

@@ -12,15 +12,17 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from starcoder_lsp.completion import Completion, Model, ask, complete, prepare, see, why_not
 from starcoder_lsp.context.explain import explain
-from starcoder_lsp.documents.documents import Documents, Edit, OutOfStep, Snapshot, UnknownDocument
+from starcoder_lsp.documents.documents import Documents, Edit, OutOfStep, UnknownDocument
+from starcoder_lsp.documents.notebooks import Cell, CellText, NotebookChange, Notebooks, View
 from starcoder_lsp.documents.text import PositionEncoding, Text
 from starcoder_lsp.engine.engine import Cancelled, EngineError
 from starcoder_lsp.engine.loading import load_engine
 from starcoder_lsp.lsp.metrics import Metrics
+from starcoder_lsp.lsp.recent import Recent
 from starcoder_lsp.lsp.scheduler import AHEAD, Scheduler, Superseded
 from starcoder_lsp.settings import Settings
 from starcoder_lsp.suggestions.postprocess import FILTERS
@@ -41,6 +43,8 @@ class Session:
 
     settings: Settings = field(factory=Settings)
     documents: Documents = field(factory=Documents)
+    notebooks: Notebooks = field(factory=Notebooks)
+    recent: Recent = field(factory=Recent)
     metrics: Metrics = field(factory=Metrics)
     scheduler: Scheduler = field(factory=Scheduler)
     model: Model | None = None
@@ -64,8 +68,7 @@ class Session:
             return Model.of(load_engine(settings, tell))
 
         self.model = await self.scheduler.run(MODEL_KEY, work)
-        if self._focused in self.documents:
-            self.focus(self._focused)
+        self._refocus()
         return self.model
 
     def open(self, uri: str, language_id: str, version: int, text: str) -> None:
@@ -79,10 +82,15 @@ class Session:
 
         Raises `UnknownDocument`.
         """
-        if uri not in self.documents:
+        if uri not in self.documents and uri not in self.notebooks:
             raise UnknownDocument(uri)
-        self._focused = uri
-        self._start(self._look_ahead(uri))
+        comes_from_elsewhere, self._focused = uri != self._focused, uri
+        self.recent.use(uri)
+        self._start(self._look_ahead(uri, renew=comes_from_elsewhere))
+
+    def _refocus(self) -> None:
+        if self._focused in self.documents or self._focused in self.notebooks:
+            self.focus(self._focused)
 
     def change(self, uri: str, version: int, edits: Sequence[Edit]) -> None:
         """Apply a change. What is being computed for the text before it is not wanted any more.
@@ -99,19 +107,56 @@ class Session:
             raise
         if edits and edits[-1].start_line is not None:
             self._places[uri] = end_of(edits[-1], snapshot.text, self.encoding)
+            self.recent.edit(uri, edits)
             self.focus(uri)
 
     def lose_step(self, uri: str) -> None:
         """Trust the text here no more, until the editor sends all of it: an edit got lost."""
         with suppress(UnknownDocument, OutOfStep):
             self.documents.change(uri, LOWEST_VERSION, (), self.encoding)
+        with suppress(UnknownDocument):
+            self.notebooks.lose_step(uri)
 
     def close_document(self, uri: str) -> None:
         """Forget a document's text and keep its KV cells, for when it is opened again. Raises `UnknownDocument`."""
         self.scheduler.supersede(uri)
         self.documents.close(uri)
+        self.recent.close(uri)
         self._last.pop(uri, None)
         self._start(self._put_away(uri))
+
+    def open_notebook(self, uri: str, version: int, cells: Sequence[Cell], texts: Sequence[CellText]) -> None:
+        """Take in a notebook, in place of one that is open under that name already."""
+        self.scheduler.supersede(uri)
+        self.notebooks.open(uri, version, cells, texts)
+        self._focused = next((cell.uri for cell in cells if not cell.is_markup), "")
+        self._refocus()
+
+    def change_notebook(self, uri: str, version: int, change: NotebookChange) -> None:
+        """Apply a change; it makes what is being computed for any cell worthless. Raises as `Notebooks.change`."""
+        self.scheduler.supersede(uri)
+        edited = self.notebooks.change(uri, version, change, self.encoding)
+        for closed in change.closed:
+            self._forget(closed)
+        for opened in change.opened:
+            self._focused, self._places[opened.uri] = opened.uri, 0
+        for cell, snapshot in zip(change.edits, edited, strict=True):
+            if cell.edits and cell.edits[-1].start_line is not None:
+                self._focused, self._places[cell.uri] = cell.uri, end_of(cell.edits[-1], snapshot.text, self.encoding)
+        self._refocus()
+
+    def close_notebook(self, uri: str) -> None:
+        """Forget a notebook and all of its cells. Raises `UnknownDocument`."""
+        self.scheduler.supersede(uri)
+        cells, joined = self.notebooks.close(uri)
+        for cell_uri in cells:
+            self._forget(cell_uri)
+        for joined_uri in joined:
+            self._start(self._put_away(joined_uri))
+
+    def _forget(self, cell_uri: str) -> None:
+        self._last.pop(cell_uri, None)
+        self._places.pop(cell_uri, None)
 
     async def complete(self, uri: str, line: int, character: int, *, automatic: bool) -> Completion | None:
         """Answer a completion request; `None` where there is nothing to say about this place now.
@@ -119,24 +164,26 @@ class Session:
         Raises `UnknownDocument` for one that is not open, `asyncio.CancelledError` if the client cancels.
         """
         started = time.perf_counter()
-        snapshot = self._snapshot(uri)
+        view = self._view(uri)
         requests = self.metrics.requests
         requests.total += 1
         model, settings = self.model, self.settings
         unasked = automatic and settings.trigger == "invoked"
-        if model is None or snapshot is None or unasked or why_not(snapshot, settings):
+        if model is None or view is None or unasked or why_not(view.whole, settings):
             requests.empty += 1
             return None
-        cursor_byte = self._places[uri] = snapshot.text.byte_at(line, character, self.encoding)
+        place = self._places[uri] = view.own.text.byte_at(line, character, self.encoding)
         delay_ms = settings.debounce.ms if automatic and settings.debounce.mode != "off" else 0
 
+        around = self.recent.around(self.documents)
+
         def work(cancelled: Cancelled) -> Completion:
-            completion = complete(snapshot, cursor_byte, model, settings, cancelled)
+            completion = complete(view.whole, view.offset_byte + place, model, settings, cancelled, around)
             self.metrics.count_tokens(completion)
             return completion
 
         try:
-            completion = await self.scheduler.run(uri, work, delay_ms=delay_ms)
+            completion = await self.scheduler.run(view.key, work, delay_ms=delay_ms)
         except Superseded:
             requests.superseded += 1
             return None
@@ -150,17 +197,24 @@ class Session:
         self.metrics.count(completion)
         self.metrics.time((time.perf_counter() - started) * 1000)
         self.focus(uri)
-        return completion
+        start_byte, end_byte = completion.start_byte - view.offset_byte, completion.end_byte - view.offset_byte
+        return evolve(completion, snapshot=view.own, start_byte=start_byte, end_byte=end_byte)
 
-    async def _look_ahead(self, uri: str) -> None:
-        """Evaluate the whole window of a document's last place once nothing has come for a while."""
-        snapshot, model, settings = self._snapshot(uri), self.model, self.settings
-        if model is None or snapshot is None or settings.trigger == "invoked":
+    async def _look_ahead(self, uri: str, *, renew: bool) -> None:
+        """Evaluate the whole window of a document's last place once nothing has come for a while.
+
+        With `renew` other files are looked at again.
+        """
+        view, model, settings = self._view(uri), self.model, self.settings
+        if model is None or view is None or settings.trigger == "invoked":
             return
-        cursor_byte = self._places.get(uri)
+        place = self._places.get(uri)
+        cursor_byte = None if place is None else view.offset_byte + min(place, len(view.own.text.data))
+
+        around = self.recent.around(self.documents)
 
         def work(cancelled: Cancelled) -> None:
-            prefilled = prepare(snapshot, cursor_byte, model, settings, cancelled)
+            prefilled = prepare(view.whole, cursor_byte, model, settings, cancelled, around, renew=renew)
             if prefilled is not None:
                 self.metrics.count_ahead(prefilled)
 
@@ -184,15 +238,17 @@ class Session:
 
         `None` while there is no model, for a document that gets none, and for a question with a newer one behind it.
         """
-        snapshot = self._snapshot(uri)
+        view = self._view(uri)
         model, settings = self.model, self.settings
-        if model is None or snapshot is None or why_not(snapshot, settings):
+        if model is None or view is None or why_not(view.whole, settings):
             return None
-        cursor_byte = snapshot.text.byte_at(line, character, self.encoding)
+        snapshot, cursor_byte = view.whole, view.offset_byte + view.own.text.byte_at(line, character, self.encoding)
+
+        around = self.recent.around(self.documents)
 
         def work(_cancelled: Cancelled) -> dict[str, Any]:
             started = time.perf_counter()
-            window = see(snapshot, cursor_byte, model, settings)
+            window = see(snapshot, cursor_byte, model, settings, around)
             explained = explain(window, ask(window, model), model.engine.tokenizer, snapshot.uri)
             explained["timingsMs"] = {"window": round((time.perf_counter() - started) * 1000, 3)}
             return explained
@@ -215,11 +271,12 @@ class Session:
             "timingsMs": timings_ms | {"prefill": round(timings.prefill_ms, 3), "decode": round(timings.decode_ms, 3)},
         }
 
-    def _snapshot(self, uri: str) -> Snapshot | None:
-        """The document as the editor has it; `None` if it is out of step. Raises `UnknownDocument`."""
-        if uri not in self.documents:
-            raise UnknownDocument(uri)
-        return self.documents.get(uri)
+    def _view(self, uri: str) -> View | None:
+        """The document or cell as the editor has it; `None` if it is out of step. Raises `UnknownDocument`."""
+        if uri in self.notebooks or uri not in self.documents:
+            return self.notebooks.view(uri)
+        snapshot = self.documents.get(uri)
+        return None if snapshot is None else View(uri, snapshot, snapshot)
 
     def report(self) -> dict[str, Any]:
         """The answer to `starcoder/metrics`."""

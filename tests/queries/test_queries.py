@@ -17,7 +17,6 @@ from starcoder_lsp.documents.languages import (
     all_languages,
     grammars_folder,
     language_for,
-    load_grammar,
     load_query,
     query_source,
 )
@@ -361,6 +360,322 @@ test "x" { }
         ['const std = @import("std");'],
         ["constant std", "constant limit", "class S", "function f", 'function "x"'],
     ),
+    "powershell": Sample(
+        """\
+using namespace System.IO
+Import-Module Pester
+. ./helpers.ps1
+$Limit = 3
+enum Colour { Red; Green }
+class Cat : Animal {
+    [string]$Name
+    Cat([string]$name) { $this.Name = $name }
+    [string] Speak() { return █"x" }
+}
+function Get-Thing {
+    [CmdletBinding()]
+    param([string]$Path)
+    Write-Output $Path
+}
+filter Even { }
+""",
+        ["class Cat", "function Speak"],
+        ["using namespace System.IO", "Import-Module Pester", ". ./helpers.ps1"],
+        [
+            "constant $Limit", "class Colour", "class Cat", "function Cat", "function Speak", "function Get-Thing",
+            "function Even",
+        ],
+    ),
+    "r": Sample(
+        """\
+library(dplyr)
+source("helpers.R")
+limit <- 10
+area <- function(x, y = 2) {
+  x * y
+}
+twice = function(x) 2 * x
+Person <- R6Class("Person", public = list(
+  name = NULL,
+  greet = function() {
+    cat(█self$name)
+  }
+))
+setClass("Point", representation(x = "numeric"))
+setMethod("show", "Point", function(object) { cat("p") })
+""",
+        ["class Person", "function greet"],
+        ["library(dplyr)", 'source("helpers.R")'],
+        [
+            "constant limit", "function area", "function twice", "class Person", "function greet", "class Point",
+            "function show",
+        ],
+    ),
+    "julia": Sample(
+        """\
+module A
+using LinearAlgebra
+import Base: show, +
+include("b.jl")
+const LIMIT = 1
+struct P{T} <: Q
+    x::T
+end
+mutable struct M end
+abstract type Q end
+area(x) = x^2
+double(x)::Int = 2x
+function scale(x::P{T}, by=1)::Int where T
+    return █x
+end
+function Base.show(io, p) end
+macro twice(x)
+    x
+end
+end
+""",
+        ["module A", "function scale"],
+        ["using LinearAlgebra", "import Base: show, +", 'include("b.jl")'],
+        [
+            "module A", "constant LIMIT", "class P", "class M", "type Q", "function area", "function double",
+            "function scale", "function Base.show", "function twice",
+        ],
+    ),
+    "haskell": Sample(
+        """\
+module A.B (area) where
+import Data.List
+import qualified Data.Map as M
+data P a = P { x :: Int } | Q deriving Show
+newtype N = N Int
+type T = Int
+class Shape a where
+  area :: a -> Int
+instance Shape P where
+  area p = x p
+f :: Int -> Int
+f n | n > 1 = 2
+    | otherwise = go n
+  where
+    go y = █y
+main = do
+  print 1
+""",
+        ["function f", "function go"],
+        ["import Data.List", "import qualified Data.Map as M"],
+        [
+            "class P", "class N", "type T", "class Shape", "function area", "class Shape", "function area",
+            "function f", "function main",
+        ],
+    ),
+    "ocaml": Sample(
+        """\
+open Core
+include A.B
+let limit = 3
+type t = { x : int }
+exception Oops of string
+external ext : int -> int = "c"
+module M = struct
+  let f x y =
+    let go z = █z in
+    go x
+end
+module type S = sig
+  val q : int
+end
+let rec g = function 0 -> 1 | n -> h n
+and h a = a
+class c x = object
+  method m y = y
+end
+let () = f 1 2
+""",
+        ["module M", "function f", "function go"],
+        ["open Core", "include A.B"],
+        [
+            "constant limit", "type t", "type Oops", "function ext", "module M", "function f", "module S",
+            "function q", "function g", "function h", "class c", "function m", "function ()",
+        ],
+    ),
+    "elixir": Sample(
+        """\
+defmodule A.B do
+  use GenServer
+  alias A.C
+  import D, only: [x: 1]
+  @limit 3
+  @type t :: integer
+  @callback area(t) :: t
+  @spec f(integer) :: integer
+  def f(x) when x > 1 do
+    █x
+  end
+  defp g(x), do: x
+  def k do
+    1
+  end
+  defmacro m(x) do
+    x
+  end
+  test "adds up" do
+    assert f(1) == 2
+  end
+end
+""",
+        ["module A.B", "function f"],
+        ["use GenServer", "alias A.C", "import D, only: [x: 1]"],
+        [
+            "module A.B", "type t", "function area", "function f", "function g", "function k", "function m",
+            "function adds up",
+        ],
+    ),
+    "erlang": Sample(
+        """\
+-module(a).
+-export([f/1]).
+-include("x.hrl").
+-import(lists, [map/2]).
+-define(LIMIT, 3).
+-define(TWICE(X), 2 * X).
+-record(point, {x, y = 1}).
+-type t() :: integer().
+-spec f(integer()) -> integer().
+f(0) -> 1;
+f(X) when X > 1 ->
+    █X.
+""",
+        ["function f"],
+        ['-include("x.hrl").', "-import(lists, [map/2])."],
+        ["constant LIMIT", "constant TWICE", "class point", "type t", "function f", "function f"],
+    ),
+    "dart": Sample(
+        """\
+import 'dart:io';
+export 'x.dart';
+part 'y.dart';
+const limit = 1;
+typedef F = int Function(int);
+@immutable
+class A<T> extends B {
+  final int x;
+  A(this.x);
+  A.named(this.x) { }
+  factory A.make() { return A(1); }
+  @override
+  int f(int a) { return █1; }
+  int get g => 1;
+}
+abstract class Q { int q(); }
+mixin M { void m() { } }
+enum E { one, two }
+extension X on A { int y() { return 1; } }
+void main() => print(1);
+""",
+        ["class A", "function "],  # the name is in the definitions
+        ["import 'dart:io';", "export 'x.dart';", "part 'y.dart';"],
+        [
+            "constant limit", "type F", "class A", "function A", "function named", "function make", "function f",
+            "function g", "class Q", "function q", "class M", "function m", "class E", "class X", "function y",
+            "function main",
+        ],
+    ),
+    "sql": Sample(
+        """\
+CREATE TABLE IF NOT EXISTS app.users (id INT PRIMARY KEY, name TEXT);
+CREATE VIEW adults AS SELECT * FROM users WHERE age > 17;
+CREATE OR REPLACE FUNCTION f(a int) RETURNS int AS $$
+BEGIN
+  RETURN █a;
+END;
+$$ LANGUAGE plpgsql;
+CREATE TYPE mood AS ENUM ('happy');
+CREATE TRIGGER t BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION f();
+SELECT 1;
+""",
+        ["function f"],
+        [],
+        ["class app.users", "class adults", "function f", "type mood", "function t"],
+    ),
+    "html": Sample(
+        """\
+<!DOCTYPE html>
+<html>
+<head>
+<link rel="stylesheet" href="a.css">
+<script src="b.js"></script>
+<style>a { b: c }</style>
+</head>
+<body>
+<ul class="x"><li>one █two<br></li></ul>
+<script>let a = 1;</script>
+</body>
+</html>
+""",
+        ["class html", "class body", "class ul", "class li"],
+        ['<link rel="stylesheet" href="a.css">\n', '<script src="b.js"></script>'],
+        [
+            "class html", "class head", "class script", "class style", "class body", "class ul", "class li",
+            "class script",
+        ],
+    ),
+    "css": Sample(
+        """\
+@import url("a.css");
+:root { --accent: red; }
+.card > b, #c { color: blue; }
+@media (max-width: 1px) {
+  .card { padding: █0; }
+}
+@keyframes spin { from { top: 0; } to { top: 1px; } }
+@font-face { src: none; }
+""",
+        ["module (max-width: 1px)", "class .card"],
+        ['@import url("a.css");'],
+        [
+            "class :root", "constant --accent", "class .card > b, #c", "module (max-width: 1px)", "class .card",
+            "class spin", "module @font-face",
+        ],
+    ),
+    "hcl": Sample(
+        """\
+variable "region" { default = "x" }
+locals {
+  size = 1
+}
+resource "aws_instance" "web" {
+  ami = var.region
+  provisioner "local-exec" {
+    command = █"a"
+  }
+}
+module "vpc" {
+  source = "./vpc"
+}
+name = 1
+""",
+        ["class web", "class local-exec"],
+        [],
+        [
+            "class region", "class locals", "constant size", "class web", "class local-exec", "class vpc",
+            "constant name",
+        ],
+    ),
+    "ocaml_interface": Sample(
+        """\
+open A
+val f : int -> int
+type t = int
+exception Oops
+module M : sig
+  val q :█ int
+end
+module type S = sig val r : int end
+""",
+        ["module M"],
+        ["open A"],
+        ["function f", "type t", "type Oops", "module M", "function q", "module S", "function r"],
+    ),
 }  # fmt: skip
 
 
@@ -381,13 +696,36 @@ def test_a_sample_holds_the_scopes_imports_and_definitions_that_a_reader_sees(la
 
 
 @pytest.mark.parametrize("language", WITH_QUERIES, ids=lambda language: language.id)
+def test_scopes_are_looked_for_around_the_cursor_only(language: Language) -> None:
+    """A pattern that begins at the root or has siblings beside each other is tried on the whole file: milliseconds."""
+    syntax, text, _ = syntax_of(SAMPLES[language.queries or ""].source.replace("█", "") * 50, language)
+    query = load_query(language, "scopes")
+    assert query is not None
+    assert syntax.tree is not None
+    cursor = tree_sitter.QueryCursor(query)
+    cursor.set_byte_range(len(text.data) // 2, len(text.data) // 2 + 1)
+    assert len(cursor.matches(syntax.tree.root_node, lambda *_: True)) < 50
+
+
+@pytest.mark.parametrize("folder", SAMPLES)
+def test_imports_stay_while_brackets_are_open(folder: str) -> None:
+    """Whatever is opened wherever in the sample, the imports are found, unless it stands right below them."""
+    language = next(language for language in WITH_QUERIES if language.queries == folder)
+    syntax, text, _ = syntax_of(SAMPLES[folder].source, language)
+    imports = syntax.imports()
+    last_line = text.line_of(max((end for _, end in imports), default=0))
+    for line_start in text.line_starts[last_line + 2 :]:
+        for opened in (b"  x(a, ", b"  x(a, {\n    y[", b"  {\n    x("):
+            cut = Text.from_str((text.data[:line_start] + opened).decode())
+            assert set(imports) <= set(Syntax.parse_fresh(language, cut).imports()), cut.data
+
+
+@pytest.mark.parametrize("language", WITH_QUERIES, ids=lambda language: language.id)
 @pytest.mark.parametrize("name", QUERIES)
 def test_a_query_compiles_and_names_only_what_is_read(language: Language, name: QueryName) -> None:
     source = query_source(language.queries or "", name)
-    grammar = load_grammar(language)
-    assert grammar is not None
-    query = tree_sitter.Query(grammar, source)
-    assert load_query(language, name) is not None
+    query = load_query(language, name)
+    assert query is not None, "the log says why"
     captures = {query.capture_name(index) for index in range(query.capture_count)}
     assert {capture for capture in captures if not capture.startswith("_")} <= CAPTURES[name]
     assert set(re.findall(r"#[\w-]+[?!]", source)) <= PREDICATES

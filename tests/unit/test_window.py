@@ -80,7 +80,8 @@ def check(window: Window, tokenizer: Tokenizer) -> None:
         assert near in line_starts or cuts_a_long_line(window.snapshot, near, near, anchor)
         assert {*kept} <= line_starts | {near}
     if window.suffix.segments:
-        (below,) = window.suffix.segments
+        below, *further = window.suffix.segments
+        assert all(one.end_byte <= other.start_byte for one, other in pairwise([below, *further]))
         assert below.start_byte == cursor
         assert is_character_start(data, below.end_byte)
         assert below.end_byte in line_starts or cuts_a_long_line(
@@ -290,6 +291,53 @@ def test_without_a_tree_it_is_lines(tokenizer: Tokenizer, text: str, language: s
     check(window, tokenizer)
     assert len(window.prefix.ids) > 100
     assert window.prefix.segments[-1].why == "lines before the cursor"
+
+
+FILLER = "def filler_{}(x):\n    return x + 1\n\n\n"
+SIGNATURES = (
+    "import os\n\n\ndef helper(path, mode='r'):\n    return open(path, mode)\n\n\ndef unrelated(a):\n    return a\n\n\n"
+    "class Reader:\n    def __init__(self, path):\n        self.path = path\n\n    def lines(self):\n"
+    "        return 1\n\n"
+    "    def big(self):\n"
+)
+BODY = "        x = compute(1)\n"
+
+
+def test_signatures_that_the_scope_names_and_members_are_in_view(tokenizer: Tokenizer) -> None:
+    above = SIGNATURES + BODY * 200 + "        return helper("
+    behind = ")\n" + BODY * 3 + "\n    def close(self):\n        pass\n\n\n" + "".join(map(FILLER.format, range(300)))
+    snapshot = opened(above + behind)
+    outline = snapshot.syntax.definitions()
+    window = choose_window(snapshot, len(above), Budget(800, 0.3), tokenizer, (), outline)
+    check(window, tokenizer)
+    head = window.prefix.text[: window.prefix.text.index(BODY.encode())].decode()
+    assert head == (
+        "import os\ndef helper(path, mode='r'):\nclass Reader:\n    def __init__(self, path):\n    def lines(self):\n"
+        "    def big(self):\n"
+    )
+    assert window.suffix.text.startswith((")\n" + BODY * 3).encode())
+    assert window.suffix.text.endswith(b"    def close(self):\ndef filler_0(x):\ndef filler_1(x):\n") or (
+        b"    def close(self):\n" in window.suffix.text
+    )
+    assert b"return x + 1" not in window.suffix.text
+    assert window.behind == (")\n" + BODY * 3).encode()
+
+
+def test_an_edit_of_a_signature_that_is_shown_ends_the_window(tokenizer: Tokenizer) -> None:
+    above = SIGNATURES + BODY * 200 + "        return "
+    behind = "\n" + BODY * 3 + "\n    def close(self):\n        pass\n\n\n" + "".join(map(FILLER.format, range(300)))
+    budget, anchors = Budget(800, 0.3), Anchors()
+    window = anchors.window(opened(above + behind), len(above), budget, tokenizer)
+    assert b"def close(self):" in window.suffix.text
+    anchors.remember(window)
+    elsewhere = behind.replace("        pass", "        return")
+    same = anchors.window(opened(above + elsewhere), len(above), budget, tokenizer)
+    assert same.suffix.ids == window.suffix.ids
+    check(same, tokenizer)
+    other = anchors.window(
+        opened(above + behind.replace("close(self)", "close(self, now)")), len(above), budget, tokenizer
+    )
+    assert b"close(self, now)" in other.suffix.text
 
 
 def test_the_suffix_ends_with_the_scope_around_the_cursor(tokenizer: Tokenizer) -> None:

@@ -1,0 +1,1 @@
+(stylesheet (import_statement) @import)

@@ -1,0 +1,9 @@
+((source (call target: (identifier) @_import) @import)
+  (#one-of? @_import "alias" "import" "require" "use"))
+
+; they stand in the module that uses them
+((source (call (do_block (call target: (identifier) @_import) @import)))
+  (#one-of? @_import "alias" "import" "require" "use"))
+
+((ERROR (call target: (identifier) @_import) @import)
+  (#one-of? @_import "alias" "import" "require" "use"))

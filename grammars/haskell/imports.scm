@@ -1,0 +1,3 @@
+(haskell (imports (import) @import))
+
+(ERROR (imports (import) @import))

@@ -1,0 +1,1 @@
+; nothing is imported: the files of a folder are one module

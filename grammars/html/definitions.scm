@@ -1,0 +1,1 @@
+; the elements are scopes, and nothing else is defined

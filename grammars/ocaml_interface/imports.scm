@@ -1,0 +1,2 @@
+(compilation_unit [(open_module) (include_module)] @import)
+(ERROR [(open_module) (include_module)] @import)

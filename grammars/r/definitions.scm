@@ -1,0 +1,7 @@
+((program (binary_operator lhs: (_) @definition.name operator: _ @_assigns) @definition.constant)
+  (#one-of? @_assigns "<-" "=" "<<-"))
+
+((program (call
+  function: (identifier) @_class
+  arguments: (arguments . (argument value: (string (string_content) @definition.name)))) @definition.class)
+  (#one-of? @_class "setClass" "setGeneric" "setRefClass"))

@@ -1,0 +1,272 @@
+"""`starcoder-lsp bench context FOLDER...`: what the text that the model sees is worth, on holes cut from real files.
+
+A hole is the rest of a line from a random column on, hidden from the file; the file is complete otherwise. The same
+holes are filled with (a) a window of lines only, (b) a window by syntax, (c) that and pieces of other files. Holes of
+which the hidden text has a name that the file imports from another file of the folder are a kind of their own.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import random
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean, pstdev
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from attrs import evolve, frozen
+from rich.table import Table
+
+from starcoder_lsp.cli import CommandError
+from starcoder_lsp.cli.complete import configured
+from starcoder_lsp.cli.figures import machine, page, percentile, watched
+from starcoder_lsp.completion import Model, ask, complete, see
+from starcoder_lsp.context.kept import NAME
+from starcoder_lsp.documents.documents import Documents, Snapshot, decline_reason, language_of
+from starcoder_lsp.documents.workspace import Surroundings
+from starcoder_lsp.engine.engine import EngineError, Prompt
+from starcoder_lsp.engine.generation import evaluate, prefill, rewind
+from starcoder_lsp.engine.kv_cache import SequenceLedger
+from starcoder_lsp.engine.loading import load_engine
+from starcoder_lsp.settings import Settings
+
+if TYPE_CHECKING:
+    from starcoder_lsp.engine.llama import LlamaEngine
+
+N_LEAST_BYTES = 2000
+"""Shorter files are left out: all of them is seen in any case."""
+KINDS = ("in the file", "across files")
+MODES = {"lines": "(a) lines only", "syntax": "(b) by syntax", "files": "(c) with other files"}
+
+
+@frozen
+class Hole:
+    """A file without the rest of one line. `is_across` says that what is hidden names something of another file."""
+
+    root: Path
+    path: Path
+    before: str
+    hidden: str
+    after: str
+    is_across: bool
+
+
+@frozen
+class Filled:
+    """What one way of choosing came to for one hole; `log_probability` in nats, of all that is hidden."""
+
+    is_exact: bool
+    similarity: float
+    log_probability: float
+    n_prompt: int
+    window_ms: float
+
+
+def read_folder(root: Path) -> dict[Path, Snapshot]:
+    """The source files of a folder that have a grammar. Raises `CommandError` if it is none."""
+    if not root.is_dir():
+        message = f"{root} is not a folder"
+        raise CommandError(message)
+    files = {}
+    for path in sorted(root.rglob("*")):
+        try:
+            text = path.read_bytes().decode()
+        except (OSError, UnicodeDecodeError):
+            continue
+        snapshot = Documents().open(path.as_uri(), "", 1, text)
+        if language_of(snapshot).queries and snapshot.syntax is not None and decline_reason(snapshot) is None:
+            files[path] = snapshot
+    return files
+
+
+def holes_in(root: Path, n_holes: int, seed: int) -> list[Hole]:
+    """Half of them across files, as far as there are any; every line of code is as likely as every other."""
+    rng = random.Random(f"{root.name} {seed}")  # noqa: S311  not a secret
+    files = read_folder(root)
+    names = {
+        path: {scope.name.encode() for scope in file.syntax.definitions()}
+        for path, file in files.items()
+        if file.syntax
+    }
+    places = []
+    for path, file in files.items():
+        if len(file.text.data) < N_LEAST_BYTES or file.syntax is None:
+            continue
+        elsewhere = set().union(*(defined for other, defined in names.items() if other != path))
+        statements = file.syntax.imports()
+        imported = {name for start, end in statements for name in NAME.findall(file.text.data[start:end])} & elsewhere
+        of_imports = {file.text.line_of(start) for start, _ in statements}
+        marker = (language_of(file).line_comment or "\0").encode()
+        for line in range(file.text.n_lines):
+            code = file.text.line_text(line).strip()
+            if len(code) > 1 and not code.startswith(marker) and line not in of_imports:
+                places.append((path, line, imported))
+    rng.shuffle(places)
+    cut = [hole for path, line, imported in places if (hole := _cut(root, path, files[path], line, imported, rng))]
+    across = [hole for hole in cut if hole.is_across][: n_holes // 2]
+    return across + [hole for hole in cut if not hole.is_across][: n_holes - len(across)]
+
+
+def _cut(root: Path, path: Path, file: Snapshot, line: int, imported: set[bytes], rng: random.Random) -> Hole | None:
+    start, end = file.text.line_span(line)
+    data = file.text.data
+    code = data[start:end]
+    uses = [match.start() for match in NAME.finditer(code) if match.group() in imported]
+    first = len(code) - len(code.lstrip())
+    column = rng.randint(first, min(uses)) if uses else rng.randrange(first, len(code.rstrip()))
+    try:
+        before, hidden, after = (
+            data[: start + column].decode(),
+            data[start + column : end].decode(),
+            data[end:].decode(),
+        )
+    except UnicodeDecodeError:  # inside a character
+        return None
+    return Hole(root, path, before, hidden, after, bool(uses))
+
+
+def fill(hole: Hole, mode: str, model: Model, settings: Settings) -> Filled:
+    """Fill one hole, and measure what the hidden text would have cost."""
+    snapshot = Documents().open(hole.path.as_uri(), "", 1, hole.before + hole.after)
+    if mode == "lines":
+        snapshot = evolve(snapshot, syntax=None)
+    around = Surroundings(hole.root) if mode == "files" else Surroundings()
+    fresh = evolve(model, anchors=type(model.anchors)())
+    cursor_byte = len(hole.before.encode())
+    started = time.perf_counter()
+    window = see(snapshot, cursor_byte, fresh, settings, around)
+    window_ms = (time.perf_counter() - started) * 1000
+    prompt = ask(window, fresh)
+    text = complete(snapshot, cursor_byte, fresh, settings, lambda: False, around).text
+    hidden = hole.hidden.rstrip()
+    similarity = difflib.SequenceMatcher(None, text.rstrip(), hidden, autojunk=False).ratio()
+    model.engine.forget(snapshot.uri)
+    cost = log_probability(cast("LlamaEngine", model.engine), prompt, hole.hidden.encode())
+    return Filled(text.rstrip() == hidden, similarity, cost, len(prompt.ids), window_ms)
+
+
+def log_probability(engine: LlamaEngine, prompt: Prompt, hidden: bytes) -> float:
+    """Log-probability in nats of `hidden` behind a prompt, for an engine that holds no cells.
+
+    In the tokens of what the prompt heals and `hidden` together. What is healed is given, so the first tokens are among
+    those that agree with it. A lower bound: one of many ways to cut the text into tokens is counted.
+    """
+    context, ledger, heal, total = engine.context, SequenceLedger(sequence=0), prompt.heal, 0.0
+    prefill(context, ledger, prompt.ids, lambda: False)
+    for token_id in engine.tokenizer.encode(heal + hidden):
+        logits = context.logits().astype(np.float64)
+        possible = logits[context.agreeing(heal)] if heal else logits
+        total += float(logits[token_id] - np.logaddexp.reduce(possible))
+        heal = heal[len(engine.tokenizer.piece(token_id)) :]
+        evaluate(context, ledger, [token_id], lambda: False)
+    rewind(context, ledger, 0)
+    return total
+
+
+def summary(holes: Sequence[Hole], filled: Sequence[Filled], base: Sequence[Filled]) -> dict[str, Any]:
+    """Means over holes; `gain` is the difference in log-probability to `base`, hole by hole."""
+    if not holes:
+        return {"holes": 0}
+    n_characters = sum(len(hole.hidden) for hole in holes)
+    gains = [one.log_probability - other.log_probability for one, other in zip(filled, base, strict=True)]
+    return {
+        "holes": len(holes),
+        "exact": round(fmean(one.is_exact for one in filled), 4),
+        "similarity": round(fmean(one.similarity for one in filled), 4),
+        "logProbabilityPerCharacter": round(sum(one.log_probability for one in filled) / n_characters, 4),
+        "gainNatsPerHole": round(fmean(gains), 3),
+        "gainStandardError": round(pstdev(gains) / len(gains) ** 0.5, 3),
+        "promptTokensMean": round(fmean(one.n_prompt for one in filled), 1),
+        "windowMsP50": round(percentile([one.window_ms for one in filled], 0.5), 2),
+        "windowMsP95": round(percentile([one.window_ms for one in filled], 0.95), 2),
+    }
+
+
+def bench_context(
+    folders: Sequence[Path], *, n_holes: int, n_tokens: int, model: str | None, seed: int, as_json: bool
+) -> int:
+    """Fill `n_holes` of each folder in each way, with `n_tokens` of text, and report."""
+    if n_holes < 1:
+        message = "at least one hole is needed"
+        raise CommandError(message)
+    settings = configured(model)
+    settings = evolve(
+        settings,
+        completion=evolve(settings.completion, multiline="never", max_tokens=48),
+        context=evolve(settings.context, max_tokens=n_tokens, max_prefill_ms=120_000),
+    )
+    holes = [hole for folder in folders for hole in holes_in(folder.resolve(), n_holes, seed)]
+    if not holes:
+        message = "no source files of 2,000 bytes or more in a language with queries are there"
+        raise CommandError(message)
+    try:
+        loaded = Model.of(load_engine(settings, lambda _share: None))
+    except EngineError as error:
+        raise CommandError(str(error)) from error
+    filled: dict[str, list[Filled]] = {mode: [] for mode in MODES}
+    for hole in watched(holes, len(holes), "filling"):
+        for mode, results in filled.items():
+            results.append(fill(hole, mode, loaded, settings))
+    report = {
+        "folders": [folder.name for folder in folders],
+        "machine": machine(),
+        "model": loaded.engine.info.name,
+        "contextTokens": n_tokens,
+        "kinds": {kind: _of_kind(holes, filled, is_across=number == 1) for number, kind in enumerate(KINDS)},
+    }
+    if as_json:
+        print(json.dumps(report, indent=2))
+    else:
+        page().print(table_of(report))
+    return 0
+
+
+def _of_kind(holes: Sequence[Hole], filled: dict[str, list[Filled]], *, is_across: bool) -> dict[str, Any]:
+    chosen = [index for index, hole in enumerate(holes) if hole.is_across == is_across]
+    base = [filled["lines"][index] for index in chosen]
+    return {
+        mode: summary([holes[index] for index in chosen], [results[index] for index in chosen], base)
+        for mode, results in filled.items()
+    }
+
+
+def table_of(report: dict[str, Any]) -> Table:
+    """The report for a terminal."""
+    table = Table(
+        title="The rest of a line, hidden from real files, by what the model sees",
+        caption=f"{', '.join(report['folders'])}; {report['model']}; {report['contextTokens']} tokens of text;"
+        " gain: nats of log-probability a hole more than with lines only, and its standard error",
+        caption_justify="left",
+    )
+    for name in ("holes", "context"):
+        table.add_column(name)
+    for name in (
+        "number",
+        "exact",
+        "similarity",
+        "log-prob a character",
+        "gain",
+        "prompt tokens",
+        "ms, p50",
+        "ms, p95",
+    ):
+        table.add_column(name, justify="right")
+    for kind, modes in report["kinds"].items():
+        for mode, row in modes.items():
+            if row["holes"]:
+                table.add_row(
+                    kind,
+                    MODES[mode],
+                    f"{row['holes']:,}",
+                    f"{row['exact']:.1%}",
+                    f"{row['similarity']:.3f}",
+                    f"{row['logProbabilityPerCharacter']:.3f}",
+                    f"{row['gainNatsPerHole']:+.2f} ± {row['gainStandardError']:.2f}",
+                    f"{row['promptTokensMean']:,.0f}",
+                    f"{row['windowMsP50']}",
+                    f"{row['windowMsP95']}",
+                )
+    return table

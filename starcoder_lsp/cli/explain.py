@@ -1,0 +1,155 @@
+"""`starcoder-lsp explain FILE:LINE:COLUMN`: what the model sees there and why, in colour, as JSON or as a page."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+from attrs import evolve, frozen
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console
+from rich.text import Text as RichText
+
+from starcoder_lsp.cli import CommandError
+from starcoder_lsp.cli.complete import configured, write_out
+from starcoder_lsp.cli.explain_page import counted, page_of, place_of, summary, visible
+from starcoder_lsp.cli.place import around, byte_at, open_file, parse_place
+from starcoder_lsp.completion import Model, ask, see, why_not
+from starcoder_lsp.context.explain import Json, Told, explain, tell
+from starcoder_lsp.engine.engine import Engine, EngineError, ModelInfo, Prompt
+from starcoder_lsp.engine.loading import load_vocabulary
+from starcoder_lsp.engine.tokens import Tokenizer
+from starcoder_lsp.suggestions.postprocess import FILTERS
+
+COLOURS = {"prefix": "cyan", "suffix": "yellow", "middle": "green"}
+OTHER_COLOUR = "magenta"
+N_SHOWN_LINES = 6
+"""How many lines of a long piece are shown at each of its ends."""
+N_TAB_COLUMNS = 4
+N_PAGE_COLUMNS = 200
+"""In a file or a pipe, however narrow the terminal is. `cli/demo.py` has it too, and takes half a second to import."""
+GUTTER = "│ "
+CURSOR = "█"
+
+
+@frozen
+class Reader:
+    """As much of an `Engine` as choosing a prompt asks for: the weights of a large model take seconds to load.
+
+    How fast a prefill would be is not known, so the window is the whole one, which is evaluated ahead of need.
+    """
+
+    info: ModelInfo
+    tokenizer: Tokenizer
+    prefill_speed: float = 0.0
+
+
+def explain_at(spelled: str, *, as_json: bool, as_html: bool, model: str | None) -> int:
+    """Write to standard output what the model sees at a place."""
+    place = parse_place(spelled, with_column=True)
+    snapshot = open_file(place.path)
+    cursor_byte = byte_at(place, snapshot)
+    settings = configured(model)
+    declined = why_not(snapshot, settings)
+    if declined:
+        message = f"{place.path}: {declined}"
+        raise CommandError(message)
+    try:
+        reader = Model.of(cast("Engine", Reader(*load_vocabulary(settings))))
+    except EngineError as error:
+        raise CommandError(str(error)) from error
+    started = time.perf_counter()
+    window = see(snapshot, cursor_byte, reader, settings, around(place.path))
+    prompt = ask(window, reader)
+    explained = explain(window, prompt, reader.tokenizer, snapshot.uri) | {
+        "timingsMs": {"window": round((time.perf_counter() - started) * 1000, 3)},
+        "filters": [{"name": each.__name__, "effect": "not run"} for each in FILTERS],
+    }
+    told = tell(window, reader.tokenizer, str(place.path))
+    if as_json:
+        write_out(json.dumps(explained, indent=2))
+    elif as_html:
+        write_out(page_of(spelled, explained, window, told))
+    else:
+        console = Console(width=None if sys.stdout.isatty() else N_PAGE_COLUMNS)
+        with console.capture() as shown:
+            show(console, spelled, explained, laid_out(prompt, reader, told))
+        write_out(shown.get().rstrip("\n"))
+    return 0
+
+
+def laid_out(prompt: Prompt, model: Model, told: Sequence[Told]) -> Iterator[str | bytes | Told]:
+    """The prompt from start to end: markers by name, the pieces that are told of, and what stands between them."""
+    kinds = {model.fim.prefix: "prefix", model.fim.suffix: "suffix", model.fim.middle: "middle"}
+    left = list(told)
+    for marker, text in _runs(prompt, model.tokenizer):
+        if marker is not None:
+            yield model.tokenizer.spelling(marker).decode()
+        kind = kinds.get(marker) if marker is not None else None
+        at = 0
+        while left and kind in (None, left[0].kind) and (found := text.find(left[0].text, at)) >= 0:
+            if at < found:
+                yield text[at:found]
+            at = found + len(left[0].text)
+            yield left.pop(0)
+        if at < len(text):
+            yield text[at:]
+
+
+def _runs(prompt: Prompt, tokenizer: Tokenizer) -> Iterator[tuple[int | None, bytes]]:
+    """Each marker with the text behind it, what is healed included."""
+    marker, text = None, bytearray()
+    for token_id in prompt.ids:
+        piece = tokenizer.piece(token_id)
+        if not piece:
+            yield marker, bytes(text)
+            marker, text = token_id, bytearray()
+        text += piece
+    yield marker, bytes(text) + prompt.heal
+
+
+def show(console: Console, title: str, explained: Json, parts: Iterator[str | bytes | Told]) -> None:
+    """Print the figures and then the prompt, which ends at the cursor."""
+    *above, last = parts
+    if isinstance(last, Told):
+        above.append(evolve(last, text=last.text + CURSOR.encode()))
+    else:
+        above += [last, CURSOR.encode()]
+    lines = [RichText(visible(title), "bold"), RichText(summary(explained))]
+    for part in above:
+        if isinstance(part, str):
+            lines.append(RichText(visible(part), "bold"))
+        elif isinstance(part, bytes):
+            lines += _shown(part, "bright_black", console.width)
+        else:
+            colour = COLOURS.get(part.kind, OTHER_COLOUR)
+            about = f"  {place_of(part)}  {counted(part.n_tokens)}  {visible(part.why)}"
+            lines += [
+                RichText.assemble((part.kind, f"bold {colour}"), about),
+                *_shown(part.text, colour, console.width),
+            ]
+    for line in lines:
+        console.print(line, soft_wrap=True, highlight=False)
+
+
+def _shown(text: bytes, colour: str, n_columns: int) -> Iterator[RichText]:
+    """The lines of a text, of many only the first and the last ones."""
+    lines = text.decode("utf-8", "replace").removesuffix("\n").split("\n")
+    n_left_out = len(lines) - 2 * N_SHOWN_LINES
+    for i, line in enumerate(lines):
+        if n_left_out <= 1 or not N_SHOWN_LINES <= i < N_SHOWN_LINES + n_left_out:
+            yield RichText.assemble((GUTTER, colour), clipped(line, n_columns - len(GUTTER)))
+        elif i == N_SHOWN_LINES:
+            yield RichText.assemble((GUTTER, colour), (f"… {n_left_out} lines …", "dim"))
+
+
+def clipped(line: str, n_columns: int) -> str:
+    """A line in at most so many columns, its ends rather than its middle; a tab begins with an arrow."""
+    line = visible(line.replace("\t", "→\t").expandtabs(N_TAB_COLUMNS))
+    if cell_len(line) <= n_columns:
+        return line
+    n_half = (n_columns - 1) // 2
+    return set_cell_size(line[:n_half], n_half) + "…" + set_cell_size(line[: -n_half - 1 : -1], n_half)[::-1]

@@ -1,0 +1,60 @@
+"""What the person used and edited lately, for the choice of what is shown of other files. On the event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from attrs import define, field
+
+from starcoder_lsp.documents.documents import Documents, Edit, Snapshot
+from starcoder_lsp.documents.workspace import Surroundings
+
+N_EDITS = 32
+"""Edited regions that are remembered, of all documents together."""
+N_NEAR_LINES = 3
+"""Edits that are no farther apart than this are of one region."""
+
+
+@define
+class Recent:
+    """Documents in order of their use, and regions in order of their last edit; the newest come last."""
+
+    root: Path | None = None
+    _used: dict[str, None] = field(factory=dict)
+    _edited: dict[tuple[str, int, int], None] = field(factory=dict)
+
+    def use(self, uri: str) -> None:
+        """A document was opened, edited, asked about or looked at."""
+        self._used.pop(uri, None)
+        self._used[uri] = None
+
+    def close(self, uri: str) -> None:
+        """A document was closed; what was edited in it is not shown any more."""
+        self._used.pop(uri, None)
+        self._edited = {region: None for region in self._edited if region[0] != uri}
+
+    def edit(self, uri: str, edits: Iterable[Edit]) -> None:
+        """A document was edited. Regions below are moved along only by later edits of their own."""
+        for edit in edits:
+            if edit.start_line is None:
+                continue
+            start, end = edit.start_line, edit.start_line + edit.text.count("\n")
+            for region in list(self._edited):
+                if region[0] == uri and region[1] - N_NEAR_LINES <= end and start <= region[2] + N_NEAR_LINES:
+                    del self._edited[region]
+                    start, end = min(start, region[1]), max(end, region[2])
+            self._edited[uri, start, end] = None
+        while len(self._edited) > N_EDITS:
+            del self._edited[next(iter(self._edited))]
+
+    def around(self, documents: Documents) -> Surroundings:
+        """What is known now, newest first."""
+        return Surroundings(self.root, tuple(_newest_first(self._used, documents)), tuple(reversed(self._edited)))
+
+
+def _newest_first(used: Sequence[str] | dict[str, None], documents: Documents) -> Iterable[Snapshot]:
+    for uri in reversed(list(used)):
+        snapshot = documents.get(uri)
+        if snapshot is not None:
+            yield snapshot

@@ -1,0 +1,295 @@
+"""Notebooks over the wire: the earlier cells are in the prompt, and typing in a cell stays cheap."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+
+from .conftest import SETTINGS, Wire, completion_params, notification, request
+
+Start = Callable[..., Wire]
+
+URI = "file:///home/me/study.ipynb"
+CAPABILITIES = {"notebookDocument": {"synchronization": {}}}
+CODE, MARKUP = 2, 1
+WARNING = 2
+INVOKED = {**SETTINGS, "trigger": "invoked"}
+"""Nothing is evaluated ahead of need, so that what is counted is what a request took."""
+FIRST = "".join(f"value_{n} = compute({n})\n" for n in range(20))
+SECOND = "# Results\n\nThe numbers of last year"
+LAST = "def total(values):\n    result = 0\n    for "
+END = (2, 8)
+
+
+def cell(number: int) -> str:
+    return f"vscode-notebook-cell:/home/me/study.ipynb#{number}"
+
+
+def cell_of(number: int, kind: int = CODE) -> dict[str, object]:
+    return {"kind": kind, "document": cell(number)}
+
+
+def text_of(number: int, text: str, language: str = "python") -> dict[str, object]:
+    return {"uri": cell(number), "languageId": language, "version": 1, "text": text}
+
+
+def did_open(cells: Iterable[dict[str, object]], texts: Iterable[dict[str, object]], uri: str = URI) -> dict[str, Any]:
+    notebook = {"uri": uri, "notebookType": "jupyter-notebook", "version": 1, "cells": list(cells)}
+    return notification("notebookDocument/didOpen", {"notebookDocument": notebook, "cellTextDocuments": list(texts)})
+
+
+def did_change(version: int, cells: object, uri: str = URI) -> dict[str, Any]:
+    notebook = {"uri": uri, "version": version}
+    return notification("notebookDocument/didChange", {"notebookDocument": notebook, "change": {"cells": cells}})
+
+
+def typed(version: int, number: int, line: int, character: int, text: str) -> dict[str, Any]:
+    place = {"line": line, "character": character}
+    change = {"range": {"start": place, "end": place}, "text": text}
+    return did_change(
+        version, {"textContent": [{"document": {"uri": cell(number), "version": version}, "changes": [change]}]}
+    )
+
+
+def structure(version: int, start: int, n_deleted: int, cells: list[object], **texts: object) -> dict[str, Any]:
+    array = {"start": start, "deleteCount": n_deleted, "cells": cells}
+    return did_change(version, {"structure": {"array": array, **texts}})
+
+
+def did_close(uri: str = URI, *numbers: int) -> dict[str, Any]:
+    documents = [{"uri": cell(number)} for number in numbers]
+    return notification("notebookDocument/didClose", {"notebookDocument": {"uri": uri}, "cellTextDocuments": documents})
+
+
+OPENED = did_open(
+    [cell_of(1), cell_of(2, MARKUP), cell_of(3)],
+    [text_of(1, FIRST), text_of(2, SECOND, "markdown"), text_of(3, LAST)],
+)
+
+
+@pytest.fixture
+def start(wire: Start) -> Start:
+    def started(settings: object = INVOKED) -> Wire:
+        server = wire()
+        server.start(settings, CAPABILITIES)
+        server.model_is_loaded()
+        server.send(OPENED)
+        return server
+
+    return started
+
+
+class Asking:
+    """Each question has an id of its own."""
+
+    def __init__(self, server: Wire) -> None:
+        self.server = server
+        self.n_asked = 0
+
+    def ask(self, method: str, params: object = None) -> Any:
+        self.n_asked += 1
+        return self.server.ask(f"question {self.n_asked}", method, params)
+
+    def complete(self, number: int = 3, line: int = END[0], character: int = END[1]) -> Any:
+        return self.ask("textDocument/inlineCompletion", completion_params(cell(number), line, character))
+
+    def prompt(self, number: int = 3, line: int = END[0], character: int = END[1]) -> str:
+        place = {"textDocument": {"uri": cell(number)}, "position": {"line": line, "character": character}}
+        prompt: str = self.ask("starcoder/explain", place)["result"]["prompt"]
+        return prompt
+
+    def n_evaluated(self) -> int:
+        n: int = self.ask("starcoder/metrics")["result"]["tokens"]["evaluated"]
+        return n
+
+
+def is_clean_end(server: Wire) -> bool:
+    return server.stop() == 0 and server.errors == [] and "internal error" not in json.dumps(server.rest())
+
+
+def test_the_server_asks_for_every_notebook_of_a_client_that_has_some(wire: Start) -> None:
+    capabilities = wire().start(capabilities=CAPABILITIES)["result"]["capabilities"]
+    assert capabilities["notebookDocumentSync"] == {"notebookSelector": [{"notebook": "*"}]}
+    assert "notebookDocumentSync" not in wire().start()["result"]["capabilities"]
+
+
+def test_a_cell_is_completed_with_the_earlier_cells_in_view(start: Start) -> None:
+    server = start()
+    asking = Asking(server)
+    (item,) = asking.complete()["result"]["items"]
+    place = {"line": END[0], "character": END[1]}
+    assert item["range"] == {"start": place, "end": place}
+    prompt = asking.prompt()
+    assert FIRST in prompt
+    assert "# # Results\n#\n# The numbers of last year\n" in prompt
+    assert prompt.index(FIRST) < prompt.index("numbers of last year") < prompt.index("def total(values):")
+    assert "def total(values):" in asking.prompt(1, 3, 0)  # a later cell stands behind the cursor
+    server.send(typed(2, 1, 4, 0, "alpha = "))
+    assert "alpha = value_4" in asking.prompt()
+    assert is_clean_end(server)
+
+
+def test_cells_are_inserted_moved_and_deleted(start: Start) -> None:
+    server = start()
+    asking = Asking(server)
+    server.send(structure(2, 2, 0, [cell_of(4)], didOpen=[text_of(4, "inserted = 4")]))
+    assert "inserted = 4\n\ndef total" in asking.prompt()
+    server.send(structure(3, 0, 3, [cell_of(4), cell_of(2, MARKUP), cell_of(1)]))
+    prompt = asking.prompt()
+    assert prompt.index("inserted = 4") < prompt.index("numbers of last year") < prompt.index(FIRST)
+    server.send(structure(4, 1, 2, [], didClose=[{"uri": cell(2)}, {"uri": cell(1)}]))
+    prompt = asking.prompt()
+    assert "inserted = 4\n\ndef total" in prompt
+    assert "value_1" not in prompt
+    assert "numbers" not in prompt
+    assert asking.complete(1)["error"]["message"] == f"the document {cell(1)} is not open"
+    assert asking.complete()["result"]["items"]
+    assert is_clean_end(server)
+
+
+def test_a_cell_that_has_run_or_become_code(start: Start) -> None:
+    server = start()
+    asking = Asking(server)
+    ran = {**cell_of(1), "executionSummary": {"executionOrder": 1, "success": True}, "metadata": {"tags": [1, None]}}
+    server.send(did_change(2, {"data": [ran]}), did_change(3, {"data": [cell_of(2, CODE)]}))
+    prompt = asking.prompt()
+    assert FIRST in prompt
+    assert "numbers of last year" not in prompt
+    assert is_clean_end(server)
+
+
+def test_typing_in_a_cell_evaluates_a_few_tokens(start: Start) -> None:
+    server = start()
+    asking = Asking(server)
+    assert asking.complete()["result"]
+    for n, character in enumerate("number in values:"):
+        before = asking.n_evaluated()
+        server.send(typed(n + 2, 3, END[0], END[1] + n, character))
+        assert asking.complete(3, END[0], END[1] + n + 1)["result"] is not None
+        assert asking.n_evaluated() - before <= 3
+    assert "for number in values:" in asking.prompt(3, END[0], END[1] + 17)
+    assert is_clean_end(server)
+
+
+def test_a_notebook_is_evaluated_ahead_when_it_is_opened_and_edited(start: Start) -> None:
+    server = start(SETTINGS)
+    asking = Asking(server)
+
+    def until_ahead(n_tokens: int) -> Any:
+        while (report := asking.ask("starcoder/metrics")["result"])["tokens"]["ahead"] <= n_tokens:
+            pass
+        return report
+
+    report = until_ahead(0)
+    assert [document["uri"] for document in report["documents"]] == ["notebook:///home/me/study.ipynb#python"]
+    server.send(typed(2, 1, 19, 0, "another_value = 'some'\n"))
+    until_ahead(report["tokens"]["ahead"])
+    assert is_clean_end(server)
+
+
+def test_an_edit_of_any_cell_makes_what_is_under_way_for_another_worthless(start: Start) -> None:
+    server = start()
+    server.send(
+        request(1, "textDocument/inlineCompletion", completion_params(cell(3), *END)),
+        typed(2, 1, 0, 0, "x"),
+        request(2, "textDocument/inlineCompletion", completion_params(cell(1), 0, 1)),
+        request(3, "textDocument/inlineCompletion", completion_params(cell(3), *END)),
+    )
+    assert [server.reply(n)["result"] is None for n in (1, 2, 3)] == [True, True, False]
+    assert server.ask(4, "starcoder/metrics")["result"]["requests"]["superseded"] == 2
+    assert is_clean_end(server)
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_answered"),
+    [
+        ({"disabledGlobs": ["*.ipynb"]}, (False, False)),
+        ({"disabledGlobs": ["/home/you"]}, (True, True)),
+        ({"languages": ["markdown"]}, (False, True)),
+    ],
+)
+def test_settings_that_leave_documents_out(start: Start, settings: object, is_answered: tuple[bool, bool]) -> None:
+    asking = Asking(start({**INVOKED, **settings}))  # type: ignore[dict-item]
+    assert (asking.complete()["result"] is not None, asking.complete(2, 0, 3)["result"] is not None) == is_answered
+
+
+def test_a_closed_notebook_is_forgotten(start: Start) -> None:
+    server = start()
+    asking = Asking(server)
+    assert asking.complete()["result"]
+    server.send(did_close(URI, 1, 2, 3))
+    assert asking.complete()["error"]["message"] == f"the document {cell(3)} is not open"
+    server.send(OPENED, did_close())  # at once: there is nothing any more to look ahead in
+    assert asking.complete()["error"]["message"] == f"the document {cell(3)} is not open"
+    server.send(OPENED)
+    assert asking.complete()["result"]["items"]
+    assert is_clean_end(server)
+
+
+NO_POSITION = {"range": {"start": {"line": 0, "character": 2**40}, "end": None}, "text": "x"}
+LOST = [
+    structure(2, 3, 1, []),
+    structure(2, 4, 0, [cell_of(4)], didOpen=[text_of(4, "x")]),
+    structure(2, 2**31 - 1, 2**31 - 1, []),
+    structure(2, 0, 1, [], didClose=[{"uri": cell(9)}]),
+    structure(2, -1, 0, []),
+    structure(2, 0, 0, [{"kind": 7, "document": cell(9)}]),
+    did_change(2, {"structure": {"array": {"start": 0}}}),
+    did_change(2, {"textContent": [{"document": {"uri": cell(3), "version": 2}, "changes": [NO_POSITION]}]}),
+    typed(2, 9, 0, 0, "x"),
+    did_change(0, {}),
+]
+"""Changes that cannot be applied."""
+
+
+def test_after_a_change_that_cannot_be_applied_the_notebook_has_to_be_opened_again(start: Start) -> None:
+    server = start()
+    asking = Asking(server)
+    for n_lost, lost in enumerate(LOST, 1):
+        server.send(lost)
+        assert asking.complete()["result"] is None, lost
+        server.send(typed(3, 3, *END, "x"))
+        assert asking.complete()["result"] is None, lost
+        warnings = [message for message in server.came if message.get("params", {}).get("type") == WARNING]
+        assert len(warnings) == 2 * n_lost, lost
+        server.send(OPENED)
+        assert asking.complete()["result"]["items"], lost
+    assert is_clean_end(server)
+
+
+HARMLESS = [
+    did_change(2, {}, uri="file:///never-opened.ipynb"),
+    did_close("file:///never-opened.ipynb"),
+    did_change(2, None),
+    did_change(2, {}),
+    did_open([], [], uri="file:///empty.ipynb"),
+    did_open([cell_of(8)], [], uri="file:///no-text.ipynb"),
+    did_open([cell_of(8), cell_of(8)], [text_of(8, "twice")] * 2, uri="file:///twice.ipynb"),
+    notification("notebookDocument/didOpen", {"notebookDocument": None}),
+    notification("notebookDocument/didChange", {}),
+    notification("notebookDocument/didClose", [URI]),
+    notification("notebookDocument/didSave", {"notebookDocument": {"uri": URI}}),
+    notification("textDocument/didFocus", {"textDocument": {"uri": cell(1)}}),
+    notification("textDocument/didFocus", {"textDocument": {"uri": cell(9)}}),
+]
+
+
+def test_other_odd_messages_leave_the_notebook_as_it_is(start: Start) -> None:
+    server = start(SETTINGS)
+    asking = Asking(server)
+    for harmless in HARMLESS:
+        server.send(harmless)
+        assert asking.complete()["result"]["items"], harmless
+    assert is_clean_end(server)
+
+
+def test_cells_without_notebook_messages_are_documents(start: Start) -> None:
+    server = start()
+    asking = Asking(server)
+    server.open(cell(11), "alone = 1\n")
+    assert asking.complete(11, 1, 0)["result"]
+    assert FIRST not in asking.prompt(11, 1, 0)
+    assert is_clean_end(server)

@@ -1,0 +1,117 @@
+"""Pieces of other files in the prompt: chosen, shown, stable while one types, looked at again when one comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import Wire, completion_params, initialize_params, notification, request
+
+READER = '''class Reader:
+    """Reads frames."""
+
+    def read_frame(self, size, checksum=None):
+        return self.stream.read(size)
+'''
+MAIN = "from reader import Reader\n\n\ndef frames(path):\n    reader = Reader(path)\n    return reader.\n"
+CURSOR = (5, 18)
+SETTINGS = {"debounce": {"mode": "off"}, "completion": {"maxTokens": 4}}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "reader.py").write_text(READER)
+    (tmp_path / "main.py").write_text(MAIN)
+    (tmp_path / "secrets.py").write_text("KEY = 'hidden away'\n")
+    return tmp_path
+
+
+def started(wire: Callable[..., Wire], project: Path, settings: dict[str, Any] = SETTINGS) -> Wire:
+    server = wire()
+    params = initialize_params(settings) | {"rootUri": project.as_uri()}
+    server.send(request("initialize", "initialize", params))
+    server.reply("initialize")
+    server.send(notification("initialized", {}))
+    server.model_is_loaded()
+    return server
+
+
+def explained(server: Wire, msg_id: str, uri: str, place: tuple[int, int] = CURSOR) -> dict[str, Any]:
+    where = {"textDocument": {"uri": uri}, "position": {"line": place[0], "character": place[1]}}
+    return server.ask(msg_id, "starcoder/explain", where)["result"]
+
+
+def changed(uri: str, version: int, line: int, character: int, text: str) -> dict[str, object]:
+    place = {"line": line, "character": character}
+    change = {"range": {"start": place, "end": place}, "text": text}
+    return notification(
+        "textDocument/didChange", {"textDocument": {"uri": uri, "version": version}, "contentChanges": [change]}
+    )
+
+
+def test_a_definition_that_is_imported_is_shown_in_the_repository_format(
+    wire: Callable[..., Wire], project: Path
+) -> None:
+    server, uri = started(wire, project), (project / "main.py").as_uri()
+    server.open(uri, MAIN)
+    answer = explained(server, "explain", uri)
+    assert answer["format"] == "starcoder2/repository"
+    prompt = answer["prompt"]
+    assert prompt.startswith(f"<repo_name>{project.name}<file_sep>reader.py\nclass Reader:")
+    assert "def read_frame(self, size, checksum=None):" in prompt
+    assert "<file_sep><fim_prefix>main.py\nfrom reader import Reader\n" in prompt
+    (snippet,) = [segment for segment in answer["segments"] if segment["kind"] == "snippet"]
+    assert (snippet["path"], snippet["startLine"]) == ("reader.py", 1)
+    assert "hidden away" not in prompt
+
+
+def test_typing_does_not_touch_what_is_shown_of_other_files(wire: Callable[..., Wire], project: Path) -> None:
+    server, uri = started(wire, project), (project / "main.py").as_uri()
+    server.open(uri, MAIN)
+    server.complete("first", uri, *CURSOR)
+    before = server.ask("before", "starcoder/metrics")["result"]["tokens"]
+    for n, letter in enumerate("read_fr"):
+        server.send(changed(uri, n + 2, CURSOR[0], CURSOR[1] + n, letter))
+        server.complete(f"letter {n}", uri, CURSOR[0], CURSOR[1] + n + 1)
+    after = server.ask("after", "starcoder/metrics")["result"]["tokens"]
+    assert after["evaluated"] - before["evaluated"] <= 3 * 7
+    assert after["reused"] - before["reused"] > 100
+
+
+def test_a_file_that_was_edited_is_looked_at_again_on_the_way_back(wire: Callable[..., Wire], project: Path) -> None:
+    server = started(wire, project)
+    main, reader = (project / "main.py").as_uri(), (project / "reader.py").as_uri()
+    server.open(main, MAIN)
+    server.complete("first", main, *CURSOR)
+    server.open(reader, READER)
+    server.send(changed(reader, 2, 3, 18, "_quickly"))
+    server.send(notification("textDocument/didFocus", {"textDocument": {"uri": main}}))
+    for n in range(10_000):  # it is done when nothing else was asked for a while; metrics do not count
+        if server.ask(n, "starcoder/metrics")["result"]["tokens"]["ahead"]:
+            break
+    assert "read_frame_quickly" in explained(server, "explain", main)["prompt"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"context": {"maxSnippetTokens": 0}}, {"context": {"imports": False}}, {"disabledGlobs": ["**/reader.py"]}],
+)
+def test_settings_keep_other_files_out(wire: Callable[..., Wire], project: Path, settings: dict[str, Any]) -> None:
+    server, uri = started(wire, project, SETTINGS | settings), (project / "main.py").as_uri()
+    server.open(uri, MAIN)
+    answer = explained(server, "explain", uri)
+    assert answer["format"] == "starcoder2/psm"
+    assert "read_frame(self" not in answer["prompt"]
+
+
+def test_without_a_root_only_what_is_open_is_shown(wire: Callable[..., Wire], project: Path) -> None:
+    server = wire()
+    server.start(SETTINGS)
+    server.model_is_loaded()
+    uri = (project / "main.py").as_uri()
+    server.open(uri, MAIN)
+    assert explained(server, "explain", uri)["format"] == "starcoder2/psm"
+    assert server.ask("c", "textDocument/inlineCompletion", completion_params(uri, *CURSOR))["result"] is not None

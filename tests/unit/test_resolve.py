@@ -1,0 +1,208 @@
+"""From import statements to files: small projects in each language that has path rules."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from starcoder_lsp.documents import resolve
+from starcoder_lsp.documents.documents import Documents
+from starcoder_lsp.documents.languages import all_languages, grammars_folder
+from starcoder_lsp.documents.resolve import imported_files
+
+
+def project(root: Path, files: str) -> None:
+    for name in files.split():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("\n")
+
+
+def resolved(root: Path, name: str, text: str) -> dict[str, set[str]]:
+    """What a file imports: paths below the root, each with the names; a star among them where it is imported whole."""
+    path = root / name
+    snapshot = Documents().open(path.as_uri(), "", 1, text)
+    files = imported_files(snapshot, path.as_posix(), root.as_posix())
+    return {
+        Path(file.path).relative_to(root).as_posix(): set(file.names) | ({"*"} if file.is_whole else set())
+        for file in files
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "statement", "expected"),
+    [
+        ("pkg/b.py", "from .a import One, Two as Deux", {"pkg/a.py": {"One", "Two"}}),
+        ("pkg/b.py", "from . import a", {"pkg/a.py": {"a", "*"}}),
+        ("pkg/b.py", "from . import Thing", {"pkg/__init__.py": {"Thing"}}),
+        ("pkg/sub/c.py", "from ..a import (\n    One,  # first, of two\n    Two,\n)", {"pkg/a.py": {"One", "Two"}}),
+        ("pkg/sub/c.py", "from ... import main", {"main.py": {"main", "*"}}),
+        ("main.py", "import pkg.a as x, pkg.sub.c", {"pkg/a.py": {"a", "*"}, "pkg/sub/c.py": {"c", "*"}}),
+        ("main.py", "from pkg.a import *", {"pkg/a.py": {"a", "*"}}),
+        ("main.py", "from pkg import a, \\\n    Thing", {"pkg/a.py": {"a", "*"}, "pkg/__init__.py": {"Thing"}}),
+        ("tests/test_lib.py", "from lib.deep import f", {"src/lib/deep.py": {"f"}}),
+        ("src/lib/x.py", "if True:\n    pass\nimport lib.deep", {"src/lib/deep.py": {"deep", "*"}}),
+        ("main.py", "import os, re\nfrom typing import Any\nfrom .nowhere import x\nfrom ....up import y", {}),
+        ("main.py", "from pkg.a import", {}),
+    ],
+)
+def test_python(tmp_path, name, statement, expected):
+    project(tmp_path, "main.py pkg/__init__.py pkg/a.py pkg/b.py pkg/sub/c.py src/lib/__init__.py src/lib/deep.py")
+    assert resolved(tmp_path, name, statement + "\n") == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "statement", "expected"),
+    [
+        (
+            "src/app.ts",
+            "import { one, type Two, three as drei } from './lib/a'",
+            {"src/lib/a.ts": {"one", "Two", "three"}},
+        ),
+        ("src/app.ts", "import type { Two } from './lib/a.js';", {"src/lib/a.ts": {"Two"}}),
+        (
+            "src/app.ts",
+            'import Widget, { one } from "./ui"',
+            {"src/ui/Widget.tsx": {"Widget", "*"}, "src/ui/index.ts": {"one"}},
+        ),
+        ("src/app.ts", "import * as a from './lib/a'", {"src/lib/a.ts": {"a", "*"}}),
+        ("src/app.ts", "import './lib/a'", {"src/lib/a.ts": {"a", "*"}}),
+        ("src/lib/a.ts", "export { one } from '../old'", {"src/old.js": {"one"}}),
+        ("src/lib/a.ts", "export * from '..'", {"src/index.js": {"..", "*"}}),
+        ("src/old.js", "const { one, two: deux } = require('./lib/a')", {"src/lib/a.ts": {"one", "two"}}),
+        ("src/old.js", "const a = require('./lib/a.ts')", {"src/lib/a.ts": {"a"}}),
+        ("src/view.tsx", "import { Widget } from './ui/Widget'", {"src/ui/Widget.tsx": {"Widget"}}),
+        ("src/app.ts", "import React from 'react'; import x from './none'; import y from '../../../etc/y'", {}),
+        ("src/app.ts", "import", {}),
+    ],
+)
+def test_javascript_and_typescript(tmp_path, name, statement, expected):
+    project(tmp_path, "src/lib/a.ts src/ui/index.ts src/ui/Widget.tsx src/old.js src/index.js")
+    assert resolved(tmp_path, name, statement + "\n") == expected
+
+
+def test_go(tmp_path):
+    project(tmp_path, "svc/cmd/main.go svc/util/b.go svc/util/util.go svc/util/a.go svc/root.go svc/util/x.txt")
+    (tmp_path / "svc/go.mod").write_text("// ours\nmodule example.com/me/svc // v1\n\ngo 1.22\n")
+    paths = 'import (\n\t"fmt"\n\tu "example.com/me/svc/util"\n\t"example.com/me/svc"\n\t"example.com/you/x"\n)'
+    text = f"package main\n\n{paths}\n"
+    whole = {"util", "*"}
+    assert resolved(tmp_path, "svc/cmd/main.go", text) == {
+        "svc/util/util.go": whole,
+        "svc/util/a.go": whole,
+        "svc/util/b.go": whole,
+        "svc/root.go": {"svc", "*"},
+    }
+    assert next(iter(resolved(tmp_path, "svc/cmd/main.go", text))) == "svc/util/util.go"
+    (tmp_path / "svc/go.mod").write_text("no module\n")
+    assert resolved(tmp_path, "svc/cmd/main.go", text) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "statement", "expected"),
+    [
+        ("src/main.rs", "mod a;", {"src/a.rs": {"a", "*"}}),
+        ("src/main.rs", "pub(crate) mod b;", {"src/b/mod.rs": {"b", "*"}}),
+        ("src/main.rs", "use a::One;", {"src/a.rs": {"One"}}),
+        (
+            "src/a.rs",
+            "use crate::b::{self, c::{Two, Three as T}, Four};",
+            {"src/b/mod.rs": {"self", "Four"}, "src/b/c.rs": {"Two", "Three"}},
+        ),
+        ("src/b/c.rs", "use super::Four;", {"src/b/mod.rs": {"Four"}}),
+        ("src/b/c.rs", "use super::super::a::One;", {"src/a.rs": {"One"}}),
+        ("src/a.rs", "pub use self::inner::Deep;", {"src/a/inner.rs": {"Deep"}}),
+        ("src/b/c.rs", "use crate::Top;", {"src/lib.rs": {"Top"}}),
+        ("src/a.rs", "use crate::b::c::*;", {"src/b/c.rs": {"c", "*"}}),
+        ("src/a.rs", "use std::fmt::{self, Display};\nuse serde::Serialize;", {}),
+    ],
+)
+def test_rust(tmp_path, name, statement, expected):
+    project(tmp_path, "Cargo.toml src/main.rs src/lib.rs src/a.rs src/a/inner.rs src/b/mod.rs src/b/c.rs")
+    assert resolved(tmp_path, name, statement + "\n") == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "statement", "expected"),
+    [
+        ("src/main/java/org/x/App.java", "import org.x.util.Str;", {"src/main/java/org/x/util/Str.java": {"Str", "*"}}),
+        ("src/test/java/org/x/AppTest.java", "import org.x.App;", {"src/main/java/org/x/App.java": {"App", "*"}}),
+        ("App.java", "import static org.x.util.Str.join;", {"src/main/java/org/x/util/Str.java": {"join"}}),
+        ("src/main/java/org/x/App.java", "import java.util.List;\nimport org.x.util.*;", {}),
+    ],
+)
+def test_java(tmp_path, name, statement, expected):
+    project(tmp_path, "src/main/java/org/x/App.java src/main/java/org/x/util/Str.java")
+    assert resolved(tmp_path, name, f"package org.x;\n{statement}\nclass A {{}}\n") == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "statement", "expected"),
+    [
+        ("src/net/a.c", '#include "b.h"', {"src/net/b.h": {"b.h", "*"}}),
+        ("src/net/a.cpp", '#include "../util.hpp"', {"src/util.hpp": {"util.hpp", "*"}}),
+        ("src/net/a.cpp", "#include <proj/api.h>\n#include <vector>", {"include/proj/api.h": {"api.h", "*"}}),
+        ("src/net/a.c", '#ifndef A\n#  include "net/b.h"\n#endif', {"src/net/b.h": {"b.h", "*"}}),
+        ("src/net/a.c", '#include "/etc/passwd"\n#include "../../../x.h"\n#include "a/../b.h"', {}),
+    ],
+)
+def test_c(tmp_path, name, statement, expected):
+    project(tmp_path, "src/net/b.h src/util.hpp include/proj/api.h")
+    assert resolved(tmp_path, name, statement + "\n") == expected
+
+
+def test_files_that_come_and_go_are_noticed(tmp_path):
+    project(tmp_path, "main.py pkg/a.py")
+    text = "from pkg.b import f\nfrom new import g\n"
+    assert resolved(tmp_path, "main.py", text) == {}
+    project(tmp_path, "pkg/b.py new/__init__.py")
+    assert resolved(tmp_path, "main.py", text) == {"pkg/b.py": {"f"}, "new/__init__.py": {"g"}}
+    (tmp_path / "pkg/b.py").unlink()
+    assert resolved(tmp_path, "main.py", text) == {"new/__init__.py": {"g"}}
+
+
+def test_a_known_answer_looks_at_folders_only(tmp_path, monkeypatch):
+    project(tmp_path, "main.py pkg/a.py")
+    text = "from pkg.a import f\n"
+    first = resolved(tmp_path, "main.py", text)
+    monkeypatch.setattr(resolve, "_resolved", lambda *_: pytest.fail("resolved again"))
+    assert resolved(tmp_path, "main.py", text) == first
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.py", "from " + "." * 5000 + "x import y\n"),
+        ("a.py", "import " + "x." * 5000 + "y\n"),
+        ("a.py", "from x import " + ", ".join(f"n{i}" for i in range(5000)) + "\n"),
+        ("a.py", "import \0\nfrom a\0b import c\n"),
+        ("a.py", "from \ud800 import \udfff\n"),
+        ("a.rs", "use " + "a::{" * 5000 + "}" * 5000 + ";\n"),
+        ("a.js", "import {" * 2000 + "\nimport import 'x' from './\0'\n"),
+        ("a.go", 'package a\nimport "' + "x/" * 5000 + '"\n'),
+        ("a.c", '#include "' + "x" * 5000 + '"\n'),
+    ],
+    ids=range(9),
+)
+def test_odd_statements_name_no_file(tmp_path, name, text):
+    (tmp_path / "go.mod").write_bytes(b"\xff\0module a")
+    assert resolved(tmp_path, name, text) == {}
+
+
+def test_a_language_without_rules_or_grammar_imports_nothing(tmp_path):
+    project(tmp_path, "b.rb b.txt")
+    assert resolved(tmp_path, "a.rb", "require_relative 'b'\n") == {}
+    assert resolved(tmp_path, "a.txt", "import b\n") == {}
+
+
+def test_a_link_loop_ends(tmp_path):
+    (tmp_path / "x").symlink_to(".")
+    assert resolved(tmp_path, "a.py", "import " + ".".join("x" * 40) + "\n") == {}
+
+
+def test_the_rules_name_languages_of_the_table():
+    tables = tomllib.loads((grammars_folder() / "imports.toml").read_text())
+    named = [language for table in tables.values() for language in table["languages"]]
+    assert len(named) == len(set(named))
+    assert set(named) <= {language.id for language in all_languages()}
