@@ -23,6 +23,11 @@ N_NAMED_BYTES = 8192
 NAME = re.compile(rb"[^\W\d]\w{2,}")
 """A name of three characters or more; shorter ones stand everywhere."""
 
+DOCSTRING = re.compile(rb"\s*[rRuU]?(\"{3}|'{3}|\"|')")
+"""A line that begins with a string; below a header it documents it."""
+N_DOCSTRING_LINES = 6
+"""A longer docstring is shown by its first line."""
+
 
 @frozen
 class Span:
@@ -43,17 +48,32 @@ def kept(snapshot: Snapshot, cursor_byte: int, scopes: Sequence[Scope], outline:
 
     `scopes` are those around the cursor, outermost first, `outline` the definitions of the file.
     """
-    yield from headers(scopes)
+    yield from headers(snapshot.text, scopes)
     if snapshot.syntax is not None:
         yield from ((start_byte, end_byte, "imports") for start_byte, end_byte in snapshot.syntax.imports())
     if scopes and outline:
         yield from _signatures(snapshot, cursor_byte, scopes, outline)
 
 
-def headers(scopes: Sequence[Scope]) -> Iterator[Wanted]:
-    """The headers of the scopes around a cursor, the innermost first."""
+def headers(text: Text, scopes: Sequence[Scope]) -> Iterator[Wanted]:
+    """The headers of the scopes around a cursor with their docstrings, the innermost first."""
     for scope in reversed(scopes):
-        yield scope.start_byte, scope.header_end_byte, f"header of {scope.kind} {scope.name}".strip()
+        end_byte = _docstring_end(text, scope.header_end_byte)
+        yield scope.start_byte, end_byte, f"header of {scope.kind} {scope.name}".strip()
+
+
+def _docstring_end(text: Text, header_end_byte: int) -> int:
+    """The end of the docstring below a header, of its first line if it is long; `header_end_byte` if there is none."""
+    first = text.line_of(header_end_byte) + 1
+    opening = DOCSTRING.match(text.line_text(first)) if first < text.n_lines else None
+    if opening is None:
+        return header_end_byte
+    quotes, start = opening.group(1), text.line_starts[first] + opening.end()
+    for line in range(first, min(first + N_DOCSTRING_LINES, text.n_lines)):
+        end = text.line_span(line)[1]
+        if text.data.find(quotes, start, end) >= 0:
+            return end
+    return text.line_span(first)[1]
 
 
 def following(outline: Sequence[Scope], behind_byte: int) -> Iterator[Wanted]:

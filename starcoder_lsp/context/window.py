@@ -36,8 +36,8 @@ N_MOST_BYTES_PER_TOKEN = 16
 LEAST_SUFFIX_SHARE = 0.125
 """Share of the text that would fit behind the cursor which is enough to end with the scope around it.
 
-The suffix is evaluated anew at each new place. What follows the cursor's function says little about what is missing in
-it, for the demonstrator less than nothing: `bench/RESULTS.md`, "The suffix".
+The suffix is evaluated anew at each new place, and what follows the cursor's function says little about what is missing
+in it: `bench/RESULTS.md`.
 """
 
 
@@ -235,7 +235,7 @@ def _gone_on_with(place: _Place, starts: Sequence[Segments], n_tokens: int) -> P
     It must have enough lines before the cursor, and each header of the scopes around it.
     """
     text = place.snapshot.text
-    needed = [lines_of(text, start, end)[0] for start, end, _ in headers(place.scopes)]
+    needed = [lines_of(text, start, end)[0] for start, end, _ in headers(text, place.scopes)]
     for start in starts:
         kept, edge = start[:-1], start[-1].start_byte
         if edge >= place.anchor_byte or place.anchor_byte - edge > n_tokens * 2 * N_BYTES_PER_TOKEN:

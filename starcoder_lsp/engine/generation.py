@@ -69,13 +69,15 @@ class Written:
     stop_reason: str
 
 
-def sample(logits: Logits, sampling: Sampling, rng: np.random.Generator, allowed: TokenIds | None = None) -> Sampled:
-    """Choose the next token, among `allowed` if that is given."""
+def sample(
+    logits: Logits, sampling: Sampling, rng: np.random.Generator | None, allowed: TokenIds | None = None
+) -> Sampled:
+    """Choose the next token, among `allowed` if that is given; with a temperature above 0 by `rng`."""
     shifted = logits - logits.max()
     log_total = float(np.log(np.exp(shifted).sum()))
     candidates = shifted if allowed is None else shifted[allowed]
     index = int(candidates.argmax())
-    if sampling.temperature > 0:
+    if sampling.temperature > 0 and rng is not None:
         weights = np.exp((candidates - candidates[index]).astype(np.float64) / sampling.temperature)
         index = int(rng.choice(len(weights), p=weights / weights.sum()))
     return Sampled(index if allowed is None else int(allowed[index]), float(candidates[index]) - log_total)
@@ -178,7 +180,7 @@ def write(
     The first choices are among the tokens that agree with the prompt's `heal`. The last choice is not evaluated: its
     logits are not asked for.
     """
-    rng = np.random.default_rng(request.sampling.seed)
+    rng = np.random.default_rng(request.sampling.seed) if request.sampling.temperature > 0 else None
     text, heal = bytearray(), request.prompt.heal
     chosen: list[Sampled] = []
     reason: str | None = None

@@ -154,6 +154,7 @@ class LlamaContext:
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._cancelled: Cancelled = lambda: False
         self._abort = llama_cpp.ggml_abort_callback(lambda _data: self._cancelled())
+        self._logits: tuple[int, Logits] = 0, np.empty(0, np.float32)
         self.evaluation_ms = 0.0
         self.prefill_speed = 0.0
         self._batch = llama_cpp.llama_batch_init(params.n_batch, 0, 1)
@@ -208,7 +209,10 @@ class LlamaContext:
     def logits(self) -> Logits:
         """Logits behind the last evaluated token, shape `(n_vocab,)`, a view that the next decode overwrites."""
         pointer = llama_cpp.llama_get_logits_ith(self._context, -1)
-        return np.ctypeslib.as_array(pointer, shape=(self._n_vocab,))
+        address = ctypes.addressof(pointer.contents)
+        if address != self._logits[0]:  # making the view takes longer than choosing a token
+            self._logits = address, np.ctypeslib.as_array(pointer, shape=(self._n_vocab,))
+        return self._logits[1]
 
     def truncate(self, sequence: int, n_tokens: int) -> bool:
         """Keep the first `n_tokens` cells of the sequence."""

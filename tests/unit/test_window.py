@@ -21,6 +21,7 @@ from starcoder_lsp.context.window import Budget, Window, choose_window, normaliz
 from starcoder_lsp.documents.documents import Documents, Edit, Snapshot
 from starcoder_lsp.engine.engine import Engine
 from starcoder_lsp.engine.tokens import Tokenizer
+from tests.queries.test_queries import SAMPLES
 
 ROOT = Path(__file__).parents[2]
 PYTHON_FILES = [
@@ -291,6 +292,37 @@ def test_without_a_tree_it_is_lines(tokenizer: Tokenizer, text: str, language: s
     check(window, tokenizer)
     assert len(window.prefix.ids) > 100
     assert window.prefix.segments[-1].why == "lines before the cursor"
+
+
+@pytest.mark.parametrize(
+    ("docstring", "n_shown"),
+    [
+        ('    """One line."""\n', 1),
+        ("    '''Two\n    lines.'''\n", 2),
+        ('    r"""First of many.\n' + "    more\n" * 8 + '    """\n', 1),
+        ("    x = '''no docstring'''\n", 0),
+        ("", 0),
+    ],
+)
+def test_a_header_comes_with_its_docstring(tokenizer: Tokenizer, docstring: str, n_shown: int) -> None:
+    header = "@cached\ndef f(x):\n"
+    above = "import os\n" + header + docstring + "    g(x)\n" * 400 + "    "
+    window = choose_window(opened(above + "\n"), len(above), Budget(512, 0.2), tokenizer)
+    kept = window.prefix.text.partition(b"    g(x)\n")[0].decode()
+    assert kept == "import os\n" + header + "".join(docstring.splitlines(keepends=True)[:n_shown])
+
+
+@pytest.mark.parametrize("language", SAMPLES)
+def test_any_place_in_any_language(tokenizer: Tokenizer, language: str) -> None:
+    """70 random cursors in each of more than 30 languages: within the budget, and the parts are what is there."""
+    source = SAMPLES[language].source
+    rng, snapshot = random.Random(language), opened((source + "\n") * (24_000 // len(source) + 1), language)
+    outline = snapshot.syntax.definitions() if snapshot.syntax is not None else ()
+    for _ in range(70):
+        cursor_byte = rng.randrange(len(snapshot.text.data) + 1)
+        while not is_character_start(snapshot.text.data, cursor_byte):
+            cursor_byte -= 1
+        check(choose_window(snapshot, cursor_byte, Budget(1024, 0.2), tokenizer, (), outline), tokenizer)
 
 
 FILLER = "def filler_{}(x):\n    return x + 1\n\n\n"
