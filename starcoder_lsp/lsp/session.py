@@ -53,6 +53,8 @@ class Session:
     _places: dict[str, int] = field(factory=dict)
     """The byte at which each document was last edited or asked about, also if it is closed."""
     _focused: str = ""
+    _stale: str = ""
+    """The focused document, as long as other files have not been looked at since the person came to it."""
     _tasks: set[asyncio.Future[None]] = field(factory=set)
     """What runs with nobody waiting for it; the event loop itself would let go of it."""
 
@@ -84,9 +86,10 @@ class Session:
         """
         if uri not in self.documents and uri not in self.notebooks:
             raise UnknownDocument(uri)
-        comes_from_elsewhere, self._focused = uri != self._focused, uri
+        if uri != self._focused:
+            self._focused = self._stale = uri
         self.recent.use(uri)
-        self._start(self._look_ahead(uri, renew=comes_from_elsewhere))
+        self._start(self._look_ahead(uri))
 
     def _refocus(self) -> None:
         if self._focused in self.documents or self._focused in self.notebooks:
@@ -200,10 +203,10 @@ class Session:
         start_byte, end_byte = completion.start_byte - view.offset_byte, completion.end_byte - view.offset_byte
         return evolve(completion, snapshot=view.own, start_byte=start_byte, end_byte=end_byte)
 
-    async def _look_ahead(self, uri: str, *, renew: bool) -> None:
+    async def _look_ahead(self, uri: str) -> None:
         """Evaluate the whole window of a document's last place once nothing has come for a while.
 
-        With `renew` other files are looked at again.
+        Where the person comes from another document, other files are looked at again first.
         """
         view, model, settings = self._view(uri), self.model, self.settings
         if model is None or view is None or settings.trigger == "invoked":
@@ -211,7 +214,7 @@ class Session:
         place = self._places.get(uri)
         cursor_byte = None if place is None else view.offset_byte + min(place, len(view.own.text.data))
 
-        around = self.recent.around(self.documents)
+        around, renew = self.recent.around(self.documents), self._stale == uri
 
         def work(cancelled: Cancelled) -> None:
             prefilled = prepare(view.whole, cursor_byte, model, settings, cancelled, around, renew=renew)
@@ -220,6 +223,7 @@ class Session:
 
         with suppress(Superseded, EngineError):  # a request for this place will tell
             await self.scheduler.run(AHEAD, work, delay_ms=IDLE_MS)
+            self._stale = "" if self._stale == uri else self._stale
 
     async def _put_away(self, uri: str) -> None:
         """Let the engine put a closed document's cells away, on the model thread."""
