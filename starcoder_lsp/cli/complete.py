@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from starcoder_lsp.cli import CommandError, discard_output
 from starcoder_lsp.cli.place import around, byte_at, open_file, parse_place
 from starcoder_lsp.completion import Completion, Model, complete, why_not
+from starcoder_lsp.documents.documents import Snapshot
 from starcoder_lsp.engine.engine import EngineError
 from starcoder_lsp.engine.loading import load_engine
 from starcoder_lsp.settings import Settings, load_user_file, read_settings, user_file
 
 
-def complete_at(spelled: str, *, as_json: bool, model: str | None) -> int:
-    """Write the completion at a place to standard output."""
+@frozen
+class Question:
+    """A place in a file, the file, and the settings for it."""
+
+    path: Path
+    snapshot: Snapshot
+    cursor_byte: int
+    settings: Settings
+
+
+def question(spelled: str, model: str | None) -> Question:
+    """Read the file of a place. Raises `CommandError`, also for a file in which nothing is completed."""
     place = parse_place(spelled, with_column=True)
     snapshot = open_file(place.path)
     cursor_byte = byte_at(place, snapshot)
@@ -26,9 +38,17 @@ def complete_at(spelled: str, *, as_json: bool, model: str | None) -> int:
     if declined:
         message = f"{place.path}: {declined}"
         raise CommandError(message)
+    return Question(place.path, snapshot, cursor_byte, settings)
+
+
+def complete_at(spelled: str, *, as_json: bool, model: str | None) -> int:
+    """Write the completion at a place to standard output."""
+    asked = question(spelled, model)
     try:
-        engine = load_engine(settings, lambda _share: None)
-        completion = complete(snapshot, cursor_byte, Model.of(engine), settings, lambda: False, around(place.path))
+        loaded = Model.of(load_engine(asked.settings, lambda _share: None))
+        completion = complete(
+            asked.snapshot, asked.cursor_byte, loaded, asked.settings, lambda: False, around(asked.path)
+        )
     except EngineError as error:
         raise CommandError(str(error)) from error
     write_out(json.dumps(described(completion), indent=2) if as_json else completion.text)

@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.text import Text as RichText
 
 from starcoder_lsp.cli import CommandError
-from starcoder_lsp.cli.complete import configured, write_out
+from starcoder_lsp.cli.complete import question, write_out
 from starcoder_lsp.cli.explain_page import counted, page_of, place_of, summary, visible
-from starcoder_lsp.cli.place import around, byte_at, open_file, parse_place
-from starcoder_lsp.completion import Model, ask, see, why_not
+from starcoder_lsp.cli.place import around
+from starcoder_lsp.completion import Model, ask, see
 from starcoder_lsp.context.explain import Json, Told, explain, tell
 from starcoder_lsp.engine.engine import Engine, EngineError, ModelInfo, Prompt
 from starcoder_lsp.engine.loading import load_vocabulary
@@ -49,26 +49,19 @@ class Reader:
 
 def explain_at(spelled: str, *, as_json: bool, as_html: bool, model: str | None) -> int:
     """Write to standard output what the model sees at a place."""
-    place = parse_place(spelled, with_column=True)
-    snapshot = open_file(place.path)
-    cursor_byte = byte_at(place, snapshot)
-    settings = configured(model)
-    declined = why_not(snapshot, settings)
-    if declined:
-        message = f"{place.path}: {declined}"
-        raise CommandError(message)
+    asked = question(spelled, model)
     try:
-        reader = Model.of(cast("Engine", Reader(*load_vocabulary(settings))))
+        reader = Model.of(cast("Engine", Reader(*load_vocabulary(asked.settings))))
     except EngineError as error:
         raise CommandError(str(error)) from error
     started = time.perf_counter()
-    window = see(snapshot, cursor_byte, reader, settings, around(place.path))
+    window = see(asked.snapshot, asked.cursor_byte, reader, asked.settings, around(asked.path))
     prompt = ask(window, reader)
-    explained = explain(window, prompt, reader.tokenizer, snapshot.uri) | {
+    explained = explain(window, prompt, reader.tokenizer, asked.snapshot.uri) | {
         "timingsMs": {"window": round((time.perf_counter() - started) * 1000, 3)},
         "filters": [{"name": each.__name__, "effect": "not run"} for each in FILTERS],
     }
-    told = tell(window, reader.tokenizer, str(place.path))
+    told = tell(window, reader.tokenizer, str(asked.path))
     if as_json:
         write_out(json.dumps(explained, indent=2))
     elif as_html:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -24,6 +23,7 @@ from rich.table import Table
 
 from starcoder_lsp.cli import CommandError
 from starcoder_lsp.cli.complete import configured
+from starcoder_lsp.cli.figures import machine, page, percentile
 from starcoder_lsp.engine.engine import EngineError, GenerationRequest, Prompt
 from starcoder_lsp.engine.generation import N_SLICE, evaluate, generate, rewind
 from starcoder_lsp.engine.kv_cache import SequenceLedger
@@ -42,8 +42,6 @@ N_COPIES = 20
 """How often the state is copied out and in."""
 N_CELL_GROUP = 256
 """llama.cpp rounds the cells of a context up to this."""
-PAGE_COLUMNS = 200
-"""In a file or a pipe nothing is wrapped, however narrow the terminal is."""
 
 Figures = dict[str, Any]
 Advance = Callable[[float], None]
@@ -66,7 +64,7 @@ def synthetic(size: str, *, vocabulary: Path | None, n_tokens: int, as_json: boo
     if as_json:
         print(json.dumps(figures, indent=2))
     else:
-        Console(width=None if sys.stdout.isatty() else PAGE_COLUMNS).print(table_of(figures), NOTE)
+        page().print(table_of(figures), NOTE)
     return 0
 
 
@@ -106,7 +104,7 @@ def _measured(size: str, shape: Shape, vocabulary: Path, folder: Path, n_tokens:
             "vocabulary": str(vocabulary),
             "parameters": engine.info.n_parameters,
             "machine": {
-                "cpu": cpu_name(),
+                "cpu": machine()["cpu"],
                 "threads": settings.model.threads or default_n_threads(engine.info.n_bytes),
                 "gpuLayers": engine.info.n_gpu_layers,
                 "llamaCppPython": version("llama-cpp-python"),
@@ -230,20 +228,9 @@ def resident_bytes() -> int | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def cpu_name() -> str:
-    """What the processor calls itself."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, "") or platform.processor() or platform.machine()
-
-
 def _percentiles(times_ms: Sequence[float]) -> dict[str, float]:
     """By nearest rank."""
-    ranked = sorted(times_ms)
-    return {f"p{share}": round(ranked[math.ceil(share / 100 * len(ranked)) - 1], 2) for share in (50, 95)}
+    return {f"p{share}": round(percentile(times_ms, share / 100), 2) for share in (50, 95)}
 
 
 def _ms_since(started_s: float) -> float:
