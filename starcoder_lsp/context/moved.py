@@ -51,8 +51,12 @@ class Move:
 
     def scope(self, scope: Scope) -> Scope | None:
         """A definition where it is now; `None` if its header was touched."""
-        if scope.end_byte <= self.start_byte:
+        if scope.end_byte <= self.start_byte or (not self.shift and scope.start_byte >= self.end_byte):
             return scope
+        if scope.start_byte >= self.end_byte:
+            start, header_end = scope.start_byte + self.shift, scope.header_end_byte + self.shift
+            body_start, end = scope.body_start_byte + self.shift, scope.end_byte + self.shift
+            return Scope(scope.kind, scope.name, start, header_end, body_start, end)
         if scope.start_byte < self.end_byte and scope.header_end_byte >= self.start_byte:
             return None
         start, header_end, body_start, end = (

@@ -7,7 +7,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from starcoder_lsp.context.remembered import RememberingTokenizer
+from starcoder_lsp.context.remembered import N_LINES, RememberingTokenizer
 from starcoder_lsp.engine.engine import Engine
 
 ODD = [
@@ -37,7 +37,7 @@ def test_the_ids_are_those_of_the_whole_text(engine: Engine, text: str) -> None:
     assert RememberingTokenizer(engine.tokenizer).encode(data) == engine.tokenizer.encode(data)
 
 
-@given(st.binary(max_size=30))
+@given(st.binary(max_size=30) | st.lists(st.sampled_from([b"\x80", b"\n", b"a", b"\xc3"])).map(b"".join))
 def test_bytes_that_are_no_text_too(engine: Engine, data: bytes) -> None:
     assert RememberingTokenizer(engine.tokenizer).encode(data) == engine.tokenizer.encode(data)
 
@@ -50,10 +50,22 @@ def test_a_line_is_tokenized_once(engine: Engine) -> None:
             asked.append(text)
             return engine.tokenizer.encode(text)
 
+        def piece(self, token_id: int) -> bytes:
+            return engine.tokenizer.piece(token_id)
+
     tokenizer = RememberingTokenizer(Counting())
     text = Path(__file__).read_bytes()
     first = tokenizer.encode(text)
-    n_asked = len(asked)
+    assert asked == [text]
     second = tokenizer.encode(text.replace(b"once", b"again", 1))
-    assert len(asked) == n_asked + 1
+    assert len(asked) == 2
+    assert len(asked[1]) < 100
     assert first != second
+
+
+def test_what_is_remembered_has_an_end(engine: Engine) -> None:
+    tokenizer = RememberingTokenizer(engine.tokenizer)
+    for start in range(0, 3 * N_LINES, 1000):
+        lines = b"".join(b"x%d\n" % n for n in range(start, start + 1000))
+        assert tokenizer.encode(lines) == engine.tokenizer.encode(lines)
+        assert len(tokenizer._known) <= N_LINES

@@ -1,0 +1,66 @@
+"""Time that an edit, its incremental parse and the choice of a window take: `python bench/windows.py FILE...`.
+
+200 single-letter edits of each file, every fourth at a random line, the others where the last one was.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+from attrs import evolve
+
+from starcoder_lsp.cli.explain import Reader
+from starcoder_lsp.cli.figures import percentile
+from starcoder_lsp.completion import Model, see
+from starcoder_lsp.context.anchor import Anchors
+from starcoder_lsp.documents.documents import Documents, Edit
+from starcoder_lsp.engine.engine import Engine
+from starcoder_lsp.engine.loading import load_vocabulary
+from starcoder_lsp.settings import Settings
+
+N_EDITS = 200
+
+
+def times_of(path: Path, model: Model, settings: Settings) -> Iterator[tuple[float, float, float]]:
+    """Milliseconds of each edit, its parse and its window."""
+    documents, rng, uri = Documents(), random.Random(1), path.resolve().as_uri()  # noqa: S311  not a secret
+    snapshot = documents.open(uri, "", 0, path.read_bytes().decode())
+    see(snapshot, 0, model, settings)
+    line = character = 0
+    for version in range(1, N_EDITS + 1):
+        if version % 4 == 1:
+            line = rng.randrange(snapshot.text.n_lines)
+            character = snapshot.text.position_of(snapshot.text.line_span(line)[1], "utf-32")[1]
+        began = time.perf_counter()
+        snapshot = documents.change(uri, version, [Edit(line, character, line, character, "x")], "utf-32")
+        edited = time.perf_counter()
+        if snapshot.syntax is not None:
+            snapshot.syntax.tree  # noqa: B018  parses
+        parsed = time.perf_counter()
+        character += 1
+        window = see(snapshot, snapshot.text.byte_at(line, character, "utf-32"), model, settings)
+        chosen = time.perf_counter()
+        model.anchors.remember(window)
+        yield (edited - began) * 1000, (parsed - edited) * 1000, (chosen - parsed) * 1000
+
+
+def main() -> None:
+    """Measure each file and print its percentiles."""
+    settings = Settings()
+    model = Model.of(cast("Engine", Reader(*load_vocabulary(settings))))
+    for path in map(Path, sys.argv[1:]):
+        times = zip(*times_of(path, evolve(model, anchors=Anchors()), settings), strict=True)
+        figures = (
+            f"{name} {percentile(ms, 0.5):.2f}, {percentile(ms, 0.95):.2f}"
+            for name, ms in zip(("edit", "parse", "window"), times, strict=True)
+        )
+        print(f"{path.name}: ms p50, p95: {'; '.join(figures)}")
+
+
+if __name__ == "__main__":
+    main()
