@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
@@ -16,7 +17,7 @@ from attrs import define, evolve, field
 
 from starcoder_lsp.completion import Completion, Model, ask, complete, prepare, see, why_not
 from starcoder_lsp.context.explain import explain
-from starcoder_lsp.documents.documents import Documents, Edit, OutOfStep, UnknownDocument
+from starcoder_lsp.documents.documents import Documents, Edit, OutOfStep, Snapshot, UnknownDocument
 from starcoder_lsp.documents.notebooks import Cell, CellText, NotebookChange, Notebooks, View
 from starcoder_lsp.documents.text import PositionEncoding, Text
 from starcoder_lsp.engine.engine import Cancelled, EngineError
@@ -26,6 +27,7 @@ from starcoder_lsp.lsp.recent import Recent
 from starcoder_lsp.lsp.scheduler import AHEAD, Scheduler, Superseded
 from starcoder_lsp.settings import Settings
 from starcoder_lsp.suggestions.postprocess import FILTERS
+from starcoder_lsp.suggestions.reuse import N_REMEMBERED, Shown, first_rest
 
 MODEL_KEY = "model"
 """The scheduler's key for work that belongs to no document."""
@@ -50,6 +52,8 @@ class Session:
     model: Model | None = None
     encoding: PositionEncoding = "utf-16"
     _last: dict[str, Completion] = field(factory=dict)
+    _shown: dict[str, deque[tuple[Settings, Shown]]] = field(factory=dict)
+    """What the model suggested of late in each document that it saw, the newest first, under which settings."""
     _places: dict[str, int] = field(factory=dict)
     """The byte at which each document was last edited or asked about, also if it is closed."""
     _focused: str = ""
@@ -70,12 +74,14 @@ class Session:
             return Model.of(load_engine(settings, tell))
 
         self.model = await self.scheduler.run(MODEL_KEY, work)
+        self._shown.clear()
         self._refocus()
         return self.model
 
     def open(self, uri: str, language_id: str, version: int, text: str) -> None:
         """Take in a document, in place of one that is open under that name already."""
         self.scheduler.supersede(uri)
+        self._shown.pop(uri, None)
         self.documents.open(uri, language_id, version, text)
         self.focus(uri)
 
@@ -126,6 +132,7 @@ class Session:
         self.documents.close(uri)
         self.recent.close(uri)
         self._last.pop(uri, None)
+        self._shown.pop(uri, None)
         self._start(self._put_away(uri))
 
     def open_notebook(self, uri: str, version: int, cells: Sequence[Cell], texts: Sequence[CellText]) -> None:
@@ -155,6 +162,7 @@ class Session:
         for cell_uri in cells:
             self._forget(cell_uri)
         for joined_uri in joined:
+            self._shown.pop(joined_uri, None)
             self._start(self._put_away(joined_uri))
 
     def _forget(self, cell_uri: str) -> None:
@@ -176,32 +184,53 @@ class Session:
             requests.empty += 1
             return None
         place = self._places[uri] = view.own.text.byte_at(line, character, self.encoding)
+        cursor_byte = view.offset_byte + place
         delay_ms = settings.debounce.ms if automatic and settings.debounce.mode != "off" else 0
-
         around = self.recent.around(self.documents)
 
         def work(cancelled: Cancelled) -> Completion:
-            completion = complete(view.whole, view.offset_byte + place, model, settings, cancelled, around)
+            completion = complete(view.whole, cursor_byte, model, settings, cancelled, around)
             self.metrics.count_tokens(completion)
             return completion
 
-        try:
-            completion = await self.scheduler.run(view.key, work, delay_ms=delay_ms)
-        except Superseded:
-            requests.superseded += 1
-            return None
-        except asyncio.CancelledError:
-            requests.cancelled += 1
-            raise
-        except Exception:
-            requests.failed += 1
-            raise
-        self._last[uri] = completion
+        completion = self._recall(view.whole, cursor_byte)
+        if completion is not None:
+            self.scheduler.supersede(view.key)
+        else:
+            try:
+                completion = await self.scheduler.run(view.key, work, delay_ms=delay_ms)
+            except Superseded:
+                requests.superseded += 1
+                return None
+            except asyncio.CancelledError:
+                requests.cancelled += 1
+                raise
+            except Exception:
+                requests.failed += 1
+                raise
+            self._last[uri] = completion
+            self._remember(completion, settings)
         self.metrics.count(completion)
         self.metrics.time((time.perf_counter() - started) * 1000)
         self.focus(uri)
         start_byte, end_byte = completion.start_byte - view.offset_byte, completion.end_byte - view.offset_byte
         return evolve(completion, snapshot=view.own, start_byte=start_byte, end_byte=end_byte)
+
+    def _recall(self, snapshot: Snapshot, cursor_byte: int) -> Completion | None:
+        """Answer without the model what an earlier suggestion under the same settings answers."""
+        shown = (one for settings, one in self._shown.get(snapshot.uri, ()) if settings == self.settings)
+        rest = first_rest(shown, snapshot.text.data, cursor_byte)
+        if rest is None:
+            return None
+        end_byte, text = rest
+        return Completion(snapshot, cursor_byte, end_byte, text.decode(), "" if text else "nothing was suggested here")
+
+    def _remember(self, completion: Completion, settings: Settings) -> None:
+        """Keep a suggestion for `_recall`; not that there was none in time, for there may be one next time."""
+        generation, snapshot = completion.generation, completion.snapshot
+        if completion.text or (generation is not None and generation.stop_reason != "timeout"):
+            shown = Shown(snapshot.text.data, completion.start_byte, completion.end_byte, completion.text.encode())
+            self._shown.setdefault(snapshot.uri, deque(maxlen=N_REMEMBERED)).appendleft((settings, shown))
 
     async def _look_ahead(self, uri: str) -> None:
         """Evaluate the whole window of a document's last place once nothing has come for a while.

@@ -1,0 +1,157 @@
+"""A suggestion that was shown answers again without the model: typed through, deleted back into, asked for again."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from lsprotocol import types
+from pytest_lsp import LanguageClient
+
+from .conftest import SETTINGS, Driver
+
+URI = "file:///code/example.py"
+CODE = "import os\n\n\ndef read(path):\n    with open(path) as \n\n\ndef write(path, text):\n    pass\n"
+LINE, COLUMN = 4, 23
+
+
+@pytest.fixture
+async def driver(client: LanguageClient) -> Driver:
+    made = Driver(client)
+    await made.start()
+    await made.model_is_loaded()
+    made.open(URI, CODE)
+    return made
+
+
+async def shown(driver: Driver, column: int) -> str:
+    """The suggestion's text, which goes in at the cursor; empty if there is none."""
+    items = await driver.complete(URI, LINE, column)
+    assert items is not None
+    assert all(item.range.start == item.range.end == types.Position(LINE, column) for item in items)
+    return items[0].insert_text if items else ""
+
+
+async def cost(driver: Driver) -> tuple[Any, ...]:
+    """What requests cost the model; what is evaluated while nobody waits may go on."""
+    tokens = (await driver.metrics())["tokens"]
+    return tokens["prompt"], tokens["generated"], tokens["evaluated"] - tokens["ahead"]
+
+
+async def n_asked(driver: Driver) -> int:
+    """The prompt tokens of all requests that reached the model."""
+    return int((await driver.metrics())["tokens"]["prompt"])
+
+
+async def test_typing_through_and_deleting_back_and_asking_again(driver: Driver) -> None:
+    text = await shown(driver, COLUMN)
+    assert len(text) > 2
+    first = await cost(driver)
+    for n, letter in enumerate(text[:-1]):
+        driver.edit(URI, (LINE, COLUMN + n), (LINE, COLUMN + n), letter)
+        assert await shown(driver, COLUMN + n + 1) == text[n + 1 :]
+    for n in reversed(range(len(text) - 1)):
+        driver.edit(URI, (LINE, COLUMN + n), (LINE, COLUMN + n + 1), "")
+        assert await shown(driver, COLUMN + n) == text[n:]
+    assert await shown(driver, COLUMN) == text
+    assert await cost(driver) == first
+    report = await driver.metrics()
+    assert report["requests"]["answered"] == report["requests"]["total"] == report["latencyMs"]["count"]
+
+
+async def test_a_bracket_that_the_editor_closed_is_replaced(driver: Driver) -> None:
+    driver.replace(URI, "x = sorted\n")
+    (item,) = await driver.complete(URI, 0, 10)
+    text = item.insert_text
+    assert text[0] == "("
+    assert ")" in text
+    before = await cost(driver)
+    driver.edit(URI, (0, 10), (0, 10), "()")
+    (item,) = await driver.complete(URI, 0, 11)
+    assert item.insert_text == text[1:]
+    assert item.range == types.Range(types.Position(0, 11), types.Position(0, 12))
+    assert await cost(driver) == before
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "text", "column"),
+    [
+        ((LINE, COLUMN), (LINE, COLUMN), "~", COLUMN + 1),  # not what was suggested
+        ((LINE, COLUMN - 1), (LINE, COLUMN), "", COLUMN - 1),  # before its beginning
+        ((8, 4), (8, 8), "return", COLUMN),  # below
+        ((0, 7), (0, 9), "re", COLUMN),  # above
+    ],
+)
+async def test_another_text_is_for_the_model(
+    driver: Driver, start: tuple[int, int], end: tuple[int, int], text: str, column: int
+) -> None:
+    await shown(driver, COLUMN)
+    before = await n_asked(driver)
+    driver.edit(URI, start, end, text)
+    await shown(driver, column)
+    assert await n_asked(driver) > before
+
+
+async def test_what_was_accepted_and_what_is_closed_is_for_the_model(driver: Driver) -> None:
+    text = await shown(driver, COLUMN)
+    before = await n_asked(driver)
+    driver.edit(URI, (LINE, COLUMN), (LINE, COLUMN), text)
+    await shown(driver, COLUMN + len(text))
+    accepted = await n_asked(driver)
+    assert accepted > before
+    driver.client.text_document_did_close(types.DidCloseTextDocumentParams(types.TextDocumentIdentifier(URI)))
+    driver.open(URI, CODE)
+    assert await shown(driver, COLUMN) == text
+    assert await n_asked(driver) > accepted
+
+
+async def test_other_settings_ask_the_model(driver: Driver) -> None:
+    await shown(driver, COLUMN)
+    before = await n_asked(driver)
+    settings = SETTINGS | {"completion": {"maxTokens": 1}}
+    driver.client.workspace_did_change_configuration(
+        types.DidChangeConfigurationParams(settings={"starcoder": settings})
+    )
+    await shown(driver, COLUMN)
+    assert await n_asked(driver) > before
+
+
+async def test_nothing_waits_for_the_debounce(client: LanguageClient) -> None:
+    """Only a request that the person makes gets past the delay, and an answer from memory."""
+    driver = Driver(client)
+    await driver.start({"debounce": {"mode": "fixed", "ms": 2000}})
+    await driver.model_is_loaded()
+    driver.open(URI, CODE)
+    text = await shown(driver, COLUMN)
+    automatic = types.InlineCompletionTriggerKind.Automatic
+    for n, letter in enumerate(text[:3]):
+        driver.edit(URI, (LINE, COLUMN + n), (LINE, COLUMN + n), letter)
+        params = driver.request(URI, LINE, COLUMN + n + 1, automatic)
+        assert (await driver.client.text_document_inline_completion_async(params)).items[0].insert_text == text[n + 1 :]
+    assert (await driver.metrics())["latencyMs"]["p50"] < 1000
+
+
+async def test_an_answer_from_memory_supersedes_what_still_waits(client: LanguageClient) -> None:
+    driver = Driver(client)
+    await driver.start({"debounce": {"mode": "fixed", "ms": 2000}})
+    await driver.model_is_loaded()
+    driver.open(URI, CODE)
+    text = await shown(driver, COLUMN)
+    waiting = driver.request(URI, 0, 3, types.InlineCompletionTriggerKind.Automatic)
+    older = asyncio.ensure_future(driver.client.text_document_inline_completion_async(waiting))
+    await asyncio.sleep(0)  # it is sent
+    assert await shown(driver, COLUMN) == text
+    assert await older is None
+    assert (await driver.metrics())["requests"]["superseded"] == 1
+
+
+async def test_nothing_to_suggest_is_remembered_for_the_same_text_only(driver: Driver) -> None:
+    driver.replace(URI, "x = 1")
+    assert await driver.complete(URI, 0, 5) == []
+    before = await n_asked(driver)
+    assert await driver.complete(URI, 0, 5) == []
+    assert await n_asked(driver) == before
+    driver.edit(URI, (0, 5), (0, 5), "0")
+    await driver.complete(URI, 0, 6)
+    assert await n_asked(driver) > before

@@ -1,0 +1,135 @@
+"""What is left of a suggestion when the text has changed: exactly what makes the same text of it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from starcoder_lsp.documents.text import is_inside_character
+from starcoder_lsp.suggestions.reuse import N_CLOSED_BYTES, Shown, first_rest, rest_of
+
+TEXTS = st.text("ab(é😀)' \n", max_size=12).map(lambda text: text.replace("\n", "\r\n").encode())
+"""Few letters, so that texts often agree by chance."""
+
+
+def spliced(data: bytes, start: int, end: int, text: bytes) -> bytes:
+    return data[:start] + text + data[end:]
+
+
+def boundaries(data: bytes) -> list[int]:
+    return [at for at in range(len(data) + 1) if not is_inside_character(data, at)]
+
+
+@st.composite
+def suggestions(draw: st.DrawFn) -> Shown:
+    before, after, text = draw(TEXTS), draw(TEXTS), draw(TEXTS)
+    replaced = draw(st.sampled_from([b"", b")", b"')"])) if text else b""
+    return Shown(before + replaced + after, len(before), len(before) + len(replaced), text)
+
+
+@st.composite
+def edited(draw: st.DrawFn) -> tuple[Shown, bytes, int]:
+    """A suggestion, then a text in which a beginning of it is typed, closed and edited somewhere, each or not."""
+    shown = draw(suggestions())
+    cursor = shown.start_byte + draw(st.sampled_from(boundaries(shown.text)))
+    typed = shown.text[: cursor - shown.start_byte] + draw(st.sampled_from([b"", b")", b"')", b"(", b"a"]))
+    data = spliced(shown.data, shown.start_byte, draw(st.sampled_from([shown.start_byte, shown.end_byte])), typed)
+    if draw(st.booleans()):
+        start, end = sorted(draw(st.tuples(*[st.sampled_from(boundaries(data))] * 2)))
+        data = spliced(data, start, end, draw(TEXTS | st.just(b"~" * (end - start))))
+    if draw(st.booleans()):
+        cursor = draw(st.sampled_from(boundaries(data)))
+    return shown, data, min(cursor, len(data))
+
+
+def is_within(part: bytes, whole: bytes) -> bool:
+    letters = iter(whole)
+    return all(letter in letters for letter in part)
+
+
+def expected(shown: Shown, data: bytes, cursor: int) -> tuple[int, bytes] | None:
+    """Try every end and every rest: what is left makes of the text now what the whole made of the text then."""
+    wanted = spliced(shown.data, shown.start_byte, shown.end_byte, shown.text)
+    if not shown.text:
+        same = data == shown.data and cursor == shown.start_byte
+        return (shown.end_byte, b"") if same else None
+    for end in range(cursor, min(cursor + N_CLOSED_BYTES, len(data)) + 1):
+        for n in range(len(shown.text)):
+            rest, closed = shown.text[n:], data[cursor:end]
+            if (
+                cursor - n == shown.start_byte
+                and len(data) - end == len(shown.data) - shown.end_byte
+                and spliced(data, cursor, end, rest) == wanted
+                and not closed.strip(b")'")
+                and is_within(closed, rest)
+                and rest.strip()
+            ):
+                return end, rest
+    return None
+
+
+@given(edited())
+@example((Shown(b"f", 1, 1, b"(a)"), b"f()", 2))
+@example((Shown("é".encode(), 2, 2, "é😀".encode()), "éé".encode(), 4))
+@example((Shown(b"a\r\n", 1, 1, b"b\r\na"), b"ab\r\n\r\n", 4))
+def test_accepting_what_is_left_makes_the_same_text(case: tuple[Shown, bytes, int]) -> None:
+    assert rest_of(*case) == expected(*case)
+
+
+@given(shown=suggestions())
+def test_typing_through_and_deleting_back(shown: Shown) -> None:
+    """Every beginning is answered with the rest, as long as there is something to see in it."""
+    for n in boundaries(shown.text)[:-1]:
+        data = spliced(shown.data, shown.start_byte, shown.end_byte, shown.text[:n])
+        rest = shown.text[n:]
+        cursor = shown.start_byte + n
+        assert rest_of(shown, data, cursor) == ((cursor, rest) if rest.strip() else None)
+
+
+def case(marked: str, suggestion: str, now: str) -> tuple[Shown, bytes, int]:
+    before, _, after = marked.partition("█")
+    at = len(before.encode())
+    return (
+        Shown((before + after).encode(), at, at, suggestion.encode()),
+        now.replace("█", "").encode(),
+        len(now.partition("█")[0].encode()),
+    )
+
+
+@pytest.mark.parametrize(
+    ("marked", "suggestion", "now", "rest"),
+    [
+        ("x = █\ny", "foo(a)", "x = fo█\ny", "o(a)"),
+        ("x = █\ny", "foo(a)", "x = █\ny", "foo(a)"),
+        ("x = █\ny", "foo(a)", "x = foo(█)\ny", "a)"),  # closed by the editor
+        ("x = █\ny", "foo(a)", "x = foo(a)█\ny", None),  # accepted
+        ("x = █\ny", "foo(a)", "x = fa█\ny", None),
+        ("x = █\ny", "foo(a)", "x =█\ny", None),  # deleted beyond its beginning
+        ("x = █\ny", "foo(a)", "x = fo█\nz", None),  # edited elsewhere
+        ("x = █\ny", "foo(a)", "w = fo█\ny", None),
+        ("x = █\ny", "foo(a)", "x = f█o\ny", None),  # the cursor went back
+        ("x = █\ny", "foo(a", "x = foo(█)\ny", None),  # nothing left closes it
+        ("x = █\ny", "foo(a)", "x = foo(█]\ny", None),
+        ("x = █\ny", "foo(a)", "x = foo(█a\ny", None),  # no editor closes with that
+        ("█aa", "ab", "a█a", None),  # one behind the cursor is gone
+        ("x)█a", "a)", "x█)a", None),
+        ("x = █\ny", "f('é')", "x = f('█')\ny", "é')"),
+        ("if x:█", "\r\n    y", "if x:\r\n    █", "y"),
+        ("x = █", "a ", "x = a█", None),
+        ("x = █", "", "x = █", ""),
+        ("x = █", "", "x = a█", None),
+        ("█", "a", "█", "a"),
+    ],
+)
+def test_what_is_left(marked: str, suggestion: str, now: str, rest: str | None) -> None:
+    answer = rest_of(*case(marked, suggestion, now))
+    assert (answer and answer[1]) == (None if rest is None else rest.encode())
+
+
+def test_the_first_that_agrees_answers() -> None:
+    one, other = Shown(b"", 0, 0, b"b1"), Shown(b"", 0, 0, b"a1")
+    assert first_rest([one, other], b"a", 1) == (1, b"1")
+    assert first_rest([one, other], b"", 0) == (0, b"b1")
+    assert first_rest([one, other], b"c", 1) is None
+    assert first_rest([], b"", 0) is None
