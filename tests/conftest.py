@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from starcoder_lsp.documents import syntax
 from starcoder_lsp.engine.engine import Engine
 from starcoder_lsp.engine.loading import DEMONSTRATOR
 
@@ -24,6 +25,13 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the folder ../shared is not here")
     return SHARED
+
+
+@pytest.fixture(autouse=True)
+def patient_parser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No parse of a test runs out of time because the machine is busy; tests of the deadline set their own."""
+    monkeypatch.setattr(syntax, "FIRST_PARSE_MS", 60_000)
+    monkeypatch.setattr(syntax, "REPARSE_MS", 60_000)
 
 
 @pytest.fixture(scope="session")

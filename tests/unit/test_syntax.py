@@ -20,8 +20,6 @@ from starcoder_lsp.documents.syntax import Scope, Syntax
 from starcoder_lsp.documents.text import InputEdit, Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tree_sitter import Tree
 
 SOURCES = {
@@ -51,15 +49,6 @@ pieces = st.sampled_from(
 splices = st.lists(
     st.tuples(st.floats(0, 1), st.sampled_from([0, 0, 1, 3, 10]), pieces, st.booleans()), min_size=1, max_size=6
 )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _patient() -> Iterator[None]:
-    """No deadline: these tests are about results, on machines that do other work too."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(syntax_module, "FIRST_PARSE_MS", 60_000)
-        patch.setattr(syntax_module, "REPARSE_MS", 60_000)
-        yield
 
 
 def fresh(language_id: str, source: str) -> Syntax:
