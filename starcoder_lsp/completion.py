@@ -153,7 +153,7 @@ def see(
         n_room=min(whole.n_room, n_cold),
     )
     choose_head = partial(head_of, snapshot, cursor_byte, around, model, settings)
-    return model.anchors.window(snapshot, cursor_byte, whole, model.tokenizer, cold, choose_head)
+    return model.anchors.window(snapshot, cursor_byte, whole, cold, model.tokenizer, choose_head)
 
 
 def prepare(
@@ -181,9 +181,7 @@ def prepare(
         cursor_byte -= 1
     cursor_byte = min(cursor_byte, len(data))
     choose_head = partial(head_of, snapshot, cursor_byte, around, model, settings)
-    if renew:
-        model.anchors.renew(snapshot.uri, choose_head)
-    window = model.anchors.window(snapshot, cursor_byte, budget, model.tokenizer, choose_head=choose_head)
+    window = model.anchors.whole_window(snapshot, cursor_byte, budget, model.tokenizer, choose_head, renew=renew)
     prefilled = model.engine.prefill(snapshot.uri, ask(window, model), cancelled)
     if prefilled.is_complete:
         model.anchors.remember(window)

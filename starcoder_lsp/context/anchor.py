@@ -75,8 +75,10 @@ class Places:
         )
 
     def with_head(self, head: Head | None, n_tokens: int) -> Places:
-        """With something else to be seen of other files. It stands before everything, so nothing begins as before."""
-        return evolve(self, head=head, n_head_tokens=n_tokens, starts=self.starts if head == self.head else ())
+        """With what is to be seen of other files. It stands before everything, so nothing begins as it did before."""
+        if head == self.head:
+            return evolve(self, n_head_tokens=n_tokens)
+        return evolve(self, head=head, n_head_tokens=n_tokens, windows=(), starts=())
 
     def with_window(self, window: Window) -> Places:
         """A window whose prompt is sent comes first; it replaces the one that it grew from."""
@@ -98,55 +100,72 @@ class Anchors:
         self,
         snapshot: Snapshot,
         cursor_byte: int,
-        budget: Budget,
+        whole: Budget,
+        cold: Budget,
         tokenizer: Tokenizer,
-        cold: Budget | None = None,
         choose_head: HeadChooser = no_head,
     ) -> Window:
         """The window for a request: one that is remembered, grown to the cursor, or else a new one.
 
-        A new one has the budget `cold`, if that is given: what can be evaluated while somebody waits. Then a
-        remembered one of any size serves; without it, one of the whole `budget` only.
-
-        `choose_head` is asked once for a document, and again when there is more room than there was.
+        A remembered one may have any size up to `whole`; a new one has the budget `cold`, which is what can be
+        evaluated while somebody waits. Other files are looked at once for a document. Afterwards their cells are there,
+        and do not count as cold.
         """
         newest = self._newest(snapshot.uri)
-        if newest is not None and _serves(newest.budget, budget, cold):
+        if newest is not None and _is_within(newest.budget, whole):
             grown = followed(newest, snapshot, cursor_byte, tokenizer)
             if grown is not None:
                 return grown
         places = self._carry(snapshot)
         for window in places.windows:
-            grown = grow(window, cursor_byte, tokenizer) if _serves(window.budget, budget, cold) else None
+            grown = grow(window, cursor_byte, tokenizer) if _is_within(window.budget, whole) else None
             if grown is not None:
                 return grown
-        if cold is None:  # nobody waits: this takes some 10 ms in a long file
-            places = self._places[snapshot.uri] = evolve(places, outline=_outline(snapshot))
-        new = cold or budget
-        if new.n_head_tokens > places.n_head_tokens:
-            places = self._places[snapshot.uri] = places.with_head(choose_head(new.n_head_tokens), new.n_head_tokens)
-        return choose_window(snapshot, cursor_byte, new, tokenizer, places.starts, places.outline, places.head)
+        head = places.head
+        if places.n_head_tokens:
+            cold = evolve(cold, n_room=whole.n_room)
+        elif cold.n_head_tokens:
+            head = choose_head(cold.n_head_tokens)
+        return choose_window(snapshot, cursor_byte, cold, tokenizer, places.starts, places.outline, head)
 
-    def renew(self, uri: str, choose_head: HeadChooser) -> None:
-        """Look at the other files again; if something else is to be seen of them, windows are chosen anew."""
-        places = self._places.get(uri)
-        if places is not None and places.n_head_tokens:
-            head = choose_head(places.n_head_tokens)
-            if head != places.head:
-                self._places[uri] = evolve(places.with_head(head, places.n_head_tokens), windows=())
+    def whole_window(
+        self,
+        snapshot: Snapshot,
+        cursor_byte: int,
+        whole: Budget,
+        tokenizer: Tokenizer,
+        choose_head: HeadChooser = no_head,
+        *,
+        renew: bool = False,
+    ) -> Window:
+        """The window of the whole budget at a place, remembered or new. For when nobody waits.
+
+        Other files are looked at again with `renew`, or if there is more room for them than there was. What is found
+        counts for requests once the window is remembered.
+        """
+        places = self._carry(snapshot)
+        head = places.head
+        if renew or whole.n_head_tokens > places.n_head_tokens:
+            head = choose_head(whole.n_head_tokens)
+        for window in places.windows:
+            grown = grow(window, cursor_byte, tokenizer) if (window.budget, window.head) == (whole, head) else None
+            if grown is not None:
+                return grown
+        places = self._keep(evolve(places, outline=_outline(snapshot)))  # some 10 ms in a long file
+        starts = places.starts if head == places.head else ()
+        return choose_window(snapshot, cursor_byte, whole, tokenizer, starts, places.outline, head)
 
     def remember(self, window: Window) -> None:
         """Keep a window whose prompt is sent."""
         uri, newest = window.snapshot.uri, self._newest(window.snapshot.uri)
         if newest is not None and newest.prefix.ids is window.prefix.ids and newest.suffix.ids is window.suffix.ids:
-            places = self._places.pop(uri)
-            self._places[uri] = evolve(places, windows=(window, *places.windows[1:]))
+            places = self._places[uri]
+            self._keep(evolve(places, windows=(window, *places.windows[1:])))
             return
         places = self._carry(window.snapshot)
-        self._places.pop(uri)
-        self._places[uri] = places.with_window(window)
-        if len(self._places) > N_DOCUMENTS:
-            del self._places[next(iter(self._places))]
+        if window.head != places.head or window.budget.n_head_tokens > places.n_head_tokens:
+            places = places.with_head(window.head, window.budget.n_head_tokens)
+        self._keep(places.with_window(window))
 
     def _newest(self, uri: str) -> Window | None:
         places = self._places.get(uri)
@@ -162,7 +181,14 @@ class Anchors:
             places = Places.of(snapshot)
         elif places.windows:
             places = places.carried_to(places.windows[0].snapshot)
-        places = self._places[snapshot.uri] = places.carried_to(snapshot)
+        return self._keep(places.carried_to(snapshot))
+
+    def _keep(self, places: Places) -> Places:
+        """Remember the places of a document as the newest; the oldest document's are let go."""
+        self._places.pop(places.snapshot.uri, None)
+        self._places[places.snapshot.uri] = places
+        if len(self._places) > N_DOCUMENTS:
+            del self._places[next(iter(self._places))]
         return places
 
 
@@ -174,11 +200,9 @@ def _beginning(start: Segments) -> tuple[int, ...]:
     return (*(segment.start_byte for segment in start[:-1]), start[-1].start_byte)
 
 
-def _serves(given: Budget, wanted: Budget, cold: Budget | None) -> bool:
-    """Whether a window that was made under the budget `given` is neither too large nor too small."""
-    if cold is None:
-        return given == wanted
-    return given.suffix_share == wanted.suffix_share and given.n_tokens <= wanted.n_tokens
+def _is_within(given: Budget, whole: Budget) -> bool:
+    """Whether a window that was made under the budget `given` is no larger than one may be now."""
+    return given.suffix_share == whole.suffix_share and given.n_tokens <= whole.n_tokens
 
 
 def followed(window: Window, snapshot: Snapshot, cursor_byte: int, tokenizer: Tokenizer) -> Window | None:

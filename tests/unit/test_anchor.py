@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from starcoder_lsp.completion import Model
-from starcoder_lsp.context.anchor import MAX_STICKY_BYTES, N_ANCHORS, Anchors, followed
+from starcoder_lsp.context.anchor import MAX_STICKY_BYTES, N_ANCHORS, Anchors, followed, no_head
 from starcoder_lsp.context.moved import Move
-from starcoder_lsp.context.window import Budget, Segment, Window, choose_window, normalized
+from starcoder_lsp.context.snippets import Snippet
+from starcoder_lsp.context.window import Budget, Head, Segment, Window, choose_window, normalized
 from starcoder_lsp.documents.documents import Documents, Snapshot
 from starcoder_lsp.engine.engine import Engine
+from starcoder_lsp.engine.fim import RepositoryFile
 
 BUDGET = Budget(512, 0.25)
 URI = "file:///a.py"
@@ -85,10 +87,12 @@ def test_closing_and_typing_over_a_bracket_again_and_again_does_not_drift(engine
     """Stickiness is measured against what was evaluated, not against the step before."""
     anchors = Anchors()
     line = "a = f"
-    first = anchors.window(*opened(line + "█\n"), BUDGET, engine.tokenizer)
+    first = anchors.window(*opened(line + "█\n"), BUDGET, BUDGET, engine.tokenizer)
     anchors.remember(first)
     for n_open in range(1, MAX_STICKY_BYTES + 3):
-        window = anchors.window(*opened(line + "(" * n_open + "█" + ")" * n_open + "\n"), BUDGET, engine.tokenizer)
+        window = anchors.window(
+            *opened(line + "(" * n_open + "█" + ")" * n_open + "\n"), BUDGET, BUDGET, engine.tokenizer
+        )
         anchors.remember(window)
         assert (window.suffix.ids == first.suffix.ids) == (n_open <= MAX_STICKY_BYTES)
 
@@ -101,7 +105,7 @@ def test_returning_to_a_place_finds_its_window(engine: Engine) -> None:
     def window_at(line: int) -> Window:
         marked = [*text]
         marked[line] = marked[line].replace("\n", "█\n")
-        window = anchors.window(*opened("".join(marked)), BUDGET, engine.tokenizer)
+        window = anchors.window(*opened("".join(marked)), BUDGET, BUDGET, engine.tokenizer)
         anchors.remember(window)
         return window
 
@@ -114,10 +118,10 @@ def test_edits_elsewhere_move_a_window_along(engine: Engine) -> None:
     anchors = Anchors()
     filler = [f"name_{n} = {n}\n" for n in range(600)]
     place = "".join([*filler[:400], "b = █\n", *filler[400:]])
-    first = anchors.window(*opened(place), BUDGET, engine.tokenizer)
+    first = anchors.window(*opened(place), BUDGET, BUDGET, engine.tokenizer)
     anchors.remember(first)
     for edited in ("import os\n" * 40 + place, place[100:], place + "c = 1\n", place[:-50]):
-        window = anchors.window(*opened(edited), BUDGET, engine.tokenizer)
+        window = anchors.window(*opened(edited), BUDGET, BUDGET, engine.tokenizer)
         assert (window.prefix.ids, window.suffix.ids) == (first.prefix.ids, first.suffix.ids)
         check(window)
 
@@ -129,7 +133,7 @@ def test_a_new_window_begins_where_an_earlier_one_began(engine: Engine) -> None:
 
     def window_at(line: int, above: str) -> Window:
         marked = above + "".join([*filler[:line], "█", *filler[line:]])
-        window = anchors.window(*opened(marked), BUDGET, engine.tokenizer)
+        window = anchors.window(*opened(marked), BUDGET, BUDGET, engine.tokenizer)
         anchors.remember(window)
         check(window)
         return window
@@ -146,7 +150,7 @@ def test_only_so_many_windows_are_remembered(engine: Engine) -> None:
     filler = [f"name_{n} = {n}\n" for n in range(2000)]
     for line in range(0, 2000, 40):
         anchors.remember(
-            anchors.window(*opened("".join([*filler[:line], "█", *filler[line:]])), BUDGET, engine.tokenizer)
+            anchors.window(*opened("".join([*filler[:line], "█", *filler[line:]])), BUDGET, BUDGET, engine.tokenizer)
         )
     assert len(anchors._places[URI].windows) == N_ANCHORS >= len(anchors._places[URI].starts)
 
@@ -172,7 +176,7 @@ def test_windows_name_their_text_after_any_edits(engine: Engine, edits: list[tup
         cursor = int(at * len(text))
         text = text[:cursor] + "".join(pieces) + text[cursor + n_deleted :]
         cursor += len("".join(pieces))
-        window = anchors.window(*opened(text[:cursor] + "█" + text[cursor:]), BUDGET, engine.tokenizer)
+        window = anchors.window(*opened(text[:cursor] + "█" + text[cursor:]), BUDGET, BUDGET, engine.tokenizer)
         anchors.remember(window)
         check(window)
 
@@ -187,6 +191,56 @@ def test_a_move_finds_the_same_text(before: str, now: str) -> None:
         for end in range(start, len(old) + 1):
             moved = move.segment(Segment("prefix", start, end, ""))
             assert moved is None or new[moved.start_byte : moved.end_byte] == old[start:end]
+
+
+def head_of(engine: Engine, text: bytes) -> Head:
+    ids = engine.tokenizer.encode(text)
+    return Head((Snippet("b.py", 0, len(text), 1, 1, text, ids, "a test"),), (RepositoryFile((), ids),), (), ())
+
+
+SHORT = "a = █\n"
+WHOLE = Budget(1024, 0.25, 400, 1400)
+
+
+def test_other_files_are_looked_at_once_and_again_ahead_of_need(engine: Engine) -> None:
+    asked: list[int] = []
+    head = head_of(engine, b"def first(): pass\n")
+
+    def choose(n_tokens: int) -> Head | None:
+        asked.append(n_tokens)
+        return head
+
+    anchors, cold = Anchors(), Budget(256, 0.25, 64, 256)
+    first = anchors.window(*opened(SHORT), WHOLE, cold, engine.tokenizer, choose)
+    anchors.remember(first)
+    assert first.head == head
+    anchors.remember(anchors.window(*opened(SHORT + "b = 1\n" * 30), WHOLE, cold, engine.tokenizer, choose))
+    assert asked == [64]
+    whole = anchors.whole_window(*opened(SHORT), WHOLE, engine.tokenizer, choose)
+    anchors.remember(whole)
+    anchors.whole_window(*opened(SHORT), WHOLE, engine.tokenizer, choose)
+    assert asked == [64, 400]
+    head = head_of(engine, b"def second(): pass\n")
+    renewed = anchors.whole_window(*opened(SHORT), WHOLE, engine.tokenizer, choose, renew=True)
+    assert renewed.head == head
+    before = anchors.window(*opened(SHORT), WHOLE, cold, engine.tokenizer, choose)
+    assert before.head == whole.head, "a request does not wait for what is still to be evaluated ahead of need"
+    anchors.remember(renewed)
+    assert anchors.window(*opened(SHORT), WHOLE, cold, engine.tokenizer, choose).head == head
+    assert anchors.window(*opened("b" + SHORT), WHOLE, cold, engine.tokenizer, choose).head == head
+
+
+def test_a_head_that_is_there_takes_nothing_of_a_cold_window(engine: Engine) -> None:
+    """However slow the machine: the head's cells are in the cache, and the cursor's file must be seen."""
+    anchors, cold = Anchors(), Budget(128, 0.25, 32, 128)
+    head = head_of(engine, b"def helper(x): return x\n" * 40)
+    assert head.n_tokens > cold.n_room
+    text = "".join(f"name_{n} = {n}\n" for n in range(300))
+    first = text[:2000] + "█" + text[2000:]
+    anchors.remember(anchors.whole_window(*opened(first), WHOLE, engine.tokenizer, lambda _n: head))
+    elsewhere = anchors.window(*opened(text[:500] + "█" + text[500:]), WHOLE, cold, engine.tokenizer, no_head)
+    assert elsewhere.head == head
+    assert cold.n_tokens // 2 < elsewhere.n_tokens <= cold.n_tokens
 
 
 def test_random_typing_always_shows_the_text_up_to_the_cursor(engine: Engine) -> None:
@@ -204,7 +258,7 @@ def test_random_typing_always_shows_the_text_up_to_the_cursor(engine: Engine) ->
         else:
             after = rng.choice(["", "\n\ny = 1\n", ")\n"]) + after[:2000]
         snapshot, cursor_byte = opened(before + "█" + after)
-        window = anchors.window(snapshot, cursor_byte, BUDGET, model.tokenizer)
+        window = anchors.window(snapshot, cursor_byte, BUDGET, BUDGET, model.tokenizer)
         anchors.remember(window)
         assert window.n_tokens <= BUDGET.n_tokens
         shown = b"".join(engine.tokenizer.piece(i) for i in (*window.prefix.ids, *window.middle.ids))

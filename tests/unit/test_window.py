@@ -359,14 +359,14 @@ def test_an_edit_of_a_signature_that_is_shown_ends_the_window(tokenizer: Tokeniz
     above = SIGNATURES + BODY * 200 + "        return "
     behind = "\n" + BODY * 3 + "\n    def close(self):\n        pass\n\n\n" + "".join(map(FILLER.format, range(300)))
     budget, anchors = Budget(800, 0.3), Anchors()
-    window = anchors.window(opened(above + behind), len(above), budget, tokenizer)
+    window = anchors.whole_window(opened(above + behind), len(above), budget, tokenizer)
     assert b"def close(self):" in window.suffix.text
     anchors.remember(window)
     elsewhere = behind.replace("        pass", "        return")
-    same = anchors.window(opened(above + elsewhere), len(above), budget, tokenizer)
+    same = anchors.whole_window(opened(above + elsewhere), len(above), budget, tokenizer)
     assert same.suffix.ids == window.suffix.ids
     check(same, tokenizer)
-    other = anchors.window(
+    other = anchors.whole_window(
         opened(above + behind.replace("close(self)", "close(self, now)")), len(above), budget, tokenizer
     )
     assert b"close(self, now)" in other.suffix.text
@@ -401,7 +401,7 @@ def typed(
         if anchors is None:
             windows.append(choose_window(now, cursor_byte, budget, tokenizer))
         else:
-            windows.append(anchors.window(now, cursor_byte, budget, tokenizer))
+            windows.append(anchors.window(now, cursor_byte, budget, budget, tokenizer))
             anchors.remember(windows[-1])
     return windows
 
