@@ -8,24 +8,26 @@ is for trying out what the anchor policy costs with a real vocabulary; `starcode
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any, cast
 
-from attrs import define, evolve, field
+from attrs import define
 
+from starcoder_lsp.cli.explain import Reader
+from starcoder_lsp.cli.figures import percentile
 from starcoder_lsp.cli.replay import URI_NAME
 from starcoder_lsp.cli.traces import edits_of, grouped, read_trace, text_before
 from starcoder_lsp.completion import Model, ask, see
 from starcoder_lsp.documents.documents import Documents, Edit
-from starcoder_lsp.engine.engine import Cancelled, Engine, ModelInfo
+from starcoder_lsp.engine.engine import Cancelled, Engine
 from starcoder_lsp.engine.generation import prefill
 from starcoder_lsp.engine.kv_cache import SequenceLedger
-from starcoder_lsp.engine.llama import load_vocabulary
+from starcoder_lsp.engine.loading import load_vocabulary
 from starcoder_lsp.engine.parking import ParkedStates, resume
-from starcoder_lsp.engine.tokens import Tokenizer
-from starcoder_lsp.settings import Settings
+from starcoder_lsp.settings import CompletionSettings, ModelSettings, Settings
 
 N_CELL_BYTES = 30 * 1024
 """Of StarCoder2 3B, for the limit of parked states."""
@@ -55,24 +57,13 @@ class Counting:
         return self.n_held
 
     def save(self, _sequence: int) -> memoryview:
-        """A stand-in of the size that a copy would have, which takes no memory until it is written to."""
-        return memoryview(bytearray(self.n_held)).cast("B") if self.n_held else memoryview(b"")
+        """A stand-in with one byte for each cell."""
+        return memoryview(bytes(self.n_held))
 
     def restore(self, _sequence: int, state: memoryview) -> bool:
         """As many cells as were copied."""
         self.n_held = state.nbytes
         return True
-
-
-@define
-class Reader:
-    """As much of an engine as the choice of a prompt asks for."""
-
-    info: ModelInfo
-    tokenizer: Tokenizer
-    prefill_speed: float = 0.0
-    context: Counting = field(factory=Counting)
-    ledger: SequenceLedger = field(factory=lambda: SequenceLedger(sequence=0))
 
 
 def main() -> None:
@@ -84,27 +75,32 @@ def main() -> None:
     parser.add_argument("--edits", type=int, default=4000)
     parser.add_argument("--ram-mib", type=int, default=512)
     arguments = parser.parse_args()
-    reader = Reader(*load_vocabulary(arguments.model, N_CONTEXT))
-    model, settings = Model.of(cast("Engine", reader)), Settings()
-    settings = evolve(settings, completion=evolve(settings.completion, max_tokens=16))
+    settings = Settings(model=ModelSettings(path=str(arguments.model)), completion=CompletionSettings(max_tokens=16))
+    model = Model.of(cast("Engine", Reader(*load_vocabulary(settings))))
+    context: Any = Counting()
+    ledger = SequenceLedger(sequence=0)
     states = ParkedStates(arguments.ram_mib * 1024 * 1024 // N_CELL_BYTES)
     trace, documents = read_trace(arguments.trace), Documents()
     uri = f"file:///{URI_NAME}"
     documents.open(uri, "", 0, text_before(trace, arguments.first))
-    measured: list[tuple[bool, tuple[int, int]]] = []
+    measured: list[tuple[bool, tuple[int, int, float]]] = []
     for version, edit in enumerate(edits_of(trace, arguments.first, arguments.edits), 1):
         changes = [Edit(c.start_line, c.start_character, c.end_line, c.end_character, c.text) for c in edit.changes]
         snapshot = documents.change(uri, version, changes, "utf-32")
-        window = see(snapshot, snapshot.text.byte_at(edit.line, edit.character, "utf-32"), model, settings)
+        cursor_byte = snapshot.text.byte_at(edit.line, edit.character, "utf-32")
+        started = time.perf_counter()
+        window = see(snapshot, cursor_byte, model, settings)
+        see_ms = (time.perf_counter() - started) * 1000
         model.anchors.remember(window)
         ids = ask(window, model).ids
-        backend: Any = reader.context
-        resume(backend, reader.ledger, states, uri, ids)
-        _, n_evaluated = prefill(backend, reader.ledger, ids, lambda: False)
-        measured.append((edit.is_typing, (n_evaluated, len(ids))))
-    for name, counts in grouped(measured).items():
-        evaluated, prompts = zip(*counts, strict=True)
-        print(f"{name:8}{len(counts):6} edits{fmean(evaluated):9.2f} evaluated{fmean(prompts):9.1f} in the prompt")
+        resume(context, ledger, states, uri, ids)
+        _, n_evaluated = prefill(context, ledger, ids, lambda: False)
+        measured.append((edit.is_typing, (n_evaluated, len(ids), see_ms)))
+    for name, group in grouped(measured).items():
+        evaluated, prompts, times_ms = zip(*group, strict=True)
+        tokens = f"{fmean(evaluated):9.2f} evaluated{fmean(prompts):9.1f} in the prompt"
+        ms = ", ".join(f"p{n} {percentile(times_ms, n / 100):.2f}" for n in (50, 95))
+        print(f"{name:8}{len(group):6} edits{tokens}; ms to choose the window: {ms}")
 
 
 if __name__ == "__main__":

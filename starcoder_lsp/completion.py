@@ -7,6 +7,7 @@ before it. Runs on the model thread; knows nothing of the protocol and nothing o
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
 
 from attrs import evolve, field, frozen
@@ -27,6 +28,8 @@ from starcoder_lsp.engine.engine import (
     Prefilled,
     Prompt,
     Sampling,
+    StopRule,
+    Written,
 )
 from starcoder_lsp.engine.fim import N_PSM_MARKERS, FimFormat, RepositoryFile, format_for
 from starcoder_lsp.engine.tokens import Tokenizer, fit_head
@@ -34,6 +37,7 @@ from starcoder_lsp.settings import Settings
 from starcoder_lsp.suggestions.postprocess import FilterEffect, postprocess
 from starcoder_lsp.suggestions.site import Site, describe_site
 from starcoder_lsp.suggestions.stopping import stop_rule
+from starcoder_lsp.suggestions.suggestion import Suggestion
 
 N_HEALED_TOKENS = 4
 """Tokens that the word before the cursor may give back, each of which may cost a decode call.
@@ -41,6 +45,9 @@ N_HEALED_TOKENS = 4
 Words that the demonstrator ends as their author did, of 360 in the standard library that were cut at random: 24 if none
 is given back, 176 with one token, 221 with two, 224 with four or more.
 """
+
+OnText = Callable[[bytes], None]
+"""Told, on the model's thread, the text of the answer so far."""
 
 HEAD_SHARE = 0.25
 """Share of a prompt that other files may take at most."""
@@ -56,22 +63,43 @@ class Timings:
     window_ms: float = 0.0
     prefill_ms: float = 0.0
     decode_ms: float = 0.0
+    postprocess_ms: float = 0.0
     total_ms: float = 0.0
 
 
 @frozen
+class Item:
+    """One suggestion: `text` is inserted in place of `n_replaced_bytes` behind the cursor."""
+
+    text: str
+    n_replaced_bytes: int = 0
+
+
+@frozen
 class Completion:
-    """The answer: `text` replaces `start_byte` to `end_byte` of `snapshot`. An empty text has a `reason`."""
+    """The answer at `cursor_byte` of `snapshot`: suggestions, the best first, or a `reason` why there are none.
+
+    `filters` tells what was done to the first one that the model wrote.
+    """
 
     snapshot: Snapshot
-    start_byte: int
-    end_byte: int
-    text: str
-    reason: str
+    cursor_byte: int
+    items: tuple[Item, ...]
+    reason: str = ""
     generation: Generation | None = None
     window: Window | None = None
     filters: tuple[FilterEffect, ...] = ()
     timings: Timings = field(factory=Timings)
+
+    @property
+    def text(self) -> str:
+        """The text of the first suggestion; empty if there is none."""
+        return self.items[0].text if self.items else ""
+
+    @property
+    def end_byte(self) -> int:
+        """The byte up to which the first suggestion replaces the document's text."""
+        return self.cursor_byte + (self.items[0].n_replaced_bytes if self.items else 0)
 
 
 @frozen
@@ -93,19 +121,25 @@ class Model:
         return cls(engine, format_for(engine.info.architecture, tokenizer), tokenizer)
 
 
-def complete(
+def complete(  # noqa: PLR0913  the last two by name
     snapshot: Snapshot,
     cursor_byte: int,
     model: Model,
     settings: Settings,
     cancelled: Cancelled,
     around: Surroundings = NOWHERE,
+    *,
+    n_items: int = 1,
+    on_text: OnText = lambda _text: None,
 ) -> Completion:
-    """Answer one request. Raises `EngineError` when the model cannot; "no suggestion" is a value with a reason."""
+    """Answer one request with at most `n_items` suggestions; `on_text` is told the first one's text as it grows.
+
+    Raises `EngineError` when the model cannot; "no suggestion" is a value with a reason.
+    """
     started = time.perf_counter()
     declined = why_not(snapshot, settings)
     if declined:
-        return Completion(snapshot, cursor_byte, cursor_byte, "", declined)
+        return Completion(snapshot, cursor_byte, (), declined)
     site = describe_site(snapshot, cursor_byte, settings.completion.multiline)
     window = see(snapshot, cursor_byte, model, settings, around)
     model.anchors.remember(window)
@@ -118,13 +152,28 @@ def complete(
             max_new_tokens=settings.completion.max_tokens,
             timeout_ms=settings.completion.timeout_ms,
             sampling=Sampling(settings.completion.temperature, settings.completion.seed),
+            n_answers=n_items,
+            min_confidence=settings.completion.min_confidence,
         ),
-        stop_rule(site),
+        told(on_text, stop_rule(site)),
         cancelled,
     )
-    completion = show(window, site, generation)
+    generated = time.perf_counter()
+    completion = show(window, site, generation, model.tokenizer)
+    postprocess_ms = (time.perf_counter() - generated) * 1000
     total_ms = (time.perf_counter() - started) * 1000
-    return evolve(completion, timings=Timings(window_ms, generation.prefill_ms, generation.decode_ms, total_ms))
+    timings = Timings(window_ms, generation.prefill_ms, generation.decode_ms, postprocess_ms, total_ms)
+    return evolve(completion, timings=timings)
+
+
+def told(on_text: OnText, rule: StopRule) -> StopRule:
+    """The rule, which passes on what it sees."""
+
+    def stop(text: bytes) -> str | None:
+        on_text(text)
+        return rule(text)
+
+    return stop
 
 
 def why_not(snapshot: Snapshot, settings: Settings) -> str:
@@ -236,22 +285,39 @@ def ask(window: Window, model: Model) -> Prompt:
     )
 
 
-def show(window: Window, site: Site, generation: Generation) -> Completion:
-    """Make a suggestion of what the model wrote. After a cancel there is none; after a timeout, what there is."""
-    text, filters = postprocess(normalized(generation.text), site)
-    reason = "" if text else next((e.name for e in filters if e.effect == "dropped"), generation.stop_reason)
-    if generation.stop_reason == "cancelled":
-        text, reason = b"", "cancelled"
+def show(window: Window, site: Site, generation: Generation, tokenizer: Tokenizer) -> Completion:
+    """Make suggestions of what the model wrote. After a cancel there are none; after a timeout, what there is.
+
+    Of several, the one with the likeliest first line comes first: the whole of a long answer says little about the line
+    that a person reads.
+    """
+    answers = sorted(generation.written, key=lambda written: -first_line_logprob(written, tokenizer))
+    if answers[0].stop_reason == "cancelled":
+        return Completion(window.snapshot, window.cursor_byte, (), "cancelled", generation, window)
+    finished = [postprocess(Suggestion(normalized(one.text), one.stop_reason), site) for one in answers]
+    _, filters = finished[0]
+    shown = dict.fromkeys(suggestion for suggestion, _ in finished if suggestion.text)
+    items = tuple(Item(one.text.replace(b"\n", site.line_end).decode(), one.n_replaced_bytes) for one in shown)
+    dropped_by = next((effect.name for effect in filters if effect.effect == "dropped"), answers[0].stop_reason)
     return Completion(
         snapshot=window.snapshot,
-        start_byte=window.cursor_byte,
-        end_byte=window.cursor_byte,
-        text=text.replace(b"\n", site.line_end).decode(),
-        reason=reason,
+        cursor_byte=window.cursor_byte,
+        items=items,
+        reason="" if items else dropped_by,
         generation=generation,
         window=window,
         filters=filters,
     )
+
+
+def first_line_logprob(written: Written, tokenizer: Tokenizer) -> float:
+    """Log-probability in nats of the tokens up to the end of the first line."""
+    total = 0.0
+    for token_id, logprob in zip(written.ids, written.logprobs, strict=True):
+        total += logprob
+        if b"\n" in tokenizer.piece(token_id):
+            break
+    return total
 
 
 def _in_word(byte: int) -> bool:

@@ -7,13 +7,12 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
 from starcoder_lsp import __version__
 
-COMMANDS = ("serve", "complete", "explain", "demo", "bench", "settings")
-BENCHES = ("replay", "synthetic", "compare", "context")
 SIZES = ("small", "3b", "7b", "15b")
 FAILED = 2
 """Exit code of every command that could not do what was asked; one line on standard error says why."""
@@ -29,63 +28,116 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    """The arguments of every command."""
+    """The arguments of every command. `runs` names a function of `cli/`, which takes the others as keywords."""
     top = _Parser(prog="starcoder-lsp", description="Local StarCoder2 completions for any editor that speaks LSP.")
     top.add_argument("--version", action="version", version=f"starcoder-lsp {__version__}")
-    commands = top.add_subparsers(dest="command", metavar="{" + ",".join(COMMANDS) + "}")
+    commands = top.add_subparsers(required=True)
 
     serve = commands.add_parser("serve", help="serve an editor (the default)")
+    serve.set_defaults(runs="serve.serve")
     serve.add_argument("--tcp", metavar="HOST:PORT", help="listen there for one client; port 0 takes a free one")
 
     complete = commands.add_parser("complete", help="write one completion to standard output")
-    complete.add_argument("place", metavar="FILE:LINE:COLUMN", help="counted from 1, as compilers print them")
-    complete.add_argument("--json", action="store_true", help="write text, range, timings and token counts")
-    complete.add_argument("--model", metavar="GGUF", help="the model file; otherwise the configured one")
+    complete.set_defaults(runs="complete.complete_at")
+    _add_json(complete, "write text, range, timings and token counts")
 
     explain = commands.add_parser("explain", help="show what the model sees at a place, and why")
-    explain.add_argument("place", metavar="FILE:LINE:COLUMN", help="counted from 1, as compilers print them")
+    explain.set_defaults(runs="explain.explain_at")
     forms = explain.add_mutually_exclusive_group()
-    forms.add_argument("--json", action="store_true", help="write what `starcoder/explain` answers")
-    forms.add_argument("--html", action="store_true", help="write a page that shows the file with what was taken")
-    explain.add_argument("--model", metavar="GGUF", help="the model file; otherwise the configured one")
+    _add_json(forms, "write what `starcoder/explain` answers")
+    forms.add_argument("--html", dest="as_html", action="store_true", help="write a page that shows what was taken")
+
+    for each in (complete, explain):
+        each.add_argument("spelled", metavar="FILE:LINE:COLUMN", help="counted from 1, as compilers print them")
+        _add_model(each)
 
     demo = commands.add_parser("demo", help="type a line into a real file and show what comes")
-    demo.add_argument("place", metavar="FILE:LINE", nargs="?", help="the line to type; otherwise one of this program")
+    demo.set_defaults(runs="demo.demo")
+    demo.add_argument("spelled", metavar="FILE:LINE", nargs="?", help="the line to type; otherwise one of this program")
 
+    _add_eval(commands.add_parser("eval", help="measure suggestions in your own files, to choose model and settings"))
     _add_benches(commands.add_parser("bench", help="measure on this machine"))
-    commands.add_parser("settings", help="list the settings, their defaults and what they do")
+    settings = commands.add_parser("settings", help="list the settings, their defaults and what they do")
+    settings.set_defaults(runs="settings.print_settings")
     return top
 
 
+def _add_eval(evaluate: argparse.ArgumentParser) -> None:
+    evaluate.set_defaults(runs="eval.evaluate")
+    evaluate.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="files, or folders with files")
+    _add_number(evaluate, "holes", 200, "how many places to ask at")
+    _add_number(evaluate, "seed", 0, "another seed takes other places", dest="seed")
+    _add_model(evaluate)
+    evaluate.add_argument(
+        "--set",
+        dest="changes",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="a setting, such as completion.multiline=never; may be repeated",
+    )
+    evaluate.add_argument(
+        "--against",
+        metavar="GGUF|NAME=VALUE",
+        action="append",
+        default=[],
+        help="compare with another model file, or with another setting; may be repeated",
+    )
+    _add_json(evaluate)
+
+
 def _add_benches(bench: argparse.ArgumentParser) -> None:
-    benches = bench.add_subparsers(dest="bench", required=True, metavar="{" + ",".join(BENCHES) + "}")
+    benches = bench.add_subparsers(required=True)
 
     replay = benches.add_parser("replay", help="replay an editing trace through the real server")
-    replay.add_argument("--edits", type=int, default=200, metavar="N", help="how many edits")
-    replay.add_argument("--model", metavar="GGUF", help="the model file; otherwise the configured one")
+    replay.set_defaults(runs="replay.replay")
+    _add_number(replay, "edits", 200, "how many edits")
+    _add_model(replay)
 
     synthetic = benches.add_parser("synthetic", help="measure a model of StarCoder2's shape with random weights")
+    synthetic.set_defaults(runs="synthetic.synthetic")
     synthetic.add_argument("size", choices=SIZES, metavar="{" + ",".join(SIZES) + "}", help="the shape")
     synthetic.add_argument("--vocabulary", type=Path, metavar="GGUF", help="a file to take the vocabulary from")
-    synthetic.add_argument("--tokens", type=int, default=4096, metavar="N", help="how many tokens to evaluate")
+    _add_number(synthetic, "tokens", 4096, "how many tokens to evaluate")
 
     compare = benches.add_parser("compare", help="the same edits on llama.cpp's own server and on this one")
-    compare.add_argument("--llama-server", type=Path, required=True, metavar="PATH", help="the program to compare with")
-    compare.add_argument("--edits", type=int, default=40, metavar="N", help="how many edits")
+    compare.set_defaults(runs="compare.compare")
+    compare.add_argument(
+        "--llama-server",
+        dest="llama_server_path",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help="the program to compare with",
+    )
     compare.add_argument("--model", required=True, metavar="GGUF", help="the model file for both")
+    _add_number(compare, "edits", 40, "how many edits")
 
     context = benches.add_parser("context", help="what the text that the model sees is worth")
+    context.set_defaults(runs="context.bench_context")
     context.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="files that the model never saw")
-    context.add_argument("--holes", type=int, default=100, metavar="N", help="how many of each folder")
-    context.add_argument("--tokens", type=int, default=1024, metavar="N", help="tokens of text around the hole")
-    context.add_argument("--seed", type=int, default=0, metavar="N", help="another seed cuts other holes")
-    context.add_argument("--model", metavar="GGUF", help="the model file; otherwise the configured one")
+    _add_number(context, "holes", 100, "how many of each folder")
+    _add_number(context, "tokens", 1024, "tokens of text around the hole")
+    _add_number(context, "seed", 0, "another seed cuts other holes", dest="seed")
+    _add_model(context)
 
-    for replays in (replay, compare):
-        replays.add_argument("trace", type=Path, metavar="TRACE", help="JSON of josephg/editing-traces, gzipped or not")
-        replays.add_argument("--first", type=int, default=0, metavar="N", help="number of the first edit")
+    for each in (replay, compare):
+        each.add_argument("path", type=Path, metavar="TRACE", help="JSON of josephg/editing-traces, gzipped or not")
+        _add_number(each, "first", 0, "number of the first edit", dest="first")
     for each in (replay, synthetic, compare, context):
-        each.add_argument("--json", action="store_true", help="write the figures for a program")
+        _add_json(each)
+
+
+def _add_number(to: argparse.ArgumentParser, name: str, default: int, what: str, *, dest: str = "") -> None:
+    to.add_argument(f"--{name}", dest=dest or f"n_{name}", type=int, default=default, metavar="N", help=what)
+
+
+def _add_model(to: argparse.ArgumentParser) -> None:
+    to.add_argument("--model", metavar="GGUF", help="the model file; otherwise the configured one")
+
+
+def _add_json(to: argparse._ActionsContainer, what: str = "write the figures for a program") -> None:
+    to.add_argument("--json", dest="as_json", action="store_true", help=what)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -119,70 +171,7 @@ def run(arguments: argparse.Namespace) -> int:
     if sys.stdout is None:
         message = "standard output is closed"
         raise CommandError(message)
-    match arguments.command:
-        case "serve":
-            from starcoder_lsp.cli.serve import serve
-
-            return serve(arguments.tcp)
-        case "complete":
-            from starcoder_lsp.cli.complete import complete_at
-
-            return complete_at(arguments.place, as_json=arguments.json, model=arguments.model)
-        case "explain":
-            from starcoder_lsp.cli.explain import explain_at
-
-            return explain_at(arguments.place, as_json=arguments.json, as_html=arguments.html, model=arguments.model)
-        case "demo":
-            from starcoder_lsp.cli.demo import demo
-
-            return demo(arguments.place)
-        case "bench":
-            return _run_bench(arguments)
-        case "settings":
-            from starcoder_lsp.cli.settings import print_settings
-
-            return print_settings()
-        case _:
-            raise CommandError("expected a command: " + ", ".join(COMMANDS))
-
-
-def _run_bench(arguments: argparse.Namespace) -> int:
-    match arguments.bench:
-        case "replay":
-            from starcoder_lsp.cli.replay import replay
-
-            return replay(
-                arguments.trace,
-                first=arguments.first,
-                n_edits=arguments.edits,
-                model=arguments.model,
-                as_json=arguments.json,
-            )
-        case "context":
-            from starcoder_lsp.cli.context import bench_context
-
-            return bench_context(
-                arguments.folders,
-                n_holes=arguments.holes,
-                n_tokens=arguments.tokens,
-                model=arguments.model,
-                seed=arguments.seed,
-                as_json=arguments.json,
-            )
-        case "synthetic":
-            from starcoder_lsp.cli.synthetic import synthetic
-
-            return synthetic(
-                arguments.size, vocabulary=arguments.vocabulary, n_tokens=arguments.tokens, as_json=arguments.json
-            )
-        case _:
-            from starcoder_lsp.cli.compare import compare
-
-            return compare(
-                arguments.trace,
-                llama_server_path=arguments.llama_server,
-                model=arguments.model,
-                first=arguments.first,
-                n_edits=arguments.edits,
-                as_json=arguments.json,
-            )
+    options = vars(arguments)
+    module, _, function = options.pop("runs").partition(".")
+    code: int = getattr(import_module(f"starcoder_lsp.cli.{module}"), function)(**options)
+    return code

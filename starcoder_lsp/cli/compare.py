@@ -7,7 +7,6 @@ the other first; who is not asked is stopped meanwhile.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,9 +17,10 @@ from typing import Any
 
 from rich.table import Table
 
-from starcoder_lsp.cli.figures import machine, model_file, page, percentile, watched
+from starcoder_lsp.cli.complete import configured
+from starcoder_lsp.cli.figures import Report, model_file, percentile, watched, write_report
 from starcoder_lsp.cli.llama_server import Peer, Turn, arguments, ask, llama_server
-from starcoder_lsp.cli.replay import SETTINGS, replaying, where_and_what
+from starcoder_lsp.cli.replay import SETTINGS, replaying, spelled, where_and_what
 from starcoder_lsp.cli.traces import Edit, check_range, edits_of, grouped, read_trace, text_before
 
 
@@ -63,7 +63,7 @@ async def play(
     return turns
 
 
-def figures(pairs: Sequence[tuple[Turn, Turn]]) -> dict[str, Any]:
+def figures(pairs: Sequence[tuple[Turn, Turn]]) -> Report:
     """A group of edits: both servers' figures, and how many of our medians fit into the peer's."""
     if not pairs:
         return {"edits": 0}
@@ -91,7 +91,7 @@ def compare(path: Path, *, llama_server_path: Path, model: str, first: int, n_ed
 
     trace = read_trace(path)
     n_edits = check_range(trace, path, first, n_edits)
-    checked = model_file(model)
+    checked = model_file(configured(model))
     n_threads = default_n_threads(checked.n_bytes)
     settings = SETTINGS | {"completion": {"maxTokens": 1}, "model": {"threads": n_threads}}
     command = arguments(llama_server_path, checked.path, n_threads)
@@ -99,27 +99,21 @@ def compare(path: Path, *, llama_server_path: Path, model: str, first: int, n_ed
     with llama_server(command) as peer:
         turns = asyncio.run(play(text_before(trace, first), edits, settings, checked.path, peer))
     report = {
-        "trace": path.name,
-        "first": first,
-        "machine": machine(),
-        "model": {"name": checked.name, "bytes": checked.n_bytes},
+        **where_and_what(path, first, checked),
         "settings": settings,
         "llamaServer": command[3:],
         "edits": {name: figures(pairs) for name, pairs in grouped(turns).items()},
     }
-    if as_json:
-        print(json.dumps(report, indent=2))
-    else:
-        page().print(table_of(report))
+    write_report(report, table_of, as_json=as_json)
     return 0
 
 
-def table_of(report: Mapping[str, Any]) -> Table:
+def table_of(report: Report) -> Table:
     """The report for a terminal."""
     n_threads = report["settings"]["model"]["threads"]
     table = Table(
         title="Time from the edit to the first token",
-        caption=f"{where_and_what(report)}, threads each: {n_threads}; llama-server {' '.join(report['llamaServer'])}",
+        caption=f"{spelled(report)}, threads each: {n_threads}; llama-server {' '.join(report['llamaServer'])}",
         caption_justify="left",
     )
     table.add_column("edits")

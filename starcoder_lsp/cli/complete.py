@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,11 @@ from starcoder_lsp.completion import Completion, Model, complete, why_not
 from starcoder_lsp.documents.documents import Snapshot
 from starcoder_lsp.engine.engine import EngineError
 from starcoder_lsp.engine.loading import load_engine
-from starcoder_lsp.settings import Settings, load_user_file, read_settings, user_file
+from starcoder_lsp.settings import Settings
+from starcoder_lsp.settings_layers import SettingsLayer, load_user_file, read_settings, user_file
+
+NOT_IN_AN_ERROR = re.compile("[,;] ignored|; using .*")
+"""What a message about a setting says of how the program goes on."""
 
 
 @frozen
@@ -68,12 +75,36 @@ def write_out(text: str) -> None:
         raise CommandError(message) from error
 
 
-def configured(model: str | None) -> Settings:
-    """The person's settings, with another model file if one is given. Problems go to standard error."""
-    settings, problems = read_settings([load_user_file(user_file())])
-    for problem in problems:
-        print(f"starcoder-lsp: {problem}", file=sys.stderr)
+def configured(model: str | None, changes: Iterable[str] = ()) -> Settings:
+    """The person's settings with `changes`, each `name=value`, and with another model file if one is given.
+
+    A value is JSON, or else a plain string. Raises `CommandError` for a change that is none.
+    """
+    own = _users_own()
+    settings, problems = read_settings([own, *map(_layer, changes)])
+    for problem in problems[len(read_settings([own])[1]) :]:
+        raise CommandError(NOT_IN_AN_ERROR.sub("", problem))
     return settings if model is None else evolve(settings, model=evolve(settings.model, path=model))
+
+
+@cache
+def _users_own() -> SettingsLayer:
+    """The person's file of settings. What is wrong with it goes to standard error, once."""
+    own = load_user_file(user_file())
+    for problem in read_settings([own])[1]:
+        print(f"starcoder-lsp: {problem}", file=sys.stderr)
+    return own
+
+
+def _layer(change: str) -> SettingsLayer:
+    name, _, spelled = change.partition("=")
+    try:
+        values = json.loads(spelled)
+    except (ValueError, RecursionError):
+        values = spelled
+    for key in reversed(name.split(".")):
+        values = {key: values}
+    return SettingsLayer("the command line", values, trusted=True)
 
 
 def described(completion: Completion) -> dict[str, Any]:
@@ -83,10 +114,10 @@ def described(completion: Completion) -> dict[str, Any]:
         "text": completion.text,
         "reason": completion.reason,
         "range": {
-            "start": _one_based(completion, completion.start_byte),
+            "start": _one_based(completion, completion.cursor_byte),
             "end": _one_based(completion, completion.end_byte),
         },
-        "stopReason": generation.stop_reason if generation else None,
+        "stopReason": generation.written[0].stop_reason if generation else None,
         "filters": [{"name": e.name, "effect": e.effect} for e in completion.filters],
         "tokens": {
             "prompt": generation.n_prompt if generation else 0,

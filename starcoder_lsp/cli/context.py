@@ -1,20 +1,19 @@
 """`starcoder-lsp bench context FOLDER...`: what the text that the model sees is worth, on holes cut from real files.
 
-A hole is the rest of a line from a random column on, hidden from the file; the file is complete otherwise. The same
-holes are filled with (a) a window of lines only, (b) a window by syntax, (c) that and pieces of other files. Holes of
-which the hidden text has a name that the file imports from another file of the folder are a kind of their own.
+A hole is the rest of a line from a random column on; the file is complete otherwise. The same holes are filled with (a)
+a window of lines only, (b) a window by syntax, (c) that and pieces of other files. Holes of which the hidden text has a
+name that the file imports from another file of the folder are a kind of their own.
 """
 
 from __future__ import annotations
 
 import difflib
-import json
 import random
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, pstdev
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from attrs import evolve, frozen
@@ -22,10 +21,11 @@ from rich.table import Table
 
 from starcoder_lsp.cli import CommandError
 from starcoder_lsp.cli.complete import configured
-from starcoder_lsp.cli.figures import machine, page, percentile, watched
+from starcoder_lsp.cli.figures import Report, machine, percentile, watched, write_report
+from starcoder_lsp.cli.holes import WORD, Hole, Source, code_lines, hide_rest, read_sources
 from starcoder_lsp.completion import Model, ask, complete, see
 from starcoder_lsp.context.kept import NAME
-from starcoder_lsp.documents.documents import Documents, Snapshot, decline_reason, language_of
+from starcoder_lsp.documents.documents import language_of
 from starcoder_lsp.documents.workspace import Surroundings
 from starcoder_lsp.engine.engine import EngineError, Prompt
 from starcoder_lsp.engine.generation import evaluate, prefill, rewind
@@ -38,20 +38,8 @@ if TYPE_CHECKING:
 
 N_LEAST_BYTES = 2000
 """Shorter files are left out: all of them is seen in any case."""
-KINDS = ("in the file", "across files")
+INSIDE, ACROSS = "in the file", "across files"
 MODES = {"lines": "(a) lines only", "syntax": "(b) by syntax", "files": "(c) with other files"}
-
-
-@frozen
-class Hole:
-    """A file without the rest of one line. `is_across` says that what is hidden names something of another file."""
-
-    root: Path
-    path: Path
-    before: str
-    hidden: str
-    after: str
-    is_across: bool
 
 
 @frozen
@@ -65,72 +53,45 @@ class Filled:
     window_ms: float
 
 
-def read_folder(root: Path) -> dict[Path, Snapshot]:
-    """The source files of a folder that have a grammar. Raises `CommandError` if it is none."""
-    if not root.is_dir():
-        message = f"{root} is not a folder"
+def holes_in(folder: Path, settings: Settings, n_holes: int, seed: int) -> list[Hole]:
+    """Half of them across files, as far as there are any. Raises `CommandError` if the folder is none."""
+    if not folder.is_dir():
+        message = f"{folder} is not a folder"
         raise CommandError(message)
-    files = {}
-    for path in sorted(root.rglob("*")):
-        try:
-            text = path.read_bytes().decode()
-        except (OSError, UnicodeDecodeError):
-            continue
-        snapshot = Documents().open(path.as_uri(), "", 1, text)
-        if language_of(snapshot).queries and snapshot.syntax is not None and decline_reason(snapshot) is None:
-            files[path] = snapshot
-    return files
-
-
-def holes_in(root: Path, n_holes: int, seed: int) -> list[Hole]:
-    """Half of them across files, as far as there are any; every line of code is as likely as every other."""
-    rng = random.Random(f"{root.name} {seed}")  # noqa: S311  not a secret
-    files = read_folder(root)
+    rng = random.Random(f"{folder.resolve().name} {seed}")  # noqa: S311  not a secret
+    sources = [source for source in read_sources([folder], settings, seed) if language_of(source.snapshot).queries]
     names = {
-        path: {scope.name.encode() for scope in file.syntax.definitions()}
-        for path, file in files.items()
-        if file.syntax
+        source.path: {scope.name.encode() for scope in source.snapshot.syntax.definitions()}
+        for source in sources
+        if source.snapshot.syntax is not None
     }
     places = []
-    for path, file in files.items():
+    for source in sources:
+        file = source.snapshot
         if len(file.text.data) < N_LEAST_BYTES or file.syntax is None:
             continue
-        elsewhere = set().union(*(defined for other, defined in names.items() if other != path))
+        elsewhere = set().union(*(defined for path, defined in names.items() if path != source.path))
         statements = file.syntax.imports()
         imported = {name for start, end in statements for name in NAME.findall(file.text.data[start:end])} & elsewhere
         of_imports = {file.text.line_of(start) for start, _ in statements}
-        marker = (language_of(file).line_comment or "\0").encode()
-        for line in range(file.text.n_lines):
-            code = file.text.line_text(line).strip()
-            if len(code) > 1 and not code.startswith(marker) and line not in of_imports:
-                places.append((path, line, imported))
+        places += [(source, line, imported) for line in code_lines(file) if line not in of_imports]
     rng.shuffle(places)
-    cut = [hole for path, line, imported in places if (hole := _cut(root, path, files[path], line, imported, rng))]
-    across = [hole for hole in cut if hole.is_across][: n_holes // 2]
-    return across + [hole for hole in cut if not hole.is_across][: n_holes - len(across)]
+    cut = [_cut(source, line, imported, rng) for source, line, imported in places]
+    across = [hole for hole in cut if hole.kind == ACROSS][: n_holes // 2]
+    return across + [hole for hole in cut if hole.kind == INSIDE][: n_holes - len(across)]
 
 
-def _cut(root: Path, path: Path, file: Snapshot, line: int, imported: set[bytes], rng: random.Random) -> Hole | None:
-    start, end = file.text.line_span(line)
-    data = file.text.data
-    code = data[start:end]
-    uses = [match.start() for match in NAME.finditer(code) if match.group() in imported]
+def _cut(source: Source, line: int, imported: set[bytes], rng: random.Random) -> Hole:
+    code = source.snapshot.text.line_text(line).decode()
+    uses = [match.start() for match in WORD.finditer(code) if match.group().encode() in imported]
     first = len(code) - len(code.lstrip())
     column = rng.randint(first, min(uses)) if uses else rng.randrange(first, len(code.rstrip()))
-    try:
-        before, hidden, after = (
-            data[: start + column].decode(),
-            data[start + column : end].decode(),
-            data[end:].decode(),
-        )
-    except UnicodeDecodeError:  # inside a character
-        return None
-    return Hole(root, path, before, hidden, after, bool(uses))
+    return hide_rest(ACROSS if uses else INSIDE, source, line, column)
 
 
 def fill(hole: Hole, mode: str, model: Model, settings: Settings) -> Filled:
     """Fill one hole, and measure what the hidden text would have cost."""
-    snapshot = Documents().open(hole.path.as_uri(), "", 1, hole.before + hole.after)
+    snapshot = hole.snapshot("")
     if mode == "lines":
         snapshot = evolve(snapshot, syntax=None)
     around = Surroundings(hole.root) if mode == "files" else Surroundings()
@@ -141,11 +102,10 @@ def fill(hole: Hole, mode: str, model: Model, settings: Settings) -> Filled:
     window_ms = (time.perf_counter() - started) * 1000
     prompt = ask(window, fresh)
     text = complete(snapshot, cursor_byte, fresh, settings, lambda: False, around).text
-    hidden = hole.hidden.rstrip()
-    similarity = difflib.SequenceMatcher(None, text.rstrip(), hidden, autojunk=False).ratio()
+    similarity = difflib.SequenceMatcher(None, text.rstrip(), hole.hidden, autojunk=False).ratio()
     model.engine.forget(snapshot.uri)
     cost = log_probability(cast("LlamaEngine", model.engine), prompt, hole.hidden.encode())
-    return Filled(text.rstrip() == hidden, similarity, cost, len(prompt.ids), window_ms)
+    return Filled(text.rstrip() == hole.hidden, similarity, cost, len(prompt.ids), window_ms)
 
 
 def log_probability(engine: LlamaEngine, prompt: Prompt, hidden: bytes) -> float:
@@ -166,7 +126,7 @@ def log_probability(engine: LlamaEngine, prompt: Prompt, hidden: bytes) -> float
     return total
 
 
-def summary(holes: Sequence[Hole], filled: Sequence[Filled], base: Sequence[Filled]) -> dict[str, Any]:
+def summary(holes: Sequence[Hole], filled: Sequence[Filled], base: Sequence[Filled]) -> Report:
     """Means over holes; `gain` is the difference in log-probability to `base`, hole by hole."""
     if not holes:
         return {"holes": 0}
@@ -198,7 +158,7 @@ def bench_context(
         completion=evolve(settings.completion, multiline="never", max_tokens=48),
         context=evolve(settings.context, max_tokens=n_tokens, max_prefill_ms=120_000),
     )
-    holes = [hole for folder in folders for hole in holes_in(folder.resolve(), n_holes, seed)]
+    holes = [hole for folder in folders for hole in holes_in(folder, settings, n_holes, seed)]
     if not holes:
         message = "no source files of 2,000 bytes or more in a language with queries are there"
         raise CommandError(message)
@@ -215,17 +175,14 @@ def bench_context(
         "machine": machine(),
         "model": loaded.engine.info.name,
         "contextTokens": n_tokens,
-        "kinds": {kind: _of_kind(holes, filled, is_across=number == 1) for number, kind in enumerate(KINDS)},
+        "kinds": {kind: _of_kind(holes, filled, kind) for kind in (INSIDE, ACROSS)},
     }
-    if as_json:
-        print(json.dumps(report, indent=2))
-    else:
-        page().print(table_of(report))
+    write_report(report, table_of, as_json=as_json)
     return 0
 
 
-def _of_kind(holes: Sequence[Hole], filled: dict[str, list[Filled]], *, is_across: bool) -> dict[str, Any]:
-    chosen = [index for index, hole in enumerate(holes) if hole.is_across == is_across]
+def _of_kind(holes: Sequence[Hole], filled: dict[str, list[Filled]], kind: str) -> Report:
+    chosen = [index for index, hole in enumerate(holes) if hole.kind == kind]
     base = [filled["lines"][index] for index in chosen]
     return {
         mode: summary([holes[index] for index in chosen], [results[index] for index in chosen], base)
@@ -233,7 +190,7 @@ def _of_kind(holes: Sequence[Hole], filled: dict[str, list[Filled]], *, is_acros
     }
 
 
-def table_of(report: dict[str, Any]) -> Table:
+def table_of(report: Report) -> Table:
     """The report for a terminal."""
     table = Table(
         title="The rest of a line, hidden from real files, by what the model sees",

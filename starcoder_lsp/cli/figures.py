@@ -1,25 +1,28 @@
-"""What every report of `starcoder-lsp bench` needs: percentiles, the machine, a model file and a page to print on."""
+"""What every report of `eval` and `bench` needs: percentiles, the machine, a model file, a bar and a page."""
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import ceil
 from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import track
+from rich.table import Table
 
 from starcoder_lsp.cli import CommandError
-from starcoder_lsp.cli.complete import configured
 from starcoder_lsp.cli.demo import PAGE_COLUMNS
 from starcoder_lsp.engine.engine import EngineError
 from starcoder_lsp.engine.loading import model_path
 from starcoder_lsp.engine.model_file import ModelFile, check_model_file
+from starcoder_lsp.settings import Settings
 
+Report = dict[str, Any]
 T = TypeVar("T")
 
 
@@ -39,17 +42,20 @@ def machine() -> dict[str, Any]:
     return {"cpu": next(names, platform.processor() or platform.machine()), "cores": n_cores}
 
 
-def model_file(model: str | None) -> ModelFile:
-    """The given model file, or the configured one, checked. Raises `CommandError`."""
+def model_file(settings: Settings) -> ModelFile:
+    """The configured model file, checked. Raises `CommandError`."""
     try:
-        return check_model_file(model_path(configured(model)))
+        return check_model_file(model_path(settings))
     except EngineError as error:
         raise CommandError(str(error)) from error
 
 
-def page() -> Console:
-    """Standard output; in a file or a pipe nothing is wrapped, however narrow the terminal is."""
-    return Console(width=None if sys.stdout.isatty() else PAGE_COLUMNS)
+def write_report(report: Report, table_of: Callable[[Report], Table], *, as_json: bool) -> None:
+    """Write to standard output for a program or for a person. In a file or a pipe nothing is wrapped."""
+    if as_json:
+        print(json.dumps(report, indent=2))
+    else:
+        Console(width=None if sys.stdout.isatty() else PAGE_COLUMNS).print(table_of(report))
 
 
 def watched(items: Iterable[T], n_items: int, what: str) -> Iterable[T]:

@@ -36,8 +36,8 @@ def parse_place(spelled: str, *, with_column: bool) -> Place:
 
 
 def around(path: Path) -> Surroundings:
-    """What may be seen beside a file: its repository, or its folder where it is in none."""
-    folder = path.resolve().parent
+    """What may be seen beside a file, or from a folder: the repository, or just the folder where it is in none."""
+    folder = path.resolve() if path.is_dir() else path.resolve().parent
     return Surroundings(next((parent for parent in (folder, *folder.parents) if (parent / ".git").exists()), folder))
 
 

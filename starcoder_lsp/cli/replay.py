@@ -7,7 +7,6 @@ evaluates between two answers, also ahead of need.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -20,8 +19,10 @@ from attrs import frozen
 from rich.table import Table
 
 from starcoder_lsp.cli import CommandError
-from starcoder_lsp.cli.figures import machine, model_file, page, percentile, watched
+from starcoder_lsp.cli.complete import configured
+from starcoder_lsp.cli.figures import Report, machine, model_file, percentile, watched, write_report
 from starcoder_lsp.cli.traces import Edit, check_range, edits_of, grouped, read_trace, text_before
+from starcoder_lsp.engine.model_file import ModelFile
 from starcoder_lsp.lsp.client import Answer, Client, ServerEndedError, connect
 
 SETTINGS: dict[str, Any] = {
@@ -79,7 +80,7 @@ async def play(text: str, edits: Iterable[Edit], model: Path) -> Replayed:
         return Replayed(tuple(answers), client.peak_memory_bytes(), await client.metrics())
 
 
-def figures(answers: Sequence[Answer]) -> dict[str, Any]:
+def figures(answers: Sequence[Answer]) -> Report:
     """A row of the report: what the edits of one group cost."""
     if not answers:
         return {"edits": 0}
@@ -101,32 +102,26 @@ def replay(path: Path, *, first: int, n_edits: int, model: str | None, as_json: 
     """Replay `n_edits` edits from number `first` on and report."""
     trace = read_trace(path)
     n_edits = check_range(trace, path, first, n_edits)
-    checked = model_file(model)
+    checked = model_file(configured(model))
     edits = watched(edits_of(trace, first, n_edits), n_edits, "replaying")
     replayed = asyncio.run(play(text_before(trace, first), edits, checked.path))
     report = {
-        "trace": path.name,
-        "first": first,
-        "machine": machine(),
-        "model": {"name": checked.name, "bytes": checked.n_bytes},
+        **where_and_what(path, first, checked),
         "settings": SETTINGS,
         "edits": {name: figures(answers) for name, answers in grouped(replayed.answers).items()},
         "peakMemoryBytes": replayed.peak_bytes,
         "parkedDocuments": sum(document["where"] != "device" for document in replayed.metrics["documents"]),
     }
-    if as_json:
-        print(json.dumps(report, indent=2))
-    else:
-        page().print(table_of(report))
+    write_report(report, table_of, as_json=as_json)
     return 0
 
 
-def table_of(report: Mapping[str, Any]) -> Table:
+def table_of(report: Report) -> Table:
     """The report for a terminal."""
     peak, n_parked = report["peakMemoryBytes"], report["parkedDocuments"]
     table = Table(
         title="Prompt tokens evaluated per edit; time from the edit to the answer; of that, outside of llama.cpp",
-        caption=f"{where_and_what(report)}; 1,536 + 384 tokens of text, 16 new tokens at most; peak memory"
+        caption=f"{spelled(report)}; 1,536 + 384 tokens of text, 16 new tokens at most; peak memory"
         f" {'unknown' if peak is None else f'{peak / 2**20:,.0f} MiB'}; parked states at the end: {n_parked}",
         caption_justify="left",
     )
@@ -138,7 +133,17 @@ def table_of(report: Mapping[str, Any]) -> Table:
     return table
 
 
-def where_and_what(report: Mapping[str, Any]) -> str:
-    """The trace, the model and the machine of a report."""
+def where_and_what(path: Path, first: int, model: ModelFile) -> Report:
+    """The trace, the machine and the model of a report."""
+    return {
+        "trace": path.name,
+        "first": first,
+        "machine": machine(),
+        "model": {"name": model.name, "bytes": model.n_bytes},
+    }
+
+
+def spelled(report: Report) -> str:
+    """The same for a person."""
     trace, cpu = f"{report['trace']} from edit {report['first']:,}", report["machine"]
     return f"{trace}; {report['model']['name']}; {cpu['cpu']}, {cpu['cores']} cores"

@@ -5,7 +5,6 @@ The weights are random (`engine/synthetic.py`). Everything is measured through t
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 import time
@@ -13,7 +12,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import platformdirs
 from attrs import evolve
@@ -23,7 +22,7 @@ from rich.table import Table
 
 from starcoder_lsp.cli import CommandError
 from starcoder_lsp.cli.complete import configured
-from starcoder_lsp.cli.figures import machine, page, percentile
+from starcoder_lsp.cli.figures import Report, machine, percentile, write_report
 from starcoder_lsp.engine.engine import EngineError, GenerationRequest, Prompt
 from starcoder_lsp.engine.generation import N_SLICE, evaluate, generate, rewind
 from starcoder_lsp.engine.kv_cache import SequenceLedger
@@ -43,7 +42,6 @@ N_COPIES = 20
 N_CELL_GROUP = 256
 """llama.cpp rounds the cells of a context up to this."""
 
-Figures = dict[str, Any]
 Advance = Callable[[float], None]
 """Told the share of a stage that is done, 0 to 1."""
 
@@ -61,14 +59,11 @@ def synthetic(size: str, *, vocabulary: Path | None, n_tokens: int, as_json: boo
         figures = _measured(size, SHAPES[size], vocabulary or DEMONSTRATOR, folder, n_tokens)
     except EngineError as error:
         raise CommandError(str(error)) from error
-    if as_json:
-        print(json.dumps(figures, indent=2))
-    else:
-        page().print(table_of(figures), NOTE)
+    write_report(figures, table_of, as_json=as_json)
     return 0
 
 
-def _measured(size: str, shape: Shape, vocabulary: Path, folder: Path, n_tokens: int) -> Figures:
+def _measured(size: str, shape: Shape, vocabulary: Path, folder: Path, n_tokens: int) -> Report:
     """All figures, with a bar on standard error for each stage if that is a terminal. Raises `EngineError`."""
     n_tokens = min(n_tokens, N_CONTEXT_TRAIN - N_DECODED)
     n_context = -(-(n_tokens + N_DECODED) // N_CELL_GROUP) * N_CELL_GROUP
@@ -134,7 +129,7 @@ def _prefill_s(context: LlamaContext, ledger: SequenceLedger, ids: Sequence[int]
     return time.perf_counter() - started
 
 
-def _decode(context: LlamaContext, ledger: SequenceLedger, ids: tuple[int, ...], advance: Advance) -> Figures:
+def _decode(context: LlamaContext, ledger: SequenceLedger, ids: tuple[int, ...], advance: Advance) -> Report:
     """Speed of the generation loop and of `llama_decode` alone, in turns, at the same positions.
 
     A generation evaluates the prompt's last token, then each choice but its last: `N_DECODED` calls, as the bare loop.
@@ -163,7 +158,7 @@ def _decode(context: LlamaContext, ledger: SequenceLedger, ids: tuple[int, ...],
     }
 
 
-def _copies(context: LlamaContext, ledger: SequenceLedger, advance: Advance) -> tuple[Figures, memoryview]:
+def _copies(context: LlamaContext, ledger: SequenceLedger, advance: Advance) -> tuple[Report, memoryview]:
     """Times of copying the sequence's cells out and in, and the last copy, which counts in the resident set."""
     park_ms, restore_ms = [], []
     for number in range(N_COPIES):
@@ -188,11 +183,12 @@ def _saved(context: LlamaContext, ledger: SequenceLedger) -> memoryview:
     return state
 
 
-def table_of(figures: Figures) -> Table:
+def table_of(figures: Report) -> Table:
     """The figures for a terminal."""
     machine, decode, memory = figures["machine"], figures["decode"], figures["memory"]
     gpu = f"{machine['gpuLayers']} layers on a GPU" if machine["gpuLayers"] else "no GPU"
-    table = Table(title=f"StarCoder2 {figures['size']}, {figures['parameters']:,} parameters, random weights")
+    title = f"StarCoder2 {figures['size']}, {figures['parameters']:,} parameters, random weights"
+    table = Table(title=title, caption=NOTE, caption_justify="left")
     table.add_column("")
     table.add_column("value", justify="right")
     table.add_row("machine", f"{machine['cpu']}, {machine['threads']} threads, {gpu}")

@@ -96,6 +96,12 @@ class Anchors:
     def __init__(self) -> None:
         self._places: dict[str, Places] = {}
 
+    def copy(self) -> Anchors:
+        """The same windows, which go ways of their own from here on: for a text that nobody wrote yet."""
+        copied = Anchors()
+        copied._places.update(self._places)
+        return copied
+
     def window(
         self,
         snapshot: Snapshot,

@@ -1,13 +1,15 @@
 """What of a long file stays in view far from the cursor: headers of the scopes around it, imports, and signatures.
 
-First the headers, the innermost one first, then the imports, then the signatures of what the cursor's scope names, then
-those of the other members of its class: their bodies are left out.
+First the headers, the innermost one first, then the imports, those that the cursor's scope names before the others,
+then the signatures of what it names, then those of the other members of its class: their bodies are left out.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 from attrs import evolve, frozen
 
@@ -20,8 +22,8 @@ N_SHORTEST_TOKENS = 3
 """With less room than this the search ends: some files have thousands of imports."""
 N_NAMED_BYTES = 8192
 """Of a scope that is larger than this, only what is nearest to the cursor is searched for names."""
-NAME = re.compile(rb"[^\W\d]\w{2,}")
-"""A name of three characters or more; shorter ones stand everywhere."""
+NAME = re.compile(rb"[^\W\d]\w+")
+"""A name of two characters or more; single letters stand everywhere."""
 
 DOCSTRING = re.compile(rb"\s*[rRuU]?(\"{3}|'{3}|\"|')")
 """A line that begins with a string; below a header it documents it."""
@@ -49,10 +51,12 @@ def kept(snapshot: Snapshot, cursor_byte: int, scopes: Sequence[Scope], outline:
     `scopes` are those around the cursor, outermost first, `outline` the definitions of the file.
     """
     yield from headers(snapshot.text, scopes)
+    names = _names(snapshot.text.data, cursor_byte, scopes)
     if snapshot.syntax is not None:
-        yield from ((start_byte, end_byte, "imports") for start_byte, end_byte in snapshot.syntax.imports())
+        imports = _named_first(snapshot.text.data, snapshot.syntax.imports(), names)
+        yield from ((start_byte, end_byte, "imports") for start_byte, end_byte in imports)
     if scopes and outline:
-        yield from _signatures(snapshot, cursor_byte, scopes, outline)
+        yield from _signatures(names, cursor_byte, scopes, outline)
 
 
 def headers(text: Text, scopes: Sequence[Scope]) -> Iterator[Wanted]:
@@ -98,13 +102,28 @@ def lines_of(text: Text, start_byte: int, end_byte: int) -> tuple[int, int]:
     return text.line_starts[text.line_of(start_byte)], end
 
 
+def _names(data: bytes, cursor_byte: int, scopes: Sequence[Scope]) -> set[bytes]:
+    """What the innermost scope names; nothing outside of all scopes."""
+    if not scopes:
+        return set()
+    start = max(scopes[-1].start_byte, cursor_byte - N_NAMED_BYTES)
+    return set(NAME.findall(data[start : min(scopes[-1].end_byte, cursor_byte + N_NAMED_BYTES)]))
+
+
+def _named_first(data: bytes, imports: Sequence[tuple[int, int]], names: set[bytes]) -> list[tuple[int, int]]:
+    """Imports by the rarest name in them that the scope has too; those without one come last.
+
+    A keyword is in nearly all of them, so that one which the scope has as well says little.
+    """
+    named = {span: names.intersection(NAME.findall(data[slice(*span)])) for span in imports}
+    n_with = Counter(chain.from_iterable(named.values()))
+    return sorted(imports, key=lambda span: min((n_with[name] for name in named[span]), default=len(imports) + 1))
+
+
 def _signatures(
-    snapshot: Snapshot, cursor_byte: int, scopes: Sequence[Scope], outline: Sequence[Scope]
+    names: set[bytes], cursor_byte: int, scopes: Sequence[Scope], outline: Sequence[Scope]
 ) -> Iterator[Wanted]:
     """What the innermost scope names, the nearest first; then the members of the class around the cursor."""
-    data, inner = snapshot.text.data, scopes[-1]
-    start = max(inner.start_byte, cursor_byte - N_NAMED_BYTES)
-    names = set(NAME.findall(data[start : min(inner.end_byte, cursor_byte + N_NAMED_BYTES)]))
     around = {scope.start_byte for scope in scopes}
     above = [scope for scope in reversed(outline) if scope.start_byte < cursor_byte and scope.start_byte not in around]
     for scope in above:

@@ -1,28 +1,30 @@
 """Which pieces of other files the model sees: definitions of what is imported, and lines like those at the cursor.
 
 A weak piece hurts more than none, so there is a threshold for likeness, and what the model sees anyway is left out.
-Likeness is the Jaccard index of two sets of identifiers, as in RepoCoder (arXiv:2303.12570), where embeddings were no
-better. From the most useful to the least: definitions of imported names that stand near the cursor, with small bodies;
-what was edited lately; the window of each open document that is most like the lines around the cursor; the headers of
-what is imported and not near.
+From the most useful to the least: definitions of imported names that stand near the cursor, with small bodies; what was
+edited lately; the window of each open document that is most like the lines around the cursor; the headers of what is
+imported and not near.
 
 Everything is bounded, and nothing here depends on the time: the same surroundings give the same pieces.
 """
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from functools import lru_cache
-from itertools import chain, islice, pairwise
 from typing import TYPE_CHECKING, Final
 
 from attrs import evolve, frozen
 
+from starcoder_lsp.context.imported import WORD_BYTES, imported_definitions, words
+from starcoder_lsp.context.likeness import (
+    IDENTIFIER,
+    MAX_LINE_BYTES,
+    WINDOW_LINES,
+    identifiers,
+    likeness,
+    most_alike,
+)
 from starcoder_lsp.documents.documents import Snapshot, decline_reason
 from starcoder_lsp.documents.globs import path_of
-from starcoder_lsp.documents.resolve import ImportedFile, imported_files
-from starcoder_lsp.documents.syntax import Scope
 from starcoder_lsp.documents.text import Text
 from starcoder_lsp.documents.workspace import MAX_FILE_BYTES, Surroundings, Workspace, workspace_at
 
@@ -34,35 +36,17 @@ if TYPE_CHECKING:
 N_ABOVE: Final = 20
 """Lines above the cursor's that say what the code there is about, as in RepoCoder."""
 N_BELOW: Final = 10
-WINDOW_LINES: Final = 24
-WINDOW_STEP: Final = 12
 LEAST_LIKENESS: Final = 0.175
 """Of the windows most alike in files of other packages, 1 in 500 is above, of the same package 1 in 15 (Python)."""
 LEAST_LIKENESS_OF_EDITS: Final = 0.1
 """What was edited lately belongs to what is being done now; it needs to be less alike."""
 N_DOCUMENTS: Final = 64
 N_EDITS: Final = 16
-N_FILES: Final = 24
-"""Files that are looked into for imported names."""
-N_PARSED_FILES: Final = 8
-N_PARSED_BYTES: Final = 192 * 1024
-"""Of files that are parsed for definitions, which takes 5 ms for 20 KB the first time."""
-N_SMALL_LINES: Final = 12
-"""Of a definition that is shown whole, and the most of a header."""
-N_CLASS_LINES: Final = 40
 KNOWN_SHARE: Final = 0.85
 """A piece of which the model sees this share of the lines anyway tells it nothing. The few other lines of what is much
 alike are worth most."""
 N_KNOWN_LINES: Final = 100
 """Lines on either side of the cursor which the model is taken to see."""
-MAX_LINE_BYTES: Final = 400
-"""On the average of some lines; beyond it is data, or minified."""
-MAX_STEP_BYTES: Final = WINDOW_STEP * MAX_LINE_BYTES
-
-_WORD: Final = re.compile(rb"[\w\x80-\xff]+")
-_IDENTIFIER: Final = re.compile(rb"(?<![\w\x80-\xff])[a-zA-Z_\x80-\xff][\w\x80-\xff]{2,}")
-_WORD_BYTES: Final = bytes(byte for byte in range(256) if _WORD.match(bytes([byte])))
-_DOCSTRING: Final = re.compile(rb"\s*[rRuU]?[\"']")
 
 _NAMED_AT_CURSOR, _EDITED, _ALIKE, _IMPORTED = 3, 2, 1, 0
 
@@ -170,11 +154,16 @@ class _Place:
     ) -> _Place:
         """The word that the cursor is in counts for nothing: it is different at each keystroke."""
         above, below = _around(snapshot.text, cursor_byte, N_ABOVE, N_BELOW)
-        near = b"%s\n%s" % (above.rstrip(_WORD_BYTES), below.lstrip(_WORD_BYTES))
-        identifiers, names = frozenset(_IDENTIFIER.findall(near)), frozenset(map(_decoded, _WORD.findall(near)))
+        near = b"%s\n%s" % (above.rstrip(WORD_BYTES), below.lstrip(WORD_BYTES))
         seen = b"".join(_around(snapshot.text, cursor_byte, N_KNOWN_LINES, N_KNOWN_LINES))
         return cls(
-            path_of(snapshot.uri), identifiers, names, _content(seen.splitlines()), workspace, documents, disabled_globs
+            path_of(snapshot.uri),
+            identifiers(near),
+            words(near),
+            _content(seen.splitlines()),
+            workspace,
+            documents,
+            disabled_globs,
         )
 
     def document(self, path: str) -> Snapshot | None:
@@ -196,155 +185,29 @@ def _around(text: Text, cursor_byte: int, n_above: int, n_below: int) -> tuple[b
 
 def _content(lines: Iterable[bytes]) -> frozenset[bytes]:
     """Lines without indentation, those with a word in them."""
-    return frozenset(line.strip() for line in lines if _IDENTIFIER.search(line))
+    return frozenset(line.strip() for line in lines if IDENTIFIER.search(line))
 
 
-# Definitions of imported names
+# The three kinds of pieces
 
 
 def _definitions(snapshot: Snapshot, place: _Place) -> Iterator[_Piece]:
     root = place.workspace.root_of(place.path)
     if root is None:
         return
-    near = place.names
-    imported = imported_files(snapshot, place.path, root)
-    to_visit = [(file, 0) for file in sorted(imported, key=lambda file: not file.names & near)]
-    n_files, n_bytes = 0, 0
-    visited = set()
-    for file, depth in islice(_growing(to_visit), N_FILES):
-        document = place.document(file.path) if file.path not in visited else None
-        visited.add(file.path)
-        if document is None or document.syntax is None or len(document.text.data) > N_PARSED_BYTES - n_bytes:
-            continue
-        wanted = file.names | (near if file.is_whole else frozenset())
-        if n_files == N_PARSED_FILES or wanted.isdisjoint(_words(document.text.data)):
-            continue
-        n_files, n_bytes = n_files + 1, n_bytes + len(document.text.data)
-        definitions = document.syntax.definitions()
-        defined = {_name(definition) for definition in definitions}
-        if not file.is_whole and not file.names & defined:
-            # Passed on from elsewhere, or the name is the importer's own for all of the file.
-            further = imported_files(document, file.path, root) if depth == 0 else ()
-            passed = [_narrowed(other, file.names) for other in further if other.names & file.names or other.is_whole]
-            to_visit += [(other, depth + 1) for other in passed]
-            wanted = wanted if passed else wanted | near
-        yield from _pieces_of(document, definitions, wanted, near)
-
-
-def _growing(to_visit: list[tuple[ImportedFile, int]]) -> Iterator[tuple[ImportedFile, int]]:
-    """Iterate over a list that grows meanwhile."""
-    yield from to_visit
-
-
-def _narrowed(file: ImportedFile, names: frozenset[str]) -> ImportedFile:
-    return ImportedFile(file.path, names, is_whole=False)
-
-
-def _pieces_of(
-    document: Snapshot, definitions: Sequence[Scope], wanted: Iterable[str], near: Iterable[str]
-) -> Iterator[_Piece]:
-    container_end = 0
-    for index, definition in enumerate(definitions):
-        if definition.start_byte < container_end:
-            continue  # a member
-        if definition.kind != "module":
-            container_end = definition.end_byte
-        name = _name(definition)
-        if name in wanted and definition.kind != "module":
-            members = []
-            for member in definitions[index + 1 :]:
-                if member.start_byte >= container_end:
-                    break
-                members.append(member)
-            header, whole = _shown(document.text, definition, members, near)
-            is_near = name in near
-            rank = (_NAMED_AT_CURSOR if is_near else _IMPORTED), 0.0
-            yield _Piece(rank, document, whole if is_near else header, header, name)
-
-
-def _shown(
-    text: Text, definition: Scope, members: Sequence[Scope], near: Iterable[str]
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """A definition's header with the first line of its docstring, and all of it or its members' headers as well."""
-    header = _header(text, definition)
-    first, last = header[0], text.line_of(max(definition.end_byte - 1, definition.start_byte))
-    if last - first < N_SMALL_LINES:
-        return header, tuple(range(first, last + 1))
-    lines = set(header)
-    for member in sorted(members, key=lambda member: _name(member) not in near):
-        own = _header(text, member)
-        if len(lines) + len(own) <= N_CLASS_LINES:
-            lines.update(own)
-    return header, tuple(sorted(lines))
-
-
-def _header(text: Text, definition: Scope) -> tuple[int, ...]:
-    first = text.line_of(definition.start_byte)
-    last = text.line_of(max(definition.header_end_byte - 1, definition.start_byte))
-    has_docstring = last + 1 < text.n_lines and text.data.startswith((b"\n", b"\r"), text.line_span(last)[1])
-    inside = has_docstring and text.line_starts[last + 1] < definition.end_byte
-    if inside and _DOCSTRING.match(text.data, text.line_starts[last + 1]):
-        last += 1
-    return tuple(range(first, min(last, first + N_SMALL_LINES - 1) + 1))
-
-
-@lru_cache(maxsize=1024)
-def _name(definition: Scope) -> str:
-    """A definition's name without type parameters, pointers and the like."""
-    found = re.search(r"[\w$]+", definition.name)
-    return found[0] if found else ""
-
-
-# Lines like those at the cursor
-
-
-@frozen
-class _Windows:
-    """A text's windows, ``(first line, line behind the last, number of identifiers)``, and which have an identifier."""
-
-    spans: tuple[tuple[int, int, int], ...]
-    by_identifier: dict[bytes, list[int]]
-
-
-@lru_cache(maxsize=128)
-def _windows(data: bytes) -> _Windows:
-    lines = data.splitlines()
-    steps = [b"\n".join(lines[start : start + WINDOW_STEP]) for start in range(0, len(lines), WINDOW_STEP)]
-    found = [frozenset(_IDENTIFIER.findall(step)) if len(step) <= MAX_STEP_BYTES else None for step in steps]
-    spans: list[tuple[int, int, int]] = []
-    by_identifier: dict[bytes, list[int]] = {}
-    for index, (above, below) in enumerate(pairwise([*found, frozenset()] if len(found) == 1 else found)):
-        if above is not None and below is not None:
-            identifiers = above | below
-            for identifier in identifiers:
-                by_identifier.setdefault(identifier, []).append(len(spans))
-            spans.append((index * WINDOW_STEP, min((index + 2) * WINDOW_STEP, len(lines)), len(identifiers)))
-    return _Windows(tuple(spans), by_identifier)
-
-
-@lru_cache(maxsize=128)
-def _words(data: bytes) -> frozenset[str]:
-    return frozenset(map(_decoded, _WORD.findall(data)))
-
-
-def _decoded(word: bytes) -> str:
-    return word.decode("utf-8", "replace")
+    for definition in imported_definitions(snapshot, place.path, root, place.names, place.document):
+        is_near = definition.name in place.names
+        lines = definition.lines if is_near else definition.header
+        rank = (_NAMED_AT_CURSOR if is_near else _IMPORTED), 0.0
+        yield _Piece(rank, definition.document, lines, definition.header, definition.name)
 
 
 def _alike(place: _Place) -> Iterator[_Piece]:
     for path, document in place.open_documents.items():
-        known = _windows(document.text.data)
-        where = [known.by_identifier[identifier] for identifier in place.near if identifier in known.by_identifier]
-        if len(where) <= LEAST_LIKENESS * len(place.near):
-            continue  # no window shares more than these
-        best, found = LEAST_LIKENESS, None
-        for index, n_shared in sorted(Counter(chain.from_iterable(where)).items()):
-            start, end, n_identifiers = known.spans[index]
-            likeness = n_shared / (len(place.near) + n_identifiers - n_shared)
-            if likeness > best:
-                best, found = likeness, (start, end)
+        found = most_alike(place.near, document.text.data, LEAST_LIKENESS)
         if found is not None and place.document(path) is not None:
-            yield _window_piece(document, *found, (_ALIKE, best), "open file like the lines around the cursor")
+            start, end, alike = found
+            yield _window_piece(document, start, end, (_ALIKE, alike), "open file like the lines around the cursor")
 
 
 def _edited(recent_edits: Iterable[tuple[str, int, int]], place: _Place) -> Iterator[_Piece]:
@@ -359,10 +222,8 @@ def _edited(recent_edits: Iterable[tuple[str, int, int]], place: _Place) -> Iter
         start = max(min(start, text.n_lines - WINDOW_LINES), 0)
         end = min(start + WINDOW_LINES, text.n_lines)
         window = text.data[text.line_starts[start] : text.line_span(end - 1)[1]]
-        identifiers = frozenset(_IDENTIFIER.findall(window[: WINDOW_LINES * MAX_LINE_BYTES]))
-        n_shared = len(place.near & identifiers)
-        n_all = len(place.near | identifiers)
-        if n_all and n_shared / n_all > LEAST_LIKENESS_OF_EDITS and len(window) <= WINDOW_LINES * MAX_LINE_BYTES:
+        is_code = len(window) <= WINDOW_LINES * MAX_LINE_BYTES
+        if is_code and likeness(place.near, identifiers(window)) > LEAST_LIKENESS_OF_EDITS:
             done.add(path)
             yield _window_piece(document, start, end, (_EDITED, -float(age)), "edited lately")
 

@@ -161,6 +161,15 @@ def derived(before: Snapshot, version: int, text: Text, input_edits: Sequence[In
     return Snapshot(before.uri, version, before.language_id, text, before.syntax.derive(text, input_edits))
 
 
+def spliced(before: Snapshot, start_byte: int, end_byte: int, new: bytes) -> Snapshot:
+    """Return the snapshot that a suggestion would make of this one, under the same version.
+
+    Raises ValueError where the range is not one of the text.
+    """
+    text = before.text.splice(start_byte, end_byte, new)
+    return derived(before, before.version, text, [InputEdit.of_splice(before.text, start_byte, end_byte, text)])
+
+
 def _splice(text: Text, edit: Edit, encoding: PositionEncoding) -> tuple[int, int, bytes]:
     """Return ``(start_byte, end_byte, new)`` of an edit; a range that runs backwards counts as the one forwards."""
     new = edit.text.encode("utf-8", "surrogatepass")

@@ -156,6 +156,30 @@ class Syntax:
         """Return how many errors and missing tokens the tree holds, at most some 10,000; 0 without a tree."""
         return self._damage()[0]
 
+    def has_error_in(self, start_byte: int, end_byte: int) -> bool:
+        """Return whether an error, or a missing token, touches the bytes from `start_byte` to `end_byte`."""
+        to_visit = [self.tree.root_node] if self.tree is not None else []
+        while to_visit:
+            node = to_visit.pop()
+            if node.is_error or node.is_missing:
+                return True
+            if node.has_error:
+                touching = (child for child in node.children if child.start_byte <= end_byte)
+                to_visit.extend(child for child in touching if child.end_byte >= start_byte and child.has_error)
+        return False
+
+    def token_over(self, byte: int) -> tuple[int, int] | None:
+        """Return ``(start_byte, end_byte)`` of the token of which `byte` is a part but not the first.
+
+        A string is one token here, with all that is in it. None between two tokens, and without a tree.
+        """
+        if self.tree is None or not 0 < byte < len(self._text.data):
+            return None
+        node = self.tree.root_node.descendant_for_byte_range(byte - 1, byte + 1)
+        if node is None or node.is_error or not (node.child_count == 0 or "string" in node.type):
+            return None
+        return (node.start_byte, node.end_byte) if node.start_byte < byte < node.end_byte else None
+
     def _damage(self) -> tuple[int, bool]:
         """Return how many errors the tree holds, and whether they make queries slow and their answers worthless."""
         if self._known_damage is None:

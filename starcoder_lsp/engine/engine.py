@@ -6,6 +6,7 @@ process or on another machine without a change above this line. Nothing here kno
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
@@ -66,21 +67,34 @@ class GenerationRequest:
     max_new_tokens: int
     timeout_ms: float
     sampling: Sampling = field(factory=Sampling)
+    n_answers: int = 1
+    min_confidence: float = -math.inf
+    """An answer ends early when the mean natural logarithm of its first tokens' probabilities is below this."""
 
 
 @frozen
-class Generation:
-    """What the model wrote behind the prompt and its `heal`, and what it cost.
+class Written:
+    """One answer: the text behind the prompt and its `heal`, the tokens of both, and their log-probabilities in nats.
 
-    `n_evaluated` counts the prompt tokens that went through a decode call in this request; `n_reused` those whose KV
-    cells were there already. `stop_reason` is `"stop_token"`, `"max_tokens"`, `"timeout"`, `"cancelled"`, or the
-    answer of the stop rule.
+    `stop_reason` is `"stop_token"`, `"max_tokens"`, `"timeout"`, `"cancelled"`, `"low_confidence"`, or the answer of
+    the stop rule.
     """
 
     text: bytes
     ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     stop_reason: str
+
+
+@frozen
+class Generation:
+    """What the model wrote, at least one answer, the likeliest beginning first, and what it cost.
+
+    `n_evaluated` counts the prompt tokens that went through a decode call in this request; `n_reused` those whose KV
+    cells were there already.
+    """
+
+    written: tuple[Written, ...]
     n_prompt: int
     n_reused: int
     n_evaluated: int
@@ -91,8 +105,8 @@ class Generation:
 
     @property
     def n_generated(self) -> int:
-        """Tokens that were sampled and kept in `text`."""
-        return len(self.ids)
+        """Tokens that were sampled and kept, of all answers."""
+        return sum(len(one.ids) for one in self.written)
 
 
 @frozen

@@ -19,6 +19,7 @@ from typing import Any
 import llama_cpp
 import numpy as np
 
+from starcoder_lsp.engine.backend import Logits
 from starcoder_lsp.engine.engine import (
     CachedDocument,
     Cancelled,
@@ -30,7 +31,7 @@ from starcoder_lsp.engine.engine import (
     Prompt,
     StopRule,
 )
-from starcoder_lsp.engine.generation import N_SLICE, Logits, generate, prefill
+from starcoder_lsp.engine.generation import N_SLICE, generate, prefill
 from starcoder_lsp.engine.kv_cache import SequenceLedger
 from starcoder_lsp.engine.model_file import ModelFile, check_model_file
 from starcoder_lsp.engine.parking import ParkedStates, put_away, resume
@@ -40,6 +41,8 @@ from starcoder_lsp.engine.tokens import PieceIndex
 N_LONGEST_PIECE_BYTES = 4096
 ERROR_LEVEL = 3
 N_BYTES_PER_THREAD = 32 * 1024 * 1024
+N_SEQUENCES = 8
+"""Answers to one prompt side by side, as many as `completion.maxItems` allows."""
 ABORTED = 2
 """What `llama_decode` answers when the abort callback broke it off (llama.h)."""
 NEVER = llama_cpp.ggml_abort_callback()
@@ -141,7 +144,8 @@ class LlamaContext:
         params = llama_cpp.llama_context_default_params()
         params.n_ctx = n_context
         params.n_batch = params.n_ubatch = max(N_SLICE, 64)
-        params.n_seq_max = 1
+        params.n_seq_max = self.n_sequences = N_SEQUENCES
+        params.kv_unified = True  # the sequences share the cells of the prompt
         params.n_threads = params.n_threads_batch = n_threads
         params.no_perf = True
         self._context = llama_cpp.llama_init_from_model(model, params)
@@ -154,7 +158,7 @@ class LlamaContext:
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._cancelled: Cancelled = lambda: False
         self._abort = llama_cpp.ggml_abort_callback(lambda _data: self._cancelled())
-        self._logits: tuple[int, Logits] = 0, np.empty(0, np.float32)
+        self._logits: dict[int, Logits] = {}
         self.evaluation_ms = 0.0
         self.prefill_speed = 0.0
         self._batch = llama_cpp.llama_batch_init(params.n_batch, 0, 1)
@@ -176,20 +180,39 @@ class LlamaContext:
             batch.logits[i] = i == n - 1
         self._cancelled = cancelled
         llama_cpp.llama_set_abort_callback(self._context, self._abort if n > 1 else NEVER, None)
-        started = time.perf_counter()
-        code = llama_cpp.llama_decode(self._context, batch)
-        llama_cpp.llama_synchronize(self._context)
-        elapsed_ms = (time.perf_counter() - started) * 1000
-        self.evaluation_ms += elapsed_ms
-        if code == ABORTED:
+        elapsed_ms = self._evaluate_batch()
+        if elapsed_ms is None:
             return False
-        if code:
-            message = f"llama.cpp could not evaluate {n} tokens at {first_position} (code {code})"
-            raise EngineError(message)
         if n >= N_LEAST_MEASURED:
             speed = n / elapsed_ms * 1000
             self.prefill_speed += (speed - self.prefill_speed) * (SPEED_WEIGHT if self.prefill_speed else 1)
         return True
+
+    def step(self, tokens: Sequence[tuple[int, int, int]]) -> None:
+        """Evaluate `(sequence, id, position)` of several sequences in one batch; logits are kept for each."""
+        batch = self._batch
+        batch.n_tokens = len(tokens)
+        for i, (sequence, token_id, position) in enumerate(tokens):
+            batch.token[i] = token_id
+            batch.pos[i] = position
+            batch.n_seq_id[i] = batch.logits[i] = 1
+            batch.seq_id[i][0] = sequence
+        llama_cpp.llama_set_abort_callback(self._context, NEVER, None)
+        self._evaluate_batch()
+
+    def _evaluate_batch(self) -> float | None:
+        """Milliseconds that the batch took, or `None` if it was broken off. Raises `EngineError`."""
+        started = time.perf_counter()
+        code = llama_cpp.llama_decode(self._context, self._batch)
+        llama_cpp.llama_synchronize(self._context)
+        elapsed_ms = (time.perf_counter() - started) * 1000
+        self.evaluation_ms += elapsed_ms
+        if code == ABORTED:
+            return None
+        if code:
+            message = f"llama.cpp could not evaluate {self._batch.n_tokens} tokens (code {code})"
+            raise EngineError(message)
+        return elapsed_ms
 
     def decode_bare(self, sequence: int, token_id: int, first_position: int, n_calls: int) -> None:
         """Evaluate one token `n_calls` times at growing positions, with nothing in between.
@@ -206,13 +229,17 @@ class LlamaContext:
                 raise EngineError(message)
             llama_cpp.llama_synchronize(self._context)
 
-    def logits(self) -> Logits:
-        """Logits behind the last evaluated token, shape `(n_vocab,)`, a view that the next decode overwrites."""
-        pointer = llama_cpp.llama_get_logits_ith(self._context, -1)
+    def logits(self, row: int = -1) -> Logits:
+        """Logits behind an evaluated token, shape `(n_vocab,)`, a view that the next evaluation overwrites."""
+        pointer = llama_cpp.llama_get_logits_ith(self._context, row)
         address = ctypes.addressof(pointer.contents)
-        if address != self._logits[0]:  # making the view takes longer than choosing a token
-            self._logits = address, np.ctypeslib.as_array(pointer, shape=(self._n_vocab,))
-        return self._logits[1]
+        if address not in self._logits:  # making the view takes longer than choosing a token
+            self._logits[address] = np.ctypeslib.as_array(pointer, shape=(self._n_vocab,))
+        return self._logits[address]
+
+    def branch(self, source: int, target: int) -> None:
+        """Let `target` share the cells of `source`; nothing is copied."""
+        llama_cpp.llama_memory_seq_cp(self._memory, source, target, -1, -1)
 
     def truncate(self, sequence: int, n_tokens: int) -> bool:
         """Keep the first `n_tokens` cells of the sequence."""
@@ -305,8 +332,9 @@ class LlamaEngine:
     def check_ledger(self) -> None:
         """Raise `AssertionError` unless the record and the context agree. For tests."""
         n_cells = self._context.n_cells(self._ledger.sequence)
-        if n_cells != len(self._ledger.ids):
-            message = f"{len(self._ledger.ids)} ids are recorded, {n_cells} cells are held"
+        n_others = sum(self._context.n_cells(other) for other in range(1, self._context.n_sequences))
+        if n_cells != len(self._ledger.ids) or n_others:
+            message = f"{len(self._ledger.ids)} ids are recorded, {n_cells} cells are held, {n_others} by others"
             raise AssertionError(message)
 
     def close(self) -> None:

@@ -13,7 +13,8 @@ from typing import Protocol
 
 from attrs import frozen
 
-from starcoder_lsp.engine.generation import Backend, rewind
+from starcoder_lsp.engine.backend import Backend
+from starcoder_lsp.engine.generation import rewind
 from starcoder_lsp.engine.kv_cache import SequenceLedger, common_prefix_length
 from starcoder_lsp.engine.state_files import StateFiles, StoredState
 

@@ -11,7 +11,8 @@ from pygls.exceptions import JsonRpcException
 from pygls.lsp.server import LanguageServer
 
 from starcoder_lsp.lsp.convert import plain
-from starcoder_lsp.settings import SECTION, Settings, SettingsLayer, load_user_file, read_settings, user_file
+from starcoder_lsp.settings import SECTION, Settings
+from starcoder_lsp.settings_layers import SettingsLayer, load_user_file, read_settings, user_file
 
 
 @define

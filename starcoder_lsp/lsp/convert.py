@@ -63,19 +63,17 @@ def notebook_change(change: types.NotebookDocumentChangeEvent) -> NotebookChange
 
 
 def inline_completions(completion: Completion, encoding: PositionEncoding) -> types.InlineCompletionList:
-    """The answer to `textDocument/inlineCompletion`: at most one item, with a range on one line."""
-    if not completion.text:
-        return types.InlineCompletionList(items=[])
-    text = completion.snapshot.text
+    """The answer to `textDocument/inlineCompletion`; each item has a range on one line."""
+    text, start_byte = completion.snapshot.text, completion.cursor_byte
+    start = position(text, start_byte, encoding)
     return types.InlineCompletionList(
         items=[
             types.InlineCompletionItem(
-                insert_text=completion.text,
-                range=types.Range(
-                    position(text, completion.start_byte, encoding), position(text, completion.end_byte, encoding)
-                ),
+                insert_text=item.text,
+                range=types.Range(start, position(text, start_byte + item.n_replaced_bytes, encoding)),
                 command=types.Command(title="Suggestion accepted", command=ACCEPT_COMMAND),
             )
+            for item in completion.items
         ]
     )
 

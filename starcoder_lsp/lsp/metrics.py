@@ -10,7 +10,7 @@ from typing import Any
 from attrs import asdict, define, field
 
 from starcoder_lsp.completion import Completion
-from starcoder_lsp.engine.engine import CachedDocument, ModelInfo, Prefilled
+from starcoder_lsp.engine.engine import CachedDocument, ModelInfo
 
 N_LATENCIES = 10_000
 """Latencies kept for the percentiles; older ones are forgotten."""
@@ -74,10 +74,11 @@ class Metrics:
         self.tokens.generated += generation.n_generated
         self.evaluation_ms += generation.evaluation_ms
 
-    def count_ahead(self, prefilled: Prefilled) -> None:
-        """Count what was evaluated ahead of need."""
-        self.tokens.evaluated += prefilled.n_evaluated
-        self.tokens.ahead += prefilled.n_evaluated
+    def count_ahead(self, n_evaluated: int, n_generated: int = 0) -> None:
+        """Count tokens of prompts, and of answers to them, that nobody waited for. On the model thread too."""
+        self.tokens.evaluated += n_evaluated
+        self.tokens.ahead += n_evaluated
+        self.tokens.generated += n_generated
 
     def time(self, elapsed_ms: float) -> None:
         """Record how long an answered request took, from its arrival to its reply."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from attrs import define, field
 
-from starcoder_lsp.documents.documents import Documents, Edit, Snapshot
+from starcoder_lsp.documents.documents import Documents, Edit
 from starcoder_lsp.documents.workspace import Surroundings
 
 N_EDITS = 32
@@ -50,11 +50,6 @@ class Recent:
 
     def around(self, documents: Documents) -> Surroundings:
         """What is known now, newest first."""
-        return Surroundings(self.root, tuple(_newest_first(self._used, documents)), tuple(reversed(self._edited)))
-
-
-def _newest_first(used: Sequence[str] | dict[str, None], documents: Documents) -> Iterable[Snapshot]:
-    for uri in reversed(list(used)):
-        snapshot = documents.get(uri)
-        if snapshot is not None:
-            yield snapshot
+        used = (documents.get(uri) for uri in reversed(self._used))
+        opened = tuple(snapshot for snapshot in used if snapshot is not None)
+        return Surroundings(self.root, opened, tuple(reversed(self._edited)))

@@ -8,26 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
 
 from attrs import define, evolve, field
 
-from starcoder_lsp.completion import Completion, Model, ask, complete, prepare, see, why_not
+from starcoder_lsp.completion import Completion, Model, ask, prepare, see, why_not
 from starcoder_lsp.context.explain import explain
-from starcoder_lsp.documents.documents import Documents, Edit, OutOfStep, Snapshot, UnknownDocument
+from starcoder_lsp.documents.documents import Documents, Edit, OutOfStep, UnknownDocument
 from starcoder_lsp.documents.notebooks import Cell, CellText, NotebookChange, Notebooks, View
 from starcoder_lsp.documents.text import PositionEncoding, Text
 from starcoder_lsp.engine.engine import Cancelled, EngineError
 from starcoder_lsp.engine.loading import load_engine
+from starcoder_lsp.lsp.answers import Answers, Question
 from starcoder_lsp.lsp.metrics import Metrics
 from starcoder_lsp.lsp.recent import Recent
 from starcoder_lsp.lsp.scheduler import AHEAD, Scheduler, Superseded
 from starcoder_lsp.settings import Settings
 from starcoder_lsp.suggestions.postprocess import FILTERS
-from starcoder_lsp.suggestions.reuse import N_REMEMBERED, Shown, first_rest
 
 MODEL_KEY = "model"
 """The scheduler's key for work that belongs to no document."""
@@ -49,11 +48,10 @@ class Session:
     recent: Recent = field(factory=Recent)
     metrics: Metrics = field(factory=Metrics)
     scheduler: Scheduler = field(factory=Scheduler)
+    answers: Answers = field(init=False)
     model: Model | None = None
     encoding: PositionEncoding = "utf-16"
     _last: dict[str, Completion] = field(factory=dict)
-    _shown: dict[str, deque[tuple[Settings, Shown]]] = field(factory=dict)
-    """What the model suggested of late in each document that it saw, the newest first, under which settings."""
     _places: dict[str, int] = field(factory=dict)
     """The byte at which each document was last edited or asked about, also if it is closed."""
     _focused: str = ""
@@ -61,6 +59,10 @@ class Session:
     """The focused document, as long as other files have not been looked at since the person came to it."""
     _tasks: set[asyncio.Future[None]] = field(factory=set)
     """What runs with nobody waiting for it; the event loop itself would let go of it."""
+
+    def __attrs_post_init__(self) -> None:
+        """Share the model thread and the counters."""
+        self.answers = Answers(self.scheduler, self.metrics)
 
     async def load_model(self, on_progress: Callable[[float], None]) -> Model:
         """Load the configured model on the model thread. Raises `EngineError`."""
@@ -74,14 +76,14 @@ class Session:
             return Model.of(load_engine(settings, tell))
 
         self.model = await self.scheduler.run(MODEL_KEY, work)
-        self._shown.clear()
+        self.answers.memory.forget_all()
         self._refocus()
         return self.model
 
     def open(self, uri: str, language_id: str, version: int, text: str) -> None:
         """Take in a document, in place of one that is open under that name already."""
-        self.scheduler.supersede(uri)
-        self._shown.pop(uri, None)
+        self.answers.forget_flight(uri)
+        self.answers.memory.forget(uri)
         self.documents.open(uri, language_id, version, text)
         self.focus(uri)
 
@@ -106,18 +108,21 @@ class Session:
 
         Raises `UnknownDocument` and `OutOfStep`, see `Documents.change`.
         """
-        self.scheduler.supersede(uri)
         try:
             snapshot = self.documents.change(uri, version, edits, self.encoding)
         except (UnknownDocument, OutOfStep):
+            self.answers.forget_flight(uri)
             raise
         except Exception:  # a bug; the edits after this one are for another text
             self.lose_step(uri)
             raise
         if edits and edits[-1].start_line is not None:
-            self._places[uri] = end_of(edits[-1], snapshot.text, self.encoding)
+            place = self._places[uri] = end_of(edits[-1], snapshot.text, self.encoding)
+            self.answers.edited(uri, snapshot.text.data, place)
             self.recent.edit(uri, edits)
             self.focus(uri)
+        else:
+            self.answers.forget_flight(uri)
 
     def lose_step(self, uri: str) -> None:
         """Trust the text here no more, until the editor sends all of it: an edit got lost."""
@@ -128,23 +133,23 @@ class Session:
 
     def close_document(self, uri: str) -> None:
         """Forget a document's text and keep its KV cells, for when it is opened again. Raises `UnknownDocument`."""
-        self.scheduler.supersede(uri)
+        self.answers.forget_flight(uri)
         self.documents.close(uri)
         self.recent.close(uri)
         self._last.pop(uri, None)
-        self._shown.pop(uri, None)
+        self.answers.memory.forget(uri)
         self._start(self._put_away(uri))
 
     def open_notebook(self, uri: str, version: int, cells: Sequence[Cell], texts: Sequence[CellText]) -> None:
         """Take in a notebook, in place of one that is open under that name already."""
-        self.scheduler.supersede(uri)
+        self.answers.forget_flight(uri)
         self.notebooks.open(uri, version, cells, texts)
         self._focused = next((cell.uri for cell in cells if not cell.is_markup), "")
         self._refocus()
 
     def change_notebook(self, uri: str, version: int, change: NotebookChange) -> None:
         """Apply a change; it makes what is being computed for any cell worthless. Raises as `Notebooks.change`."""
-        self.scheduler.supersede(uri)
+        self.answers.forget_flight(uri)
         edited = self.notebooks.change(uri, version, change, self.encoding)
         for closed in change.closed:
             self._forget(closed)
@@ -157,12 +162,12 @@ class Session:
 
     def close_notebook(self, uri: str) -> None:
         """Forget a notebook and all of its cells. Raises `UnknownDocument`."""
-        self.scheduler.supersede(uri)
+        self.answers.forget_flight(uri)
         cells, joined = self.notebooks.close(uri)
         for cell_uri in cells:
             self._forget(cell_uri)
         for joined_uri in joined:
-            self._shown.pop(joined_uri, None)
+            self.answers.memory.forget(joined_uri)
             self._start(self._put_away(joined_uri))
 
     def _forget(self, cell_uri: str) -> None:
@@ -184,75 +189,57 @@ class Session:
             requests.empty += 1
             return None
         place = self._places[uri] = view.own.text.byte_at(line, character, self.encoding)
-        cursor_byte = view.offset_byte + place
+        n_items = 1 if automatic else settings.completion.max_items
+        around, cursor_byte = self.recent.around(self.documents), view.offset_byte + place
+        question = Question(view.key, view.whole, cursor_byte, model, settings, around, n_items)
         delay_ms = settings.debounce.ms if automatic and settings.debounce.mode != "off" else 0
-        around = self.recent.around(self.documents)
-
-        def work(cancelled: Cancelled) -> Completion:
-            completion = complete(view.whole, cursor_byte, model, settings, cancelled, around)
-            self.metrics.count_tokens(completion)
-            return completion
-
-        completion = self._recall(view.whole, cursor_byte)
-        if completion is not None:
-            self.scheduler.supersede(view.key)
-        else:
-            try:
-                completion = await self.scheduler.run(view.key, work, delay_ms=delay_ms)
-            except Superseded:
-                requests.superseded += 1
-                return None
-            except asyncio.CancelledError:
-                requests.cancelled += 1
-                raise
-            except Exception:
-                requests.failed += 1
-                raise
-            self._last[uri] = completion
-            self._remember(completion, settings)
+        try:
+            completion = await self.answers.answer(question, delay_ms)
+        except Superseded:
+            requests.superseded += 1
+            return None
+        except asyncio.CancelledError:
+            requests.cancelled += 1
+            raise
+        except Exception:
+            requests.failed += 1
+            raise
+        self._last[uri] = completion
         self.metrics.count(completion)
         self.metrics.time((time.perf_counter() - started) * 1000)
         self.focus(uri)
-        start_byte, end_byte = completion.start_byte - view.offset_byte, completion.end_byte - view.offset_byte
-        return evolve(completion, snapshot=view.own, start_byte=start_byte, end_byte=end_byte)
-
-    def _recall(self, snapshot: Snapshot, cursor_byte: int) -> Completion | None:
-        """Answer without the model what an earlier suggestion under the same settings answers."""
-        shown = (one for settings, one in self._shown.get(snapshot.uri, ()) if settings == self.settings)
-        rest = first_rest(shown, snapshot.text.data, cursor_byte)
-        if rest is None:
-            return None
-        end_byte, text = rest
-        return Completion(snapshot, cursor_byte, end_byte, text.decode(), "" if text else "nothing was suggested here")
-
-    def _remember(self, completion: Completion, settings: Settings) -> None:
-        """Keep a suggestion for `_recall`; not that there was none in time, for there may be one next time."""
-        generation, snapshot = completion.generation, completion.snapshot
-        if completion.text or (generation is not None and generation.stop_reason != "timeout"):
-            shown = Shown(snapshot.text.data, completion.start_byte, completion.end_byte, completion.text.encode())
-            self._shown.setdefault(snapshot.uri, deque(maxlen=N_REMEMBERED)).appendleft((settings, shown))
+        return evolve(completion, snapshot=view.own, cursor_byte=place)
 
     async def _look_ahead(self, uri: str) -> None:
         """Evaluate the whole window of a document's last place once nothing has come for a while.
 
         Where the person comes from another document, other files are looked at again first.
         """
+        with suppress(Superseded, EngineError):  # a request for this place will tell
+            await self.scheduler.run(AHEAD, lambda _cancelled: None, delay_ms=IDLE_MS)
+            with suppress(UnknownDocument):
+                await self._prepare(uri)
+
+    async def _prepare(self, uri: str) -> None:
+        """Raises `UnknownDocument`, and what the scheduler and the engine raise."""
         view, model, settings = self._view(uri), self.model, self.settings
         if model is None or view is None or settings.trigger == "invoked":
             return
         place = self._places.get(uri)
         cursor_byte = None if place is None else view.offset_byte + min(place, len(view.own.text.data))
-
         around, renew = self.recent.around(self.documents), self._stale == uri
 
         def work(cancelled: Cancelled) -> None:
             prefilled = prepare(view.whole, cursor_byte, model, settings, cancelled, around, renew=renew)
             if prefilled is not None:
-                self.metrics.count_ahead(prefilled)
+                self.metrics.count_ahead(prefilled.n_evaluated)
 
-        with suppress(Superseded, EngineError):  # a request for this place will tell
-            await self.scheduler.run(AHEAD, work, delay_ms=IDLE_MS)
-            self._stale = "" if self._stale == uri else self._stale
+        await self.scheduler.run(AHEAD, work)
+        self._stale = "" if self._stale == uri else self._stale
+        last = self._last.get(uri)
+        if last is not None and last.items and last.snapshot is view.whole and last.cursor_byte == cursor_byte:
+            question = Question(view.key, view.whole, last.cursor_byte, model, settings, around)
+            await self.answers.prepare_next(question, last.items[0])
 
     async def _put_away(self, uri: str) -> None:
         """Let the engine put a closed document's cells away, on the model thread."""
@@ -291,8 +278,9 @@ class Session:
         except Superseded:
             return None
         last = self._last.get(uri)
-        at_this_place = last is not None and last.snapshot is snapshot and last.start_byte == cursor_byte
-        return explained | self._outcome(last if at_this_place else None, explained["timingsMs"])
+        if last is not None and (last.snapshot is not snapshot or last.cursor_byte != cursor_byte or not last.filters):
+            last = None
+        return explained | self._outcome(last, explained["timingsMs"])
 
     def _outcome(self, last: Completion | None, timings_ms: dict[str, float]) -> dict[str, Any]:
         """What the filters did to the last suggestion here, if there was one."""

@@ -1,35 +1,71 @@
-"""Where a suggestion leaves the scope that it writes: asked while it is generated and once more when it is done."""
+"""Where a suggestion leaves the scope that it writes: asked while it is generated and once more when it is done.
+
+By syntax where the text has a tree, by indentation otherwise.
+"""
 
 from __future__ import annotations
 
-from starcoder_lsp.suggestions.site import SEPARATORS, Site, indent_width, only_closes
+import re
+
+from starcoder_lsp.documents.documents import language_of
+from starcoder_lsp.documents.syntax import Syntax
+from starcoder_lsp.documents.text import Text
+from starcoder_lsp.suggestions.site import SEPARATORS, Site, first_line, indent_width, only_closes
 
 N_SHORTEST_REPEATED_BYTES = 4
 """A following line shorter than this (`}`, `end`, `pass` is just long enough) stands there often by chance."""
+N_ABOVE_BYTES = 2048
+"""How far above the cursor a syntax tree of the text begins where no scope is known."""
 OPENER_OF = {ord(")"): ord("("), ord("]"): ord("["), ord("}"): ord("{")}
+BRACKET = re.compile(rb"\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|[()\[\]{}]")
+"""A bracket, or a string on one line, in which brackets are letters."""
 
 
-def scope_end(text: bytes, site: Site) -> int | None:
+def scope_end(text: bytes, site: Site, *, may_go_on: bool = False) -> int | None:
     """The byte at which `text` leaves the site's scope, or `None`.
 
     The scope is left by a line that is indented less than the site's floor, or by one that stands at the floor below
     an empty line: a new paragraph. Brackets at the start of such a line close what was opened and belong to it, unless
-    the document has them already. If the answer is the length of `text`, more brackets may follow.
+    the document has them already; so does a keyword that closes the scope. A line that begins inside a string or a
+    comment may begin anywhere. If the answer is the length of `text`, or with `may_go_on`, more may follow.
     """
     at, wrote, after_blank = 0, bool(site.line_before.strip()), False
-    for number, line in enumerate(text.split(b"\n")):
+    lines = text.split(b"\n")
+    by_keyword = language_of(site.snapshot).blocks is None and site.snapshot.syntax is not None
+    for number, line in enumerate(lines):
         end = at + len(line)
-        if line.strip():
+        if line.strip() and not (may_go_on and by_keyword and number == len(lines) - 1):
             outside = number > 0 and indent_width(line) < site.floor
             n_closing = _n_closing(line) if outside and not _is_below(line, site) else 0
             if n_closing:
                 return at + n_closing
             if outside or (number > 0 and wrote and after_blank and indent_width(line) <= site.floor):
-                return max(0, at - 1)
+                tree, start = _tree_of(text[:end], site)
+                if not _is_inside_token(tree, start + at):
+                    return end if outside and by_keyword and _closes(tree, start + end, site) else max(0, at - 1)
             wrote, after_blank = True, False
         else:
             after_blank = wrote
         at = end + 1
+    return None
+
+
+def unmatched_closer(text: bytes, site: Site) -> int | None:
+    """The byte at which `text` closes a bracket of an earlier line that the document closes itself, or `None`."""
+    n_open = max(0, len(open_brackets(site.line_before)))
+    below = (site.line_after if site.line_after.strip() else first_line(site.below)).lstrip()[:1]
+    opened: list[int] = []
+    for match in BRACKET.finditer(text):
+        bracket = match.group()
+        if bracket in b"([{":
+            opened.append(match.start())
+        elif len(bracket) == 1:
+            if opened:
+                opened.pop()
+            elif n_open:
+                n_open -= 1
+            else:
+                return match.start() if bracket == below and b"\n" not in text[: match.start()] else None
     return None
 
 
@@ -44,7 +80,7 @@ def repeated_line(text: bytes, site: Site) -> int | None:
     for number, line in enumerate(text.split(b"\n")):
         end = at + len(line)
         if (
-            number > 0
+            (number > 0 or not site.line_before.strip())
             and target
             and line.strip() == target
             and (is_long or (_is_below(line, site) and is_unopened(target.rstrip(SEPARATORS), text[:end])))
@@ -66,17 +102,45 @@ def looping_line(text: bytes) -> int | None:
     return None
 
 
-def first_line(text: bytes) -> bytes:
-    """The first line that is not blank, or nothing."""
-    return next((line for line in text.split(b"\n") if line.strip()), b"")
-
-
 def is_unopened(closers: bytes, text: bytes) -> bool:
     """Whether `closers` are closing brackets that `text`, which has them, has not opened."""
     return bool(closers) and all(
         closer in OPENER_OF and text.count(closer) - text.count(OPENER_OF[closer]) >= closers.count(closer)
         for closer in closers
     )
+
+
+def open_brackets(text: bytes) -> list[int]:
+    """Where the brackets stand that `text` opens and does not close."""
+    opened: list[int] = []
+    for match in BRACKET.finditer(text):
+        if match.group() in b"([{":
+            opened.append(match.start())
+        elif match.end() - match.start() == 1 and opened:
+            opened.pop()
+    return opened
+
+
+def _tree_of(text: bytes, site: Site) -> tuple[Syntax | None, int]:
+    """The syntax of the scope's text up to the cursor with `text` behind it, and the byte at which `text` begins."""
+    if site.snapshot.syntax is None:
+        return None, 0
+    data, cursor_byte = site.snapshot.text.data, site.cursor_byte
+    first_byte = site.scopes[-1].start_byte if site.scopes else max(0, cursor_byte - N_ABOVE_BYTES)
+    first_byte = data.rfind(b"\n", 0, first_byte) + 1
+    above = data[first_byte:cursor_byte]
+    return Syntax.parse_fresh(language_of(site.snapshot), Text.from_bytes(above + text)), len(above)
+
+
+def _is_inside_token(tree: Syntax | None, byte: int) -> bool:
+    return tree is not None and tree.token_over(byte) is not None
+
+
+def _closes(tree: Syntax | None, end_byte: int, site: Site) -> bool:
+    """Whether the scope around the cursor, with which the tree begins, ends at `end_byte`."""
+    if tree is None or not site.scopes:
+        return False
+    return any(scope.end_byte == end_byte for scope in tree.enclosing_scopes(end_byte - 1)[:1])
 
 
 def _n_closing(line: bytes) -> int:

@@ -6,89 +6,136 @@ from collections.abc import Callable
 
 from attrs import frozen
 
-from starcoder_lsp.suggestions.lines import is_unopened, looping_line, repeated_line, scope_end
+from starcoder_lsp.documents.documents import language_of
+from starcoder_lsp.suggestions.fitting import fit
+from starcoder_lsp.suggestions.lines import is_unopened, looping_line, repeated_line, scope_end, unmatched_closer
 from starcoder_lsp.suggestions.site import SEPARATORS, Site
+from starcoder_lsp.suggestions.suggestion import Suggestion, n_whole_bytes
+from starcoder_lsp.suggestions.unwanted import LICENCE, chatter_start, has_secret
 
-Filter = Callable[[bytes, Site], bytes]
+Filter = Callable[[Suggestion, Site], Suggestion]
 N_SHORTEST_TAIL_BYTES = 4
 """The rest of the line counts as repeated from this length on, or if it begins with a bracket that was not opened."""
 
 
 @frozen
 class FilterEffect:
-    """What one filter did: `"kept"`, `"dropped"`, or how many bytes it cut."""
+    """What one filter did: `"kept"`, `"dropped"`, `"replaces N bytes"`, or how many bytes it cut."""
 
     name: str
     effect: str
 
 
-def whole_characters(text: bytes, _site: Site) -> bytes:
+def likely_enough(suggestion: Suggestion, _site: Site) -> Suggestion:
+    """Drop what the model itself thought unlikely."""
+    return suggestion.cut(0 if suggestion.stop_reason == "low_confidence" else None)
+
+
+def whole_characters(suggestion: Suggestion, _site: Site) -> Suggestion:
     """Cut a character that the last token left unfinished, and everything from a byte that is no UTF-8."""
-    try:
-        text.decode()
-    except UnicodeDecodeError as error:
-        return text[: error.start]
-    return text
+    return suggestion.cut(n_whole_bytes(suggestion.text))
 
 
-def within_line(text: bytes, site: Site) -> bytes:
+def within_line(suggestion: Suggestion, site: Site) -> Suggestion:
     """End with the line where a single line is asked for."""
-    return text.partition(b"\n")[0] if site.one_line else text
+    end = suggestion.text.find(b"\n")
+    return suggestion.cut(end if site.one_line and end >= 0 else None)
 
 
-def within_scope(text: bytes, site: Site) -> bytes:
-    """End where the enclosing scope ends."""
-    return text[: scope_end(text, site)]
+def whole_lines(suggestion: Suggestion, _site: Site) -> Suggestion:
+    """Leave out a last line in the middle of which the model was stopped, if there is another."""
+    end = suggestion.text.rfind(b"\n")
+    return suggestion.cut(end if suggestion.is_unfinished and suggestion.text[: max(end, 0)].strip() else None)
 
 
-def before_repeat(text: bytes, site: Site) -> bytes:
+def within_scope(suggestion: Suggestion, site: Site) -> Suggestion:
+    """End where the enclosing scope ends, or with a bracket that the document closes itself."""
+    suggestion = suggestion.cut(unmatched_closer(suggestion.text, site))
+    return suggestion.cut(scope_end(suggestion.text, site))
+
+
+def before_repeat(suggestion: Suggestion, site: Site) -> Suggestion:
     """End before the first line below is written again, and before a loop."""
-    text = text[: repeated_line(text, site)]
-    return text[: looping_line(text)]
+    suggestion = suggestion.cut(repeated_line(suggestion.text, site))
+    return suggestion.cut(looping_line(suggestion.text))
 
 
-def without_line_tail(text: bytes, site: Site) -> bytes:
+def without_chatter(suggestion: Suggestion, site: Site) -> Suggestion:
+    """End before a comment with a file's name or a licence's head, unless the cursor stands in one."""
+    if LICENCE.search(site.snapshot.text.data[: site.cursor_byte][-N_HEAD_BYTES:]):
+        return suggestion
+    marker = (language_of(site.snapshot).line_comment or "").encode()
+    start = chatter_start(site.line_before + suggestion.text, marker)
+    return suggestion.cut(None if start is None else max(0, start - len(site.line_before)))
+
+
+N_HEAD_BYTES = 500
+"""How far above the cursor a licence may be that is still being written."""
+
+
+def without_secrets(suggestion: Suggestion, site: Site) -> Suggestion:
+    """Drop what has a string of a secret's shape: a real one was learnt by heart, another one is of no use."""
+    return suggestion.cut(0 if has_secret(site.line_before + suggestion.text) else None)
+
+
+def without_line_tail(suggestion: Suggestion, site: Site) -> Suggestion:
     """Do not write again what stands behind the cursor on its line."""
-    tail, kept = site.line_after.strip(), text.rstrip()
+    tail, kept = site.line_after.strip(), suggestion.text.rstrip()
     if tail and kept.endswith(tail) and (len(tail) >= N_SHORTEST_TAIL_BYTES or is_unopened(tail[:1], kept)):
-        return kept[: -len(tail)]
-    return text
+        return suggestion.cut(len(kept) - len(tail))
+    return suggestion
 
 
-def without_extra_closers(text: bytes, site: Site) -> bytes:
+def without_extra_closers(suggestion: Suggestion, site: Site) -> Suggestion:
     """Do not write closing brackets that stand behind the cursor and were not opened here, nor separators."""
-    after, kept = site.line_after.lstrip(), text.rstrip()
+    after, kept = site.line_after.lstrip(), suggestion.text.rstrip()
     for n in range(min(len(after), len(kept)), 0, -1):
         tail = kept[-n:]
         closers = tail.translate(None, SEPARATORS)
         if after.startswith(tail) and (not closers or is_unopened(closers, kept)):
-            return kept[:-n]
-    return text
+            return suggestion.cut(len(kept) - n)
+    return suggestion
 
 
-def no_trailing_space(text: bytes, _site: Site) -> bytes:
+def fitting_syntax(suggestion: Suggestion, site: Site) -> Suggestion:
+    """End where the document has no more syntax errors than without the suggestion."""
+    return fit(suggestion, site)
+
+
+def visible(suggestion: Suggestion, _site: Site) -> Suggestion:
     """End with something that can be seen; nothing but white space is nothing."""
-    return text.rstrip()
+    return suggestion.cut(len(suggestion.text.rstrip()))
 
 
 FILTERS: tuple[Filter, ...] = (
+    likely_enough,
     whole_characters,
     within_line,
+    whole_lines,
     within_scope,
     before_repeat,
+    without_chatter,
+    without_secrets,
     without_line_tail,
     without_extra_closers,
-    no_trailing_space,
+    fitting_syntax,
+    visible,
 )
 
 
-def postprocess(text: bytes, site: Site) -> tuple[bytes, tuple[FilterEffect, ...]]:
-    """Run every filter in order; return the suggestion and what each did."""
+def postprocess(suggestion: Suggestion, site: Site) -> tuple[Suggestion, tuple[FilterEffect, ...]]:
+    """Run every filter in order; return what is to be shown and what each did."""
+    site = site.after(suggestion.text.partition(b"\n")[0])
     effects = []
     for apply in FILTERS:
-        shorter = apply(text, site)
-        n_cut = len(text) - len(shorter)
-        effect = "kept" if not n_cut else f"cut {n_cut} bytes" if shorter else "dropped"
-        effects.append(FilterEffect(apply.__name__, effect))
-        text = shorter
-    return text, tuple(effects)
+        shorter = apply(suggestion, site)
+        effects.append(FilterEffect(apply.__name__, _effect(suggestion, shorter)))
+        suggestion = shorter
+    return suggestion, tuple(effects)
+
+
+def _effect(before: Suggestion, after: Suggestion) -> str:
+    n_cut = len(before.text) - len(after.text)
+    if n_cut:
+        return f"cut {n_cut} bytes" if after.text else "dropped"
+    return f"replaces {after.n_replaced_bytes} bytes" if after.n_replaced_bytes else "kept"

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 from starcoder_lsp.engine.engine import StopRule
-from starcoder_lsp.suggestions.lines import looping_line, repeated_line, scope_end
-from starcoder_lsp.suggestions.postprocess import whole_characters
+from starcoder_lsp.suggestions.lines import looping_line, repeated_line, scope_end, unmatched_closer
 from starcoder_lsp.suggestions.site import Site
+from starcoder_lsp.suggestions.suggestion import n_whole_bytes
 
 
 def stop_rule(site: Site) -> StopRule:
     """The rule for one request: the reason to stop, or `None` to go on."""
 
     def stop(so_far: bytes) -> str | None:
-        text = whole_characters(so_far, site)  # a token may end inside one, which says nothing yet
-        whole_lines, newline, _ = text.rpartition(b"\n")  # the last line may go on, so it is not compared
+        text = so_far[: n_whole_bytes(so_far)]  # a token may end inside a character, which says nothing yet
+        if unmatched_closer(text, site) is not None:
+            return "unmatched_bracket"
+        first, newline, _ = text.partition(b"\n")
         if not newline:
             return None
-        if site.one_line:
-            return "line_end"
-        end = scope_end(text, site)
-        if end is not None and end < len(text):
-            return "scope_end"
-        if repeated_line(whole_lines, site) is not None:
-            return "suffix_reached"
-        if looping_line(whole_lines) is not None:
-            return "repetition"
-        return None
+        after = site.after(first)
+        return "line_end" if after.one_line else _block_end(text, after)
 
     return stop
+
+
+def _block_end(text: bytes, site: Site) -> str | None:
+    """Why a text of several lines ends, or `None`."""
+    end = scope_end(text, site, may_go_on=True)
+    if end is not None and end < len(text):
+        return "scope_end"
+    whole_lines = text.rpartition(b"\n")[0]  # the last line may go on, so it is not compared
+    if repeated_line(whole_lines, site) is not None:
+        return "suffix_reached"
+    return "repetition" if looping_line(whole_lines) is not None else None

@@ -34,6 +34,12 @@ TIMEOUT_S = 60.0
 EXIT_TIMEOUT_S = 2.0
 """For what the server promises about its end."""
 SETTINGS = {"debounce": {"mode": "off"}, "completion": {"maxTokens": 24}}
+INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS, PARSE_ERROR, NOT_INITIALIZED = -32600, -32601, -32602, -32700, -32002
+
+URI = "file:///code/example.py"
+CODE = "import os\n\n\ndef read(path):\n    with open(path) as \n\n\ndef write(path, text):\n    pass\n"
+CURSOR = (4, 23)
+LONG = "".join(f"value_{i} = compute({i}, 'text number {i}')\n" for i in range(2000))
 
 
 def capabilities(encoding: str = "utf-16") -> types.ClientCapabilities:
@@ -278,8 +284,11 @@ def completion_params(uri: str, line: int, character: int, kind: int = 1) -> dic
     return {"textDocument": {"uri": uri}, "position": position, "context": {"triggerKind": kind}}
 
 
+Start = Callable[..., Wire]
+
+
 @pytest.fixture
-def wire() -> Iterator[Callable[..., Wire]]:
+def wire() -> Iterator[Start]:
     """Start servers that do not outlive the test."""
     started: list[Wire] = []
 

@@ -119,7 +119,7 @@ def test_the_server_asks_for_every_notebook_of_a_client_that_has_some(wire: Star
 def test_a_cell_is_completed_with_the_earlier_cells_in_view(start: Start) -> None:
     server = start()
     asking = Asking(server)
-    (item,) = asking.complete()["result"]["items"]
+    item, *_ = asking.complete()["result"]["items"]
     place = {"line": END[0], "character": END[1]}
     assert item["range"] == {"start": place, "end": place}
     prompt = asking.prompt()

@@ -40,6 +40,7 @@ from starcoder_lsp.engine.engine import (
     Prefilled,
     Prompt,
     StopRule,
+    Written,
 )
 from starcoder_lsp.engine.tokens import Tokenizer
 from starcoder_lsp.settings import Settings
@@ -52,6 +53,10 @@ FILES = {
     "rust": "use std::fmt;\n\npub fn total(values: &[u64]) -> u64 {\n    values.iter().sum()\n}\n\nstruct Naïve;\n",
     "go": 'package main\n\nimport "fmt"\n\nfunc main() {\n\tfor i := range 10 {\n\t\tfmt.Println("größer")\n\t}\n}\n',
 }
+
+
+def generation_of(*written: Written) -> Generation:
+    return Generation(written, 1, 0, 1, 0.0, 0.0, 0.0)
 
 
 class Scripted:
@@ -72,7 +77,7 @@ class Scripted:
             reason = stop(written)
             if reason:
                 break
-        return Generation(written, tuple(ids), (0.0,) * len(ids), reason or self.stop_reason, 1, 0, 1, 0.0, 0.0, 0.0)
+        return generation_of(Written(written, tuple(ids), (0.0,) * len(ids), reason or self.stop_reason))
 
     prefill_speed = 0.0
 
@@ -263,12 +268,12 @@ def test_the_prompt_has_no_carriage_return(engine: Engine) -> None:
     completion = complete(snapshot, 18, Model.of(scripted), DEFAULTS, lambda: False)
     sent = b"".join(map(engine.tokenizer.piece, scripted.requests[0].prompt.ids))
     assert b"\r" not in sent
-    assert (completion.start_byte, completion.end_byte, completion.text) == (18, 18, "3")
+    assert (completion.cursor_byte, completion.end_byte, completion.text) == (18, 18, "3")
 
 
 def test_an_empty_text_has_a_reason(engine: Engine) -> None:
     assert suggest(engine, "x = █\n", "").reason == "stop_token"
-    assert suggest(engine, "x = █\n", "   ").reason == "no_trailing_space"
+    assert suggest(engine, "x = █\n", "   ").reason == "visible"
     assert suggest(engine, "x = █\n", "\ny").reason == "within_line"
     assert suggest(engine, "x = █\n", "1").reason == ""
 
@@ -280,7 +285,8 @@ def test_a_cancelled_request_shows_nothing_and_says_so(engine: Engine, writes: s
 
 
 def test_after_a_timeout_there_is_what_there_is_by_then(engine: Engine) -> None:
-    assert suggest(engine, "x = █\n", "1 + ", stop_reason="timeout").text == "1 +"
+    assert suggest(engine, "x = █\n", "1 + ", stop_reason="timeout").text == "1"
+    assert suggest(engine, "def f():\n    █\n", "a()\n    b(c", stop_reason="timeout").text == "a()"
     completion = suggest(engine, "x = █\n", "", stop_reason="timeout")
     assert (completion.text, completion.reason) == ("", "timeout")
 
@@ -313,7 +319,7 @@ def test_the_suggestion_is_for_the_snapshot_that_was_asked_about(model: Model) -
     snapshot = opened("def add(a, b):\n    return a\n")
     completion = complete(snapshot, 27, model, DEFAULTS, lambda: False)
     assert completion.snapshot is snapshot
-    assert completion.start_byte == completion.end_byte == 27
+    assert completion.cursor_byte == completion.end_byte == 27
 
 
 # In the middle of a word
@@ -362,18 +368,19 @@ def test_what_is_written_in_a_word_continues_it(model: Model) -> None:
             completion = complete(snapshot, cursor_byte, model, settings, lambda: False)
             generation = completion.generation
             assert generation is not None
-            written = b"".join(map(model.tokenizer.piece, generation.ids))
-            assert written == prompt.heal + generation.text or prompt.heal.startswith(written)
-            assert generation.text.startswith(completion.text.encode())
-            n_new_tokens += generation.ids[:1] != model.tokenizer.encode(prompt.heal)
+            (answer,) = generation.written
+            written = b"".join(map(model.tokenizer.piece, answer.ids))
+            assert written == prompt.heal + answer.text or prompt.heal.startswith(written)
+            assert answer.text.startswith(completion.text.encode())
+            n_new_tokens += answer.ids[:1] != model.tokenizer.encode(prompt.heal)
     assert n_new_tokens > 5, "healing never chose another token than the one that it took back"
 
 
 def test_showing_nothing_of_half_a_character(model: Model) -> None:
     snapshot = opened("x = '")
     window = see(snapshot, 5, model, DEFAULTS)
-    half = Generation("é".encode()[:1], (), (), "max_tokens", 1, 0, 1, 0.0, 0.0, 0.0)
-    shown = show(window, describe_site(snapshot, 5, "auto"), half)
+    half = generation_of(Written("é".encode()[:1], (), (), "max_tokens"))
+    shown = show(window, describe_site(snapshot, 5, "auto"), half, model.tokenizer)
     assert (shown.text, shown.reason) == ("", "whole_characters")
 
 

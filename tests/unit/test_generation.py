@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from attrs import evolve
 
+from starcoder_lsp.engine.decoding import N_JUDGED_TOKENS, confidence, sample
 from starcoder_lsp.engine.engine import EngineError, Generation, GenerationRequest, Sampling
 from starcoder_lsp.engine.fim import FimFormat, format_for
-from starcoder_lsp.engine.generation import N_SLICE, sample
-from starcoder_lsp.engine.llama import LlamaEngine, load
+from starcoder_lsp.engine.generation import N_SLICE
+from starcoder_lsp.engine.llama import N_SEQUENCES, LlamaEngine, load
 from starcoder_lsp.engine.loading import DEMONSTRATOR
 
 PREFIX = b"import os\n\n\ndef read(path):\n    with open(path) as f:\n        return f"
@@ -58,7 +59,7 @@ def test_counts_add_up(fresh: LlamaEngine, fim: FimFormat) -> None:
     assert first.n_prompt == len(asked.prompt.ids)
     again = run(fresh, asked)
     assert (again.n_reused, again.n_evaluated) == (again.n_prompt - 1, 1)
-    assert again.text == first.text
+    assert again.written[0].text == first.written[0].text
 
 
 def test_a_stop_rule_ends_it_and_is_the_reason(fresh: LlamaEngine, fim: FimFormat) -> None:
@@ -66,8 +67,8 @@ def test_a_stop_rule_ends_it_and_is_the_reason(fresh: LlamaEngine, fim: FimForma
     generation = run(
         fresh, request(fresh, fim), stop=lambda text: seen.append(text) or ("enough" if len(seen) == 3 else None)
     )
-    assert generation.stop_reason == "enough"
-    assert generation.text == seen[-1]
+    assert generation.written[0].stop_reason == "enough"
+    assert generation.written[0].text == seen[-1]
     assert generation.n_generated == 3
 
 
@@ -82,8 +83,8 @@ def test_a_cancelled_prefill_keeps_what_it_evaluated(fresh: LlamaEngine, fim: Fi
         return len(looks) >= n_looks
 
     generation = run(fresh, asked, cancelled=cancelled)
-    assert generation.stop_reason == "cancelled"
-    assert generation.text == b""
+    assert generation.written[0].stop_reason == "cancelled"
+    assert generation.written[0].text == b""
     assert generation.n_evaluated % N_SLICE == 0
     assert generation.n_evaluated < generation.n_prompt
     goes_on = run(fresh, asked)
@@ -114,7 +115,7 @@ def test_the_speed_of_a_prefill_is_known_from_the_start(engine: LlamaEngine) -> 
 
 def test_a_timeout_leaves_the_text_so_far(fresh: LlamaEngine, fim: FimFormat) -> None:
     generation = run(fresh, request(fresh, fim, timeout_ms=0.0))
-    assert generation.stop_reason == "timeout"
+    assert generation.written[0].stop_reason == "timeout"
     assert generation.n_generated == 1
 
 
@@ -138,34 +139,100 @@ def test_sampling_is_repeatable_under_a_seed(fresh: LlamaEngine, fim: FimFormat)
     texts = []
     for seed in (1, 1, 2, 3, 4):
         fresh.forget("test")
-        texts.append(run(fresh, request(fresh, fim, sampling=Sampling(1.0, seed))).text)
+        texts.append(run(fresh, request(fresh, fim, sampling=Sampling(1.0, seed))).written[0].text)
     assert texts[0] == texts[1]
     assert len(set(texts)) > 2
 
 
 def test_greedy_takes_the_likeliest_and_reports_its_probability() -> None:
     logits = np.log(np.array([0.1, 0.7, 0.2], dtype=np.float32))
-    chosen = sample(logits, Sampling(), np.random.default_rng(0))
-    assert chosen.token_id == 1
-    assert chosen.logprob == pytest.approx(np.log(0.7), abs=1e-5)
+    token_id, logprob = sample(logits, Sampling(), np.random.default_rng(0))
+    assert token_id == 1
+    assert logprob == pytest.approx(np.log(0.7), abs=1e-5)
 
 
 def test_drawn_tokens_follow_the_distribution() -> None:
     probabilities = np.array([0.1, 0.7, 0.2], dtype=np.float32)
     rng = np.random.default_rng(0)
-    drawn = [sample(np.log(probabilities), Sampling(1.0), rng).token_id for _ in range(3000)]
+    drawn = [sample(np.log(probabilities), Sampling(1.0), rng)[0] for _ in range(3000)]
     assert np.bincount(drawn) / 3000 == pytest.approx(probabilities, abs=0.03)
+
+
+def test_several_answers_begin_differently_and_each_is_what_its_beginning_leads_to(
+    fresh: LlamaEngine, fim: FimFormat, uncached: LlamaEngine
+) -> None:
+    asked = request(fresh, fim, n_answers=3)
+    generation = run(fresh, asked)
+    assert len({answer.ids[0] for answer in generation.written}) == 3
+    first_logprobs = [answer.logprobs[0] for answer in generation.written]
+    assert first_logprobs == sorted(first_logprobs, reverse=True)
+    assert generation.n_evaluated == generation.n_prompt, "the prompt is evaluated once"
+    for answer in generation.written:
+        prompt = evolve(asked.prompt, ids=(*asked.prompt.ids, answer.ids[0]))
+        uncached.forget("uncached")
+        (alone,) = run(uncached, evolve(asked, document="uncached", prompt=prompt, n_answers=1)).written
+        n_same = next(
+            (i for i, pair in enumerate(zip(answer.ids[1:], alone.ids, strict=False)) if len(set(pair)) > 1), 11
+        )
+        assert n_same == 11 or answer.logprobs[1 + n_same] == pytest.approx(alone.logprobs[n_same], abs=0.05)
+    again = run(fresh, asked)
+    assert again.n_evaluated == 1
+    assert again.written[0].ids == generation.written[0].ids
+
+
+def test_several_drawn_answers_are_repeatable_under_a_seed(fresh: LlamaEngine, fim: FimFormat) -> None:
+    asked = request(fresh, fim, n_answers=4, sampling=Sampling(1.0, 5))
+    first = run(fresh, asked)
+    fresh.forget("test")
+    assert [answer.text for answer in run(fresh, asked).written] == [answer.text for answer in first.written]
+    assert len({answer.text for answer in first.written}) > 2
+
+
+def test_no_more_answers_than_there_is_room_for(fresh: LlamaEngine, fim: FimFormat) -> None:
+    prefix = b""
+    while len(fresh.tokenizer.encode(prefix)) < fresh.info.n_context - 80:
+        prefix += b"x = 1\n"
+    generation = run(fresh, request(fresh, fim, prefix=prefix, max_new_tokens=500, n_answers=99))
+    assert len(generation.written) == N_SEQUENCES
+    assert generation.n_prompt + generation.n_generated <= fresh.info.n_context
+
+
+@pytest.mark.parametrize("n_steps", [1, 2, 5])
+def test_a_step_that_fails_leaves_no_cells_behind(
+    fresh: LlamaEngine, fim: FimFormat, monkeypatch, n_steps: int
+) -> None:
+    step, calls = fresh.context.step, []
+
+    def failing(tokens: object) -> None:
+        calls.append(1)
+        step(tokens)
+        if len(calls) == n_steps:
+            raise EngineError("no cells left")
+
+    monkeypatch.setattr(fresh.context, "step", failing)
+    with pytest.raises(EngineError, match="no cells"):
+        fresh.generate(request(fresh, fim, n_answers=3), lambda _text: None, lambda: False)
+    fresh.check_ledger()
+
+
+def test_an_unlikely_beginning_ends_it(fresh: LlamaEngine, fim: FimFormat) -> None:
+    likely = run(fresh, request(fresh, fim)).written[0]
+    assert len(likely.ids) > N_JUDGED_TOKENS
+    mean = confidence(likely.logprobs)
+    (given_up,) = run(fresh, request(fresh, fim, min_confidence=mean + 0.01)).written
+    assert (given_up.stop_reason, len(given_up.ids)) == ("low_confidence", N_JUDGED_TOKENS)
+    assert run(fresh, request(fresh, fim, min_confidence=mean - 0.01)).written[0] == likely
 
 
 def test_after_a_failed_decode_the_answer_comes_from_an_empty_context(
     fresh: LlamaEngine, fim: FimFormat, monkeypatch
 ) -> None:
     asked = request(fresh, fim, prefix=PREFIX * 10)
-    expected = run(fresh, asked).text
+    expected = run(fresh, asked).written[0].text
     fresh.forget("test")
     fail_in(fresh, monkeypatch, {3})
     generation = run(fresh, asked)
-    assert generation.text == expected
+    assert generation.written[0].text == expected
     assert generation.n_evaluated == generation.n_prompt
 
 
@@ -220,11 +287,12 @@ def test_the_cache_changes_time_and_not_meaning(fresh: LlamaEngine, fim: FimForm
     for _ in range(300):
         text = edited(text, rng)
         asked = request(fresh, fim, prefix=text, max_new_tokens=4, document=rng.choice(["test", "other"]))
-        cached = run(fresh, asked)
+        generation = run(fresh, asked)
         uncached.forget("uncached")
-        reference = run(uncached, evolve(asked, document="uncached"))
-        assert reference.n_reused == 0
-        n_reused += cached.n_reused
+        unhelped = run(uncached, evolve(asked, document="uncached"))
+        assert unhelped.n_reused == 0
+        n_reused += generation.n_reused
+        (cached,), (reference,) = generation.written, unhelped.written
         if cached.ids != reference.ids:
             n_ties += 1
             at = next(

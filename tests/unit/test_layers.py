@@ -12,13 +12,14 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Each may import from itself and from what stands after it in its row.
 MAY_IMPORT = {
-    "cli": {"lsp", "completion", "suggestions", "context", "engine", "documents", "settings"},
-    "lsp": {"completion", "suggestions", "context", "engine", "documents", "settings"},
+    "cli": {"lsp", "completion", "suggestions", "context", "engine", "documents", "settings_layers", "settings"},
+    "lsp": {"completion", "suggestions", "context", "engine", "documents", "settings_layers", "settings"},
     "completion": {"suggestions", "context", "engine", "documents", "settings"},
     "suggestions": {"engine", "documents", "settings"},
     "context": {"engine", "documents", "settings"},
     "engine": {"settings"},
     "documents": {"settings"},
+    "settings_layers": {"settings"},
     "settings": set(),
     "__main__": {"cli"},
     "__init__": set(),

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from starcoder_lsp.completion import Completion
+from starcoder_lsp.completion import Completion, Item
 from starcoder_lsp.documents.documents import Documents
-from starcoder_lsp.engine.engine import CachedDocument, Generation, ModelInfo, Prefilled
+from starcoder_lsp.engine.engine import CachedDocument, Generation, ModelInfo, Written
 from starcoder_lsp.lsp.metrics import N_LATENCIES, Metrics
 
 SNAPSHOT = Documents().open("file:///a.py", "python", 1, "x = 1\n")
@@ -19,10 +19,7 @@ INFO = ModelInfo("a model", "starcoder2", 3_000, 2_000, 4096, 7)
 
 def completion(text: str, n_prompt: int = 10, n_reused: int = 6, n_generated: int = 3) -> Completion:
     generation = Generation(
-        text=text.encode(),
-        ids=tuple(range(n_generated)),
-        logprobs=(0.0,) * n_generated,
-        stop_reason="max_tokens",
+        written=(Written(text.encode(), tuple(range(n_generated)), (0.0,) * n_generated, "max_tokens"),),
         n_prompt=n_prompt,
         n_reused=n_reused,
         n_evaluated=n_prompt - n_reused,
@@ -30,7 +27,7 @@ def completion(text: str, n_prompt: int = 10, n_reused: int = 6, n_generated: in
         decode_ms=1.0,
         evaluation_ms=1.5,
     )
-    return Completion(SNAPSHOT, 0, 0, text, "" if text else "max_tokens", generation)
+    return Completion(SNAPSHOT, 0, (Item(text),) if text else (), "" if text else "max_tokens", generation)
 
 
 def latencies(*elapsed_ms: float) -> dict[str, float]:
@@ -53,7 +50,7 @@ def test_what_is_shown_and_what_is_empty() -> None:
     metrics.count(completion("a"))
     metrics.count(completion("b"))
     metrics.count(completion(""))
-    metrics.count(Completion(SNAPSHOT, 0, 0, "", "declined"))
+    metrics.count(Completion(SNAPSHOT, 0, (), "declined"))
     report = metrics.report(None, ())
     assert (report["requests"]["answered"], report["requests"]["empty"]) == (2, 2)
     assert report["suggestions"]["shown"] == 2
@@ -64,7 +61,7 @@ def test_tokens_add_up(requests: list[tuple[int, int, int]]) -> None:
     metrics = Metrics()
     for n_reused, n_evaluated, n_generated in requests:
         metrics.count_tokens(completion("x", n_reused + n_evaluated, n_reused, n_generated))
-        metrics.count_ahead(Prefilled(n_generated, is_complete=True))
+        metrics.count_ahead(n_generated)
     report = metrics.report(None, ())
     tokens = report["tokens"]
     assert tokens["prompt"] == sum(r + e for r, e, _ in requests)

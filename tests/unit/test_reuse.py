@@ -7,7 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from starcoder_lsp.documents.text import is_inside_character
-from starcoder_lsp.suggestions.reuse import N_CLOSED_BYTES, Shown, first_rest, rest_of
+from starcoder_lsp.settings import Settings, StatsSettings
+from starcoder_lsp.suggestions.reuse import N_CLOSED_BYTES, N_REMEMBERED, Memory, Rest, Shown, rest_of
 
 TEXTS = st.text("ab(é😀)' \n", max_size=12).map(lambda text: text.replace("\n", "\r\n").encode())
 """Few letters, so that texts often agree by chance."""
@@ -48,12 +49,12 @@ def is_within(part: bytes, whole: bytes) -> bool:
     return all(letter in letters for letter in part)
 
 
-def expected(shown: Shown, data: bytes, cursor: int) -> tuple[int, bytes] | None:
+def expected(shown: Shown, data: bytes, cursor: int) -> Rest | None:
     """Try every end and every rest: what is left makes of the text now what the whole made of the text then."""
     wanted = spliced(shown.data, shown.start_byte, shown.end_byte, shown.text)
     if not shown.text:
         same = data == shown.data and cursor == shown.start_byte
-        return (shown.end_byte, b"") if same else None
+        return Rest(b"", 0) if same else None
     for end in range(cursor, min(cursor + N_CLOSED_BYTES, len(data)) + 1):
         for n in range(len(shown.text)):
             rest, closed = shown.text[n:], data[cursor:end]
@@ -65,7 +66,7 @@ def expected(shown: Shown, data: bytes, cursor: int) -> tuple[int, bytes] | None
                 and is_within(closed, rest)
                 and rest.strip()
             ):
-                return end, rest
+                return Rest(rest, end - cursor)
     return None
 
 
@@ -84,7 +85,7 @@ def test_typing_through_and_deleting_back(shown: Shown) -> None:
         data = spliced(shown.data, shown.start_byte, shown.end_byte, shown.text[:n])
         rest = shown.text[n:]
         cursor = shown.start_byte + n
-        assert rest_of(shown, data, cursor) == ((cursor, rest) if rest.strip() else None)
+        assert rest_of(shown, data, cursor) == (Rest(rest, 0) if rest.strip() else None)
 
 
 def case(marked: str, suggestion: str, now: str) -> tuple[Shown, bytes, int]:
@@ -124,12 +125,51 @@ def case(marked: str, suggestion: str, now: str) -> tuple[Shown, bytes, int]:
 )
 def test_what_is_left(marked: str, suggestion: str, now: str, rest: str | None) -> None:
     answer = rest_of(*case(marked, suggestion, now))
-    assert (answer and answer[1]) == (None if rest is None else rest.encode())
+    assert (answer and answer.text) == (None if rest is None else rest.encode())
 
 
-def test_the_first_that_agrees_answers() -> None:
-    one, other = Shown(b"", 0, 0, b"b1"), Shown(b"", 0, 0, b"a1")
-    assert first_rest([one, other], b"a", 1) == (1, b"1")
-    assert first_rest([one, other], b"", 0) == (0, b"b1")
-    assert first_rest([one, other], b"c", 1) is None
-    assert first_rest([], b"", 0) is None
+def remembering(*answers: tuple[int, list[bytes]], settings: Settings = Settings()) -> Memory:  # noqa: B008  frozen
+    memory = Memory()
+    for n_items, texts in answers:
+        memory.remember("a", settings, n_items, [Shown(b"", 0, 0, text) for text in texts])
+    return memory
+
+
+def test_the_newest_answer_that_agrees_is_recalled() -> None:
+    memory = remembering((1, [b"a2"]), (1, [b"a1"]), (1, [b"b1"]))
+    assert memory.recall("a", Settings(), 1, b"a", 1) == [Rest(b"1", 0)]
+    assert memory.recall("a", Settings(), 1, b"", 0) == [Rest(b"b1", 0)]
+    assert memory.recall("a", Settings(), 1, b"c", 1) is None
+    assert memory.recall("b", Settings(), 1, b"a", 1) is None
+
+
+def test_of_several_suggestions_those_that_agree_are_recalled() -> None:
+    memory = remembering((3, [b"ab", b"ac", b"b"]))
+    assert memory.recall("a", Settings(), 3, b"a", 1) == [Rest(b"b", 0), Rest(b"c", 0)]
+    assert memory.recall("a", Settings(), 1, b"a", 1) == [Rest(b"b", 0)]
+
+
+def test_one_suggestion_is_no_answer_to_who_asks_for_several() -> None:
+    memory = remembering((1, [b"ab"]))
+    assert memory.recall("a", Settings(), 3, b"a", 1) is None
+
+
+def test_that_there_was_nothing_is_known_too_and_only_for_this_text() -> None:
+    memory = remembering((1, [b""]))
+    assert memory.recall("a", Settings(), 1, b"", 0) == []
+    assert memory.recall("a", Settings(), 1, b"a", 1) is None
+
+
+def test_other_settings_ask_anew() -> None:
+    memory = remembering((1, [b"ab"]))
+    assert memory.recall("a", Settings(stats=StatsSettings(enabled=not Settings().stats.enabled)), 1, b"", 0) is None
+
+
+def test_what_is_forgotten_and_what_is_too_old() -> None:
+    memory = remembering((1, [b"first"]), *[(1, [b"ab"])] * N_REMEMBERED)
+    assert memory.recall("a", Settings(), 1, b"f", 1) is None
+    memory.forget("a")
+    assert memory.recall("a", Settings(), 1, b"", 0) is None
+    memory = remembering((1, [b"ab"]))
+    memory.forget_all()
+    assert memory.recall("a", Settings(), 1, b"", 0) is None

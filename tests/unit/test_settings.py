@@ -1,3 +1,5 @@
+"""The tree of settings, and what any input makes of it: valid settings, and plain messages."""
+
 from __future__ import annotations
 
 import subprocess
@@ -8,15 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from starcoder_lsp.settings import (
-    SettingDescription,
-    Settings,
-    SettingsLayer,
-    describe_settings,
-    load_user_file,
-    read_settings,
-    user_file,
-)
+from starcoder_lsp.settings import SettingDescription, Settings, describe_settings
+from starcoder_lsp.settings_layers import SettingsLayer, load_user_file, read_settings, user_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -297,7 +292,7 @@ def test_the_user_file_has_its_place(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 
 def test_importing_the_settings_loads_nothing_slow():
-    program = "import sys, starcoder_lsp.settings; print(*sorted(sys.modules))"
+    program = "import sys, starcoder_lsp.settings_layers; print(*sorted(sys.modules))"
     # The command is this interpreter with the constant above.
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True).stdout.split()  # noqa: S603
     slow = {"rich", "platformdirs", "tomllib", "difflib", "pygls", "lsprotocol", "tree_sitter", "llama_cpp", "numpy"}

@@ -66,7 +66,7 @@ def test_the_model_writes_with_finite_logits(tiny: Path) -> None:
         generation = engine.generate(request, lambda _text: None, lambda: False)
         engine.check_ledger()
         assert generation.n_evaluated == len(ids) + 3
-        assert generation.ids
+        assert generation.written[0].ids
         assert np.isfinite(engine.context.logits()).all()
         assert b"".join(engine.tokenizer.piece(i) for i in ids) == b"def add(a, b):\n"
     finally:

@@ -21,7 +21,7 @@ from starcoder_lsp.context.window import Budget, Window, choose_window, normaliz
 from starcoder_lsp.documents.documents import Documents, Edit, Snapshot
 from starcoder_lsp.engine.engine import Engine
 from starcoder_lsp.engine.tokens import Tokenizer
-from tests.queries.test_queries import SAMPLES
+from tests.queries.samples import SAMPLES
 
 ROOT = Path(__file__).parents[2]
 PYTHON_FILES = [

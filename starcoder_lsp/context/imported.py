@@ -1,0 +1,149 @@
+"""What the model may see of the files that a file imports from: the definitions of the names that it imports.
+
+A definition is shown whole if it is small; of a large one its header and those of its members are.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
+
+from starcoder_lsp.documents.documents import Snapshot
+from starcoder_lsp.documents.resolve import ImportedFile, imported_files
+from starcoder_lsp.documents.syntax import Scope
+from starcoder_lsp.documents.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Iterator, Sequence
+
+N_FILES: Final = 24
+"""Files that are looked into for imported names."""
+N_PARSED_FILES: Final = 8
+N_PARSED_BYTES: Final = 192 * 1024
+"""Of files that are parsed for definitions, which takes 5 ms for 20 KB the first time."""
+N_SMALL_LINES: Final = 12
+"""Of a definition that is shown whole, and the most of a header."""
+N_CLASS_LINES: Final = 40
+
+_WORD: Final = re.compile(rb"[\w\x80-\xff]+")
+WORD_BYTES: Final = bytes(byte for byte in range(256) if _WORD.match(bytes([byte])))
+_DOCSTRING: Final = re.compile(rb"\s*[rRuU]?[\"']")
+
+
+@frozen
+class Definition:
+    """A definition in another file, by lines there, from 0, in order.
+
+    `header` is its header with the first line of its docstring, `lines` all of it, or its members' headers as well.
+    """
+
+    document: Snapshot
+    name: str
+    header: tuple[int, ...]
+    lines: tuple[int, ...]
+
+
+def imported_definitions(
+    snapshot: Snapshot, path: str, root: str, near: frozenset[str], read: Callable[[str], Snapshot | None]
+) -> Iterator[Definition]:
+    """The definitions that the document at `path`, below `root`, imports; those in files named nearby come first.
+
+    `near` are the words near the cursor. They say what is of interest of a whole file that is imported, and which
+    members of what is large. `read` returns the document at a path if it may be shown.
+    """
+    imported = imported_files(snapshot, path, root)
+    to_visit = [(file, 0) for file in sorted(imported, key=lambda file: not file.names & near)]
+    n_files, n_bytes = 0, 0
+    visited = set()
+    for file, depth in islice(_growing(to_visit), N_FILES):
+        document = read(file.path) if file.path not in visited else None
+        visited.add(file.path)
+        if document is None or document.syntax is None or len(document.text.data) > N_PARSED_BYTES - n_bytes:
+            continue
+        wanted = file.names | (near if file.is_whole else frozenset())
+        if n_files == N_PARSED_FILES or wanted.isdisjoint(_words_of_file(document.text.data)):
+            continue
+        n_files, n_bytes = n_files + 1, n_bytes + len(document.text.data)
+        definitions = document.syntax.definitions()
+        defined = {_name(definition) for definition in definitions}
+        if not file.is_whole and not file.names & defined:
+            # Passed on from elsewhere, or the name is the importer's own for all of the file.
+            further = imported_files(document, file.path, root) if depth == 0 else ()
+            passed = [_narrowed(other, file.names) for other in further if other.names & file.names or other.is_whole]
+            to_visit += [(other, depth + 1) for other in passed]
+            wanted = wanted if passed else wanted | near
+        yield from _definitions_of(document, definitions, wanted, near)
+
+
+def words(text: bytes) -> frozenset[str]:
+    """All words of a text, numbers among them."""
+    return frozenset(word.decode("utf-8", "replace") for word in _WORD.findall(text))
+
+
+_words_of_file = lru_cache(maxsize=128)(words)
+
+
+def _growing(to_visit: list[tuple[ImportedFile, int]]) -> Iterator[tuple[ImportedFile, int]]:
+    """Iterate over a list that grows meanwhile."""
+    yield from to_visit
+
+
+def _narrowed(file: ImportedFile, names: frozenset[str]) -> ImportedFile:
+    return ImportedFile(file.path, names, is_whole=False)
+
+
+def _definitions_of(
+    document: Snapshot, definitions: Sequence[Scope], wanted: Container[str], near: Container[str]
+) -> Iterator[Definition]:
+    container_end = 0
+    for index, definition in enumerate(definitions):
+        if definition.start_byte < container_end:
+            continue  # a member
+        if definition.kind != "module":
+            container_end = definition.end_byte
+        name = _name(definition)
+        if name in wanted and definition.kind != "module":
+            members = []
+            for member in definitions[index + 1 :]:
+                if member.start_byte >= container_end:
+                    break
+                members.append(member)
+            header, lines = _shown(document.text, definition, members, near)
+            yield Definition(document, name, header, lines)
+
+
+def _shown(
+    text: Text, definition: Scope, members: Sequence[Scope], near: Container[str]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The `header` and the `lines` of a `Definition`."""
+    header = _header(text, definition)
+    first, last = header[0], text.line_of(max(definition.end_byte - 1, definition.start_byte))
+    if last - first < N_SMALL_LINES:
+        return header, tuple(range(first, last + 1))
+    lines = set(header)
+    for member in sorted(members, key=lambda member: _name(member) not in near):
+        own = _header(text, member)
+        if len(lines) + len(own) <= N_CLASS_LINES:
+            lines.update(own)
+    return header, tuple(sorted(lines))
+
+
+def _header(text: Text, definition: Scope) -> tuple[int, ...]:
+    first = text.line_of(definition.start_byte)
+    last = text.line_of(max(definition.header_end_byte - 1, definition.start_byte))
+    has_docstring = last + 1 < text.n_lines and text.data.startswith((b"\n", b"\r"), text.line_span(last)[1])
+    inside = has_docstring and text.line_starts[last + 1] < definition.end_byte
+    if inside and _DOCSTRING.match(text.data, text.line_starts[last + 1]):
+        last += 1
+    return tuple(range(first, min(last, first + N_SMALL_LINES - 1) + 1))
+
+
+@lru_cache(maxsize=1024)
+def _name(definition: Scope) -> str:
+    """A definition's name without type parameters, pointers and the like."""
+    found = re.search(r"[\w$]+", definition.name)
+    return found[0] if found else ""

@@ -1,0 +1,164 @@
+"""Decode and sample behind an evaluated prompt: one answer, or several different ones side by side in one batch.
+
+Several answers share the prompt's cells. Each has a sequence of its own from the first choice on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from attrs import define, field
+
+from starcoder_lsp.engine.backend import Backend, Logits
+from starcoder_lsp.engine.engine import Cancelled, GenerationRequest, Sampling, StopRule, Written
+from starcoder_lsp.engine.kv_cache import SequenceLedger
+from starcoder_lsp.engine.tokens import TokenIds
+
+N_JUDGED_TOKENS = 8
+"""By the likelihood of so many first tokens it is judged whether an answer is worth going on with."""
+
+Choice = tuple[int, float]
+"""A token's id and its natural-log probability under the model, before temperature."""
+
+
+@define
+class Answer:
+    """One answer as it grows, in a sequence of its own."""
+
+    sequence: int
+    heal: bytes
+    """What is still to be written again of the text before the cursor."""
+    rng: np.random.Generator | None
+    ids: list[int] = field(factory=list)
+    logprobs: list[float] = field(factory=list)
+    text: bytes = b""
+    stop_reason: str = ""
+
+    def add(self, choice: Choice, piece: bytes) -> None:
+        """Take a choice and the bytes that it stands for."""
+        token_id, logprob = choice
+        self.ids.append(token_id)
+        self.logprobs.append(logprob)
+        self.heal, piece = self.heal[len(piece) :], piece[len(self.heal) :]
+        self.text += piece
+
+
+def choices(logits: Logits, n: int, allowed: TokenIds | None = None) -> list[Choice]:
+    """The `n` likeliest tokens, the likeliest first, among `allowed` if that is given."""
+    shifted = logits - logits.max()
+    log_total = float(np.log(np.exp(shifted).sum()))
+    candidates = shifted if allowed is None else shifted[allowed]
+    best = [int(candidates.argmax())] if n == 1 else np.argsort(-candidates, kind="stable")[:n].tolist()
+    return [(index if allowed is None else int(allowed[index]), float(candidates[index]) - log_total) for index in best]
+
+
+def sample(
+    logits: Logits, sampling: Sampling, rng: np.random.Generator | None, allowed: TokenIds | None = None
+) -> Choice:
+    """Choose the next token, among `allowed` if that is given; with a temperature above 0 by `rng`."""
+    if sampling.temperature == 0 or rng is None:
+        return choices(logits, 1, allowed)[0]
+    shifted = logits - logits.max()
+    log_total = float(np.log(np.exp(shifted).sum()))
+    candidates = shifted if allowed is None else shifted[allowed]
+    weights = np.exp((candidates - candidates.max()).astype(np.float64) / sampling.temperature)
+    index = int(rng.choice(len(weights), p=weights / weights.sum()))
+    return index if allowed is None else int(allowed[index]), float(candidates[index]) - log_total
+
+
+def confidence(logprobs: Sequence[float]) -> float:
+    """The mean natural logarithm of the first tokens' probabilities; 0 if there are none."""
+    judged = logprobs[:N_JUDGED_TOKENS]
+    return sum(judged) / len(judged) if judged else 0.0
+
+
+def write(
+    backend: Backend,
+    ledger: SequenceLedger,
+    request: GenerationRequest,
+    deadline_s: float,
+    stop: StopRule,
+    cancelled: Cancelled,
+) -> tuple[Written, ...]:
+    """Decode and sample until something says stop, for each of `request.n_answers`.
+
+    The first choices are among the tokens that agree with the prompt's `heal`. Without a temperature the answers begin
+    with the likeliest first tokens, one each; with one, each draws for itself. The first answer's cells stay in the
+    ledger's sequence, the others' are given up. A last choice is not evaluated: its logits are not asked for.
+    """
+    n_answers = max(1, min(request.n_answers, backend.n_sequences))
+    n_room = (backend.n_context - len(request.prompt.ids)) // n_answers
+    answers = _begin(backend, ledger, request, n_answers)
+    try:
+        while growing := [answer for answer in answers if not answer.stop_reason]:
+            _judge(growing, request, n_room, deadline_s, stop, cancelled)
+            growing = [answer for answer in growing if not answer.stop_reason]
+            if growing:
+                _step(backend, ledger, request, growing)
+    finally:
+        for answer in answers[1:]:
+            backend.truncate(answer.sequence, 0)
+    return tuple(Written(one.text, tuple(one.ids), tuple(one.logprobs), one.stop_reason) for one in answers)
+
+
+def _begin(backend: Backend, ledger: SequenceLedger, request: GenerationRequest, n_answers: int) -> list[Answer]:
+    """The answers with their first tokens."""
+    sampling, heal = request.sampling, request.prompt.heal
+    allowed = backend.agreeing(heal) if heal else None
+    firsts = choices(backend.logits(), n_answers, allowed)
+    answers = []
+    for number, first in enumerate(firsts):
+        rng = None
+        choice = first
+        if sampling.temperature > 0:
+            rng = np.random.default_rng([sampling.seed, number] if number else sampling.seed)
+            choice = sample(backend.logits(), sampling, rng, allowed)
+        answers.append(Answer(ledger.sequence + number, heal, rng))
+        _take(backend, request, answers[-1], choice)
+        if number:
+            backend.branch(ledger.sequence, answers[-1].sequence)
+    return answers
+
+
+def _take(backend: Backend, request: GenerationRequest, answer: Answer, choice: Choice) -> None:
+    if choice[0] in request.prompt.stop_ids:
+        answer.stop_reason = "stop_token"
+    else:
+        answer.add(choice, backend.piece(choice[0]))
+
+
+def _judge(
+    growing: Sequence[Answer],
+    request: GenerationRequest,
+    n_room: int,
+    deadline_s: float,
+    stop: StopRule,
+    cancelled: Cancelled,
+) -> None:
+    """Find out which answers end here, and why."""
+    is_cancelled, is_late = cancelled(), time.perf_counter() > deadline_s
+    for answer in growing:
+        n_tokens = len(answer.ids)
+        reason = stop(answer.text) if answer.text else None
+        if reason is None and n_tokens == N_JUDGED_TOKENS and confidence(answer.logprobs) < request.min_confidence:
+            reason = "low_confidence"
+        if reason is None and is_cancelled:
+            reason = "cancelled"
+        if reason is None and is_late:
+            reason = "timeout"
+        if reason is None and n_tokens >= min(request.max_new_tokens, n_room):
+            reason = "max_tokens"
+        answer.stop_reason = reason or ""
+
+
+def _step(backend: Backend, ledger: SequenceLedger, request: GenerationRequest, growing: Sequence[Answer]) -> None:
+    """Evaluate the last token of each answer, and choose the next."""
+    n_prompt = len(request.prompt.ids)
+    backend.step([(answer.sequence, answer.ids[-1], n_prompt + len(answer.ids) - 1) for answer in growing])
+    if growing[0].sequence == ledger.sequence:
+        ledger.extend(growing[0].ids[-1:])
+    for row, answer in enumerate(growing):
+        allowed = backend.agreeing(answer.heal) if answer.heal else None
+        _take(backend, request, answer, sample(backend.logits(row), request.sampling, answer.rng, allowed))

@@ -1,0 +1,229 @@
+"""Who gets which answer: from memory, from a generation that is under way, or from a new one.
+
+A generation under way outlives the request for it as long as what is typed agrees with what it wrote so far: the next
+request takes it over. On the event loop, but for the work itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+from attrs import define, evolve, field, frozen
+
+from starcoder_lsp.completion import Completion, Item, Model, complete
+from starcoder_lsp.documents.documents import Snapshot, spliced
+from starcoder_lsp.documents.workspace import Surroundings
+from starcoder_lsp.engine.engine import Cancelled
+from starcoder_lsp.lsp.metrics import Metrics
+from starcoder_lsp.lsp.scheduler import AHEAD, Scheduler, Superseded
+from starcoder_lsp.settings import Settings
+from starcoder_lsp.suggestions.reuse import Memory, Shown, typed_since
+
+CANCEL_GRACE_S = 0.05
+"""How long a cancelled request's generation goes on: some clients cancel just before they tell what was typed."""
+
+
+@frozen(eq=False)
+class Question:
+    """What is asked for: at most `n_items` suggestions at a place. `key` is the scheduler's for the document."""
+
+    key: str
+    snapshot: Snapshot
+    cursor_byte: int
+    model: Model
+    settings: Settings
+    around: Surroundings
+    n_items: int = 1
+
+
+@define(eq=False)
+class Flight:
+    """A generation under way, and the newest request that waits for it."""
+
+    question: Question
+    completion: Completion | None = None
+    waiter: asyncio.Future[None] | None = None
+    so_far: bytes = b""
+    """What was written; the model's thread sets it."""
+    typed: bytes = b""
+    """What the person typed at the place since."""
+
+    def wrote(self, text: bytes) -> None:
+        """The model wrote more. On its thread."""
+        self.so_far = text
+
+    def agrees(self) -> bool:
+        """Whether what is typed and what is written begin alike. From any thread."""
+        so_far, typed = self.so_far, self.typed
+        return so_far.startswith(typed) or typed.startswith(so_far)
+
+    def follow(self, data: bytes, cursor_byte: int) -> bool:
+        """The text is `data` now: whether the generation is worth going on with.
+
+        Before it wrote anything it is not: one for the newer text knows more, and what is evaluated is kept.
+        """
+        question = self.question
+        place = Shown(question.snapshot.text.data, question.cursor_byte, question.cursor_byte, b"")
+        typed = typed_since(place, data, cursor_byte)
+        if typed is None or not self.so_far:
+            return False
+        self.typed = typed[0]
+        return self.agrees()
+
+    def serves(self, question: Question) -> bool:
+        """Whether its answer will be one to a newer question."""
+        mine = self.question
+        is_alike = mine.model is question.model and mine.settings == question.settings
+        is_enough = mine.n_items >= question.n_items
+        is_same = mine.snapshot is question.snapshot and mine.cursor_byte == question.cursor_byte
+        return is_alike and is_enough and (is_same or self.follow(question.snapshot.text.data, question.cursor_byte))
+
+    def release(self, error: Exception | None = None) -> None:
+        """Let go of the request that waits."""
+        waiter, self.waiter = self.waiter, None
+        if waiter is not None and not waiter.done():
+            if error is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(error)
+
+
+@define(eq=False)
+class Answers:
+    """The answers of one session."""
+
+    scheduler: Scheduler
+    metrics: Metrics
+    memory: Memory = field(factory=Memory)
+    _flights: dict[str, Flight] = field(factory=dict)
+    _tasks: set[asyncio.Future[None]] = field(factory=set)
+
+    async def answer(self, question: Question, delay_ms: float) -> Completion:
+        """Answer one request; a new generation begins after `delay_ms` in which nothing newer came.
+
+        Raises `Superseded` if something newer comes before, `EngineError`, and what a cancelled await raises.
+        """
+        known = self._recall(question)
+        if known is not None:
+            self.forget_flight(question.key)
+            return known
+        flight = self._flights.get(question.key)
+        if flight is None or not flight.serves(question):
+            flight = self._take_off(question, delay_ms)
+        while True:
+            await self._wait(flight)
+            known = self._recall(question)
+            if flight.question is question and flight.completion is not None:
+                return flight.completion
+            if known is not None:
+                return known
+            flight = self._take_off(question, 0)  # what was typed and what was written parted after all
+
+    def edited(self, key: str, data: bytes, cursor_byte: int) -> None:
+        """A document was edited: nobody waits for an answer to the text before any more.
+
+        What is under way goes on if the edit types what it wrote.
+        """
+        flight = self._flights.get(key)
+        if flight is None or not flight.follow(data, cursor_byte):
+            self.forget_flight(key)
+            return
+        flight.release(Superseded())
+        self.scheduler.supersede(AHEAD)
+
+    def forget_flight(self, key: str) -> None:
+        """Give up on what is under way for a document, and on what is done ahead of need."""
+        self._flights.pop(key, None)
+        self.scheduler.supersede(key)
+
+    async def prepare_next(self, question: Question, shown: Item) -> None:
+        """Generate what would come next if a suggestion were accepted. Raises as `answer` does."""
+        at, text = question.cursor_byte, shown.text.encode()
+        accepted = spliced(question.snapshot, at, at + shown.n_replaced_bytes, text)
+        model = evolve(question.model, anchors=question.model.anchors.copy())
+        following = evolve(question, snapshot=accepted, cursor_byte=at + len(text), model=model, n_items=1)
+        if self._recall(following) is None:
+            self._remember(following, await self.scheduler.run(AHEAD, partial(self._work_ahead, following)))
+
+    def _take_off(self, question: Question, delay_ms: float) -> Flight:
+        flight = self._flights[question.key] = Flight(question)
+        self.scheduler.supersede(question.key)
+        task = asyncio.ensure_future(self._fly(flight, delay_ms))
+        self._tasks.add(task)  # the event loop itself would let go of it
+        task.add_done_callback(self._tasks.discard)
+        return flight
+
+    async def _fly(self, flight: Flight, delay_ms: float) -> None:
+        question = flight.question
+        try:
+            work = partial(self._work, flight)
+            flight.completion = await self.scheduler.run(question.key, work, delay_ms=delay_ms)
+            self._remember(question, flight.completion)
+            flight.release()
+        except Exception as error:  # noqa: BLE001  it belongs to whoever waits
+            flight.release(error)
+        finally:
+            if self._flights.get(question.key) is flight:
+                del self._flights[question.key]
+
+    def _work(self, flight: Flight, cancelled: Cancelled) -> Completion:
+        """On the model's thread, whose answers count even if nobody gets them."""
+        completion = generated(flight.question, flight, cancelled)
+        self.metrics.count_tokens(completion)
+        return completion
+
+    def _work_ahead(self, question: Question, cancelled: Cancelled) -> Completion:
+        completion = generated(question, Flight(question), cancelled)
+        if completion.generation is not None:
+            self.metrics.count_ahead(completion.generation.n_evaluated, completion.generation.n_generated)
+        return completion
+
+    async def _wait(self, flight: Flight) -> None:
+        """Wait as the newest request; an older one gets `Superseded`."""
+        flight.release(Superseded())
+        waiter = flight.waiter = asyncio.get_running_loop().create_future()
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            asyncio.get_running_loop().call_later(CANCEL_GRACE_S, self._give_up, flight)
+            raise
+
+    def _give_up(self, flight: Flight) -> None:
+        """Some time after a cancel, stop what nobody waits for, unless it is being typed."""
+        key = flight.question.key
+        is_waited_for = flight.waiter is not None and not flight.waiter.done()
+        if self._flights.get(key) is flight and not is_waited_for and not flight.typed:
+            self.forget_flight(key)
+
+    def _recall(self, question: Question) -> Completion | None:
+        """What an earlier answer under the same settings says, without the model."""
+        data, at = question.snapshot.text.data, question.cursor_byte
+        rests = self.memory.recall(question.snapshot.uri, question.settings, question.n_items, data, at)
+        if rests is None:
+            return None
+        items = tuple(Item(rest.text.decode(), rest.n_replaced_bytes) for rest in rests)
+        return Completion(question.snapshot, at, items, "" if items else "nothing was suggested here")
+
+    def _remember(self, question: Question, completion: Completion) -> None:
+        """Keep an answer for `_recall`; not that there was none in time, for there may be one next time."""
+        generation, data, at = completion.generation, question.snapshot.text.data, question.cursor_byte
+        was_early = generation is None or generation.written[0].stop_reason in ("timeout", "cancelled")
+        if completion.items or not was_early:
+            items = completion.items or (Item(""),)
+            shown = (Shown(data, at, at + item.n_replaced_bytes, item.text.encode()) for item in items)
+            self.memory.remember(question.snapshot.uri, question.settings, question.n_items, shown)
+
+
+def generated(question: Question, flight: Flight, cancelled: Cancelled) -> Completion:
+    """Ask the model, for as long as what is typed agrees with what it writes. On its thread."""
+    return complete(
+        question.snapshot,
+        question.cursor_byte,
+        question.model,
+        question.settings,
+        lambda: cancelled() or not flight.agrees(),
+        question.around,
+        n_items=question.n_items,
+        on_text=flight.wrote,
+    )

@@ -1,0 +1,178 @@
+"""What editors and files say, layer by layer, read into the tree of settings.
+
+Bad input never stops anything: the value that stood before it stays, and one message says so. Who asks for the
+settings, and when, is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
+
+import attrs
+from attrs import frozen
+
+from starcoder_lsp.settings import SECTION, Rules, Settings, describe_settings, fields_of, rules_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILE_NAME: Final = "starcoder-lsp.toml"
+
+
+@frozen
+class SettingsLayer:
+    """Settings from one place: `values` as that place has them, nested and in camelCase.
+
+    `trusted` is true for what the user alone writes, such as their own file, and false for what a workspace may have
+    brought along. `problems` are messages from reading the place itself.
+    """
+
+    name: str
+    values: Mapping[str, object]
+    trusted: bool
+    problems: tuple[str, ...] = ()
+
+
+def read_settings(layers: Sequence[SettingsLayer]) -> tuple[Settings, tuple[str, ...]]:
+    """Merge `layers`, of which a later one wins, over the defaults.
+
+    The second result has one plain message for each problem: the key, what was expected, and what is used instead,
+    which is the value of the layers before. `None` is no value. Never raises for what a layer holds.
+    """
+    settings: Any = Settings()
+    problems: list[str] = []
+    for layer in layers:
+        problems += layer.problems
+        settings = _read_group(settings, layer.values, SECTION, layer, problems)
+    return settings, tuple(problems)
+
+
+def user_file() -> Path:
+    """Where the user's own settings are: `starcoder-lsp.toml` in the platform's folder for configurations."""
+    import platformdirs
+
+    return platformdirs.user_config_path("starcoder-lsp", appauthor=False) / FILE_NAME
+
+
+def load_user_file(path: Path) -> SettingsLayer:
+    """Read the user's own settings, a trusted layer. A file that is not there is an empty one, a bad one a problem."""
+    import tomllib
+
+    try:
+        return SettingsLayer(str(path), tomllib.loads(path.read_text("utf-8-sig")), trusted=True)
+    except (FileNotFoundError, NotADirectoryError):
+        return SettingsLayer(str(path), {}, trusted=True)
+    except OSError as error:
+        what = f"cannot be read ({error.strerror or error})"
+    except UnicodeDecodeError:
+        what = "is not in UTF-8"
+    except RecursionError:
+        what = "is nested too deeply"
+    except ValueError as error:  # tomllib's own error among them, which has line and column; or a NUL in the path
+        what = f"is not valid TOML ({error})"
+    return SettingsLayer(str(path), {}, trusted=True, problems=(_printable(f"{path} {what}; it is ignored"),))
+
+
+def _read_group(group: Any, given: object, path: str, layer: SettingsLayer, problems: list[str]) -> Any:
+    """Return `group` with what `given` sets in it."""
+    if given is None:
+        return group
+    if not isinstance(given, Mapping):
+        problems.append(f"{path}: expected a group of settings, got {_shown(given)}; ignored")
+        return group
+    changes: dict[str, object] = {}
+    fields = fields_of(group)
+    for key, value in given.items():
+        name = f"{path}.{key}"
+        if key not in fields:
+            problems.append(_printable(f"{name[:100]}: unknown setting, ignored{_did_you_mean(name)}"))
+            continue
+        attribute = fields[key]
+        current = getattr(group, attribute.name)
+        if attrs.has(type(current)):
+            changes[attribute.name] = _read_group(current, value, name, layer, problems)
+        elif value is None:
+            continue
+        elif rules_of(attribute).trusted_only and not layer.trusted:
+            problems.append(f"{name}: cannot be set by {layer.name}, only by you; using {_shown(current)}")
+        else:
+            expected, accepted = _read_value(rules_of(attribute), current, value)
+            if accepted is None:
+                problems.append(f"{name}: expected {expected}, got {_shown(value)}; using {_shown(current)}")
+            else:
+                changes[attribute.name] = accepted
+    return attrs.evolve(group, **changes)
+
+
+def _read_value(rules: Rules, current: object, given: object) -> tuple[str, object]:
+    """Return what is expected, in words, and `given` as the type of `current`, or `None` where it is not that."""
+    if isinstance(current, bool):
+        return "true or false", given if isinstance(given, bool) else None
+    if rules.limits:
+        kind = "a whole number" if isinstance(current, int) else "a number"
+        low, high = rules.limits
+        return f"{kind} from {low} to {high}", _read_number(rules.limits, given, whole=isinstance(current, int))
+    if isinstance(current, tuple):
+        return "a list of strings", tuple(given) if _is_list_of_strings(given) else None
+    if rules.choices:
+        return " or ".join(map(_shown, rules.choices)), given if given in rules.choices else None
+    return "a string", given if isinstance(given, str) else None
+
+
+def _read_number(limits: tuple[float, float], given: object, *, whole: bool) -> float | None:
+    low, high = limits
+    if isinstance(given, bool) or not isinstance(given, int | float) or not low <= given <= high:  # NaN is in no range
+        return None
+    if whole:
+        return int(given) if given == int(given) else None  # 64.0 is 64: JSON has one kind of number
+    return float(given)
+
+
+def _is_list_of_strings(given: object) -> TypeGuard[Sequence[str]]:
+    return isinstance(given, list | tuple) and all(isinstance(text, str) for text in given)
+
+
+def _did_you_mean(name: str) -> str:
+    """Name the setting or group that is spelled most like `name`, by its whole key or by its last part."""
+    import difflib
+
+    parent = name.rpartition(".")[0]
+    known = {spelling: key for spelling, key in _spellings().items() if key != parent}
+    spelled = name.removeprefix(f"{SECTION}.").replace("_", "").lower()[:100]
+    for candidate in (spelled, spelled.rpartition(".")[2]):
+        if close := difflib.get_close_matches(candidate, known, n=1, cutoff=0.75):
+            return f"; did you mean {known[close[0]]}?"
+    return ""
+
+
+@cache
+def _spellings() -> dict[str, str]:
+    """Keys of settings and groups, by what a person may have meant by them, in lower case."""
+    spellings: dict[str, str] = {}
+    for setting in describe_settings():
+        group, _, last = setting.key.rpartition(".")
+        spellings.setdefault(last.lower(), setting.key)
+        spellings |= {key.removeprefix(f"{SECTION}.").lower(): key for key in (group, setting.key) if key != SECTION}
+    return spellings
+
+
+def _shown(value: object) -> str:
+    """Show a value as JSON would, at most 60 characters of it and the first level."""
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, str):
+        return f'"{_printable(value[:60])}"'
+    if isinstance(value, Mapping):
+        return "a group of settings"
+    if isinstance(value, list | tuple):
+        parts = ("[...]" if isinstance(part, list | tuple) else _shown(part) for part in value[:9])
+        return f"[{', '.join(parts)}]"[:60]
+    if isinstance(value, int) and abs(value) >= 1 << 64:
+        return "a huge number"  # str() raises from 4,301 digits on
+    return _printable(str(value)[:60])
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in text)

@@ -1,0 +1,35 @@
+"""The value that the filters hand on: what is to be shown, as far as it is decided."""
+
+from __future__ import annotations
+
+from attrs import evolve, frozen
+
+
+@frozen
+class Suggestion:
+    """`text` is inserted at the cursor in place of `n_replaced_bytes` behind it, which are closing brackets or quotes.
+
+    `stop_reason` says why the model ended, see `engine.Written`.
+    """
+
+    text: bytes
+    stop_reason: str = "stop_token"
+    n_replaced_bytes: int = 0
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether the model would have gone on: its last line may be anything."""
+        return self.stop_reason in ("max_tokens", "timeout")
+
+    def cut(self, end_byte: int | None) -> Suggestion:
+        """The suggestion up to a byte of its text; all of it for `None`."""
+        return self if end_byte is None else evolve(self, text=self.text[:end_byte])
+
+
+def n_whole_bytes(text: bytes) -> int:
+    """How many bytes of `text` are whole characters: up to one that is unfinished, or to a byte that is no UTF-8."""
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        return error.start
+    return len(text)

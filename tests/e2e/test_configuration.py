@@ -1,0 +1,190 @@
+"""Settings as a client and a person give them, and when a request is answered under them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import (
+    CODE,
+    CURSOR,
+    METHOD_NOT_FOUND,
+    URI,
+    Start,
+    Wire,
+    completion_params,
+    is_reply,
+    notification,
+    request,
+)
+
+# Triggers and delays
+
+
+def test_debounce_holds_back_what_was_not_asked_for(wire: Start) -> None:
+    server = wire()
+    server.start({"debounce": {"mode": "fixed", "ms": 5000}})
+    server.model_is_loaded()
+    other = "file:///other.py"
+    server.open(URI, CODE)
+    server.open(other, CODE)
+    server.send(
+        request("first", "textDocument/inlineCompletion", completion_params(URI, *CURSOR, kind=2)),
+        request("second", "textDocument/inlineCompletion", completion_params(URI, *CURSOR, kind=2)),
+        request("invoked", "textDocument/inlineCompletion", completion_params(other, *CURSOR, kind=1)),
+    )
+    assert server.reply("invoked")["result"]["items"]
+    order = [message["id"] for message in server.came if is_reply(message, message.get("id"))]
+    assert order[-2:] == ["first", "invoked"]
+    assert server.reply("first")["result"] is None
+    assert server.complete("invoked here", URI, *CURSOR)["result"]["items"]
+    assert server.reply("second")["result"] is None
+    assert server.ask("m", "starcoder/metrics")["result"]["requests"]["superseded"] == 2
+    assert server.stop() == 0
+
+
+def test_opening_a_document_again_makes_what_is_under_way_worthless(wire: Start) -> None:
+    server = wire()
+    server.start({"debounce": {"mode": "fixed", "ms": 5000}})
+    server.model_is_loaded()
+    server.open(URI, CODE)
+    server.send(request("before", "textDocument/inlineCompletion", completion_params(URI, *CURSOR, kind=2)))
+    server.open(URI, CODE + CODE)
+    server.ask("after", "starcoder/metrics")
+    assert server.reply("before")["result"] is None
+    assert is_reply(server.came[-1], "before") or is_reply(server.came[-1], "after")
+    assert server.stop() == 0
+
+
+def test_an_automatic_request_is_answered_after_the_delay(wire: Start) -> None:
+    server = wire()
+    server.start({"debounce": {"mode": "fixed", "ms": 1}})
+    server.model_is_loaded()
+    server.open(URI, CODE)
+    assert server.complete(1, URI, *CURSOR, kind=2)["result"]["items"]
+    assert server.stop() == 0
+
+
+def test_trigger_invoked_answers_only_what_was_asked_for(wire: Start) -> None:
+    server = wire()
+    server.start({"trigger": "invoked", "debounce": {"mode": "off"}})
+    server.model_is_loaded()
+    server.open(URI, CODE)
+    assert server.complete(1, URI, *CURSOR, kind=2)["result"] is None
+    assert server.complete(2, URI, *CURSOR, kind=1)["result"]["items"]
+    assert server.stop() == 0
+
+
+# The client's own settings
+
+
+PULLED = {"workspace": {"configuration": True}}
+
+
+def pulled(server: Wire) -> Any:
+    """The next question for the client's settings."""
+    question = server.until(lambda message: message.get("method") == "workspace/configuration")
+    assert question["params"] == {"items": [{"section": "starcoder"}]}
+    return question["id"]
+
+
+def answer(msg_id: object, result: object) -> dict[str, object]:
+    return {"jsonrpc": "2.0", "id": msg_id, "result": result}
+
+
+def test_settings_are_pulled_and_pulled_again(wire: Start) -> None:
+    server = wire()
+    server.start({"debounce": {"mode": "off"}}, PULLED)
+    evil = {"model": {"path": "/etc/passwd"}, "enabled": False, "nonsense": 1}
+    server.send(answer(pulled(server), [evil]))
+    server.model_is_loaded()
+    server.open(URI, CODE)
+    assert server.complete(1, URI, *CURSOR)["result"] is None
+    server.send(notification("workspace/didChangeConfiguration", {"settings": None}))
+    server.send(answer(pulled(server), [evil | {"enabled": True}]))
+    assert server.complete(2, URI, *CURSOR)["result"]["items"]
+    assert server.stop() == 0
+    told = [m["params"]["message"] for m in server.rest() if m.get("method") == "window/showMessage"]
+    assert len(told) == 2  # each once, though the settings were read more than once
+    assert any("starcoder.model.path" in text and "workspace/configuration" in text for text in told)
+    assert any("starcoder.nonsense" in text for text in told)
+
+
+def test_odd_answers_to_the_pull(wire: Start) -> None:
+    server = wire()
+    server.start({"debounce": {"mode": "off"}}, PULLED)
+    for result in (None, [], [None], [3], ["x"], [[]], [{}], {"a": 1}):
+        server.send(answer(pulled(server), result), notification("workspace/didChangeConfiguration", {"settings": {}}))
+    server.model_is_loaded()
+    server.open(URI, CODE)
+    assert server.complete(1, URI, *CURSOR)["result"]["items"]
+    assert server.stop() == 0
+    assert "internal error" not in json.dumps(server.rest())
+    assert server.errors == []
+
+
+def test_a_pull_that_fails(wire: Start) -> None:
+    server = wire()
+    server.start({"debounce": {"mode": "off"}}, PULLED)
+    error = {"code": METHOD_NOT_FOUND, "message": "no"}
+    server.send({"jsonrpc": "2.0", "id": pulled(server), "error": error})
+    server.model_is_loaded()
+    assert server.stop() == 0
+    assert "internal error" not in json.dumps(server.rest())
+
+
+def test_a_client_that_never_answers_does_not_hold_up_the_model_and_may_answer_late(wire: Start) -> None:
+    server = wire()
+    server.start({"debounce": {"mode": "off"}}, PULLED | {"window": {"workDoneProgress": True}})
+    question = pulled(server)
+    server.model_is_loaded()
+    server.open(URI, CODE)
+    assert server.complete(1, URI, *CURSOR)["result"]["items"]
+    server.send(answer(question, [{"enabled": False}]))
+    create = next(m for m in server.came if m.get("method") == "window/workDoneProgress/create")
+    server.send(answer(create["id"], None))
+    assert server.complete(2, URI, *CURSOR)["result"] is None
+    assert server.stop() == 0
+    server.rest()
+    assert not [m for m in server.came if m.get("method") == "$/progress"]
+    assert "internal error" not in json.dumps(server.came)
+    assert server.errors == []
+
+
+@pytest.mark.parametrize("settings", [{"starcoder": {"enabled": False}}, {"enabled": False}])
+def test_settings_are_pushed_where_they_cannot_be_pulled(wire: Start, settings: object) -> None:
+    server = wire()
+    server.start({"debounce": {"mode": "off"}})
+    server.model_is_loaded()
+    server.open(URI, CODE)
+    assert server.complete(1, URI, *CURSOR)["result"]["items"]
+    server.send(notification("workspace/didChangeConfiguration", {"settings": settings}))
+    assert server.complete(2, URI, *CURSOR)["result"] is None
+    assert server.stop() == 0
+
+
+@pytest.mark.parametrize("options", [None, 3, [], {"starcoder": None}, {"starcoder": 3}, {"other": {}}])
+def test_odd_options_at_the_start(wire: Start, options: object) -> None:
+    server = wire()
+    params = {"processId": None, "rootUri": None, "capabilities": {}, "initializationOptions": options}
+    assert "result" in server.ask("initialize", "initialize", params)
+    server.send(notification("initialized", {}))
+    server.model_is_loaded()
+    assert server.stop() == 0
+    assert server.errors == []
+
+
+def test_a_broken_settings_file_is_told_of_once(wire: Start, tmp_path: Path) -> None:
+    path = tmp_path / "starcoder-lsp" / "starcoder-lsp.toml"
+    path.parent.mkdir()
+    path.write_text("[completion\nmaxTokens = 3")
+    server = wire(env={"XDG_CONFIG_HOME": str(tmp_path)})
+    server.start()
+    server.model_is_loaded()
+    assert server.stop() == 0
+    told = [m["params"]["message"] for m in server.rest() if m.get("method") == "window/showMessage"]
+    assert len(told) == 1
+    assert str(path) in told[0]

@@ -1,0 +1,115 @@
+"""`starcoder-lsp eval` as a person runs it, on a small repository."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from starcoder_lsp import cli
+from starcoder_lsp.engine.loading import DEMONSTRATOR
+
+from .test_cli import assert_refused, run
+
+CODE = "def area_{n}(scale):\n    if scale > {n}:\n        return scale * {n}\n    return draw([scale], {n})\n\n\n"
+KINDS = ["all", "rest of line", "mid-word", "block"]
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    folder = tmp_path / "drawing"
+    folder.mkdir()
+    (folder / "area.py").write_text("".join(CODE.format(n=n) for n in range(20)))
+    (folder / "area.pl").write_text('sub area {\n    my ($scale) = @_;\n    return "é" . draw($scale, 2);\n}\n')
+    return folder
+
+
+def test_eval_as_json(repository: Path) -> None:
+    ran = run("eval", str(repository), "--holes", "9", "--json", "--set", "context.maxTokens=256")
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    report = json.loads(ran.stdout)
+    assert set(report) == {"paths", "seed", "machine", "ways"}
+    (way,) = report["ways"]
+    assert way["name"] == "context.maxTokens=256"
+    assert way["model"]["bytes"] == DEMONSTRATOR.stat().st_size
+    assert [(kind, row["holes"]) for kind, row in way["kinds"].items()] == list(zip(KINDS, (9, 3, 3, 3), strict=True))
+    for row in way["kinds"].values():
+        for share in ("exact", "similarity", "withheld", "addsNoError", "parsesAsBefore", "repeatsNextLine"):
+            assert 0 <= row[share] <= 1
+        assert 0 < row["latencyMsP50"] <= row["latencyMsP95"]
+        assert 0 < row["postprocessMsP95"] < row["latencyMsP95"]
+        assert 0 < row["generatedTokensMean"] < row["promptTokensMean"] < 300
+
+
+def test_against_another_setting(repository: Path) -> None:
+    ran = run("eval", str(repository), "--holes", "12", "--json", "--against", "enabled=false")
+    report = json.loads(ran.stdout)
+    first, second = report["ways"]
+    assert (first["name"], second["name"]) == ("as configured", "enabled=false")
+    for kind in KINDS:
+        one, two, more = first["kinds"][kind], second["kinds"][kind], report["difference"][kind]
+        assert (two["withheld"], two["exact"], two["addsNoError"]) == (1, 0, None)
+        for figure in ("exact", "similarity"):
+            assert more[figure] == pytest.approx(two[figure] - one[figure], abs=1e-3)
+        assert (more["exactStandardError"] == 0) == (one["exact"] in (0, 1))
+
+
+def test_against_another_model_and_settings_for_a_person(repository: Path) -> None:
+    other = repository.parent / "other.gguf"
+    other.symlink_to(DEMONSTRATOR)
+    against = ("--against", str(other), "--against", "completion.multiline=auto", "--against", "completion.seed=3")
+    ran = run("eval", str(repository / "area.py"), "--holes", "6", "--seed", "5", *against, COLUMNS="40")
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    rows = [[cell.strip() for cell in re.split("[│┃]", line)[1:]] for line in ran.stdout.decode().splitlines()]
+    rows = [row for row in rows if len(row) > 5]
+    second = "other.gguf completion.multiline=auto completion.seed=3"
+    for kind in KINDS:
+        one, two = (row for row in rows if row[0] == kind)
+        assert [one[1], two[1]] == ["as configured", second]
+        assert one[2:8] == two[2:8]
+    differences = [row[3:5] for row in rows if row[1] == "the second more"]
+    assert differences == [["+0.0%", "+0.0%"]] * 4
+    assert ran.stdout.decode().count("± 0.0%") == 8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], ["PATH"]),
+        (["no-such-file"], ["no-such-file", "No such file"]),
+        (["EMPTY"], ["nothing to hide"]),
+        (["CODE", "--holes", "0"], ["at least one hole"]),
+        (["CODE", "--model", "no.gguf"], ["no model file no.gguf"]),
+        (["CODE", "--against", "no.gguf"], ["no model file no.gguf"]),
+        (["CODE", "--against", "a.gguf", "--against", "b.gguf"], ["a.gguf b.gguf", "only one model"]),
+        (
+            ["CODE", "--set", "completion.multilin=x"],
+            ["unknown setting", "did you mean starcoder.completion.multiline"],
+        ),
+        (["CODE", "--set", "completion.multiline=x"], ['"never"', 'got "x"']),
+        (["CODE", "--against", "completion.maxTokens=many"], ["a whole number from 1 to 1024"]),
+        (["CODE", "--against", "completion=3"], ["expected a group of settings"]),
+        (["CODE", "--set", "enabled"], ["expected true or false"]),
+        (["CODE", "--set", "=" + "[" * 100_000], ["unknown setting"]),
+    ],
+)
+def test_what_cannot_be_done(
+    repository: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: list[str]
+) -> None:
+    places = {"CODE": str(repository), "EMPTY": str(repository / "empty")}
+    (repository / "empty").mkdir()
+    assert cli.main(["eval", *(places.get(argument, argument) for argument in arguments)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
+    assert all(word in line for word in words), line
+    assert "ignored" not in line
+    assert "; using" not in line
+
+
+def test_a_broken_model_is_told_of_before_anything_is_asked(repository: Path) -> None:
+    broken = repository / "broken.gguf"
+    broken.write_bytes(DEMONSTRATOR.read_bytes()[:500_000])
+    assert_refused(run("eval", str(repository), "--against", str(broken)), "broken.gguf", "cut off")

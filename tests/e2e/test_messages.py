@@ -1,0 +1,234 @@
+"""What no good client sends, and that nothing of it and nothing of the source stands in a log."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from .conftest import (
+    CODE,
+    CURSOR,
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    LONG,
+    METHOD_NOT_FOUND,
+    PARSE_ERROR,
+    URI,
+    Start,
+    Wire,
+    completion_params,
+    framed,
+    notification,
+    request,
+)
+
+# What is no message, or none that we know
+
+
+@pytest.fixture(scope="module")
+def lasting() -> Iterator[Wire]:
+    """A server that lives through everything in this section."""
+    made = Wire()
+    made.start()
+    made.model_is_loaded()
+    made.open(URI, CODE)
+    yield made
+    code = made.stop()
+    made.rest()
+    assert code == 0
+    assert made.errors == []
+
+
+@pytest.fixture
+def server(lasting: Wire) -> Wire:
+    """The same, with nothing on its way."""
+    assert "result" in lasting.ask(f"fresh {time.monotonic_ns()}", "starcoder/metrics")
+    lasting.came.clear()
+    return lasting
+
+
+@pytest.mark.parametrize("params", [None, {}, [], {"a": {"b": [1]}}, [1, 2]])
+def test_unknown_methods(server: Wire, params: object) -> None:
+    server.send(notification("no/such/notification", params), notification("$/whatever", params))
+    assert server.ask("x", "no/such/method", params)["error"]["code"] == METHOD_NOT_FOUND
+    assert len(server.came) == 1
+
+
+def test_unknown_members_and_replies_that_nobody_asked_for(server: Wire) -> None:
+    odd = {"jsonrpc": "2.0", "id": 2, "method": "starcoder/metrics", "extra": 1}
+    server.send({"jsonrpc": "2.0", "id": "nobody asked", "result": 3}, {"jsonrpc": "2.0", "id": 2, "error": {}}, odd)
+    assert "result" in server.reply(2)
+    assert len(server.came) == 1
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        ([], INVALID_REQUEST),
+        ([request(1, "shutdown")], INVALID_REQUEST),
+        (3, INVALID_REQUEST),
+        (None, INVALID_REQUEST),
+        ({}, INVALID_REQUEST),
+        ({"id": 1, "method": "starcoder/metrics"}, INVALID_REQUEST),
+        ({"jsonrpc": "1.0", "id": 1, "method": "starcoder/metrics"}, INVALID_REQUEST),
+        ({"jsonrpc": "2.0", "id": 1, "method": 3}, INVALID_REQUEST),
+        ({"jsonrpc": "2.0", "id": 1, "method": ["a"]}, INVALID_REQUEST),
+        (request(None, "starcoder/metrics"), INVALID_REQUEST),
+        (request([1], "starcoder/metrics"), INVALID_REQUEST),
+        (request(1.5, "starcoder/metrics"), INVALID_REQUEST),
+        (request(1, "workspace/executeCommand", {"command": "no.such"}), INVALID_PARAMS),
+        (request(1, "textDocument/inlineCompletion", completion_params(URI, -1, 0)), INVALID_PARAMS),
+        (request(1, "starcoder/explain", {"textDocument": {"uri": URI}, "position": {"line": 1e999}}), INVALID_PARAMS),
+    ],
+)
+def test_odd_messages_get_a_reply_and_the_server_lives(server: Wire, message: object, code: int) -> None:
+    server.send(message)
+    known = isinstance(message, dict) and isinstance(message.get("id"), int | str) and message["id"]
+    reply = server.until(lambda came: "method" not in came)
+    assert reply["id"] == (known or None)
+    assert reply["error"]["code"] == code
+    assert "result" in server.ask("after", "starcoder/metrics")
+    assert len(server.came) == 2
+
+
+def test_a_message_inside_a_message_is_no_message(wire: Start) -> None:
+    server = wire()
+    server.start()
+    within = {"jsonrpc": "2.0", "id": 7, "method": "exit"}
+    assert server.ask("no", "no/such/method", {"a": [within]})["error"]["code"] == METHOD_NOT_FOUND
+    assert server.ask(1, "shutdown", within)["result"] is None
+    server.send(notification("exit"))
+    assert server.exit_code() == 0
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(framed(b"{"), id="cut JSON"),
+        pytest.param(framed(b"\xff\xfe\x00"), id="no UTF-8"),
+        pytest.param(framed(b"[" * 100_000), id="nested too deeply"),
+        pytest.param(framed(b"1" * 5000), id="a huge number"),
+        pytest.param(b"Content-Length: 10\r\n\r\n" + json.dumps(request(5, "x")).encode(), id="length too small"),
+        pytest.param(b"Content-Length: 3000\r\n\r\n" + b" " * 2990, id="length too large"),
+        pytest.param(b"Hello\r\n\r\n", id="no header"),
+        pytest.param(b"Content-Length: -5\r\n\r\n", id="negative length"),
+        pytest.param(b"Content-Length: 99999999999999999999\r\n\r\n", id="a length beyond all bounds"),
+        pytest.param(b"Content-Length: 0\r\n\r\n", id="no body"),
+        pytest.param(b"\r\n\r\n\n\n", id="empty lines"),
+    ],
+)
+def test_a_broken_frame_costs_at_most_the_messages_next_to_it(server: Wire, data: bytes) -> None:
+    server.raw(data)
+    server.send(*(request(n, "starcoder/metrics") for n in range(4)))
+    assert "result" in server.reply(3)
+    assert all(message["error"]["code"] == PARSE_ERROR for message in server.came if message["id"] is None)
+
+
+def test_headers_as_other_clients_spell_them(server: Wire) -> None:
+    body = json.dumps(request(1, "starcoder/metrics")).encode()
+    kind = b"Content-Type: application/vscode-jsonrpc; charset=utf-8"
+    server.raw(b"%s\r\ncontent-length:%d\n\r\n%s" % (kind, len(body), body))
+    assert "result" in server.reply(1)
+
+
+def test_an_edit_that_cannot_be_understood_puts_the_document_out_of_step(wire: Start) -> None:
+    server = wire()
+    server.start()
+    server.model_is_loaded()
+    server.open(URI, CODE)
+    place = {"line": 0, "character": 0}
+    whole = {"start": place, "end": {"line": 2**40, "character": 0}}
+    for version, span in ((2, whole), (3, {"start": place, "end": place})):
+        document = {"uri": URI, "version": version}
+        change = {"range": span, "text": "x"}
+        server.send(
+            notification("textDocument/didChange", {"textDocument": document, "contentChanges": [change]}),
+        )
+    assert server.complete(1, URI, *CURSOR)["result"] is None
+    document = {"uri": URI, "version": 4}
+    server.send(notification("textDocument/didChange", {"textDocument": document, "contentChanges": [{"text": CODE}]}))
+    assert server.complete(2, URI, *CURSOR)["result"]["items"]
+    server.send(notification("textDocument/didClose", {"textDocument": {"uri": "file:///never-opened"}}))
+    assert server.stop() == 0
+    assert "internal error" not in json.dumps(server.rest())
+
+
+def test_two_questions_about_one_document_at_once(wire: Start) -> None:
+    server = wire()
+    server.start()
+    server.model_is_loaded()
+    server.open(URI, LONG)
+    where = {"textDocument": {"uri": URI}, "position": {"line": 1999, "character": 3}}
+    server.send(*(request(n, "starcoder/explain", where) for n in range(3)))
+    assert server.reply(2)["result"]["prompt"]
+    assert all("error" not in server.reply(n) for n in range(2))
+    assert server.stop() == 0
+
+
+# Nothing of the source in a log
+
+
+BUGGY = """
+from starcoder_lsp.cli import main
+from starcoder_lsp.lsp.session import Session
+from starcoder_lsp.documents.documents import Documents
+
+async def complete(self, uri, *_args, **_rest):
+    print("printed by mistake")
+    raise ValueError(self.documents.get(uri).text.to_str())
+
+def change(self, uri, *_rest):
+    raise KeyError(self._snapshots[uri].text.to_str())
+
+Session.complete, Documents.change = complete, change
+raise SystemExit(main())
+"""
+
+
+def test_no_source_text_in_any_log_even_when_there_is_a_bug(wire: Start) -> None:
+    secret = "hunter2secret"  # noqa: S105  a word to look for
+    code = f"password = '{secret}'\n"
+    server = wire(command=[sys.executable, "-c", BUGGY])
+    server.start({"logLevel": "debug", secret: 1, "debounce": {"mode": "off"}})
+    server.model_is_loaded()
+    server.open(URI, code)
+    failed = server.complete(1, URI, 0, 3)["error"]
+    assert failed["code"] == -32603
+    assert "ValueError" in failed["message"]
+    assert secret not in json.dumps(failed)
+    change = {"text": code * 2}
+    document = {"uri": URI, "version": 2}
+    server.send(
+        notification("textDocument/didChange", {"textDocument": document, "contentChanges": [change]}),
+        notification("textDocument/didChange", {"textDocument": {"uri": URI}, "contentChanges": [{"text": [secret]}]}),
+        notification("textDocument/didOpen", {"textDocument": {"text": secret}}),
+        request(2, "textDocument/inlineCompletion", {"text": secret}),
+        request(3, "no/such/method", {"text": secret}),
+        request(4, "starcoder/explain", {"text": secret}),
+        request(5, "workspace/executeCommand", {"command": "starcoder.accept", "arguments": [secret]}),
+    )
+    server.raw(framed(f'{{"text": "{secret}'.encode()))
+    for n in (2, 3, 4, 5):
+        server.reply(n)
+    assert server.stop() == 0
+    logged = [message for message in server.rest() if message.get("method") == "window/logMessage"]
+    assert [m["params"]["message"] for m in logged if "KeyError" in m["params"]["message"]], logged
+    told = [m for m in server.came if m.get("method") == "window/showMessage"]
+    assert secret in json.dumps(told)  # the name of a setting that does not exist, and only that
+    assert len(told) == 1
+    assert secret not in json.dumps([m for m in server.came if m not in told])
+    assert server.errors == ["printed by mistake\n"]  # and not on standard output
+
+
+@pytest.mark.parametrize(("level", "n_told"), [("error", 0), ("warning", 1), ("info", 2), ("debug", 2)])
+def test_the_log_level(wire: Start, level: str, n_told: int) -> None:
+    server = wire()
+    server.start({"logLevel": level})
+    server.model_is_loaded()
+    server.send(notification("textDocument/didClose", {"textDocument": {"uri": "file:///never-opened"}}))
+    assert server.stop() == 0
+    assert len([m for m in server.rest() if m.get("method") == "window/logMessage"]) == n_told
