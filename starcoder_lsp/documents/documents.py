@@ -7,6 +7,7 @@ that nobody sees. One thread changes a `Documents`; snapshots may go to any othe
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
@@ -143,6 +144,7 @@ def _decline_reason(text: Text) -> str | None:
     return None
 
 
+@lru_cache(maxsize=256)
 def _language_of(uri: str, language_id: str) -> Language:
     return language_for(language_id, unquote(uri))
 

@@ -156,17 +156,18 @@ class Syntax:
         """Return how many errors and missing tokens the tree holds, at most some 10,000; 0 without a tree."""
         return self._damage()[0]
 
-    def has_error_in(self, start_byte: int, end_byte: int) -> bool:
-        """Return whether an error, or a missing token, touches the bytes from `start_byte` to `end_byte`."""
+    def first_error_in(self, start_byte: int, end_byte: int) -> int | None:
+        """Return where the first error or missing token begins that touches the bytes, None where there is none."""
+        found: list[int] = []
         to_visit = [self.tree.root_node] if self.tree is not None else []
         while to_visit:
             node = to_visit.pop()
             if node.is_error or node.is_missing:
-                return True
-            if node.has_error:
+                found.append(node.start_byte)
+            elif node.has_error:
                 touching = (child for child in node.children if child.start_byte <= end_byte)
                 to_visit.extend(child for child in touching if child.end_byte >= start_byte and child.has_error)
-        return False
+        return min(found, default=None)
 
     def token_over(self, byte: int) -> tuple[int, int] | None:
         """Return ``(start_byte, end_byte)`` of the token of which `byte` is a part but not the first.

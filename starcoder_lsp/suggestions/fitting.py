@@ -9,20 +9,24 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from itertools import islice
 
 from attrs import evolve, frozen
 
-from starcoder_lsp.documents.documents import spliced
-from starcoder_lsp.suggestions.lines import open_brackets
-from starcoder_lsp.suggestions.site import CLOSERS, Site
+from starcoder_lsp.documents.documents import Snapshot, fresh, spliced
+from starcoder_lsp.documents.text import Text
+from starcoder_lsp.suggestions.lines import ends_in_string, open_brackets
+from starcoder_lsp.suggestions.site import CLOSERS, Site, first_line, indent_width
 from starcoder_lsp.suggestions.suggestion import Suggestion
 
-N_MOST_PARTS = 12
+N_MOST_PARTS = 5
 """Parts that are tried; each parse takes some tenths of a millisecond in a file of usual length."""
 N_CLOSED_BYTES = 4
 """Brackets and quotes that an editor may have closed by itself behind the cursor."""
-WORD = re.compile(rb"\w+|[^\w\s]")
+CLOSING = (b")", b"]", b"}")
+END = re.compile(rb"\w+|[)\]};]|([\"'`])(?!\1)")
+"""What a part may end with: a word, a closing bracket, a quote that is not one of several."""
+N_LONG_BYTES = 8192
+"""A document longer than this is not parsed as a whole if the function around the cursor is less than half of it."""
 
 
 def fit(suggestion: Suggestion, site: Site) -> Suggestion:
@@ -30,64 +34,101 @@ def fit(suggestion: Suggestion, site: Site) -> Suggestion:
 
     One that is part of no error itself comes before one that only leaves their number as it was.
     """
-    syntax = site.snapshot.syntax
+    ground = _ground(site)
+    syntax = ground.snapshot.syntax
     is_readable = site.line_end != b"\r"  # which ends no line for a grammar
     if syntax is None or syntax.tree is None or not suggestion.text.strip() or not is_readable:
         return suggestion
-    n_errors_before = syntax.error_count()
-    passable = None
-    for part in islice(_parts(suggestion), N_MOST_PARTS):
-        tried = min(_tries(part, site), key=lambda each: (each.n_errors, each.is_broken))
-        if tried.n_errors > n_errors_before:
+    n_errors_before, passable, n_most_bytes, n_tried = syntax.error_count(), None, len(suggestion.text), 0
+    for part in _parts(suggestion, site):
+        if len(part.text) > n_most_bytes:
             continue
-        if not tried.is_broken:
-            return _without_what_is_there(tried.part, site)
-        passable = passable or tried.part
+        tried = _try(part, ground)
+        if tried.n_errors <= n_errors_before:
+            if tried.error_at is None:
+                return _without_what_is_there(part, site)
+            passable = passable or part
+        if tried.error_at is not None and tried.error_at > 0:
+            n_most_bytes = tried.error_at
+        n_tried += 1
+        if n_tried == N_MOST_PARTS:
+            break
     return passable or suggestion.cut(0)
 
 
 @frozen
+class _Ground:
+    """A text with its tree in which parts are tried, and the cursor in it."""
+
+    snapshot: Snapshot
+    cursor_byte: int
+
+
+def _ground(site: Site) -> _Ground:
+    """The document, or the function around the cursor in a long one."""
+    snapshot, cursor_byte = site.snapshot, site.cursor_byte
+    data = snapshot.text.data
+    if len(data) <= N_LONG_BYTES or not site.scopes:
+        return _Ground(snapshot, cursor_byte)
+    start = data.rfind(b"\n", 0, site.scopes[-1].start_byte) + 1
+    end = data.find(b"\n", max(site.scopes[-1].end_byte, cursor_byte))
+    if end < 0 or 2 * (end - start) > len(data):
+        return _Ground(snapshot, cursor_byte)
+    text = Text.from_bytes(data[start : end + 1])
+    return _Ground(fresh(snapshot.uri, snapshot.language_id, snapshot.version, text), cursor_byte - start)
+
+
+@frozen
 class _Tried:
-    """A part in the document: how many errors that has, and whether one of them touches the part."""
+    """A part in the document: how many errors that has, and at which of its bytes the first begins that touches it.
+
+    Less than 0 for one that begins above.
+    """
 
     part: Suggestion
     n_errors: float
-    is_broken: bool
+    error_at: int | None
 
 
-def _tries(part: Suggestion, site: Site) -> Iterator[_Tried]:
-    """A part in place of as many closing characters as it may replace; none after one without any error."""
-    for n_replaced in _replaceable(part.text, site):
-        tried = _try(evolve(part, n_replaced_bytes=n_replaced), site)
-        yield tried
-        if not tried.n_errors:
-            return
-
-
-def _try(part: Suggestion, site: Site) -> _Tried:
-    """Parse the document with `part` in it. Without a tree in time there is no error: parsing fails no request."""
-    at, end_byte = site.cursor_byte, site.cursor_byte + len(part.text)
-    syntax = spliced(site.snapshot, at, at + part.n_replaced_bytes, part.text).syntax
+def _try(part: Suggestion, ground: _Ground) -> _Tried:
+    """Parse the text with `part` in it. Without a tree in time there is no error: parsing fails no request."""
+    at, end_byte = ground.cursor_byte, ground.cursor_byte + len(part.text)
+    snapshot = spliced(ground.snapshot, at, at + part.n_replaced_bytes, part.text)
+    syntax = snapshot.syntax
     if syntax is None or syntax.tree is None:
-        return _Tried(part, 0, is_broken=False)
+        return _Tried(part, 0, None)
     token = syntax.token_over(end_byte)
-    behind = site.line_after[part.n_replaced_bytes :][:1]
+    behind = snapshot.text.data[end_byte : end_byte + 1]
     if token is not None and token[0] >= at and not behind.isalnum():  # it swallows what stands behind
-        return _Tried(part, math.inf, is_broken=True)
-    n_errors = syntax.error_count()
-    return _Tried(part, n_errors, is_broken=n_errors > 0 and syntax.has_error_in(at, end_byte))
+        return _Tried(part, math.inf, token[0] - at)
+    error_byte = syntax.first_error_in(at, end_byte)
+    return _Tried(part, syntax.error_count(), None if error_byte is None else error_byte - at)
 
 
-def _parts(suggestion: Suggestion) -> Iterator[Suggestion]:
-    """What may be shown, the longest first."""
-    text = suggestion.text
+def _parts(suggestion: Suggestion, site: Site) -> Iterator[Suggestion]:
+    """What may be shown, the longest first: all of it, whole lines, or words of the first line.
+
+    None leaves a bracket or a string open, as far as letters tell; all of it may, where the line below goes on with it.
+    """
+    text, syntax = suggestion.text, site.snapshot.syntax
     line_ends = [match.start() for match in re.finditer(rb"\n", text)]
-    first_line = text[: line_ends[0]] if line_ends else text
-    word_ends = [match.end() for match in WORD.finditer(first_line)]
+    first_line_end = line_ends[0] if line_ends else len(text)
+    word_ends = [match.end() for match in END.finditer(text, 0, first_line_end)]
+    is_in_token = syntax is not None and syntax.token_over(site.cursor_byte) is not None
+    below = first_line(site.below)
+    goes_on = indent_width(below) > indent_width(site.line_before) or below.lstrip().startswith(CLOSING)
     for end in dict.fromkeys((len(text), *reversed(line_ends), *reversed(word_ends))):
         part = suggestion.cut(end)
-        if end == len(text) or not open_brackets(part.text):
-            yield part
+        tries = [evolve(part, n_replaced_bytes=n) for n in _replaceable(part.text, site)]
+        closed = [tried for tried in tries if not _leaves_open(tried, site)]
+        if closed or is_in_token or (goes_on and end == len(text)):
+            yield (closed or tries)[0]
+
+
+def _leaves_open(part: Suggestion, site: Site) -> bool:
+    """Whether the cursor's line has more open brackets with `part` than without it, or an unfinished string."""
+    line = site.line_before + part.text + site.line_after[part.n_replaced_bytes :]
+    return ends_in_string(line) or len(open_brackets(line)) > len(open_brackets(site.line_before + site.line_after))
 
 
 def _replaceable(text: bytes, site: Site) -> list[int]:

@@ -6,6 +6,7 @@ By syntax where the text has a tree, by indentation otherwise.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from starcoder_lsp.documents.documents import language_of
 from starcoder_lsp.documents.syntax import Syntax
@@ -17,8 +18,19 @@ N_SHORTEST_REPEATED_BYTES = 4
 N_ABOVE_BYTES = 2048
 """How far above the cursor a syntax tree of the text begins where no scope is known."""
 OPENER_OF = {ord(")"): ord("("), ord("]"): ord("["), ord("}"): ord("{")}
-BRACKET = re.compile(rb"\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|[()\[\]{}]")
-"""A bracket, or a string on one line, in which brackets are letters."""
+TOKEN = re.compile(
+    rb"(?P<string>\"\"\"(?:\\.|[^\\])*?\"\"\"|'''(?:\\.|[^\\])*?'''|`(?:\\.|[^`\\])*`"
+    rb"|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*')"
+    rb"|(?P<unfinished>\"\"\"|'''|`|\"(?=[^\n]*\Z))"
+    rb"|(?P<bracket>[()\[\]{}])",
+    re.DOTALL,
+)
+"""A bracket; a string in the quotes of most languages, in which brackets are letters; the start of an unfinished one.
+
+A single quote alone is an apostrophe or a lifetime.
+"""
+LOOP = re.compile(rb"(?=[^\n]*\w)([^\n]{5,60}?)\1{3}")
+"""A piece of a line, with a letter or a digit in it, that stands there four times in a row."""
 
 
 def scope_end(text: bytes, site: Site, *, may_go_on: bool = False) -> int | None:
@@ -34,7 +46,8 @@ def scope_end(text: bytes, site: Site, *, may_go_on: bool = False) -> int | None
     by_keyword = language_of(site.snapshot).blocks is None and site.snapshot.syntax is not None
     for number, line in enumerate(lines):
         end = at + len(line)
-        if line.strip() and not (may_go_on and by_keyword and number == len(lines) - 1):
+        is_judged = not (may_go_on and by_keyword and number == len(lines) - 1) and not ends_in_string(text[:at])
+        if line.strip() and is_judged:
             outside = number > 0 and indent_width(line) < site.floor
             n_closing = _n_closing(line) if outside and not _is_below(line, site) else 0
             if n_closing:
@@ -51,21 +64,16 @@ def scope_end(text: bytes, site: Site, *, may_go_on: bool = False) -> int | None
 
 
 def unmatched_closer(text: bytes, site: Site) -> int | None:
-    """The byte at which `text` closes a bracket of an earlier line that the document closes itself, or `None`."""
-    n_open = max(0, len(open_brackets(site.line_before)))
+    """The byte at which the first line of `text` closes a bracket of an earlier line that the document closes itself.
+
+    `None` if it does not.
+    """
+    n_open = len(open_brackets(site.line_before))
     below = (site.line_after if site.line_after.strip() else first_line(site.below)).lstrip()[:1]
-    opened: list[int] = []
-    for match in BRACKET.finditer(text):
-        bracket = match.group()
-        if bracket in b"([{":
-            opened.append(match.start())
-        elif len(bracket) == 1:
-            if opened:
-                opened.pop()
-            elif n_open:
-                n_open -= 1
-            else:
-                return match.start() if bracket == below and b"\n" not in text[: match.start()] else None
+    for at, bracket in brackets(text.partition(b"\n")[0]):
+        n_open += 1 if bracket in b"([{" else -1
+        if n_open < 0:
+            return at if bracket == below else None
     return None
 
 
@@ -90,8 +98,11 @@ def repeated_line(text: bytes, site: Site) -> int | None:
     return None
 
 
-def looping_line(text: bytes) -> int | None:
-    """The byte behind the first of three equal lines in a row, or `None`."""
+def loop_start(text: bytes) -> int | None:
+    """The byte behind the first of three equal lines in a row, or of four equal pieces of one, or `None`."""
+    loop = LOOP.search(text)
+    if loop is not None:
+        return loop.end(1)
     lines = text.split(b"\n")
     at = 0
     for first, second, third in zip(lines, lines[1:], lines[2:], strict=False):
@@ -113,12 +124,26 @@ def is_unopened(closers: bytes, text: bytes) -> bool:
 def open_brackets(text: bytes) -> list[int]:
     """Where the brackets stand that `text` opens and does not close."""
     opened: list[int] = []
-    for match in BRACKET.finditer(text):
-        if match.group() in b"([{":
-            opened.append(match.start())
-        elif match.end() - match.start() == 1 and opened:
+    for at, bracket in brackets(text):
+        if bracket in b"([{":
+            opened.append(at)
+        elif opened:
             opened.pop()
     return opened
+
+
+def ends_in_string(text: bytes) -> bool:
+    """Whether a string that `text` begins is unfinished at its end."""
+    return any(match.lastgroup == "unfinished" for match in TOKEN.finditer(text))
+
+
+def brackets(text: bytes) -> Iterator[tuple[int, bytes]]:
+    """The brackets of `text` that are in no string, and where they stand."""
+    for match in TOKEN.finditer(text):
+        if match.lastgroup == "unfinished":
+            return
+        if match.lastgroup == "bracket":
+            yield match.start(), match.group()
 
 
 def _tree_of(text: bytes, site: Site) -> tuple[Syntax | None, int]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from attrs import frozen
 
 from starcoder_lsp.documents.documents import language_of
 from starcoder_lsp.suggestions.fitting import fit
-from starcoder_lsp.suggestions.lines import is_unopened, looping_line, repeated_line, scope_end, unmatched_closer
+from starcoder_lsp.suggestions.lines import is_unopened, loop_start, repeated_line, scope_end, unmatched_closer
 from starcoder_lsp.suggestions.site import SEPARATORS, Site
 from starcoder_lsp.suggestions.suggestion import Suggestion, n_whole_bytes
 from starcoder_lsp.suggestions.unwanted import LICENCE, chatter_start, has_secret
@@ -57,7 +57,7 @@ def within_scope(suggestion: Suggestion, site: Site) -> Suggestion:
 def before_repeat(suggestion: Suggestion, site: Site) -> Suggestion:
     """End before the first line below is written again, and before a loop."""
     suggestion = suggestion.cut(repeated_line(suggestion.text, site))
-    return suggestion.cut(looping_line(suggestion.text))
+    return suggestion.cut(loop_start(suggestion.text))
 
 
 def without_chatter(suggestion: Suggestion, site: Site) -> Suggestion:
@@ -123,11 +123,13 @@ FILTERS: tuple[Filter, ...] = (
 )
 
 
-def postprocess(suggestion: Suggestion, site: Site) -> tuple[Suggestion, tuple[FilterEffect, ...]]:
-    """Run every filter in order; return what is to be shown and what each did."""
+def postprocess(
+    suggestion: Suggestion, site: Site, filters: Sequence[Filter] = FILTERS
+) -> tuple[Suggestion, tuple[FilterEffect, ...]]:
+    """Run the filters in order; return what is to be shown and what each did."""
     site = site.after(suggestion.text.partition(b"\n")[0])
     effects = []
-    for apply in FILTERS:
+    for apply in filters:
         shorter = apply(suggestion, site)
         effects.append(FilterEffect(apply.__name__, _effect(suggestion, shorter)))
         suggestion = shorter

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from starcoder_lsp.engine.engine import StopRule
-from starcoder_lsp.suggestions.lines import looping_line, repeated_line, scope_end, unmatched_closer
+from starcoder_lsp.suggestions.lines import loop_start, repeated_line, scope_end, unmatched_closer
 from starcoder_lsp.suggestions.site import Site
 from starcoder_lsp.suggestions.suggestion import n_whole_bytes
 
@@ -15,6 +15,8 @@ def stop_rule(site: Site) -> StopRule:
         text = so_far[: n_whole_bytes(so_far)]  # a token may end inside a character, which says nothing yet
         if unmatched_closer(text, site) is not None:
             return "unmatched_bracket"
+        if loop_start(text) is not None:
+            return "repetition"
         first, newline, _ = text.partition(b"\n")
         if not newline:
             return None
@@ -32,4 +34,4 @@ def _block_end(text: bytes, site: Site) -> str | None:
     whole_lines = text.rpartition(b"\n")[0]  # the last line may go on, so it is not compared
     if repeated_line(whole_lines, site) is not None:
         return "suffix_reached"
-    return "repetition" if looping_line(whole_lines) is not None else None
+    return None

@@ -1,0 +1,160 @@
+"""What each stage is worth for suggestions: `python bench/stages.py FOLDER... [--holes N] [--seed N]`.
+
+The model writes once into each hole, greedily, up to a stop token or `completion.maxTokens`, with token healing and
+without. Of that text suggestions are made in many ways: raw, by all stages, and by all but one. Raw text is cut at the
+first newline where the rest of a line is hidden.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from attrs import evolve, frozen
+
+from starcoder_lsp.cli.complete import configured
+from starcoder_lsp.cli.eval import Filled, difference, fill, summary
+from starcoder_lsp.cli.figures import watched
+from starcoder_lsp.cli.holes import BLOCK, MID_WORD, REST_OF_LINE, Hole, cut_holes, read_sources
+from starcoder_lsp.completion import Completion, Item, Model, ask, first_line_logprob, see
+from starcoder_lsp.context.anchor import Anchors
+from starcoder_lsp.context.window import Window, normalized
+from starcoder_lsp.documents.workspace import Surroundings
+from starcoder_lsp.engine.engine import GenerationRequest, Prompt, Written
+from starcoder_lsp.engine.loading import load_engine
+from starcoder_lsp.settings import Settings
+from starcoder_lsp.suggestions.postprocess import FILTERS, Filter, postprocess
+from starcoder_lsp.suggestions.site import Site, describe_site
+from starcoder_lsp.suggestions.stopping import stop_rule
+from starcoder_lsp.suggestions.suggestion import Suggestion
+
+KINDS = (REST_OF_LINE, MID_WORD, BLOCK)
+N_ANSWERS = 3
+
+
+@frozen
+class Raw:
+    """What the model wrote into a hole: healed, the likeliest beginning first, and not healed."""
+
+    hole: Hole
+    window: Window
+    site: Site
+    healed: tuple[Written, ...]
+    unhealed: Written
+
+
+Way = Callable[[Raw, Model], Item]
+
+
+def generate(hole: Hole, model: Model, settings: Settings) -> Raw:
+    """Let the model write, with no stop rule. Each hole begins with an empty cache."""
+    snapshot, cursor_byte = hole.snapshot(hole.closed), len(hole.before.encode())
+    fresh = evolve(model, anchors=Anchors())
+    window = see(snapshot, cursor_byte, fresh, settings, Surroundings(hole.root))
+    prompt = ask(window, fresh)
+
+    def written(prompt: Prompt, n_answers: int) -> tuple[Written, ...]:
+        request = GenerationRequest(snapshot.uri, prompt, settings.completion.max_tokens, 1e9, n_answers=n_answers)
+        return model.engine.generate(request, lambda _text: None, lambda: False).written
+
+    healed = written(prompt, N_ANSWERS)
+    ids = (*prompt.ids, *model.tokenizer.encode(prompt.heal))
+    (unhealed,) = written(evolve(prompt, ids=ids, heal=b""), 1) if prompt.heal else healed[:1]
+    model.engine.forget(snapshot.uri)
+    return Raw(hole, window, describe_site(snapshot, cursor_byte, settings.completion.multiline), healed, unhealed)
+
+
+def as_it_is(written: Written, raw: Raw) -> Item:
+    """The raw text, up to the first newline where that is all that is hidden."""
+    text = normalized(written.text)
+    shown = text if raw.hole.kind == BLOCK else text.partition(b"\n")[0]
+    return Item(shown.decode("utf-8", "replace").rstrip())
+
+
+def finished(written: Written, raw: Raw, filters: Sequence[Filter] = FILTERS) -> Item:
+    """The text after the filters."""
+    suggestion, _ = postprocess(Suggestion(normalized(written.text), written.stop_reason), raw.site, filters)
+    return Item(suggestion.text.decode("utf-8", "replace"), suggestion.n_replaced_bytes)
+
+
+def best(raw: Raw, model: Model, n: int) -> Item:
+    """The answer with the likeliest first line, of `n` that begin differently."""
+    return finished(max(raw.healed[:n], key=lambda written: first_line_logprob(written, model.tokenizer)), raw)
+
+
+def without(name: str) -> Way:
+    """All filters but one."""
+    filters = [each for each in FILTERS if each.__name__ != name]
+    return lambda raw, _model: finished(raw.healed[0], raw, filters)
+
+
+WAYS: dict[str, Way] = {
+    "raw, not healed": lambda raw, _model: as_it_is(raw.unhealed, raw),
+    "raw, healed": lambda raw, _model: as_it_is(raw.healed[0], raw),
+    "all stages": lambda raw, _model: finished(raw.healed[0], raw),
+    "without healing": lambda raw, _model: finished(raw.unhealed, raw),
+    **{f"without {each.__name__}": without(each.__name__) for each in FILTERS},
+    "best of 2": lambda raw, model: best(raw, model, 2),
+    "best of 3": lambda raw, model: best(raw, model, 3),
+}
+
+
+def n_decoded(raw: Raw, model: Model) -> int:
+    """After how many tokens the stop rule ends the first answer."""
+    stop, text, heal = stop_rule(raw.site), b"", len(ask(raw.window, model).heal)
+    for number, token_id in enumerate(raw.healed[0].ids, 1):
+        text += model.tokenizer.piece(token_id)
+        if len(text) > heal and stop(text[heal:]) is not None:
+            return number
+    return len(raw.healed[0].ids)
+
+
+def row(name: str, filled: Sequence[Filled], base: Sequence[Filled]) -> str:
+    """A line of the table, with what this way has less than all stages."""
+    cells = []
+    for kind in KINDS:
+        mine, theirs = ([one for one in each if one.hole.kind == kind] for each in (filled, base))
+        more = difference(theirs, mine)
+        cells.append(f"{summary(mine)['exact']:.1%} ({more['exact']:+.1%} ± {more['exactStandardError']:.1%})")
+    whole = summary(filled)
+    shares = (f"{whole[key]:.1%}" for key in ("withheld", "addsNoError", "parsesAsBefore", "repeatsNextLine"))
+    return f"| {name} | {' | '.join((*cells, *shares))} |"
+
+
+def table(filled: dict[str, list[Filled]]) -> Iterable[str]:
+    """The table in Markdown."""
+    heads = [*(f"exact, {kind}" for kind in KINDS), "withheld", "no new error", "parses as before", "repeats next line"]
+    yield f"| way | {' | '.join(heads)} |"
+    yield "|---" * (len(heads) + 1) + "|"
+    for name, each in filled.items():
+        yield row(name, each, filled["all stages"])
+
+
+def main() -> None:
+    """Run all ways and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folders", type=Path, nargs="+")
+    parser.add_argument("--holes", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="changes")
+    arguments = parser.parse_args()
+    settings = configured(None, arguments.changes)
+    holes = cut_holes(read_sources(arguments.folders, settings, arguments.seed), arguments.holes, arguments.seed)
+    model = Model.of(load_engine(settings, lambda _share: None))
+    filled: dict[str, list[Filled]] = {name: [] for name in WAYS}
+    n_stopped = n_all = 0
+    for hole in watched(holes, len(holes), "filling"):
+        raw = generate(hole, model, settings)
+        n_stopped, n_all = n_stopped + n_decoded(raw, model), n_all + len(raw.healed[0].ids)
+        for name, way in WAYS.items():
+            item = way(raw, model)
+            items = (item,) if item.text else ()
+            completion = Completion(raw.window.snapshot, raw.window.cursor_byte, items)
+            filled[name].append(fill(hole, lambda *_place, completion=completion: completion))
+    print("\n".join(table(filled)))
+    print(f"{len(holes)} holes; tokens decoded with the stop rule {n_stopped:,}, without {n_all:,}")
+
+
+if __name__ == "__main__":
+    main()
