@@ -34,6 +34,7 @@ URI_NAME = "replayed.rs"
 COLUMNS = {
     "edits": "number",
     "shown": "with ghost text",
+    "fromMemory": "no model call",
     "evaluatedMean": "evaluated, mean",
     "reusedMean": "reused, mean",
     "latencyMsP50": "ms, p50",
@@ -46,9 +47,13 @@ COLUMNS = {
 
 @frozen
 class Replayed:
-    """Whether each edit was typing, with its answer; the server's peak resident set and its counters at the end."""
+    """Whether each edit was typing, with its answer; the server's peak resident set and its counters at the end.
+
+    `agreeing` are the answers to those keystrokes that typed what was just suggested.
+    """
 
     answers: tuple[tuple[bool, Answer], ...]
+    agreeing: tuple[Answer, ...]
     peak_bytes: int | None
     metrics: dict[str, Any]
 
@@ -74,10 +79,14 @@ async def replaying(text: str, settings: Mapping[str, Any], model: Path) -> Asyn
 async def play(text: str, edits: Iterable[Edit], model: Path) -> Replayed:
     """Send the edits one by one and ask after each."""
     async with replaying(text, SETTINGS, model) as (client, uri):
-        answers = [
-            (edit.is_typing, await client.complete(uri, edit.line, edit.character, edit.changes)) for edit in edits
-        ]
-        return Replayed(tuple(answers), client.peak_memory_bytes(), await client.metrics())
+        answers, agreeing, suggested = [], [], ""
+        for edit in edits:
+            answer = await client.complete(uri, edit.line, edit.character, edit.changes)
+            answers.append((edit.is_typing, answer))
+            if edit.is_typing and suggested and suggested.startswith(edit.changes[-1].text[:1]):
+                agreeing.append(answer)
+            suggested = answer.text
+        return Replayed(tuple(answers), tuple(agreeing), client.peak_memory_bytes(), await client.metrics())
 
 
 def figures(answers: Sequence[Answer]) -> Report:
@@ -89,6 +98,7 @@ def figures(answers: Sequence[Answer]) -> Report:
     return {
         "edits": len(answers),
         "shown": sum(bool(answer.text) for answer in answers),
+        "fromMemory": sum(answer.is_from_memory for answer in answers),
         "evaluatedMean": round(fmean(answer.n_evaluated for answer in answers), 2),
         "reusedMean": round(fmean(answer.n_reused for answer in answers), 2),
         "latencyMsP50": round(percentile(elapsed_ms, 0.5), 1),
@@ -108,7 +118,10 @@ def replay(path: Path, *, first: int, n_edits: int, model: str | None, as_json: 
     report = {
         **where_and_what(path, first, checked),
         "settings": SETTINGS,
-        "edits": {name: figures(answers) for name, answers in grouped(replayed.answers).items()},
+        "edits": {
+            name: figures(answers)
+            for name, answers in {**grouped(replayed.answers), "agreeing": replayed.agreeing}.items()
+        },
         "peakMemoryBytes": replayed.peak_bytes,
         "parkedDocuments": sum(document["where"] != "device" for document in replayed.metrics["documents"]),
     }

@@ -51,6 +51,12 @@ class Answer:
     evaluation_ms: float
     n_reused: int
     n_evaluated: int
+    n_generated: int
+
+    @property
+    def is_from_memory(self) -> bool:
+        """Whether the model was not called for it."""
+        return self.n_evaluated == self.n_generated == 0
 
 
 class _Recorder(LanguageClient):
@@ -193,6 +199,7 @@ class Client:
             evaluation_ms=after["latencyMs"]["evaluation"] - before["latencyMs"]["evaluation"],
             n_reused=self._tokens["reused"] - counted["reused"],
             n_evaluated=self._tokens["evaluated"] - counted["evaluated"],
+            n_generated=self._tokens["generated"] - counted["generated"],
         )
 
     def peak_memory_bytes(self) -> int | None:

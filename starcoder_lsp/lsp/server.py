@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 from lsprotocol import types
@@ -63,6 +65,14 @@ class Server(LanguageServer):
         """Write a line to the client's log, if `logLevel` has it so."""
         if kind <= MOST_LOGGED[self.session.settings.log_level]:
             self.window_log_message(types.LogMessageParams(kind, message))
+
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        """Write to the log what a notification got wrong: nobody waits for an answer to it."""
+        try:
+            yield
+        except (UnknownDocument, OutOfStep) as problem:
+            self.log(types.MessageType.Warning, str(problem))
 
     def tell(self, kind: types.MessageType, message: str) -> None:
         """Show one message to the person."""
@@ -165,24 +175,18 @@ def register_documents(server: Server) -> None:
     @server.feature(types.TEXT_DOCUMENT_DID_CHANGE)
     def did_change(params: types.DidChangeTextDocumentParams) -> None:
         document, edits = params.text_document, convert.edits(params.content_changes)
-        try:
+        with server.noting():
             server.session.change(document.uri, document.version, edits)
-        except (UnknownDocument, OutOfStep) as problem:
-            server.log(types.MessageType.Warning, str(problem))
 
     @server.feature(types.TEXT_DOCUMENT_DID_CLOSE)
     def did_close(params: types.DidCloseTextDocumentParams) -> None:
-        try:
+        with server.noting():
             server.session.close_document(params.text_document.uri)
-        except UnknownDocument as problem:
-            server.log(types.MessageType.Warning, str(problem))
 
     @server.feature("textDocument/didFocus")
     def did_focus(params: Any) -> None:
-        try:
+        with server.noting():
             server.session.focus(convert.text_document(params))
-        except UnknownDocument as problem:
-            server.log(types.MessageType.Warning, str(problem))
 
     @server.feature(MISUNDERSTOOD)
     def misunderstood(message: dict[str, Any]) -> None:
@@ -204,17 +208,13 @@ def register_notebooks(server: Server) -> None:
     @server.feature(types.NOTEBOOK_DOCUMENT_DID_CHANGE)
     def did_change(params: types.DidChangeNotebookDocumentParams) -> None:
         notebook, change = params.notebook_document, convert.notebook_change(params.change)
-        try:
+        with server.noting():
             server.session.change_notebook(notebook.uri, notebook.version, change)
-        except (UnknownDocument, OutOfStep) as problem:
-            server.log(types.MessageType.Warning, str(problem))
 
     @server.feature(types.NOTEBOOK_DOCUMENT_DID_CLOSE)
     def did_close(params: types.DidCloseNotebookDocumentParams) -> None:
-        try:
+        with server.noting():
             server.session.close_notebook(params.notebook_document.uri)
-        except UnknownDocument as problem:
-            server.log(types.MessageType.Warning, str(problem))
 
 
 def register_completion(server: Server) -> None:

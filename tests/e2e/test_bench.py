@@ -81,6 +81,9 @@ def test_replay_as_json(trace: Path) -> None:
     if sys.platform == "linux":
         assert report["peakMemoryBytes"] > DEMONSTRATOR.stat().st_size
     groups = report["edits"]
+    agreeing = groups.pop("agreeing")
+    assert agreeing["edits"] < 9
+    assert agreeing.get("fromMemory", 0) <= groups["typing"]["fromMemory"]
     assert {name: group["edits"] for name, group in groups.items()} == {"all": 12, "typing": 9, "other": 3}
     for figure in ("evaluatedMean", "reusedMean"):
         total = sum(groups[name]["edits"] * groups[name][figure] for name in ("typing", "other"))
@@ -94,7 +97,7 @@ def test_replay_for_a_person_from_an_edit_on(trace: Path) -> None:
     ran = run("bench", "replay", str(trace), "--first", "8", "--edits", "1", COLUMNS="40")
     assert (ran.returncode, ran.stderr) == (0, b"")
     rows = [line.split()[1:4:2] for line in ran.stdout.decode().splitlines() if line.startswith("│")]
-    assert rows == [["all", "1"], ["typing", "0"], ["other", "1"]]
+    assert rows == [["all", "1"], ["typing", "0"], ["other", "1"], ["agreeing", "0"]]
     assert "tiny.json from edit 8;" in ran.stdout.decode()
 
 

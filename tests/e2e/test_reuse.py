@@ -38,6 +38,12 @@ def on_the_line(text: str) -> str:
     return text.partition("\n")[0]
 
 
+def end_of(text: str) -> tuple[int, int]:
+    """The place behind a suggestion that was accepted."""
+    above, newline, last_line = text.rpartition("\n")
+    return LINE + (text.count("\n") if newline else 0), len(last_line) + (0 if newline else COLUMN + len(above))
+
+
 async def cost(driver: Driver) -> tuple[Any, ...]:
     """What requests cost the model; what is evaluated while nobody waits may go on."""
     tokens = (await driver.metrics())["tokens"]
@@ -103,14 +109,27 @@ async def test_what_was_accepted_and_what_is_closed_is_for_the_model(driver: Dri
     text = await shown(driver, COLUMN)
     before = await n_asked(driver)
     driver.edit(URI, (LINE, COLUMN), (LINE, COLUMN), text)
-    *_, last_line = text.split("\n")
-    await driver.complete(URI, LINE + text.count("\n"), len(last_line) + (0 if "\n" in text else COLUMN))
+    await driver.complete(URI, *end_of(text))
     accepted = await n_asked(driver)
     assert accepted > before
     driver.client.text_document_did_close(types.DidCloseTextDocumentParams(types.TextDocumentIdentifier(URI)))
     driver.open(URI, CODE)
     assert await shown(driver, COLUMN) == text
     assert await n_asked(driver) > accepted
+
+
+async def test_what_comes_after_an_accepted_suggestion_is_prepared(driver: Driver) -> None:
+    automatic = types.InlineCompletionTriggerKind.Automatic
+    params = driver.request(URI, LINE, COLUMN, automatic)
+    (item,) = (await driver.client.text_document_inline_completion_async(params)).items
+    n_generated = (await driver.metrics())["tokens"]["generated"]
+    while (await driver.metrics())["tokens"]["generated"] == n_generated:
+        pass
+    before = await n_asked(driver)
+    driver.edit(URI, (LINE, COLUMN), (LINE, COLUMN), item.insert_text)
+    params = driver.request(URI, *end_of(item.insert_text), automatic)
+    await driver.client.text_document_inline_completion_async(params)
+    assert await n_asked(driver) == before
 
 
 async def test_other_settings_ask_the_model(driver: Driver) -> None:

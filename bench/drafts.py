@@ -1,0 +1,114 @@
+"""Whether short drafts from the document itself pay: `python bench/drafts.py GGUF FOLDER... [--holes N] [--seed N]`.
+
+A draft is what stood behind the last tokens the last time they occurred in the prompt or the answer; the model would
+verify it in the same batch as the next token. The answers are the hidden texts themselves, as of a model that is always
+right, in the tokens of the file's vocabulary: no weights are needed. With `--decode` the file is loaded, and a batch of
+one token is timed against batches of several.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+from typing import cast
+
+from attrs import evolve
+
+from starcoder_lsp.cli.complete import configured
+from starcoder_lsp.cli.explain import Reader
+from starcoder_lsp.cli.figures import watched
+from starcoder_lsp.cli.holes import cut_holes, read_sources
+from starcoder_lsp.completion import Model, ask, see
+from starcoder_lsp.context.anchor import Anchors
+from starcoder_lsp.documents.workspace import Surroundings
+from starcoder_lsp.engine.engine import Engine
+from starcoder_lsp.engine.llama import LlamaEngine
+from starcoder_lsp.engine.loading import load_engine, load_vocabulary
+from starcoder_lsp.settings import Settings
+
+BATCH_COSTS = {1: 1.0, 2: 100 / 62, 3: 100 / 62, 4: 100 / 62}
+"""A batch's time as a multiple of that of one token: 62 ms and 100 ms of a 3B model on two idle cores."""
+N_TIMED = 12
+
+
+def answers(model: Model, settings: Settings, folders: Sequence[Path], n_holes: int, seed: int) -> Iterator[list[int]]:
+    """Prompts with their answers behind them, and then the number of tokens of each answer."""
+    holes = cut_holes(read_sources(folders, settings, seed), n_holes, seed)
+    for hole in watched(holes, len(holes), "reading"):
+        fresh = evolve(model, anchors=Anchors())
+        prompt = ask(see(hole.snapshot(""), len(hole.before.encode()), fresh, settings, Surroundings(hole.root)), fresh)
+        answer = model.tokenizer.encode(prompt.heal + hole.hidden.encode())
+        yield [*prompt.ids, *answer, len(answer)]
+
+
+def draft_of(ids: Sequence[int], n_gram: int, n_most: int) -> list[int]:
+    """What stood behind the last `n_gram` tokens when they occurred before."""
+    last = list(ids[-n_gram:])
+    for at in range(len(ids) - n_gram - 1, -1, -1):
+        if ids[at] == last[0] and list(ids[at : at + n_gram]) == last:
+            return list(ids[at + n_gram : at + n_gram + n_most])
+    return []
+
+
+def decode(ids: list[int], n_answer: int, n_gram: int, n_most: int) -> tuple[float, int, int]:
+    """The time of an answer in decodes of one token, and how many tokens were drafted and right."""
+    at, end, cost, n_drafted, n_right = len(ids) - n_answer, len(ids), 0.0, 0, 0
+    while at < end:
+        draft = draft_of(ids[:at], n_gram, n_most)
+        right = next(
+            (n for n, (one, other) in enumerate(zip(draft, ids[at:], strict=False)) if one != other), len(draft)
+        )
+        right = min(right, end - at - 1)
+        cost += BATCH_COSTS[1 + len(draft)]
+        n_drafted, n_right, at = n_drafted + len(draft), n_right + right, at + 1 + right
+    return cost, n_drafted, n_right
+
+
+def time_batches(engine: LlamaEngine) -> None:
+    """Print how long batches take behind 512 tokens."""
+    context, sizes = engine.context, (1, 2, 3, 4, 8)
+    for first in range(0, 512, 64):
+        context.decode(0, [100] * 64, first)
+    taken: dict[int, list[float]] = {size: [] for size in sizes}
+    for _ in range(N_TIMED):
+        for size in sizes:
+            began = time.perf_counter()
+            context.decode(0, [100] * size, 512)
+            taken[size].append((time.perf_counter() - began) * 1000)
+            context.truncate(0, 512)
+    one = median(taken[1])
+    print("; ".join(f"{size} tokens {median(ms):.1f} ms, {median(ms) / one:.2f} times" for size, ms in taken.items()))
+
+
+def main() -> None:
+    """Print the table, or the times of batches."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model")
+    parser.add_argument("folders", type=Path, nargs="*")
+    parser.add_argument("--holes", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--decode", action="store_true")
+    arguments = parser.parse_args()
+    settings = configured(arguments.model)
+    if arguments.decode:
+        time_batches(cast("LlamaEngine", load_engine(settings, lambda _share: None)))
+        return
+    model = Model.of(cast("Engine", Reader(*load_vocabulary(settings))))
+    asked = list(answers(model, settings, arguments.folders, arguments.holes, arguments.seed))
+    n_tokens = sum(ids[-1] for ids in asked)
+    print(f"{len(asked)} answers of {n_tokens / len(asked):.1f} tokens")
+    for n_gram in (1, 2, 3, 4):
+        for n_most in (2, 3):
+            costs = [decode(ids[:-1], ids[-1], n_gram, n_most) for ids in asked]
+            cost, n_drafted, n_right = (sum(each) for each in zip(*costs, strict=True))
+            print(
+                f"behind {n_gram} tokens, at most {n_most}: {n_drafted / n_tokens:.2f} drafted for each token,"
+                f" {n_right / max(1, n_drafted):.0%} of them right; time {cost / n_tokens:.2f} of none drafted"
+            )
+
+
+if __name__ == "__main__":
+    main()
