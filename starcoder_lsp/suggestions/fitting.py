@@ -15,13 +15,11 @@ from attrs import evolve, frozen
 from starcoder_lsp.documents.documents import Snapshot, fresh, spliced
 from starcoder_lsp.documents.text import Text
 from starcoder_lsp.suggestions.lines import ends_in_string, open_brackets
-from starcoder_lsp.suggestions.site import CLOSERS, Site, first_line, indent_width
+from starcoder_lsp.suggestions.site import CLOSERS, N_CLOSED_BYTES, Site, first_line, indent_width, writes_in_order
 from starcoder_lsp.suggestions.suggestion import Suggestion
 
 N_MOST_PARTS = 5
 """Parts that are tried; each parse takes some tenths of a millisecond in a file of usual length."""
-N_CLOSED_BYTES = 4
-"""Brackets and quotes that an editor may have closed by itself behind the cursor."""
 CLOSING = (b")", b"]", b"}")
 END = re.compile(rb"\w+|[)\]};]|([\"'`])(?!\1)")
 """What a part may end with: a word, a closing bracket, a quote that is not one of several."""
@@ -135,18 +133,8 @@ def _replaceable(text: bytes, site: Site) -> list[int]:
     """How many closing characters behind the cursor `text` may write anew, the likeliest number first."""
     after = site.line_after
     n_closing = min(N_CLOSED_BYTES, len(after) - len(after.lstrip(CLOSERS)))
-    written = [n for n in range(n_closing, 0, -1) if _writes(text, after[:n])]
+    written = [n for n in range(n_closing, 0, -1) if writes_in_order(text, after[:n])]
     return [*written[:1], 0, *written[1:]]
-
-
-def _writes(text: bytes, closers: bytes) -> bool:
-    """Whether `text` has `closers` in the same order."""
-    at = -1
-    for closer in closers:
-        at = text.find(closer, at + 1)
-        if at < 0:
-            return False
-    return True
 
 
 def _without_what_is_there(part: Suggestion, site: Site) -> Suggestion:

@@ -11,12 +11,10 @@ from collections.abc import Iterable
 from attrs import field, frozen
 
 from starcoder_lsp.settings import Settings
-from starcoder_lsp.suggestions.site import CLOSERS
+from starcoder_lsp.suggestions.site import CLOSERS, N_CLOSED_BYTES, writes_in_order
 
 N_REMEMBERED = 8
 """Answers remembered of one document, each with the document's text at that time."""
-N_CLOSED_BYTES = 4
-"""Brackets and quotes that an editor may have closed by itself behind the cursor."""
 
 
 @frozen
@@ -107,14 +105,4 @@ def rest_of(shown: Shown, data: bytes, cursor_byte: int) -> Rest | None:
     rest, behind = shown.text[len(typed[0]) :], typed[1]
     if not shown.text:
         return Rest(b"", 0) if not behind else None
-    return Rest(rest, len(behind)) if rest.strip() and _are_closed_again(behind, rest) else None
-
-
-def _are_closed_again(replaced: bytes, rest: bytes) -> bool:
-    """Whether `rest` has the characters of `replaced` in the same order."""
-    at = -1
-    for closer in replaced:
-        at = rest.find(closer, at + 1)
-        if at < 0:
-            return False
-    return True
+    return Rest(rest, len(behind)) if rest.strip() and writes_in_order(rest, behind) else None

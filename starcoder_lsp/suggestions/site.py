@@ -11,6 +11,8 @@ N_BELOW_BYTES = 4096
 """Text below the cursor's line that the rules look at."""
 TAB_WIDTH = 8
 CLOSERS = b")]}>\"'`"
+N_CLOSED_BYTES = 4
+"""Brackets and quotes that an editor may have closed by itself behind the cursor."""
 SEPARATORS = b",;:"
 BODY_OPENERS = {"indent": (b":", b"{"), "brace": (b"{",)}
 """What a line ends with that opens a body."""
@@ -60,6 +62,16 @@ def first_line(text: bytes) -> bytes:
 def only_closes(text: bytes) -> bool:
     """Whether `text`, the rest of a line, is nothing but closing brackets, quotes and separators."""
     return not text.strip().strip(CLOSERS + SEPARATORS)
+
+
+def writes_in_order(text: bytes, closers: bytes) -> bool:
+    """Whether `text` has the characters of `closers` in the same order."""
+    at = -1
+    for closer in closers:
+        at = text.find(closer, at + 1)
+        if at < 0:
+            return False
+    return True
 
 
 def describe_site(snapshot: Snapshot, cursor_byte: int, multiline: str) -> Site:

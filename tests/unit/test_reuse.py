@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from starcoder_lsp.documents.text import is_inside_character
 from starcoder_lsp.settings import Settings, StatsSettings
-from starcoder_lsp.suggestions.reuse import N_CLOSED_BYTES, N_REMEMBERED, Memory, Rest, Shown, rest_of
+from starcoder_lsp.suggestions.reuse import N_REMEMBERED, Memory, Rest, Shown, rest_of
+from starcoder_lsp.suggestions.site import N_CLOSED_BYTES
 
 TEXTS = st.text("ab(é😀)' \n", max_size=12).map(lambda text: text.replace("\n", "\r\n").encode())
 """Few letters, so that texts often agree by chance."""
