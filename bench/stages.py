@@ -8,6 +8,7 @@ first newline where the rest of a line is hidden.
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -16,11 +17,12 @@ from attrs import evolve, frozen
 from starcoder_lsp.cli.complete import configured
 from starcoder_lsp.cli.eval import Filled, difference, fill, summary
 from starcoder_lsp.cli.figures import watched
-from starcoder_lsp.cli.holes import BLOCK, MID_WORD, REST_OF_LINE, Hole, cut_holes, read_sources
-from starcoder_lsp.completion import Completion, Item, Model, ask, first_line_logprob, see
+from starcoder_lsp.cli.holes import BLOCK, INSIDE_LINE, MID_WORD, REST_OF_LINE, Hole, cut_holes, read_sources
+from starcoder_lsp.completion import HESITATION_NATS, Completion, Item, Model, ask, see
 from starcoder_lsp.context.anchor import Anchors
 from starcoder_lsp.context.window import Window, normalized
 from starcoder_lsp.documents.workspace import Surroundings
+from starcoder_lsp.engine.decoding import confidence
 from starcoder_lsp.engine.engine import GenerationRequest, Prompt, Written
 from starcoder_lsp.engine.loading import load_engine
 from starcoder_lsp.settings import Settings
@@ -29,7 +31,7 @@ from starcoder_lsp.suggestions.site import Site, describe_site
 from starcoder_lsp.suggestions.stopping import stop_rule
 from starcoder_lsp.suggestions.suggestion import Suggestion
 
-KINDS = (REST_OF_LINE, MID_WORD, BLOCK)
+KINDS = (REST_OF_LINE, MID_WORD, INSIDE_LINE, BLOCK)
 N_ANSWERS = 3
 
 
@@ -44,7 +46,7 @@ class Raw:
     unhealed: Written
 
 
-Way = Callable[[Raw, Model], Item]
+Way = Callable[[Raw], Item]
 
 
 def generate(hole: Hole, model: Model, settings: Settings) -> Raw:
@@ -78,25 +80,36 @@ def finished(written: Written, raw: Raw, filters: Sequence[Filter] = FILTERS) ->
     return Item(suggestion.text.decode("utf-8", "replace"), suggestion.n_replaced_bytes)
 
 
-def best(raw: Raw, model: Model, n: int) -> Item:
-    """The answer with the likeliest first line, of `n` that begin differently."""
-    return finished(max(raw.healed[:n], key=lambda written: first_line_logprob(written, model.tokenizer)), raw)
+def raced(raw: Raw, n: int = 2, hesitation: float = HESITATION_NATS) -> Written:
+    """The answer with the likeliest first line, of at most `n` that begin nearly as well as the first."""
+    first = raw.healed[0]
+    if not first.ids or raw.healed[1].stop_reason == "stop_token" and not raw.healed[1].ids:
+        return first
+    near = [one for one in raw.healed[:n] if one.ids and first.logprobs[0] - one.logprobs[0] <= hesitation]
+    return max(near, key=lambda one: one.first_line_logprob)
 
 
 def without(name: str) -> Way:
     """All filters but one."""
     filters = [each for each in FILTERS if each.__name__ != name]
-    return lambda raw, _model: finished(raw.healed[0], raw, filters)
+    return lambda raw: finished(raced(raw), raw, filters)
+
+
+def confident(least: float) -> Way:
+    """All stages, and nothing that is less likely."""
+    return lambda raw: finished(raced(raw), raw) if confidence(raced(raw).logprobs) >= least else Item("")
 
 
 WAYS: dict[str, Way] = {
-    "raw, not healed": lambda raw, _model: as_it_is(raw.unhealed, raw),
-    "raw, healed": lambda raw, _model: as_it_is(raw.healed[0], raw),
-    "all stages": lambda raw, _model: finished(raw.healed[0], raw),
-    "without healing": lambda raw, _model: finished(raw.unhealed, raw),
+    "raw, not healed": lambda raw: as_it_is(raw.unhealed, raw),
+    "raw, healed": lambda raw: as_it_is(raw.healed[0], raw),
+    "all stages": lambda raw: finished(raced(raw), raw),
+    "without healing": lambda raw: finished(raw.unhealed, raw),
+    "without the race": lambda raw: finished(raw.healed[0], raw),
     **{f"without {each.__name__}": without(each.__name__) for each in FILTERS},
-    "best of 2": lambda raw, model: best(raw, model, 2),
-    "best of 3": lambda raw, model: best(raw, model, 3),
+    "always the best of 2": lambda raw: finished(raced(raw, 2, math.inf), raw),
+    "always the best of 3": lambda raw: finished(raced(raw, 3, math.inf), raw),
+    **{f"minConfidence {least}": confident(least) for least in (-2.0, -1.0, -0.5)},
 }
 
 
@@ -148,7 +161,7 @@ def main() -> None:
         raw = generate(hole, model, settings)
         n_stopped, n_all = n_stopped + n_decoded(raw, model), n_all + len(raw.healed[0].ids)
         for name, way in WAYS.items():
-            item = way(raw, model)
+            item = way(raw)
             items = (item,) if item.text else ()
             completion = Completion(raw.window.snapshot, raw.window.cursor_byte, items)
             filled[name].append(fill(hole, lambda *_place, completion=completion: completion))

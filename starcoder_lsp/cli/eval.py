@@ -18,7 +18,7 @@ from rich.table import Table
 from starcoder_lsp.cli import CommandError
 from starcoder_lsp.cli.complete import configured
 from starcoder_lsp.cli.figures import Report, machine, model_file, percentile, watched, write_report
-from starcoder_lsp.cli.holes import BLOCK, MID_WORD, REST_OF_LINE, Hole, cut_holes, read_sources
+from starcoder_lsp.cli.holes import BLOCK, INSIDE_LINE, MID_WORD, REST_OF_LINE, Hole, cut_holes, read_sources
 from starcoder_lsp.completion import Completion, Model, complete
 from starcoder_lsp.context.anchor import Anchors
 from starcoder_lsp.documents.documents import Snapshot
@@ -29,7 +29,7 @@ from starcoder_lsp.settings import Settings
 
 N_SHORTEST_REPEATED = 4
 """Characters: a shorter line stands twice by chance."""
-KINDS = ("all", REST_OF_LINE, MID_WORD, BLOCK)
+KINDS = ("all", REST_OF_LINE, MID_WORD, INSIDE_LINE, BLOCK)
 COLUMNS = {
     "holes": ("holes", ","),
     "exact": ("exact\nmatch", ".1%"),

@@ -1,7 +1,8 @@
 """Holes: places in real files of which the text is known, so that a suggestion there can be judged.
 
-There are three kinds: the rest of a line, the rest of a word and its line, and the body of a block. A file of a folder
-is taken if the model may see it and its language is one that people write; a file that is named is taken in any case.
+There are four kinds: the rest of a line, the rest of a word and its line, a piece inside a line with code behind it,
+and the body of a block. A file of a folder is taken if the model may see it and its language is one that people write;
+a file that is named is taken in any case.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from starcoder_lsp.documents.workspace import Workspace, workspace_at
 from starcoder_lsp.settings import Settings
 from starcoder_lsp.suggestions.site import indent_width
 
-REST_OF_LINE, MID_WORD, BLOCK = "rest of line", "mid-word", "block"
+REST_OF_LINE, MID_WORD, INSIDE_LINE, BLOCK = "rest of line", "mid-word", "inside line", "block"
 N_MOST_FILES = 1000
 """Of a folder that has more, so many by chance."""
 N_MOST_LINES = 200
@@ -34,6 +35,8 @@ N_MOST_LINES = 200
 N_LONGEST_LINE_BYTES = 200
 """No person wrote a longer line."""
 N_MOST_BODY_LINES = 10
+N_LEAST_TOKENS = 2
+"""Behind the first one of a line, for one to be hidden and one to stay."""
 CLOSED_SHARE = 0.5
 """Of the holes inside brackets or quotes, how many have the closing ones behind the cursor, as editors write them."""
 BODY_BEGINS_BEHIND = {"indent": b":", "brace": b"{"}
@@ -109,14 +112,14 @@ def _files_in(folder: Path, workspace: Workspace, disabled_globs: tuple[str, ...
 
 
 def cut_holes(sources: Sequence[Source], n_holes: int, seed: int) -> list[Hole]:
-    """Cut `n_holes`, a third of each kind as far as there are, in the order of the files."""
+    """Cut `n_holes`, a quarter of each kind as far as there are, in the order of the files."""
     rng = Random(seed)  # noqa: S311  not a secret
     places = []
     for source in sources:
         lines = code_lines(source.snapshot)
         places += [(source, line) for line in rng.sample(lines, min(N_MOST_LINES, len(lines)))]
     holes: list[Hole] = []
-    for n_kinds_left, cut in ((3, _block), (2, _mid_word), (1, _rest_of_line)):
+    for n_kinds_left, cut in ((4, _block), (3, _mid_word), (2, _inside_line), (1, _rest_of_line)):
         rng.shuffle(places)
         tried = (cut(source, line, rng) for source, line in places)
         holes += islice((hole for hole in tried if hole is not None), (n_holes - len(holes)) // n_kinds_left)
@@ -137,10 +140,16 @@ def _is_code(file: Snapshot, line: int) -> bool:
 
 def hide_rest(kind: str, source: Source, line: int, column: int, closed: str = "") -> Hole:
     """Hide a line from a column on, which counts characters."""
+    return _hide(kind, source, line, (column, None), closed)
+
+
+def _hide(kind: str, source: Source, line: int, columns: tuple[int, int | None], closed: str = "") -> Hole:
     data, (start, end) = source.snapshot.text.data, source.snapshot.text.line_span(line)
     code = data[start:end].decode()
-    before = data[:start].decode() + code[:column]
-    return Hole(kind, source.root, source.path, before, code[column:].rstrip(), data[end:].decode(), closed)
+    before, hidden = code[: columns[0]], code[slice(*columns)].rstrip()
+    behind = "" if columns[1] is None else code[len(before + hidden) :]
+    before, after = data[:start].decode() + before, behind + data[end:].decode()
+    return Hole(kind, source.root, source.path, before, hidden, after, closed)
 
 
 def closers(code: str, column: int) -> str:
@@ -170,6 +179,14 @@ def _mid_word(source: Source, line: int, rng: Random) -> Hole | None:
     code = source.snapshot.text.line_text(line).decode()
     inside = [column for match in WORD.finditer(code) for column in range(match.start() + 1, match.end())]
     return _from_one_of(MID_WORD, source, line, inside, rng)
+
+
+def _inside_line(source: Source, line: int, rng: Random) -> Hole | None:
+    starts = [match.start() for match in TOKEN.finditer(source.snapshot.text.line_text(line).decode())][1:]
+    if len(starts) < N_LEAST_TOKENS or _is_prose(source.snapshot, line):
+        return None
+    first, end = sorted(rng.sample(starts, 2))
+    return _hide(INSIDE_LINE, source, line, (first, end))
 
 
 def _from_one_of(kind: str, source: Source, line: int, columns: Sequence[int], rng: Random) -> Hole | None:

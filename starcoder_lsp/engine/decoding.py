@@ -35,10 +35,17 @@ class Answer:
     logprobs: list[float] = field(factory=list)
     text: bytes = b""
     stop_reason: str = ""
+    first_line_logprob: float = 0.0
+
+    @property
+    def has_first_line(self) -> bool:
+        """Whether its first line will not grow any more."""
+        return bool(self.stop_reason) or b"\n" in self.text
 
     def add(self, choice: Choice, piece: bytes) -> None:
         """Take a choice and the bytes that it stands for."""
         token_id, logprob = choice
+        self.first_line_logprob += 0.0 if b"\n" in self.text else logprob
         self.ids.append(token_id)
         self.logprobs.append(logprob)
         self.heal, piece = self.heal[len(piece) :], piece[len(self.heal) :]
@@ -88,26 +95,37 @@ def write(
     with the likeliest first tokens, one each; with one, each draws for itself. The first answer's cells stay in the
     ledger's sequence, the others' are given up. A last choice is not evaluated: its logits are not asked for.
     """
-    n_answers = max(1, min(request.n_answers, backend.n_sequences))
-    n_room = (backend.n_context - len(request.prompt.ids)) // n_answers
-    answers = _begin(backend, ledger, request, n_answers)
+    answers = _begin(backend, ledger, request)
+    is_race = len(answers) > request.n_answers
+    n_room = (backend.n_context - len(request.prompt.ids)) // len(answers)
     try:
         while growing := [answer for answer in answers if not answer.stop_reason]:
             _judge(growing, request, n_room, deadline_s, stop, cancelled)
-            growing = [answer for answer in growing if not answer.stop_reason]
+            if is_race and len(answers) > 1:
+                answers = _race(backend, ledger, request, answers)
+            growing = [answer for answer in answers if not answer.stop_reason]
             if growing:
                 _step(backend, ledger, request, growing)
     finally:
-        for answer in answers[1:]:
-            backend.truncate(answer.sequence, 0)
-    return tuple(Written(one.text, tuple(one.ids), tuple(one.logprobs), one.stop_reason) for one in answers)
+        for sequence in range(1, backend.n_sequences):
+            backend.truncate(sequence, 0)
+    return tuple(
+        Written(one.text, tuple(one.ids), tuple(one.logprobs), one.stop_reason, one.first_line_logprob)
+        for one in answers
+    )
 
 
-def _begin(backend: Backend, ledger: SequenceLedger, request: GenerationRequest, n_answers: int) -> list[Answer]:
-    """The answers with their first tokens."""
+def _begin(backend: Backend, ledger: SequenceLedger, request: GenerationRequest) -> list[Answer]:
+    """The answers with their first tokens: as many as are asked for, or two that begin nearly as well."""
     sampling, heal = request.sampling, request.prompt.heal
     allowed = backend.agreeing(heal) if heal else None
-    firsts = choices(backend.logits(), n_answers, allowed)
+    n_answers = max(1, min(request.n_answers, backend.n_sequences))
+    may_race = n_answers == 1 < backend.n_sequences and request.hesitation > 0 and sampling.temperature == 0
+    firsts = choices(backend.logits(), 2 if may_race else n_answers, allowed)
+    if may_race:
+        is_open = firsts[0][1] - firsts[-1][1] <= request.hesitation
+        is_text = not any(token_id in request.prompt.stop_ids for token_id, _ in firsts)
+        firsts = firsts if is_open and is_text else firsts[:1]
     answers = []
     for number, first in enumerate(firsts):
         rng = None
@@ -122,9 +140,29 @@ def _begin(backend: Backend, ledger: SequenceLedger, request: GenerationRequest,
     return answers
 
 
+def _race(
+    backend: Backend, ledger: SequenceLedger, request: GenerationRequest, answers: Sequence[Answer]
+) -> list[Answer]:
+    """The answer that has won, or both as long as it is open: what is behind a whole line cannot catch up."""
+    best = max(answers, key=lambda answer: (answer.first_line_logprob, -answer.sequence))
+    if not best.has_first_line:
+        return list(answers)
+    if best.sequence != ledger.sequence:
+        backend.truncate(ledger.sequence, 0)
+        backend.branch(best.sequence, ledger.sequence)
+        ledger.truncate(len(request.prompt.ids))
+        ledger.extend(best.ids[: backend.n_cells(best.sequence) - len(request.prompt.ids)])
+    for answer in answers:
+        if answer.sequence != ledger.sequence:
+            backend.truncate(answer.sequence, 0)
+    best.sequence = ledger.sequence
+    return [best]
+
+
 def _take(backend: Backend, request: GenerationRequest, answer: Answer, choice: Choice) -> None:
     if choice[0] in request.prompt.stop_ids:
         answer.stop_reason = "stop_token"
+        answer.first_line_logprob += 0.0 if b"\n" in answer.text else choice[1]
     else:
         answer.add(choice, backend.piece(choice[0]))
 

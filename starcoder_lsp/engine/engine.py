@@ -68,6 +68,9 @@ class GenerationRequest:
     timeout_ms: float
     sampling: Sampling = field(factory=Sampling)
     n_answers: int = 1
+    hesitation: float = 0.0
+    """If one answer is asked for and the second likeliest first token is less likely by at most so many nats, both are
+    followed to the end of their first line, and the likelier line wins. Not with a temperature."""
     min_confidence: float = -math.inf
     """An answer ends early when the mean natural logarithm of its first tokens' probabilities is below this."""
 
@@ -84,6 +87,8 @@ class Written:
     ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     stop_reason: str
+    first_line_logprob: float = 0.0
+    """Log-probability in nats of all tokens up to the end of the first line, the one that ends it included."""
 
 
 @frozen

@@ -14,8 +14,8 @@ from attrs import evolve, frozen
 
 from starcoder_lsp.documents.documents import Snapshot, fresh, spliced
 from starcoder_lsp.documents.text import Text
-from starcoder_lsp.suggestions.lines import ends_in_string, open_brackets
-from starcoder_lsp.suggestions.site import CLOSERS, N_CLOSED_BYTES, Site, first_line, indent_width, writes_in_order
+from starcoder_lsp.suggestions.lexing import ends_in_string, is_unopened, open_brackets
+from starcoder_lsp.suggestions.site import CLOSERS, N_CLOSED_BYTES, Site, first_line, indent_width
 from starcoder_lsp.suggestions.suggestion import Suggestion
 
 N_MOST_PARTS = 5
@@ -41,7 +41,7 @@ def fit(suggestion: Suggestion, site: Site) -> Suggestion:
     for part in _parts(suggestion, site):
         if len(part.text) > n_most_bytes:
             continue
-        tried = _try(part, ground)
+        tried = _try(part, ground, site)
         if tried.n_errors <= n_errors_before:
             if tried.error_at is None:
                 return _without_what_is_there(part, site)
@@ -73,7 +73,10 @@ def _ground(site: Site) -> _Ground:
     if end < 0 or 2 * (end - start) > len(data):
         return _Ground(snapshot, cursor_byte)
     text = Text.from_bytes(data[start : end + 1])
-    return _Ground(fresh(snapshot.uri, snapshot.language_id, snapshot.version, text), cursor_byte - start)
+    ground = _Ground(fresh(snapshot.uri, snapshot.language_id, snapshot.version, text), cursor_byte - start)
+    syntax = ground.snapshot.syntax
+    is_blind = syntax is not None and syntax.token_over(ground.cursor_byte) is not None and not _is_in_token(site)
+    return _Ground(snapshot, cursor_byte) if is_blind else ground  # where a language begins inside a page of another
 
 
 @frozen
@@ -88,7 +91,7 @@ class _Tried:
     error_at: int | None
 
 
-def _try(part: Suggestion, ground: _Ground) -> _Tried:
+def _try(part: Suggestion, ground: _Ground, site: Site) -> _Tried:
     """Parse the text with `part` in it. Without a tree in time there is no error: parsing fails no request."""
     at, end_byte = ground.cursor_byte, ground.cursor_byte + len(part.text)
     snapshot = spliced(ground.snapshot, at, at + part.n_replaced_bytes, part.text)
@@ -96,11 +99,16 @@ def _try(part: Suggestion, ground: _Ground) -> _Tried:
     if syntax is None or syntax.tree is None:
         return _Tried(part, 0, None)
     token = syntax.token_over(end_byte)
-    behind = snapshot.text.data[end_byte : end_byte + 1]
-    if token is not None and token[0] >= at and not behind.isalnum():  # it swallows what stands behind
+    rest_of_line = len(site.line_after) - part.n_replaced_bytes
+    if token is not None and token[0] >= at and token[1] > end_byte + rest_of_line and not _is_in_token(site):
         return _Tried(part, math.inf, token[0] - at)
     error_byte = syntax.first_error_in(at, end_byte)
     return _Tried(part, syntax.error_count(), None if error_byte is None else error_byte - at)
+
+
+def _is_in_token(site: Site) -> bool:
+    """Whether the cursor is inside a string or a comment, which may end where it likes."""
+    return site.snapshot.syntax is not None and site.snapshot.syntax.token_over(site.cursor_byte) is not None
 
 
 def _parts(suggestion: Suggestion, site: Site) -> Iterator[Suggestion]:
@@ -108,11 +116,11 @@ def _parts(suggestion: Suggestion, site: Site) -> Iterator[Suggestion]:
 
     None leaves a bracket or a string open, as far as letters tell; all of it may, where the line below goes on with it.
     """
-    text, syntax = suggestion.text, site.snapshot.syntax
+    text = suggestion.text
     line_ends = [match.start() for match in re.finditer(rb"\n", text)]
     first_line_end = line_ends[0] if line_ends else len(text)
     word_ends = [match.end() for match in END.finditer(text, 0, first_line_end)]
-    is_in_token = syntax is not None and syntax.token_over(site.cursor_byte) is not None
+    is_in_token = _is_in_token(site)
     below = first_line(site.below)
     goes_on = indent_width(below) > indent_width(site.line_before) or below.lstrip().startswith(CLOSING)
     for end in dict.fromkeys((len(text), *reversed(line_ends), *reversed(word_ends))):
@@ -133,8 +141,8 @@ def _replaceable(text: bytes, site: Site) -> list[int]:
     """How many closing characters behind the cursor `text` may write anew, the likeliest number first."""
     after = site.line_after
     n_closing = min(N_CLOSED_BYTES, len(after) - len(after.lstrip(CLOSERS)))
-    written = [n for n in range(n_closing, 0, -1) if writes_in_order(text, after[:n])]
-    return [*written[:1], 0, *written[1:]]
+    written = [n for n in range(n_closing, 0, -1) if is_unopened(after[:n], text, site.line_before)]
+    return [*written[:1], 0]
 
 
 def _without_what_is_there(part: Suggestion, site: Site) -> Suggestion:

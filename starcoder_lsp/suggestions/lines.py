@@ -6,31 +6,20 @@ By syntax where the text has a tree, by indentation otherwise.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 from starcoder_lsp.documents.documents import language_of
 from starcoder_lsp.documents.syntax import Syntax
 from starcoder_lsp.documents.text import Text
+from starcoder_lsp.suggestions.lexing import brackets, ends_in_string, is_unopened, open_brackets
 from starcoder_lsp.suggestions.site import SEPARATORS, Site, first_line, indent_width, only_closes
 
 N_SHORTEST_REPEATED_BYTES = 4
 """A following line shorter than this (`}`, `end`, `pass` is just long enough) stands there often by chance."""
 N_ABOVE_BYTES = 2048
 """How far above the cursor a syntax tree of the text begins where no scope is known."""
-OPENER_OF = {ord(")"): ord("("), ord("]"): ord("["), ord("}"): ord("{")}
-TOKEN = re.compile(
-    rb"(?P<string>\"\"\"(?:\\.|[^\\])*?\"\"\"|'''(?:\\.|[^\\])*?'''|`(?:\\.|[^`\\])*`"
-    rb"|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*')"
-    rb"|(?P<unfinished>\"\"\"|'''|`|\"(?=[^\n]*\Z))"
-    rb"|(?P<bracket>[()\[\]{}])",
-    re.DOTALL,
-)
-"""A bracket; a string in the quotes of most languages, in which brackets are letters; the start of an unfinished one.
-
-A single quote alone is an apostrophe or a lifetime.
-"""
-LOOP = re.compile(rb"(?=[^\n]*\w)([^\n]{5,60}?)\1{3}")
-"""A piece of a line, with a letter or a digit in it, that stands there four times in a row."""
+LOOP = re.compile(rb"([^\n]{5,60}?)\1{3}")
+"""A piece of a line that stands there four times in a row; it counts if it has a letter."""
+LETTER = re.compile(rb"[^\W\d_]|[^\x00-\x7f]")
 
 
 def scope_end(text: bytes, site: Site, *, may_go_on: bool = False) -> int | None:
@@ -42,25 +31,38 @@ def scope_end(text: bytes, site: Site, *, may_go_on: bool = False) -> int | None
     comment may begin anywhere. If the answer is the length of `text`, or with `may_go_on`, more may follow.
     """
     at, wrote, after_blank = 0, bool(site.line_before.strip()), False
-    lines = text.split(b"\n")
-    by_keyword = language_of(site.snapshot).blocks is None and site.snapshot.syntax is not None
+    lines, by_keyword = text.split(b"\n"), _ends_by_keyword(site)
     for number, line in enumerate(lines):
         end = at + len(line)
-        is_judged = not (may_go_on and by_keyword and number == len(lines) - 1) and not ends_in_string(text[:at])
-        if line.strip() and is_judged:
-            outside = number > 0 and indent_width(line) < site.floor
+        may_be_more = may_go_on and by_keyword and number == len(lines) - 1
+        if not line.strip():
+            after_blank = wrote
+        else:
+            is_judged = number > 0 and not may_be_more and not _goes_on_at(at, text, site)
+            outside = is_judged and indent_width(line) < site.floor
             n_closing = _n_closing(line) if outside and not _is_below(line, site) else 0
             if n_closing:
                 return at + n_closing
-            if outside or (number > 0 and wrote and after_blank and indent_width(line) <= site.floor):
+            if outside or (is_judged and wrote and after_blank and indent_width(line) <= site.floor):
                 tree, start = _tree_of(text[:end], site)
                 if not _is_inside_token(tree, start + at):
-                    return end if outside and by_keyword and _closes(tree, start + end, site) else max(0, at - 1)
+                    is_end = outside and by_keyword and not _is_below(line, site)
+                    return end if is_end and _closes(tree, start + end, site) else max(0, at - 1)
             wrote, after_blank = True, False
-        else:
-            after_blank = wrote
         at = end + 1
     return None
+
+
+def _ends_by_keyword(site: Site) -> bool:
+    """Whether a word ends a block in this language, and there is a tree to tell which."""
+    return language_of(site.snapshot).blocks is None and site.snapshot.syntax is not None
+
+
+def _goes_on_at(at: int, text: bytes, site: Site) -> bool:
+    """Whether a line that begins at `at` goes on with a string or a comment of `text`."""
+    has_block_comments = language_of(site.snapshot).line_comment == "//"
+    is_in_comment = has_block_comments and text.rfind(b"/*", 0, at) > text.rfind(b"*/", 0, at)
+    return is_in_comment or ends_in_string(text[:at])
 
 
 def unmatched_closer(text: bytes, site: Site) -> int | None:
@@ -91,7 +93,10 @@ def repeated_line(text: bytes, site: Site) -> int | None:
             (number > 0 or not site.line_before.strip())
             and target
             and line.strip() == target
-            and (is_long or (_is_below(line, site) and is_unopened(target.rstrip(SEPARATORS), text[:end])))
+            and (
+                is_long
+                or (_is_below(line, site) and is_unopened(target.rstrip(SEPARATORS), text[:end], site.line_before))
+            )
         ):
             return max(0, at - 1)
         at = end + 1
@@ -100,7 +105,7 @@ def repeated_line(text: bytes, site: Site) -> int | None:
 
 def loop_start(text: bytes) -> int | None:
     """The byte behind the first of three equal lines in a row, or of four equal pieces of one, or `None`."""
-    loop = LOOP.search(text)
+    loop = next((match for match in LOOP.finditer(text) if LETTER.search(match.group(1))), None)
     if loop is not None:
         return loop.end(1)
     lines = text.split(b"\n")
@@ -113,39 +118,6 @@ def loop_start(text: bytes) -> int | None:
     return None
 
 
-def is_unopened(closers: bytes, text: bytes) -> bool:
-    """Whether `closers` are closing brackets that `text`, which has them, has not opened."""
-    return bool(closers) and all(
-        closer in OPENER_OF and text.count(closer) - text.count(OPENER_OF[closer]) >= closers.count(closer)
-        for closer in closers
-    )
-
-
-def open_brackets(text: bytes) -> list[int]:
-    """Where the brackets stand that `text` opens and does not close."""
-    opened: list[int] = []
-    for at, bracket in brackets(text):
-        if bracket in b"([{":
-            opened.append(at)
-        elif opened:
-            opened.pop()
-    return opened
-
-
-def ends_in_string(text: bytes) -> bool:
-    """Whether a string that `text` begins is unfinished at its end."""
-    return any(match.lastgroup == "unfinished" for match in TOKEN.finditer(text))
-
-
-def brackets(text: bytes) -> Iterator[tuple[int, bytes]]:
-    """The brackets of `text` that are in no string, and where they stand."""
-    for match in TOKEN.finditer(text):
-        if match.lastgroup == "unfinished":
-            return
-        if match.lastgroup == "bracket":
-            yield match.start(), match.group()
-
-
 def _tree_of(text: bytes, site: Site) -> tuple[Syntax | None, int]:
     """The syntax of the scope's text up to the cursor with `text` behind it, and the byte at which `text` begins."""
     if site.snapshot.syntax is None:
@@ -154,7 +126,9 @@ def _tree_of(text: bytes, site: Site) -> tuple[Syntax | None, int]:
     first_byte = site.scopes[-1].start_byte if site.scopes else max(0, cursor_byte - N_ABOVE_BYTES)
     first_byte = data.rfind(b"\n", 0, first_byte) + 1
     above = data[first_byte:cursor_byte]
-    return Syntax.parse_fresh(language_of(site.snapshot), Text.from_bytes(above + text)), len(above)
+    tree = Syntax.parse_fresh(language_of(site.snapshot), Text.from_bytes(above + text))
+    is_blind = tree.token_over(len(above)) is not None and site.snapshot.syntax.token_over(cursor_byte) is None
+    return None if is_blind else tree, len(above)  # a language that begins somewhere in a page of another
 
 
 def _is_inside_token(tree: Syntax | None, byte: int) -> bool:
@@ -173,7 +147,7 @@ def _n_closing(line: bytes) -> int:
     if only_closes(line):
         return len(line)
     n_blank = len(line) - len(line.lstrip())
-    n_brackets = len(line) - n_blank - len(line.lstrip().lstrip(bytes(OPENER_OF)))
+    n_brackets = len(line) - n_blank - len(line.lstrip().lstrip(b")]}"))
     return n_blank + n_brackets if n_brackets else 0
 
 

@@ -8,14 +8,15 @@ from attrs import frozen
 
 from starcoder_lsp.documents.documents import language_of
 from starcoder_lsp.suggestions.fitting import fit
-from starcoder_lsp.suggestions.lines import is_unopened, loop_start, repeated_line, scope_end, unmatched_closer
+from starcoder_lsp.suggestions.lexing import is_unopened
+from starcoder_lsp.suggestions.lines import loop_start, repeated_line, scope_end, unmatched_closer
 from starcoder_lsp.suggestions.site import SEPARATORS, Site
 from starcoder_lsp.suggestions.suggestion import Suggestion, n_whole_bytes
 from starcoder_lsp.suggestions.unwanted import LICENCE, chatter_start, has_secret
 
 Filter = Callable[[Suggestion, Site], Suggestion]
 N_SHORTEST_TAIL_BYTES = 4
-"""The rest of the line counts as repeated from this length on, or if it begins with a bracket that was not opened."""
+"""The whole rest of the line counts as repeated from this length on, or if it begins with an unopened bracket."""
 
 
 @frozen
@@ -78,22 +79,16 @@ def without_secrets(suggestion: Suggestion, site: Site) -> Suggestion:
     return suggestion.cut(0 if has_secret(site.line_before + suggestion.text) else None)
 
 
-def without_line_tail(suggestion: Suggestion, site: Site) -> Suggestion:
-    """Do not write again what stands behind the cursor on its line."""
-    tail, kept = site.line_after.strip(), suggestion.text.rstrip()
-    if tail and kept.endswith(tail) and (len(tail) >= N_SHORTEST_TAIL_BYTES or is_unopened(tail[:1], kept)):
-        return suggestion.cut(len(kept) - len(tail))
-    return suggestion
-
-
-def without_extra_closers(suggestion: Suggestion, site: Site) -> Suggestion:
-    """Do not write closing brackets that stand behind the cursor and were not opened here, nor separators."""
-    after, kept = site.line_after.lstrip(), suggestion.text.rstrip()
+def without_what_is_there(suggestion: Suggestion, site: Site) -> Suggestion:
+    """Do not write again what stands behind the cursor on its line: all of it, or closing brackets at its start."""
+    after, kept = site.line_after.strip(), suggestion.text.rstrip()
     for n in range(min(len(after), len(kept)), 0, -1):
         tail = kept[-n:]
-        closers = tail.translate(None, SEPARATORS)
-        if after.startswith(tail) and (not closers or is_unopened(closers, kept)):
-            return suggestion.cut(len(kept) - n)
+        if after.startswith(tail):
+            closers = tail.translate(None, SEPARATORS)
+            is_tail = n == len(after) and (n >= N_SHORTEST_TAIL_BYTES or is_unopened(tail[:1], kept, site.line_before))
+            if is_tail or not closers or is_unopened(closers, kept, site.line_before):
+                return suggestion.cut(len(kept) - n)
     return suggestion
 
 
@@ -116,8 +111,7 @@ FILTERS: tuple[Filter, ...] = (
     before_repeat,
     without_chatter,
     without_secrets,
-    without_line_tail,
-    without_extra_closers,
+    without_what_is_there,
     fitting_syntax,
     visible,
 )

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from attrs import field, frozen
 
 from starcoder_lsp.settings import Settings
-from starcoder_lsp.suggestions.site import CLOSERS, N_CLOSED_BYTES, writes_in_order
+from starcoder_lsp.suggestions.site import CLOSERS, N_CLOSED_BYTES
 
 N_REMEMBERED = 8
 """Answers remembered of one document, each with the document's text at that time."""
@@ -105,4 +105,14 @@ def rest_of(shown: Shown, data: bytes, cursor_byte: int) -> Rest | None:
     rest, behind = shown.text[len(typed[0]) :], typed[1]
     if not shown.text:
         return Rest(b"", 0) if not behind else None
-    return Rest(rest, len(behind)) if rest.strip() and writes_in_order(rest, behind) else None
+    return Rest(rest, len(behind)) if rest.strip() and _writes_in_order(rest, behind) else None
+
+
+def _writes_in_order(text: bytes, closers: bytes) -> bool:
+    """Whether `text` has the characters of `closers` in the same order."""
+    at = -1
+    for closer in closers:
+        at = text.find(closer, at + 1)
+        if at < 0:
+            return False
+    return True

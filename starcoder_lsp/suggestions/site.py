@@ -64,16 +64,6 @@ def only_closes(text: bytes) -> bool:
     return not text.strip().strip(CLOSERS + SEPARATORS)
 
 
-def writes_in_order(text: bytes, closers: bytes) -> bool:
-    """Whether `text` has the characters of `closers` in the same order."""
-    at = -1
-    for closer in closers:
-        at = text.find(closer, at + 1)
-        if at < 0:
-            return False
-    return True
-
-
 def describe_site(snapshot: Snapshot, cursor_byte: int, multiline: str) -> Site:
     """Look at the cursor's surroundings.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from starcoder_lsp.documents.languages import language_for
+
 LICENCE = re.compile(
     rb"copyright\b.{0,40}\b(?:19|20)\d\d|\(c\)\s*(?:19|20)\d\d|SPDX-License-Identifier|all rights reserved"
     rb"|licen[sc]ed under the|licen[sc]e, version \d|permission is hereby granted|redistribution and use in source"
@@ -20,40 +22,39 @@ SECRET = re.compile(
     rb"|\bgh[pousr]_[0-9A-Za-z]{36}|\bgithub_pat_\w{22,}|\bglpat-[\w-]{20}"  # GitHub, GitLab
     rb"|\bxox[abprs]-[0-9A-Za-z-]{10,}"  # Slack
     rb"|\bAIza[\w-]{35}|\bya29\.[\w-]{20,}"  # Google
-    rb"|\b[sr]k_(?:live|test)_[0-9A-Za-z]{16,}|\bsk-[\w-]{20,}"  # Stripe, OpenAI and those who took it over
+    rb"|\b[sr]k_(?:live|test)_[0-9A-Za-z]{16,}"  # Stripe
+    rb"|\bsk-(?=[\w-]*\d)(?=[\w-]*[A-Z])[\w-]{20,}"  # OpenAI
     rb"|\bnpm_[0-9A-Za-z]{36}|\bpypi-[\w-]{40,}|\bhf_[0-9A-Za-z]{30,}"
     rb"|\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}"  # JSON Web Token
     rb"|://[^\s/:@'\"]+:[^\s/:@'\"{}$<>]{3,}@"  # a password in a URL
 )
 NAMED_SECRET = re.compile(
-    rb"(?:passw(?:or)?d|secret|token|api_?key|access_?key|private_?key|credential)\w*[\"']?\s*[:=]+\s*[\"']([^\"'\s]{8,})[\"']",
+    rb"(?:passw(?:or)?d|secret|token|api_?key|access_?key|private_?key|credentials?)[\"']?\s*[:=]+\s*[\"']([^\"'\s]{8,})[\"']",
     re.IGNORECASE,
 )
-N_LEAST_KINDS = 2
-"""Of letters, digits and signs a value must mix so many to be a secret rather than a word."""
 
 
 def chatter_start(text: bytes, line_comment: bytes) -> int | None:
     """The byte at which `text` begins to talk about a file instead of writing it, or `None`.
 
-    That is a comment with nothing but a file's name, or a line of a licence's head.
+    That is a comment with nothing but the name of a source file, or a line of a licence's head.
     """
+    signs = (line_comment or b"\0", b"/*", b"<!--", *((b"*",) if line_comment == b"//" else ()))
     at = 0
     for line in text.split(b"\n"):
         code = line.strip()
-        is_comment = code.startswith((line_comment or b"\0", b"/*", b"*", b"<!--"))
         bare = code.strip(COMMENT_SIGNS + b" \t")
-        if is_comment and (FILE_NAME.fullmatch(bare) or LICENCE.search(bare)):
+        if code.startswith(signs) and (_is_file_name(bare) or LICENCE.search(bare)):
             return max(0, at - 1)
         at += len(line) + 1
     return None
 
 
+def _is_file_name(text: bytes) -> bool:
+    return FILE_NAME.fullmatch(text) is not None and language_for("", text.decode("utf-8", "replace")).id != "plaintext"
+
+
 def has_secret(text: bytes) -> bool:
     """Whether `text` has a string of the shape of a key, a token or a password."""
-    return SECRET.search(text) is not None or any(_is_mixed(match.group(1)) for match in NAMED_SECRET.finditer(text))
-
-
-def _is_mixed(value: bytes) -> bool:
-    kinds = (re.search(rb"[A-Za-z]", value), re.search(rb"\d", value), re.search(rb"[^\w.{}<>$\[\]()]", value))
-    return sum(kind is not None for kind in kinds) >= N_LEAST_KINDS
+    named = (match.group(1) for match in NAMED_SECRET.finditer(text))
+    return SECRET.search(text) is not None or any(re.search(rb"\d", value) and not value.isdigit() for value in named)

@@ -14,7 +14,7 @@ from starcoder_lsp.engine.loading import DEMONSTRATOR
 from .test_cli import assert_refused, run
 
 CODE = "def area_{n}(scale):\n    if scale > {n}:\n        return scale * {n}\n    return draw([scale], {n})\n\n\n"
-KINDS = ["all", "rest of line", "mid-word", "block"]
+KINDS = ["all", "rest of line", "mid-word", "inside line", "block"]
 
 
 @pytest.fixture
@@ -27,14 +27,16 @@ def repository(tmp_path: Path) -> Path:
 
 
 def test_eval_as_json(repository: Path) -> None:
-    ran = run("eval", str(repository), "--holes", "9", "--json", "--set", "context.maxTokens=256")
+    ran = run("eval", str(repository), "--holes", "12", "--json", "--set", "context.maxTokens=256")
     assert (ran.returncode, ran.stderr) == (0, b"")
     report = json.loads(ran.stdout)
     assert set(report) == {"paths", "seed", "machine", "ways"}
     (way,) = report["ways"]
     assert way["name"] == "context.maxTokens=256"
     assert way["model"]["bytes"] == DEMONSTRATOR.stat().st_size
-    assert [(kind, row["holes"]) for kind, row in way["kinds"].items()] == list(zip(KINDS, (9, 3, 3, 3), strict=True))
+    assert [(kind, row["holes"]) for kind, row in way["kinds"].items()] == list(
+        zip(KINDS, (12, 3, 3, 3, 3), strict=True)
+    )
     for row in way["kinds"].values():
         for share in ("exact", "similarity", "withheld", "addsNoError", "parsesAsBefore", "repeatsNextLine"):
             assert 0 <= row[share] <= 1
@@ -60,7 +62,7 @@ def test_against_another_model_and_settings_for_a_person(repository: Path) -> No
     other = repository.parent / "other.gguf"
     other.symlink_to(DEMONSTRATOR)
     against = ("--against", str(other), "--against", "completion.multiline=auto", "--against", "completion.seed=3")
-    ran = run("eval", str(repository / "area.py"), "--holes", "6", "--seed", "5", *against, COLUMNS="40")
+    ran = run("eval", str(repository / "area.py"), "--holes", "8", "--seed", "5", *against, COLUMNS="40")
     assert (ran.returncode, ran.stderr) == (0, b"")
     rows = [[cell.strip() for cell in re.split("[│┃]", line)[1:]] for line in ran.stdout.decode().splitlines()]
     rows = [row for row in rows if len(row) > 5]
@@ -70,8 +72,8 @@ def test_against_another_model_and_settings_for_a_person(repository: Path) -> No
         assert [one[1], two[1]] == ["as configured", second]
         assert one[2:8] == two[2:8]
     differences = [row[3:5] for row in rows if row[1] == "the second more"]
-    assert differences == [["+0.0%", "+0.0%"]] * 4
-    assert ran.stdout.decode().count("± 0.0%") == 8
+    assert differences == [["+0.0%", "+0.0%"]] * 5
+    assert ran.stdout.decode().count("± 0.0%") == 10
 
 
 @pytest.mark.parametrize(

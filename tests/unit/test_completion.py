@@ -380,7 +380,7 @@ def test_showing_nothing_of_half_a_character(model: Model) -> None:
     snapshot = opened("x = '")
     window = see(snapshot, 5, model, DEFAULTS)
     half = generation_of(Written("é".encode()[:1], (), (), "max_tokens"))
-    shown = show(window, describe_site(snapshot, 5, "auto"), half, model.tokenizer)
+    shown = show(window, describe_site(snapshot, 5, "auto"), half)
     assert (shown.text, shown.reason) == ("", "whole_characters")
 
 

@@ -180,6 +180,34 @@ def test_several_answers_begin_differently_and_each_is_what_its_beginning_leads_
     assert again.written[0].ids == generation.written[0].ids
 
 
+def test_where_the_model_hesitates_the_likelier_line_wins(
+    fresh: LlamaEngine, fim: FimFormat, uncached: LlamaEngine
+) -> None:
+    """As if both had been written, and chosen by the probability of their first lines; ties apart, as below."""
+
+    def line_end(written: bytes) -> str | None:
+        return "line_end" if b"\n" in written else None
+
+    rng, text, n_second = random.Random(3), PREFIX, 0
+    for _ in range(40):
+        text = edited(text, rng)
+        asked = request(fresh, fim, prefix=text)
+        raced = run(fresh, evolve(asked, hesitation=2.0), line_end)
+        (winner,) = raced.written
+        uncached.forget("uncached")
+        first, second = run(uncached, evolve(asked, document="uncached", n_answers=2), line_end).written
+        if not first.ids or not second.ids or first.logprobs[0] - second.logprobs[0] > 2.0:
+            best = first
+        else:
+            best = max(first, second, key=lambda one: one.first_line_logprob)
+        is_close = abs(first.first_line_logprob - second.first_line_logprob) < 0.1
+        assert is_close or winner.ids[:1] == best.ids[:1]
+        n_second += winner.ids[:1] == second.ids[:1]
+        again = run(fresh, evolve(asked, hesitation=2.0), line_end)
+        assert again.n_evaluated == 1, "the cells of prompt and winner are where they belong"
+    assert n_second > 2
+
+
 def test_several_drawn_answers_are_repeatable_under_a_seed(fresh: LlamaEngine, fim: FimFormat) -> None:
     asked = request(fresh, fim, n_answers=4, sampling=Sampling(1.0, 5))
     first = run(fresh, asked)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from starcoder_lsp.cli import CommandError, holes
 from starcoder_lsp.cli.complete import configured
 from starcoder_lsp.cli.eval import Ask, Filled, difference, fill, summary
-from starcoder_lsp.cli.holes import BLOCK, MID_WORD, REST_OF_LINE, Hole, closers, cut_holes, read_sources
+from starcoder_lsp.cli.holes import BLOCK, INSIDE_LINE, MID_WORD, REST_OF_LINE, Hole, closers, cut_holes, read_sources
 from starcoder_lsp.completion import Completion, Item
 from starcoder_lsp.settings import Settings
 
@@ -51,11 +51,12 @@ def folder(tmp_path: Path) -> Path:
 def test_a_hole_and_what_is_hidden_are_the_file(folder: Path) -> None:
     found = cut(folder)
     assert {hole.path.name for hole in found} == set(TEXTS)
-    assert {hole.kind for hole in found} == {REST_OF_LINE, MID_WORD, BLOCK}
+    assert {hole.kind for hole in found} == {REST_OF_LINE, MID_WORD, INSIDE_LINE, BLOCK}
     for hole in found:
         assert hole.before + hole.hidden + hole.after == TEXTS[hole.path.name]
         assert hole.hidden == hole.hidden.rstrip() != ""
-        assert hole.after == "" or hole.after.startswith(("\n", "\r"))
+        is_code_behind = hole.after.partition("\n")[0].strip() != ""
+        assert is_code_behind == (hole.kind == INSIDE_LINE)
         assert all(closer in hole.hidden for closer in hole.closed)
         assert hole.root == folder
 
@@ -125,8 +126,9 @@ def test_the_same_seed_cuts_the_same_holes_wherever_the_files_are(folder: Path) 
     assert [(h.before, h.closed) for h in moved] != [(h.before, h.closed) for h in third]
 
 
-def test_a_third_of_each_kind_as_far_as_there_are() -> None:
-    assert Counter(hole.kind for hole in cut(ROOT / "starcoder_lsp", 31)) == {BLOCK: 10, MID_WORD: 10, REST_OF_LINE: 11}
+def test_a_quarter_of_each_kind_as_far_as_there_are() -> None:
+    n_of_kind = {BLOCK: 10, MID_WORD: 10, INSIDE_LINE: 10, REST_OF_LINE: 11}
+    assert Counter(hole.kind for hole in cut(ROOT / "starcoder_lsp", 41)) == n_of_kind
 
 
 @pytest.mark.parametrize(
