@@ -2,7 +2,8 @@
 
 The model writes once into each hole, greedily, up to a stop token or `completion.maxTokens`, with token healing and
 without. Of that text suggestions are made in many ways: raw, by all stages, and by all but one. Raw text is cut at the
-first newline where the rest of a line is hidden.
+first newline where the rest of a line is hidden. With `--without-trees` nothing is known of the syntax, as in a
+language without a grammar.
 """
 
 from __future__ import annotations
@@ -49,9 +50,10 @@ class Raw:
 Way = Callable[[Raw], Item]
 
 
-def generate(hole: Hole, model: Model, settings: Settings) -> Raw:
+def generate(hole: Hole, model: Model, settings: Settings, *, has_trees: bool) -> Raw:
     """Let the model write, with no stop rule. Each hole begins with an empty cache."""
     snapshot, cursor_byte = hole.snapshot(hole.closed), len(hole.before.encode())
+    seen = snapshot if has_trees else evolve(snapshot, syntax=None)
     fresh = evolve(model, anchors=Anchors())
     window = see(snapshot, cursor_byte, fresh, settings, Surroundings(hole.root))
     prompt = ask(window, fresh)
@@ -64,7 +66,7 @@ def generate(hole: Hole, model: Model, settings: Settings) -> Raw:
     ids = (*prompt.ids, *model.tokenizer.encode(prompt.heal))
     (unhealed,) = written(evolve(prompt, ids=ids, heal=b""), 1) if prompt.heal else healed[:1]
     model.engine.forget(snapshot.uri)
-    return Raw(hole, window, describe_site(snapshot, cursor_byte, settings.completion.multiline), healed, unhealed)
+    return Raw(hole, window, describe_site(seen, cursor_byte, settings.completion.multiline), healed, unhealed)
 
 
 def as_it_is(written: Written, raw: Raw) -> Item:
@@ -83,7 +85,7 @@ def finished(written: Written, raw: Raw, filters: Sequence[Filter] = FILTERS) ->
 def raced(raw: Raw, n: int = 2, hesitation: float = HESITATION_NATS) -> Written:
     """The answer with the likeliest first line, of at most `n` that begin nearly as well as the first."""
     first = raw.healed[0]
-    if not first.ids or raw.healed[1].stop_reason == "stop_token" and not raw.healed[1].ids:
+    if not first.ids or not raw.healed[1:] or not raw.healed[1].ids:
         return first
     near = [one for one in raw.healed[:n] if one.ids and first.logprobs[0] - one.logprobs[0] <= hesitation]
     return max(near, key=lambda one: one.first_line_logprob)
@@ -100,12 +102,23 @@ def confident(least: float) -> Way:
     return lambda raw: finished(raced(raw), raw) if confidence(raced(raw).logprobs) >= least else Item("")
 
 
+def at_another_site(**changes: bool) -> Way:
+    """All stages, with another decision about one line or several."""
+
+    def way(raw: Raw) -> Item:
+        return finished(raced(raw), evolve(raw, site=evolve(raw.site, **changes)))
+
+    return way
+
+
 WAYS: dict[str, Way] = {
     "raw, not healed": lambda raw: as_it_is(raw.unhealed, raw),
     "raw, healed": lambda raw: as_it_is(raw.healed[0], raw),
     "all stages": lambda raw: finished(raced(raw), raw),
     "without healing": lambda raw: finished(raw.unhealed, raw),
     "without the race": lambda raw: finished(raw.healed[0], raw),
+    "one line at most": at_another_site(one_line=True, may_open=False),
+    "no block behind the line that opens it": at_another_site(may_open=False),
     **{f"without {each.__name__}": without(each.__name__) for each in FILTERS},
     "always the best of 2": lambda raw: finished(raced(raw, 2, math.inf), raw),
     "always the best of 3": lambda raw: finished(raced(raw, 3, math.inf), raw),
@@ -131,13 +144,16 @@ def row(name: str, filled: Sequence[Filled], base: Sequence[Filled]) -> str:
         more = difference(theirs, mine)
         cells.append(f"{summary(mine)['exact']:.1%} ({more['exact']:+.1%} ± {more['exactStandardError']:.1%})")
     whole = summary(filled)
-    shares = (f"{whole[key]:.1%}" for key in ("withheld", "addsNoError", "parsesAsBefore", "repeatsNextLine"))
-    return f"| {name} | {' | '.join((*cells, *shares))} |"
+    shares = [f"{whole[key] or 0:.1%}" for key in ("similarity", "withheld", "addsNoError", "parsesAsBefore")]
+    n_repeating = sum(one.repeats_next_line for one in filled)
+    n_others = sum(mine.written != theirs.written for mine, theirs in zip(filled, base, strict=True))
+    return f"| {name} | {' | '.join((*cells, *shares))} | {n_repeating} | {n_others} |"
 
 
 def table(filled: dict[str, list[Filled]]) -> Iterable[str]:
     """The table in Markdown."""
-    heads = [*(f"exact, {kind}" for kind in KINDS), "withheld", "no new error", "parses as before", "repeats next line"]
+    heads = [*(f"exact, {kind}" for kind in KINDS), "similarity", "withheld", "no new error", "parses as before"]
+    heads += ["repeat the next line", "other than with all stages"]
     yield f"| way | {' | '.join(heads)} |"
     yield "|---" * (len(heads) + 1) + "|"
     for name, each in filled.items():
@@ -151,6 +167,7 @@ def main() -> None:
     parser.add_argument("--holes", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="changes")
+    parser.add_argument("--without-trees", action="store_true")
     arguments = parser.parse_args()
     settings = configured(None, arguments.changes)
     holes = cut_holes(read_sources(arguments.folders, settings, arguments.seed), arguments.holes, arguments.seed)
@@ -158,7 +175,7 @@ def main() -> None:
     filled: dict[str, list[Filled]] = {name: [] for name in WAYS}
     n_stopped = n_all = 0
     for hole in watched(holes, len(holes), "filling"):
-        raw = generate(hole, model, settings)
+        raw = generate(hole, model, settings, has_trees=not arguments.without_trees)
         n_stopped, n_all = n_stopped + n_decoded(raw, model), n_all + len(raw.healed[0].ids)
         for name, way in WAYS.items():
             item = way(raw)

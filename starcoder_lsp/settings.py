@@ -104,7 +104,6 @@ class CompletionSettings:
     )
     as_menu_items: str = _setting(
         "Whether completions stand in the completion menu too. `auto` means: in editors without inline completion.",
-        reserved=True,
         default="auto",
         choices=("auto", "never", "always"),
     )

@@ -35,7 +35,11 @@ def parser() -> argparse.ArgumentParser:
 
     serve = commands.add_parser("serve", help="serve an editor (the default)")
     serve.set_defaults(runs="serve.serve")
-    serve.add_argument("--tcp", metavar="HOST:PORT", help="listen there for one client; port 0 takes a free one")
+    ways = serve.add_mutually_exclusive_group()
+    ways.add_argument(
+        "--stdio", action="store_const", const=None, dest="tcp", help="as without it; some clients add it"
+    )
+    ways.add_argument("--tcp", metavar="HOST:PORT", help="listen there for one client; port 0 takes a free one")
 
     complete = commands.add_parser("complete", help="write one completion to standard output")
     complete.set_defaults(runs="complete.complete_at")
@@ -145,7 +149,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it at once, a call into llama.cpp included
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if not arguments or arguments[0].startswith("--tcp"):
+    if not arguments or arguments[0].startswith(("--tcp", "--stdio")):
         arguments.insert(0, "serve")
     try:
         try:

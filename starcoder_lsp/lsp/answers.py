@@ -17,6 +17,7 @@ from starcoder_lsp.documents.workspace import Surroundings
 from starcoder_lsp.engine.engine import Cancelled
 from starcoder_lsp.lsp.metrics import Metrics
 from starcoder_lsp.lsp.scheduler import AHEAD, Scheduler, Superseded
+from starcoder_lsp.lsp.status import StatusTeller
 from starcoder_lsp.settings import Settings
 from starcoder_lsp.suggestions.reuse import Memory, Shown, typed_since
 
@@ -95,6 +96,7 @@ class Answers:
 
     scheduler: Scheduler
     metrics: Metrics
+    status: StatusTeller = field(factory=StatusTeller)
     memory: Memory = field(factory=Memory)
     _flights: dict[str, Flight] = field(factory=dict)
     _tasks: set[asyncio.Future[None]] = field(factory=set)
@@ -156,6 +158,7 @@ class Answers:
 
     async def _fly(self, flight: Flight, delay_ms: float) -> None:
         question = flight.question
+        self.status.think(1)
         try:
             work = partial(self._work, flight)
             flight.completion = await self.scheduler.run(question.key, work, delay_ms=delay_ms)
@@ -164,6 +167,7 @@ class Answers:
         except Exception as error:  # noqa: BLE001  it belongs to whoever waits
             flight.release(error)
         finally:
+            self.status.think(-1)
             if self._flights.get(question.key) is flight:
                 del self._flights[question.key]
 

@@ -17,11 +17,19 @@ from starcoder_lsp.settings_layers import SettingsLayer, load_user_file, read_se
 
 @define
 class Configuration:
-    """Three layers, of which a later one wins: the client's options, the person's file, the client's workspace."""
+    """Layers, of which a later one wins: the client's options, the person's file, the client's workspace.
+
+    And what the person chose by a command since, which wins over all of them.
+    """
 
     options: object = field(factory=dict)
     workspace: object = field(factory=dict)
+    chosen: list[SettingsLayer] = field(factory=list)
     _told: set[str] = field(factory=set)
+
+    def choose(self, values: Mapping[str, Any]) -> None:
+        """Take a choice that the person made by a command."""
+        self.chosen.append(SettingsLayer("command", values, trusted=True))
 
     def read(self) -> tuple[Settings, tuple[str, ...]]:
         """Merge the layers; return the settings and the problems that were not returned before."""
@@ -30,6 +38,7 @@ class Configuration:
                 _layer("initializationOptions", self.options, trusted=True),
                 load_user_file(user_file()),
                 _layer("workspace/configuration", self.workspace, trusted=False),
+                *self.chosen,
             ]
         )
         new = tuple(problem for problem in problems if problem not in self._told)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,13 @@ from typing import Any
 from lsprotocol import types
 from pygls.exceptions import JsonRpcInvalidParams
 
-from starcoder_lsp.completion import Completion
+from starcoder_lsp.completion import Completion, Item
 from starcoder_lsp.documents.documents import Edit
 from starcoder_lsp.documents.globs import path_of
 from starcoder_lsp.documents.notebooks import Cell, CellEdits, CellSplice, CellText, NotebookChange
 from starcoder_lsp.documents.text import PositionEncoding, Text
 
+WORD_BEFORE = re.compile(r"\w+\Z")
 ACCEPT_COMMAND = "starcoder.accept"
 """Run by a client after it inserted a suggestion, so that acceptance can be counted."""
 
@@ -62,25 +64,113 @@ def notebook_change(change: types.NotebookDocumentChangeEvent) -> NotebookChange
     )
 
 
-def inline_completions(completion: Completion, encoding: PositionEncoding) -> types.InlineCompletionList:
+def inline_completions(
+    completion: Completion, offers: Iterable[tuple[str, Item]], encoding: PositionEncoding
+) -> types.InlineCompletionList:
     """The answer to `textDocument/inlineCompletion`; each item has a range on one line."""
-    text, start_byte = completion.snapshot.text, completion.cursor_byte
-    start = position(text, start_byte, encoding)
     return types.InlineCompletionList(
         items=[
             types.InlineCompletionItem(
                 insert_text=item.text,
-                range=types.Range(start, position(text, start_byte + item.n_replaced_bytes, encoding)),
-                command=types.Command(title="Suggestion accepted", command=ACCEPT_COMMAND),
+                range=range_of(completion, item, encoding),
+                command=accepted(name),
             )
-            for item in completion.items
+            for name, item in offers
         ]
     )
 
 
-def root_of(params: types.InitializeParams) -> Path | None:
-    """The first workspace folder, or the root of clients that know no others; `None` for what is no folder on disk."""
-    uri = next((folder.uri for folder in params.workspace_folders or ()), params.root_uri) or ""
+def menu(
+    completion: Completion, offers: Iterable[tuple[str, Item]], encoding: PositionEncoding
+) -> types.CompletionList:
+    """The answer to `textDocument/completion`: the suggestion first, and its first line alone if it has several.
+
+    An entry begins with the word before the cursor, so that clients that compare it with what is typed keep it.
+    """
+    entries: list[types.CompletionItem] = []
+    for name, item in offers:
+        first_line = Item(item.text.splitlines()[0] if item.text else "", item.n_replaced_bytes)
+        shown = [item, first_line] if first_line.text.strip() and first_line.text != item.text else [item]
+        entries += [_entry(completion, name, each, len(entries) + n, encoding) for n, each in enumerate(shown)]
+    return types.CompletionList(is_incomplete=True, items=entries)
+
+
+def _entry(
+    completion: Completion, name: str, item: Item, number: int, encoding: PositionEncoding
+) -> types.CompletionItem:
+    text, at = completion.snapshot.text, completion.cursor_byte
+    line_start = text.line_span(text.line_of(at))[0]
+    word = WORD_BEFORE.search(text.data[line_start:at].decode("utf-8", "replace"))
+    typed = word.group() if word else ""
+    start = position(text, at - len(typed.encode()), encoding)
+    end = position(text, at + item.n_replaced_bytes, encoding)
+    label = typed + next((line for line in item.text.splitlines() if line.strip()), "").rstrip()
+    return types.CompletionItem(
+        label=label + (" …" if "\n" in item.text.strip() else ""),
+        kind=types.CompletionItemKind.Text,
+        detail="starcoder",
+        documentation=types.MarkupContent(types.MarkupKind.PlainText, item.text),
+        sort_text=f"\0{number}",
+        filter_text=typed + item.text,
+        insert_text_format=types.InsertTextFormat.PlainText,
+        text_edit=types.TextEdit(types.Range(start, end), typed + item.text),
+        command=accepted(name),
+    )
+
+
+def range_of(completion: Completion, item: Item, encoding: PositionEncoding) -> types.Range:
+    """What a suggestion replaces: nothing, or a few closing brackets behind the cursor."""
+    text, start_byte = completion.snapshot.text, completion.cursor_byte
+    return types.Range(
+        position(text, start_byte, encoding), position(text, start_byte + item.n_replaced_bytes, encoding)
+    )
+
+
+def accepted(name: str) -> types.Command:
+    """What a client runs when a suggestion was accepted."""
+    return types.Command(title="Suggestion accepted", command=ACCEPT_COMMAND, arguments=[name])
+
+
+def selected_entry(context: types.InlineCompletionContext) -> Edit | None:
+    """The edit that the selected entry of the client's menu would make."""
+    selected = context.selected_completion_info
+    if selected is None:
+        return None
+    start, end = selected.range.start, selected.range.end
+    return Edit(start.line, start.character, end.line, end.character, selected.text)
+
+
+def names_of(params: Any) -> list[str]:
+    """The names of the suggestions that a notification speaks of, in `item` or `items`."""
+    given = plain(params)
+    members = given if isinstance(given, dict) else {}
+    items = members.get("items") or [members.get("item")]
+    commands = (item.get("command") for item in items if isinstance(item, dict))
+    arguments = (command.get("arguments") for command in commands if isinstance(command, dict))
+    return [str(name) for names in arguments if isinstance(names, list) for name in names]
+
+
+def wants_status(params: types.InitializeParams) -> bool:
+    """Whether the client can show `starcoder/didChangeStatus`."""
+    experimental = plain(params.capabilities.experimental)
+    ours = experimental.get("starcoder") if isinstance(experimental, dict) else None
+    return isinstance(ours, dict) and bool(ours.get("status"))
+
+
+def client_of(params: types.InitializeParams) -> str:
+    """The client's name and version."""
+    info = params.client_info
+    return f"{info.name} {info.version or ''}".strip() if info is not None else "unknown"
+
+
+def roots_of(params: types.InitializeParams) -> tuple[Path, ...]:
+    """The workspace folders, or the root of clients that know no others; without what is no folder on disk."""
+    uris = [folder.uri for folder in params.workspace_folders or ()] or [params.root_uri or ""]
+    return tuple(root for uri in uris if (root := folder_of(uri)) is not None)
+
+
+def folder_of(uri: str) -> Path | None:
+    """A folder on disk, `None` for any other URI."""
     path = path_of(uri)
     return Path(path) if uri.startswith("file:") and Path(path).is_absolute() else None
 

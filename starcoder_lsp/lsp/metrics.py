@@ -50,7 +50,6 @@ class Metrics:
 
     requests: Requests = field(factory=Requests)
     tokens: Tokens = field(factory=Tokens)
-    accepted: int = 0
     evaluation_ms: float = 0.0
     """Time inside llama.cpp's decode calls, of requests that somebody waited for."""
     _latencies_ms: deque[float] = field(factory=lambda: deque(maxlen=N_LATENCIES))
@@ -98,7 +97,6 @@ class Metrics:
                 "p95": self._percentile(0.95),
                 "evaluation": round(self.evaluation_ms, 3),
             },
-            "suggestions": {"shown": self.requests.answered, "accepted": self.accepted},
             "documents": [{"uri": c.document, "tokens": c.n_tokens, "where": c.where} for c in cached],
             "model": None
             if model is None

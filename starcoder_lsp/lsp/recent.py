@@ -8,6 +8,7 @@ from pathlib import Path
 from attrs import define, field
 
 from starcoder_lsp.documents.documents import Documents, Edit
+from starcoder_lsp.documents.globs import path_of
 from starcoder_lsp.documents.workspace import Surroundings
 
 N_EDITS = 32
@@ -20,7 +21,8 @@ N_NEAR_LINES = 3
 class Recent:
     """Documents in order of their use, and regions in order of their last edit; the newest come last."""
 
-    root: Path | None = None
+    roots: tuple[Path, ...] = ()
+    """The client's workspace folders."""
     _used: dict[str, None] = field(factory=dict)
     _edited: dict[tuple[str, int, int], None] = field(factory=dict)
 
@@ -48,8 +50,14 @@ class Recent:
         while len(self._edited) > N_EDITS:
             del self._edited[next(iter(self._edited))]
 
-    def around(self, documents: Documents) -> Surroundings:
-        """What is known now, newest first."""
+    def around(self, documents: Documents, uri: str) -> Surroundings:
+        """What is known now around a document, newest first."""
         used = (documents.get(uri) for uri in reversed(self._used))
         opened = tuple(snapshot for snapshot in used if snapshot is not None)
-        return Surroundings(self.root, opened, tuple(reversed(self._edited)))
+        return Surroundings(self._root_of(uri), opened, tuple(reversed(self._edited)))
+
+    def _root_of(self, uri: str) -> Path | None:
+        """The innermost folder that a document is in, otherwise the first one."""
+        path = Path(path_of(uri))
+        holding = [root for root in self.roots if path.is_relative_to(root)]
+        return max(holding, key=lambda root: len(root.parts), default=next(iter(self.roots), None))

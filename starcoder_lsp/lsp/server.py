@@ -5,24 +5,29 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO
 
+from attrs import asdict
 from lsprotocol import types
-from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
+from pygls.exceptions import JsonRpcException
 from pygls.lsp.server import LanguageServer
 
 from starcoder_lsp import __version__
 from starcoder_lsp.documents.documents import OutOfStep, UnknownDocument
 from starcoder_lsp.engine.engine import EngineError
 from starcoder_lsp.lsp import convert
+from starcoder_lsp.lsp.commands import register_commands
 from starcoder_lsp.lsp.configuration import Configuration, can_be_pulled, pull
 from starcoder_lsp.lsp.progress import LoadProgress
 from starcoder_lsp.lsp.protocol import MISUNDERSTOOD, Protocol, described, silence_pygls
 from starcoder_lsp.lsp.scheduler import Superseded
 from starcoder_lsp.lsp.session import Session
+from starcoder_lsp.lsp.status import Status
 from starcoder_lsp.lsp.streams import Input, Output
+from starcoder_lsp.lsp.suggesting import register_completion, register_menu, wants_menu
+from starcoder_lsp.settings import SECTION
 
 NAME = "starcoder-lsp"
 CLIENT_TIMEOUT_S = 1.0
@@ -78,11 +83,21 @@ class Server(LanguageServer):
         """Show one message to the person."""
         self.window_show_message(types.ShowMessageParams(kind, f"starcoder-lsp: {message}"))
 
+    def choose(self, values: Mapping[str, Any]) -> None:
+        """Take a choice that the person made by a command."""
+        self.configuration.choose(values)
+        self.read_settings()
+
     def read_settings(self) -> None:
         """Merge the layers of settings and tell of each problem once."""
         self.session.settings, problems = self.configuration.read()
+        self.session.status.enable(is_enabled=self.session.settings.enabled)
         for problem in problems:
             self.tell(types.MessageType.Warning, problem)
+
+    def tell_status(self, status: Status) -> None:
+        """Tell a client that can show it."""
+        self.protocol.notify("starcoder/didChangeStatus", asdict(status))
 
     async def pull_settings(self) -> None:
         """Take the client's settings, if it has any, whenever it answers."""
@@ -113,19 +128,16 @@ class Server(LanguageServer):
         os._exit(0 if self.was_shut_down else 1)
 
 
-def not_open(problem: UnknownDocument) -> JsonRpcInvalidParams:
-    """The error for a request about a document that the client has not opened."""
-    return JsonRpcInvalidParams(f"the document {problem} is not open")
-
-
 def make_server() -> Server:
     """A server with its handlers, not started."""
     silence_pygls()
     server = Server()
     register_lifecycle(server)
+    register_workspace(server)
     register_documents(server)
     register_notebooks(server)
     register_completion(server)
+    register_commands(server)
     return server
 
 
@@ -135,22 +147,20 @@ def register_lifecycle(server: Server) -> None:
     @server.feature(types.INITIALIZE)
     def initialize(params: types.InitializeParams) -> None:
         server.configuration.options = convert.plain(params.initialization_options)
-        server.session.recent.root = convert.root_of(params)
+        server.session.recent.roots = convert.roots_of(params)
+        server.session.client = convert.client_of(params)
+        server.session.settings, _ = server.configuration.read()  # what is wrong in them is told later
+        if convert.wants_status(params):
+            server.session.status.on_change = server.tell_status
+        if wants_menu(server, params):
+            register_menu(server)
         server.session.encoding = convert.position_encoding(server.protocol.workspace.position_encoding or "utf-16")
 
     @server.feature(types.INITIALIZED)
     async def initialized(_params: types.InitializedParams) -> None:
         if not server.was_initialized:
             server.was_initialized = True
-            await server.load_model()
-
-    @server.feature(types.WORKSPACE_DID_CHANGE_CONFIGURATION)
-    async def did_change_configuration(params: types.DidChangeConfigurationParams) -> None:
-        if can_be_pulled(server):
-            await server.pull_settings()
-        else:
-            server.configuration.workspace = convert.plain(params.settings)
-            server.read_settings()
+            await asyncio.gather(server.load_model(), watch_configuration(server))
 
     @server.feature(types.SHUTDOWN)
     def shutdown(_params: None) -> None:
@@ -162,6 +172,25 @@ def register_lifecycle(server: Server) -> None:
         if server.was_shut_down:
             server.session.end()
         server.leave()
+
+
+def register_workspace(server: Server) -> None:
+    """Settings and folders."""
+
+    @server.feature(types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS)
+    def did_change_workspace_folders(params: types.DidChangeWorkspaceFoldersParams) -> None:
+        removed = {convert.folder_of(folder.uri) for folder in params.event.removed}
+        added = (convert.folder_of(folder.uri) for folder in params.event.added)
+        kept = [root for root in server.session.recent.roots if root not in removed]
+        server.session.recent.roots = tuple(dict.fromkeys([*kept, *(root for root in added if root is not None)]))
+
+    @server.feature(types.WORKSPACE_DID_CHANGE_CONFIGURATION)
+    async def did_change_configuration(params: types.DidChangeConfigurationParams) -> None:
+        if can_be_pulled(server):
+            await server.pull_settings()
+        else:
+            server.configuration.workspace = convert.plain(params.settings)
+            server.read_settings()
 
 
 def register_documents(server: Server) -> None:
@@ -217,35 +246,13 @@ def register_notebooks(server: Server) -> None:
             server.session.close_notebook(params.notebook_document.uri)
 
 
-def register_completion(server: Server) -> None:
-    """Completions and what can be asked about them."""
-
-    @server.feature(types.TEXT_DOCUMENT_INLINE_COMPLETION, types.InlineCompletionOptions())
-    async def inline_completion(params: types.InlineCompletionParams) -> types.InlineCompletionList | None:
-        automatic = params.context.trigger_kind == types.InlineCompletionTriggerKind.Automatic
-        try:
-            completion = await server.session.complete(
-                params.text_document.uri, params.position.line, params.position.character, automatic=automatic
-            )
-        except UnknownDocument as problem:
-            raise not_open(problem) from problem
-        except EngineError as problem:
-            server.log(types.MessageType.Error, str(problem))
-            return None
-        return None if completion is None else convert.inline_completions(completion, server.session.encoding)
-
-    @server.feature("starcoder/explain")
-    async def explain(params: Any) -> dict[str, Any] | None:
-        uri, position = convert.text_document_position(params)
-        try:
-            return await server.session.explain(uri, position.line, position.character)
-        except UnknownDocument as problem:
-            raise not_open(problem) from problem
-
-    @server.feature("starcoder/metrics")
-    def metrics(_params: None) -> dict[str, Any]:
-        return server.session.report()
-
-    @server.command(convert.ACCEPT_COMMAND)
-    def accept() -> None:
-        server.session.metrics.accepted += 1
+async def watch_configuration(server: Server) -> None:
+    """Ask to be told when settings change, where the client wants to be asked."""
+    workspace = server.client_capabilities.workspace
+    changes = workspace.did_change_configuration if workspace is not None else None
+    if changes is not None and changes.dynamic_registration:
+        method = types.WORKSPACE_DID_CHANGE_CONFIGURATION
+        options = types.DidChangeConfigurationRegistrationOptions(section=SECTION)
+        registration = types.Registration(method, method, options)
+        with suppress(JsonRpcException):
+            await server.client_register_capability_async(types.RegistrationParams([registration]))

@@ -23,8 +23,11 @@ from starcoder_lsp.engine.engine import Cancelled, EngineError
 from starcoder_lsp.engine.loading import load_engine
 from starcoder_lsp.lsp.answers import Answers, Question
 from starcoder_lsp.lsp.metrics import Metrics
+from starcoder_lsp.lsp.offers import Offers
 from starcoder_lsp.lsp.recent import Recent
 from starcoder_lsp.lsp.scheduler import AHEAD, Scheduler, Superseded
+from starcoder_lsp.lsp.selected import Entry
+from starcoder_lsp.lsp.status import StatusTeller
 from starcoder_lsp.settings import Settings
 from starcoder_lsp.suggestions.postprocess import FILTERS
 
@@ -47,10 +50,14 @@ class Session:
     notebooks: Notebooks = field(factory=Notebooks)
     recent: Recent = field(factory=Recent)
     metrics: Metrics = field(factory=Metrics)
+    offers: Offers = field(factory=Offers)
+    status: StatusTeller = field(factory=StatusTeller)
     scheduler: Scheduler = field(factory=Scheduler)
     answers: Answers = field(init=False)
     model: Model | None = None
     encoding: PositionEncoding = "utf-16"
+    client: str = "unknown"
+    """The client's name and version."""
     _last: dict[str, Completion] = field(factory=dict)
     _places: dict[str, int] = field(factory=dict)
     """The byte at which each document was last edited or asked about, also if it is closed."""
@@ -62,20 +69,29 @@ class Session:
 
     def __attrs_post_init__(self) -> None:
         """Share the model thread and the counters."""
-        self.answers = Answers(self.scheduler, self.metrics)
+        self.answers = Answers(self.scheduler, self.metrics, self.status)
 
     async def load_model(self, on_progress: Callable[[float], None]) -> Model:
-        """Load the configured model on the model thread. Raises `EngineError`."""
+        """Load the configured model on the model thread, in place of the one that is there. Raises `EngineError`."""
         loop = asyncio.get_running_loop()
-        settings = self.settings
+        settings, old = self.settings, self.model
+        self.model = None
+        self.status.load()
 
         def tell(share: float) -> None:
             loop.call_soon_threadsafe(on_progress, share)
 
         def work(_cancelled: Cancelled) -> Model:
+            if old is not None:
+                old.engine.close()
             return Model.of(load_engine(settings, tell))
 
-        self.model = await self.scheduler.run(MODEL_KEY, work)
+        try:
+            self.model = await self.scheduler.run(MODEL_KEY, work)
+        except EngineError as error:
+            self.status.fail(str(error))
+            raise
+        self.status.loaded(self.model.engine.info.name)
         self.answers.memory.forget_all()
         self._refocus()
         return self.model
@@ -118,6 +134,8 @@ class Session:
             raise
         if edits and edits[-1].start_line is not None:
             place = self._places[uri] = end_of(edits[-1], snapshot.text, self.encoding)
+            inserted = edits[-1].text.encode("utf-8", "surrogatepass")
+            self.offers.edited(uri, place - len(inserted), inserted)
             self.answers.edited(uri, snapshot.text.data, place)
             self.recent.edit(uri, edits)
             self.focus(uri)
@@ -174,8 +192,13 @@ class Session:
         self._last.pop(cell_uri, None)
         self._places.pop(cell_uri, None)
 
-    async def complete(self, uri: str, line: int, character: int, *, automatic: bool) -> Completion | None:
+    async def complete(
+        self, uri: str, line: int, character: int, *, automatic: bool, selected: Edit | None = None
+    ) -> Completion | None:
         """Answer a completion request; `None` where there is nothing to say about this place now.
+
+        With an entry of the client's menu `selected`, which would make an edit around the cursor, the suggestions are
+        those behind it, the entry's own text in front.
 
         Raises `UnknownDocument` for one that is not open, `asyncio.CancelledError` if the client cancels.
         """
@@ -190,11 +213,12 @@ class Session:
             return None
         place = self._places[uri] = view.own.text.byte_at(line, character, self.encoding)
         n_items = 1 if automatic else settings.completion.max_items
-        around, cursor_byte = self.recent.around(self.documents), view.offset_byte + place
+        around, cursor_byte = self.recent.around(self.documents, uri), view.offset_byte + place
         question = Question(view.key, view.whole, cursor_byte, model, settings, around, n_items)
+        entry = None if selected is None else self._entry(selected, view)
         delay_ms = settings.debounce.ms if automatic and settings.debounce.mode != "off" else 0
         try:
-            completion = await self.answers.answer(question, delay_ms)
+            completion = await self.answers.answer(entry.taken(question) if entry else question, delay_ms)
         except Superseded:
             requests.superseded += 1
             return None
@@ -204,11 +228,20 @@ class Session:
         except Exception:
             requests.failed += 1
             raise
+        if entry is not None:
+            completion = entry.in_front_of(completion, view.whole)
         self._last[uri] = completion
         self.metrics.count(completion)
         self.metrics.time((time.perf_counter() - started) * 1000)
         self.focus(uri)
-        return evolve(completion, snapshot=view.own, cursor_byte=place)
+        return evolve(completion, snapshot=view.own, cursor_byte=completion.cursor_byte - view.offset_byte)
+
+    def _entry(self, selected: Edit, view: View) -> Entry:
+        text = view.own.text
+        start_byte = text.byte_at(selected.start_line or 0, selected.start_character, self.encoding)
+        end_byte = max(start_byte, text.byte_at(selected.end_line, selected.end_character, self.encoding))
+        inserted = selected.text.encode("utf-8", "surrogatepass")
+        return Entry(view.offset_byte + start_byte, view.offset_byte + end_byte, inserted)
 
     async def _look_ahead(self, uri: str) -> None:
         """Evaluate the whole window of a document's last place once nothing has come for a while.
@@ -227,7 +260,7 @@ class Session:
             return
         place = self._places.get(uri)
         cursor_byte = None if place is None else view.offset_byte + min(place, len(view.own.text.data))
-        around, renew = self.recent.around(self.documents), self._stale == uri
+        around, renew = self.recent.around(self.documents, uri), self._stale == uri
 
         def work(cancelled: Cancelled) -> None:
             prefilled = prepare(view.whole, cursor_byte, model, settings, cancelled, around, renew=renew)
@@ -264,7 +297,7 @@ class Session:
             return None
         snapshot, cursor_byte = view.whole, view.offset_byte + view.own.text.byte_at(line, character, self.encoding)
 
-        around = self.recent.around(self.documents)
+        around = self.recent.around(self.documents, uri)
 
         def work(_cancelled: Cancelled) -> dict[str, Any]:
             started = time.perf_counter()
@@ -302,7 +335,21 @@ class Session:
     def report(self) -> dict[str, Any]:
         """The answer to `starcoder/metrics`."""
         engine = self.model.engine if self.model else None
-        return self.metrics.report(engine.info if engine else None, engine.cached() if engine else ())
+        report = self.metrics.report(engine.info if engine else None, engine.cached() if engine else ())
+        return report | {"suggestions": self.offers.report()}
+
+    async def clear_cache(self) -> None:
+        """Forget every KV state, on disk too, and every suggestion."""
+        model = self.model
+        self.answers.memory.forget_all()
+
+        def work(_cancelled: Cancelled) -> None:
+            if model is not None:
+                for document in {cached.document for cached in model.engine.cached()}:
+                    model.engine.forget(document)
+
+        with suppress(Superseded):
+            await self.scheduler.run(MODEL_KEY, work)
 
     def stop(self) -> None:
         """Give up on everything that waits or runs."""

@@ -17,8 +17,8 @@ N_SHORTEST_REPEATED_BYTES = 4
 """A following line shorter than this (`}`, `end`, `pass` is just long enough) stands there often by chance."""
 N_ABOVE_BYTES = 2048
 """How far above the cursor a syntax tree of the text begins where no scope is known."""
-LOOP = re.compile(rb"([^\n]{5,60}?)\1{3}")
-"""A piece of a line that stands there four times in a row; it counts if it has a letter."""
+LOOP = re.compile(rb"([^\n]{5,11}?)\1{3}|([^\n]{12,60}?)\2{2}")
+"""A piece of a line that stands there four times in a row, or a long one three times; it counts if it has a letter."""
 LETTER = re.compile(rb"[^\W\d_]|[^\x00-\x7f]")
 
 
@@ -104,10 +104,10 @@ def repeated_line(text: bytes, site: Site) -> int | None:
 
 
 def loop_start(text: bytes) -> int | None:
-    """The byte behind the first of three equal lines in a row, or of four equal pieces of one, or `None`."""
-    loop = next((match for match in LOOP.finditer(text) if LETTER.search(match.group(1))), None)
+    """The byte behind the first of three equal lines in a row, or of some equal pieces of one, or `None`."""
+    loop = next((match for match in LOOP.finditer(text) if LETTER.search(match.group(match.lastindex or 0))), None)
     if loop is not None:
-        return loop.end(1)
+        return loop.end(loop.lastindex or 0)
     lines = text.split(b"\n")
     at = 0
     for first, second, third in zip(lines, lines[1:], lines[2:], strict=False):

@@ -222,6 +222,12 @@ def listening(server: Wire) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def test_a_flag_that_some_clients_add(wire: Start) -> None:
+    server = wire("--stdio")
+    assert "capabilities" in server.start()["result"]
+    assert server.stop() == 0
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
 def test_a_session_over_tcp(wire: Start, host: str) -> None:
     if host == "[::1]" and not has_ipv6():

@@ -56,7 +56,42 @@ async def test_the_same_question_gets_the_same_answer(driver: Driver) -> None:
     driver.edit(URI, CURSOR, CURSOR, "f")
     await driver.complete(URI, 4, 24)
     driver.edit(URI, CURSOR, (4, 24), "")
-    assert await driver.complete(URI, *CURSOR) == first
+    again = await driver.complete(URI, *CURSOR)
+    assert [item.insert_text for item in again] == [item.insert_text for item in first]
+
+
+async def test_an_explicit_request_gets_several_that_begin_differently(driver: Driver) -> None:
+    driver.open(URI, CODE)
+    automatic = driver.request(URI, *CURSOR, types.InlineCompletionTriggerKind.Automatic)
+    (one,) = (await driver.client.text_document_inline_completion_async(automatic)).items
+    several = await driver.complete(URI, *CURSOR)
+    assert 1 < len(several) <= 3
+    assert one.insert_text in {item.insert_text for item in several}
+    assert len({item.insert_text for item in several}) == len(several)
+    again = await driver.complete(URI, *CURSOR)
+    assert [item.insert_text for item in again] == [item.insert_text for item in several]
+    before = (await driver.metrics())["tokens"]
+    driver.open("file:///other.py", CODE)
+    other = await driver.complete("file:///other.py", *CURSOR)
+    assert [item.insert_text for item in other] == [item.insert_text for item in several]
+    after = (await driver.metrics())["tokens"]
+    assert after["prompt"] - before["prompt"] < 200, "one prompt for all of them"
+
+
+async def test_as_many_as_the_settings_say(client: LanguageClient) -> None:
+    driver = Driver(client)
+    await driver.start({"completion": {"maxItems": 1}})
+    await driver.model_is_loaded()
+    driver.open(URI, CODE)
+    assert len(await driver.complete(URI, *CURSOR)) == 1
+
+
+async def test_what_is_too_unlikely_is_not_shown(client: LanguageClient) -> None:
+    driver = Driver(client)
+    await driver.start({"completion": {"minConfidence": -0.0001}})
+    await driver.model_is_loaded()
+    driver.open(URI, CODE)
+    assert await driver.complete(URI, *CURSOR) == []
 
 
 async def test_typing_reuses_what_was_evaluated(driver: Driver) -> None:

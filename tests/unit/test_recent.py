@@ -22,11 +22,11 @@ def test_documents_come_newest_used_first_and_closed_ones_not_at_all() -> None:
         recent.use(f"file:///{name}")
     recent.use("file:///a")
     recent.use("file:///gone")
-    assert [s.uri for s in recent.around(documents).open_documents] == ["file:///a", "file:///c", "file:///b"]
+    assert [s.uri for s in recent.around(documents, "").open_documents] == ["file:///a", "file:///c", "file:///b"]
     recent.edit("file:///a", [insertion(3)])
     documents.close("file:///a")
     recent.close("file:///a")
-    around = recent.around(documents)
+    around = recent.around(documents, "")
     assert [s.uri for s in around.open_documents] == ["file:///c", "file:///b"]
     assert around.recent_edits == ()
 
@@ -36,7 +36,7 @@ def test_edits_near_each_other_are_one_region() -> None:
     recent.edit("file:///a", [insertion(10), insertion(12, "x\ny\n"), insertion(100)])
     recent.edit("file:///b", [insertion(11)])
     recent.edit("file:///a", [insertion(9), Edit.whole("all of it")])
-    assert recent.around(Documents()).recent_edits == (
+    assert recent.around(Documents(), "").recent_edits == (
         ("file:///a", 9, 14),
         ("file:///b", 11, 11),
         ("file:///a", 100, 100),
@@ -48,10 +48,10 @@ def test_regions_stay_apart_and_few(edits: list[tuple[str, int, str]]) -> None:
     recent = Recent()
     for uri, line, text in edits:
         recent.edit(uri, [insertion(line, text)])
-        newest = recent.around(Documents()).recent_edits[0]
+        newest = recent.around(Documents(), "").recent_edits[0]
         assert newest[0] == uri
         assert newest[1] <= line <= newest[2]
-    regions = recent.around(Documents()).recent_edits
+    regions = recent.around(Documents(), "").recent_edits
     assert len(regions) <= N_EDITS
     for uri in "ab":
         own = sorted(region[1:] for region in regions if region[0] == uri)

@@ -1,0 +1,37 @@
+"""What to suggest while an entry of the client's own menu is selected: what would come behind that entry."""
+
+from __future__ import annotations
+
+from attrs import evolve, frozen
+
+from starcoder_lsp.completion import Completion, Item
+from starcoder_lsp.documents.documents import Snapshot, spliced
+from starcoder_lsp.lsp.answers import Question
+
+
+@frozen
+class Entry:
+    """A menu's entry: `text` in place of `start_byte` to `end_byte`, which ends at the cursor."""
+
+    start_byte: int
+    end_byte: int
+    text: bytes
+
+    def taken(self, question: Question) -> Question:
+        """The question as if the entry had been taken. Its windows are not remembered: nobody wrote that text yet.
+
+        Raises `ValueError` where the range is not one of the text.
+        """
+        return evolve(
+            question,
+            snapshot=spliced(question.snapshot, self.start_byte, self.end_byte, self.text),
+            cursor_byte=self.start_byte + len(self.text),
+            model=evolve(question.model, anchors=question.model.anchors.copy()),
+        )
+
+    def in_front_of(self, completion: Completion, snapshot: Snapshot) -> Completion:
+        """The answer to such a question, for the text as it is: each suggestion begins with the entry."""
+        n_bytes = self.end_byte - self.start_byte
+        text = self.text.decode("utf-8", "replace")
+        items = tuple(Item(text + item.text, n_bytes + item.n_replaced_bytes) for item in completion.items)
+        return evolve(completion, snapshot=snapshot, cursor_byte=self.start_byte, items=items)

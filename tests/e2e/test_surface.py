@@ -1,0 +1,276 @@
+"""What editors need beside ghost text: menus, commands, a status, what became of suggestions, folders, settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from starcoder_lsp.engine.loading import DEMONSTRATOR
+
+from .conftest import CODE, CURSOR, INVALID_PARAMS, SETTINGS, URI, Start, Wire, notification, request
+
+GHOST_TEXT = {"textDocument": {"inlineCompletion": {}}}
+AUTOMATIC = 2
+
+
+@pytest.fixture
+def start(wire: Start) -> Start:
+    return wire
+
+
+@pytest.fixture
+def served(start: Start) -> Wire:
+    """A client that knows ghost text, with a document open and the model there."""
+    return opened(start, GHOST_TEXT)
+
+
+def opened(start: Start, capabilities: object, settings: object = SETTINGS) -> Wire:
+    wire = start()
+    wire.start(settings, capabilities)
+    wire.model_is_loaded()
+    wire.open(URI, CODE)
+    return wire
+
+
+def items(wire: Wire, msg_id: str = "items", place: tuple[int, int] = CURSOR) -> list[dict[str, Any]]:
+    return wire.complete(msg_id, URI, *place, AUTOMATIC)["result"]["items"]
+
+
+def edit(wire: Wire, version: int, place: tuple[int, int], text: str) -> None:
+    at = {"line": place[0], "character": place[1]}
+    change = {"range": {"start": at, "end": at}, "text": text}
+    document = {"uri": URI, "version": version}
+    wire.send(notification("textDocument/didChange", {"textDocument": document, "contentChanges": [change]}))
+
+
+def outcomes(wire: Wire, msg_id: str) -> dict[str, int]:
+    return wire.ask(msg_id, "starcoder/metrics")["result"]["suggestions"]
+
+
+def command(wire: Wire, msg_id: str, name: str, *arguments: object) -> Any:
+    return wire.ask(msg_id, "workspace/executeCommand", {"command": name, "arguments": list(arguments)})
+
+
+# What became of a suggestion
+
+
+def test_a_suggestion_that_is_shown_and_accepted(served: Wire) -> None:
+    (item,) = items(served)
+    served.send(notification("textDocument/didShowCompletion", {"item": item}))
+    served.send(notification("textDocument/didShowCompletion", {"item": item}))
+    assert outcomes(served, "shown") == {"offered": 1, "shown": 1, "accepted": 0, "partly": 0, "rejected": 0}
+    served.send(notification("textDocument/didPartiallyAcceptCompletion", {"item": item, "acceptedLength": 2}))
+    assert command(served, "accept", item["command"]["command"], *item["command"]["arguments"])["result"] is None
+    command(served, "accept again", item["command"]["command"], *item["command"]["arguments"])
+    assert outcomes(served, "done") == {"offered": 1, "shown": 1, "accepted": 1, "partly": 1, "rejected": 0}
+
+
+def test_acceptance_is_inferred_where_a_client_says_nothing(served: Wire) -> None:
+    (item,) = items(served)
+    edit(served, 2, CURSOR, item["insertText"])
+    assert outcomes(served, "done")["accepted"] == 1
+    command(served, "late", item["command"]["command"], *item["command"]["arguments"])
+    assert outcomes(served, "once")["accepted"] == 1
+
+
+def test_what_is_typed_or_pasted_is_no_acceptance(served: Wire) -> None:
+    (item,) = items(served)
+    edit(served, 2, CURSOR, item["insertText"][0])
+    edit(served, 3, (7, 0), item["insertText"])
+    assert outcomes(served, "done")["accepted"] == 0
+
+
+def test_a_suggestion_that_is_rejected(served: Wire) -> None:
+    (item,) = items(served)
+    served.send(notification("starcoder/didReject", {"items": [item]}))
+    command(served, "too late", item["command"]["command"], *item["command"]["arguments"])
+    assert outcomes(served, "done") == {"offered": 1, "shown": 0, "accepted": 0, "partly": 0, "rejected": 1}
+
+
+@pytest.mark.parametrize("method", ["textDocument/didShowCompletion", "starcoder/didReject"])
+@pytest.mark.parametrize("params", [None, [], {}, {"item": 3}, {"items": [None]}, {"item": {"command": {}}}])
+def test_odd_words_about_suggestions_do_nothing(served: Wire, method: str, params: object) -> None:
+    served.send(notification(method, params))
+    assert outcomes(served, "still here")["offered"] == 0
+
+
+# The client's own menu
+
+
+def test_a_client_without_ghost_text_gets_menu_entries(start: Start) -> None:
+    wire = start()
+    reply = wire.start(SETTINGS, {"textDocument": {}})
+    assert "completionProvider" in reply["result"]["capabilities"]
+    wire.model_is_loaded()
+    wire.open(URI, CODE)
+    edit(wire, 2, CURSOR, "op")
+    place = {"line": CURSOR[0], "character": CURSOR[1] + 2}
+    answer = wire.ask("menu", "textDocument/completion", {"textDocument": {"uri": URI}, "position": place})["result"]
+    assert answer["isIncomplete"] is True
+    first, *others = answer["items"]
+    assert first["label"].startswith("op")
+    assert first["textEdit"]["newText"].startswith("op")
+    assert first["textEdit"]["range"]["start"] == {"line": CURSOR[0], "character": CURSOR[1]}
+    assert first["textEdit"]["range"]["end"]["line"] == CURSOR[0]
+    assert min(answer["items"], key=lambda entry: entry["sortText"]) == first
+    if "\n" in first["textEdit"]["newText"]:
+        (line,) = others
+        assert first["textEdit"]["newText"].startswith(line["textEdit"]["newText"])
+        assert "\n" not in line["textEdit"]["newText"]
+
+
+def test_while_there_is_no_model_the_menu_is_empty(start: Start) -> None:
+    wire = start()
+    wire.start({**SETTINGS, "model": {"path": "/no/such/model.gguf"}}, {"textDocument": {}})
+    wire.open(URI, CODE)
+    place = {"line": CURSOR[0], "character": CURSOR[1]}
+    answer = wire.ask("menu", "textDocument/completion", {"textDocument": {"uri": URI}, "position": place})["result"]
+    assert answer == {"isIncomplete": True, "items": []}
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "setting", "is_there"),
+    [
+        (GHOST_TEXT, "auto", False),
+        (GHOST_TEXT, "always", True),
+        ({"textDocument": {}}, "never", False),
+        ({}, "auto", True),
+    ],
+)
+def test_who_gets_menu_entries(start: Start, capabilities: object, setting: str, is_there: bool) -> None:  # noqa: FBT001
+    wire = start()
+    reply = wire.start({**SETTINGS, "completion": {"asMenuItems": setting}}, capabilities)
+    assert ("completionProvider" in reply["result"]["capabilities"]) == is_there
+
+
+def test_a_selected_entry_of_the_menu_stands_in_front(served: Wire) -> None:
+    edit(served, 2, CURSOR, "fil")
+    selected = {
+        "range": {
+            "start": {"line": CURSOR[0], "character": CURSOR[1]},
+            "end": {"line": CURSOR[0], "character": CURSOR[1] + 3},
+        },
+        "text": "file_object",
+    }
+    params = {
+        "textDocument": {"uri": URI},
+        "position": {"line": CURSOR[0], "character": CURSOR[1] + 3},
+        "context": {"triggerKind": AUTOMATIC, "selectedCompletionInfo": selected},
+    }
+    (item,) = served.ask("selected", "textDocument/inlineCompletion", params)["result"]["items"]
+    assert item["insertText"].startswith("file_object")
+    assert len(item["insertText"]) > len("file_object")
+    assert item["range"] == selected["range"]
+    assert items(served, "not selected", (CURSOR[0], CURSOR[1] + 3)) is not None
+
+
+# Status and commands
+
+
+def test_a_client_that_asks_is_told_of_the_status(start: Start) -> None:
+    wire = start()
+    wire.start(SETTINGS, {**GHOST_TEXT, "experimental": {"starcoder": {"status": True}}})
+    wire.model_is_loaded()
+    wire.open(URI, CODE)
+    items(wire)
+    command(wire, "off", "starcoder.toggle")
+    told = [message["params"] for message in wire.came if message.get("method") == "starcoder/didChangeStatus"]
+    kinds = [each["kind"] for each in told]
+    assert list(dict.fromkeys(kinds)) == ["loading", "ready", "thinking", "off"]
+    assert told[-1]["model"]
+
+
+def test_a_client_that_does_not_ask_is_not_told(served: Wire) -> None:
+    items(served)
+    assert not [message for message in served.came if message.get("method") == "starcoder/didChangeStatus"]
+    status = command(served, "status", "starcoder.showStatus")["result"]
+    assert (status["kind"], status["message"]) == ("ready", "")
+
+
+def test_toggling(served: Wire) -> None:
+    assert command(served, "off", "starcoder.toggle")["result"] == {"enabled": False}
+    assert served.complete("none", URI, *CURSOR)["result"] is None
+    assert command(served, "status", "starcoder.showStatus")["result"]["kind"] == "off"
+    assert command(served, "on", "starcoder.toggle")["result"] == {"enabled": True}
+    assert items(served)
+
+
+def test_another_model_and_the_same_again(served: Wire, tmp_path: Path) -> None:
+    first = items(served, "first")
+    linked = tmp_path / "other.gguf"
+    linked.symlink_to(DEMONSTRATOR)
+    assert command(served, "select", "starcoder.selectModel", str(linked))["result"]["kind"] == "ready"
+    assert items(served, "second")[0]["insertText"] == first[0]["insertText"]
+    failed = command(served, "none", "starcoder.selectModel", str(tmp_path / "missing.gguf"))["result"]
+    assert failed["kind"] == "error"
+    assert "missing.gguf" in failed["message"]
+    assert served.complete("no model", URI, *CURSOR)["result"] is None
+    command(served, "back", "starcoder.selectModel", str(linked))
+    assert command(served, "restart", "starcoder.restartModel")["result"]["kind"] == "ready"
+    assert items(served, "third")[0]["insertText"] == first[0]["insertText"]
+
+
+def test_a_cache_that_is_cleared(served: Wire) -> None:
+    items(served, "first")
+    assert served.ask("held", "starcoder/metrics")["result"]["documents"]
+    assert command(served, "clear", "starcoder.clearCache")["result"] is None
+    assert not served.ask("empty", "starcoder/metrics")["result"]["documents"]
+    assert items(served, "second")
+
+
+def test_diagnostics_have_no_text_and_no_names_of_files(served: Wire) -> None:
+    items(served)
+    text = command(served, "export", "starcoder.exportDiagnostics")["result"]["markdown"]
+    assert "starcoder-lsp 0." in text
+    assert "max_tokens" in text
+    assert "example.py" not in text
+    assert "open(path)" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [("starcoder.selectModel", []), ("starcoder.selectModel", [3]), ("starcoder.unheardOf", [])],
+)
+def test_commands_that_are_none(served: Wire, name: str, arguments: list[object]) -> None:
+    assert command(served, "odd", name, *arguments)["error"]["code"] == INVALID_PARAMS
+    assert items(served)
+
+
+# Folders and settings
+
+
+def test_other_files_are_seen_in_the_folder_that_a_document_is_in(start: Start, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "helper.py").write_text(f"def help_{name}(text):\n    return text\n")
+    code = "from helper import help_two\n\n\ndef use(text):\n    return help_t\n"
+    uri = (tmp_path / "two" / "main.py").as_uri()
+    (tmp_path / "two" / "main.py").write_text(code)
+    folders = [{"uri": (tmp_path / name).as_uri(), "name": name} for name in ("one", "two")]
+    wire = start()
+    params = {"capabilities": GHOST_TEXT, "initializationOptions": {"starcoder": SETTINGS}, "processId": None}
+    wire.ask("initialize", "initialize", {**params, "workspaceFolders": folders[:1]})
+    wire.send(notification("initialized", {}))
+    wire.model_is_loaded()
+    wire.send(notification("workspace/didChangeWorkspaceFolders", {"event": {"added": folders[1:], "removed": []}}))
+    wire.open(uri, code)
+    place = {"textDocument": {"uri": uri}, "position": {"line": 4, "character": 17}}
+    segments = wire.ask("explain", "starcoder/explain", place)["result"]["segments"]
+    assert "helper.py" in {segment["path"] for segment in segments if segment["kind"] == "snippet"}
+    wire.send(notification("workspace/didChangeWorkspaceFolders", {"event": {"added": [], "removed": folders}}))
+    assert wire.ask("still here", "starcoder/explain", place)["result"]
+
+
+def test_changes_of_settings_are_asked_for_where_the_client_wants_to_be_asked(start: Start) -> None:
+    wire = start()
+    wire.start(SETTINGS, {**GHOST_TEXT, "workspace": {"didChangeConfiguration": {"dynamicRegistration": True}}})
+    asked = wire.until(lambda message: message.get("method") == "client/registerCapability")
+    (registration,) = asked["params"]["registrations"]
+    assert registration["method"] == "workspace/didChangeConfiguration"
+    assert registration["registerOptions"] == {"section": "starcoder"}
+    wire.send({"jsonrpc": "2.0", "id": asked["id"], "error": {"code": -32601, "message": "no"}})
+    wire.model_is_loaded()
+    wire.send(request("last", "starcoder/metrics"))
+    assert wire.reply("last")["result"]["model"]
