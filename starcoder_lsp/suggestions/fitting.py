@@ -32,17 +32,21 @@ def fit(suggestion: Suggestion, site: Site) -> Suggestion:
 
     One that is part of no error itself comes before one that only leaves their number as it was.
     """
-    ground = _ground(site)
-    syntax = ground.snapshot.syntax
+    syntax = site.snapshot.syntax
     is_readable = site.line_end != b"\r"  # which ends no line for a grammar
     if syntax is None or syntax.tree is None or not suggestion.text.strip() or not is_readable:
         return suggestion
-    n_errors_before, passable, n_most_bytes, n_tried = syntax.error_count(), None, len(suggestion.text), 0
-    for part in _parts(suggestion, site):
+    is_in_token = syntax.token_over(site.cursor_byte) is not None
+    ground = _ground(site, is_in_token=is_in_token)
+    passable, n_most_bytes, n_tried = None, len(suggestion.text), 0
+    for part in _parts(suggestion, site, is_in_token=is_in_token):
         if len(part.text) > n_most_bytes:
             continue
-        tried = _try(part, ground, site)
-        if tried.n_errors <= n_errors_before:
+        tried = _try(part, ground)
+        if tried is None:
+            ground = _whole(site, is_in_token=is_in_token)
+            tried = _try(part, ground) or _Tried(0, None)
+        if not tried.n_errors or tried.n_errors <= ground.n_errors:
             if tried.error_at is None:
                 return _without_what_is_there(part, site)
             passable = passable or part
@@ -56,27 +60,37 @@ def fit(suggestion: Suggestion, site: Site) -> Suggestion:
 
 @frozen
 class _Ground:
-    """A text with its tree in which parts are tried, and the cursor in it."""
+    """A text in which parts are tried, and the cursor in it: inside a string or a comment, or not."""
 
     snapshot: Snapshot
     cursor_byte: int
+    n_behind_bytes: int
+    """What stands behind the cursor on its line."""
+    is_in_token: bool
+
+    @property
+    def n_errors(self) -> int:
+        """Syntax errors of the text without a suggestion."""
+        return self.snapshot.syntax.error_count() if self.snapshot.syntax is not None else 0
 
 
-def _ground(site: Site) -> _Ground:
+def _ground(site: Site, *, is_in_token: bool) -> _Ground:
     """The document, or the function around the cursor in a long one."""
-    snapshot, cursor_byte = site.snapshot, site.cursor_byte
-    data = snapshot.text.data
+    whole = _whole(site, is_in_token=is_in_token)
+    data = site.snapshot.text.data
     if len(data) <= N_LONG_BYTES or not site.scopes:
-        return _Ground(snapshot, cursor_byte)
+        return whole
     start = data.rfind(b"\n", 0, site.scopes[-1].start_byte) + 1
-    end = data.find(b"\n", max(site.scopes[-1].end_byte, cursor_byte))
+    end = data.find(b"\n", max(site.scopes[-1].end_byte, site.cursor_byte))
     if end < 0 or 2 * (end - start) > len(data):
-        return _Ground(snapshot, cursor_byte)
+        return whole
     text = Text.from_bytes(data[start : end + 1])
-    ground = _Ground(fresh(snapshot.uri, snapshot.language_id, snapshot.version, text), cursor_byte - start)
-    syntax = ground.snapshot.syntax
-    is_blind = syntax is not None and syntax.token_over(ground.cursor_byte) is not None and not _is_in_token(site)
-    return _Ground(snapshot, cursor_byte) if is_blind else ground  # where a language begins inside a page of another
+    part = fresh(site.snapshot.uri, site.snapshot.language_id, site.snapshot.version, text)
+    return evolve(whole, snapshot=part, cursor_byte=site.cursor_byte - start)
+
+
+def _whole(site: Site, *, is_in_token: bool) -> _Ground:
+    return _Ground(site.snapshot, site.cursor_byte, len(site.line_after), is_in_token)
 
 
 @frozen
@@ -86,32 +100,34 @@ class _Tried:
     Less than 0 for one that begins above.
     """
 
-    part: Suggestion
     n_errors: float
     error_at: int | None
 
 
-def _try(part: Suggestion, ground: _Ground, site: Site) -> _Tried:
-    """Parse the text with `part` in it. Without a tree in time there is no error: parsing fails no request."""
+def _try(part: Suggestion, ground: _Ground) -> _Tried | None:
+    """Parse the text with `part` in it. Without a tree in time there is no error: parsing fails no request.
+
+    `None` for a function by itself that is plain text, since its language begins somewhere above in a page of another.
+    """
     at, end_byte = ground.cursor_byte, ground.cursor_byte + len(part.text)
-    snapshot = spliced(ground.snapshot, at, at + part.n_replaced_bytes, part.text)
-    syntax = snapshot.syntax
+    syntax = spliced(ground.snapshot, at, at + part.n_replaced_bytes, part.text).syntax
     if syntax is None or syntax.tree is None:
-        return _Tried(part, 0, None)
-    token = syntax.token_over(end_byte)
-    rest_of_line = len(site.line_after) - part.n_replaced_bytes
-    if token is not None and token[0] >= at and token[1] > end_byte + rest_of_line and not _is_in_token(site):
-        return _Tried(part, math.inf, token[0] - at)
-    error_byte = syntax.first_error_in(at, end_byte)
-    return _Tried(part, syntax.error_count(), None if error_byte is None else error_byte - at)
+        return _Tried(0, None)
+    if ground.is_in_token:
+        token = None
+    elif (outer := syntax.token_over(at)) is not None and outer[0] < at and outer[1] > end_byte:
+        return None
+    else:
+        token = syntax.token_over(end_byte)
+    line_end = end_byte + ground.n_behind_bytes - part.n_replaced_bytes
+    if token is not None and token[0] >= at and token[1] > line_end:
+        return _Tried(math.inf, token[0] - at)  # it swallows what stands behind
+    n_errors = syntax.error_count()
+    error_byte = syntax.first_error_in(at, end_byte) if n_errors else None
+    return _Tried(n_errors, None if error_byte is None else error_byte - at)
 
 
-def _is_in_token(site: Site) -> bool:
-    """Whether the cursor is inside a string or a comment, which may end where it likes."""
-    return site.snapshot.syntax is not None and site.snapshot.syntax.token_over(site.cursor_byte) is not None
-
-
-def _parts(suggestion: Suggestion, site: Site) -> Iterator[Suggestion]:
+def _parts(suggestion: Suggestion, site: Site, *, is_in_token: bool) -> Iterator[Suggestion]:
     """What may be shown, the longest first: all of it, whole lines, or words of the first line.
 
     None leaves a bracket or a string open, as far as letters tell; all of it may, where the line below goes on with it.
@@ -120,7 +136,6 @@ def _parts(suggestion: Suggestion, site: Site) -> Iterator[Suggestion]:
     line_ends = [match.start() for match in re.finditer(rb"\n", text)]
     first_line_end = line_ends[0] if line_ends else len(text)
     word_ends = [match.end() for match in END.finditer(text, 0, first_line_end)]
-    is_in_token = _is_in_token(site)
     below = first_line(site.below)
     goes_on = indent_width(below) > indent_width(site.line_before) or below.lstrip().startswith(CLOSING)
     for end in dict.fromkeys((len(text), *reversed(line_ends), *reversed(word_ends))):

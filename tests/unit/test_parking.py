@@ -115,7 +115,7 @@ def test_coming_back_to_a_document_evaluates_one_token(parking: LlamaEngine, fim
     assert where == {"first": "ram", "second": "device"}
     back = run(parking, first)
     assert back.n_evaluated == 1
-    assert back.text == cold.text
+    assert back.written[0].text == cold.written[0].text
     assert run(parking, second).n_evaluated == 1
 
 
@@ -132,22 +132,22 @@ def test_without_memory_for_copies_nothing_is_lost_but_time(
     parking: LlamaEngine, fim: FimFormat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = asked(parking, fim, "no memory", body("m"))
-    wanted = run(parking, first).text
+    wanted = run(parking, first).written[0].text
     monkeypatch.setattr(parking._context, "save", lambda _sequence: None)
     run(parking, asked(parking, fim, "other", body("o")))
-    assert run(parking, first).text == wanted
+    assert run(parking, first).written[0].text == wanted
 
 
 def test_a_copy_that_cannot_be_restored_is_evaluated_again(
     parking: LlamaEngine, fim: FimFormat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = asked(parking, fim, "damaged", body("d"))
-    wanted = run(parking, first).text
+    wanted = run(parking, first).written[0].text
     run(parking, asked(parking, fim, "other", body("p")))
     monkeypatch.setattr(parking._context, "restore", lambda _sequence, _state: False)
     again = run(parking, first)
     assert again.n_reused == 0
-    assert again.text == wanted
+    assert again.written[0].text == wanted
 
 
 # On disk
@@ -193,7 +193,7 @@ def test_a_closed_document_is_found_by_the_next_process(
     assert where(engine) == {"doc": {"disk"}}
     back = run(engine, request)
     assert back.n_evaluated == 1
-    assert back.text == cold.text
+    assert back.written[0].text == cold.written[0].text
     assert where(engine) == {"doc": {"device", "disk"}}
 
 
@@ -202,12 +202,12 @@ def test_what_is_held_at_the_end_is_found_by_the_next_process(
 ) -> None:
     engine = open_engine()
     requests = [asked(engine, fim, name, body(name)) for name in ("a", "b", "c")]
-    cold = [run(engine, request).text for request in requests]
+    cold = [run(engine, request).written[0].text for request in requests]
     engine = open_engine()
     assert [cached.document for cached in engine.cached()] == ["c", "b", "a"]
     for request, text in zip(requests, cold, strict=True):
         back = run(engine, request)
-        assert (back.n_evaluated, back.text) == (1, text)
+        assert (back.n_evaluated, back.written[0].text) == (1, text)
 
 
 @pytest.mark.parametrize("disk_mib", [0, 1])
@@ -243,21 +243,21 @@ def test_a_few_tokens_are_not_written(open_engine: Callable[..., LlamaEngine], f
 def test_what_memory_has_no_room_for_goes_to_disk(open_engine: Callable[..., LlamaEngine], fim: FimFormat) -> None:
     engine = open_engine(n_parked_bytes=0)
     first, second = asked(engine, fim, "first", body("a")), asked(engine, fim, "second", body("b"))
-    text = run(engine, first).text
+    text = run(engine, first).written[0].text
     run(engine, second)
     assert where(engine) == {"first": {"disk"}, "second": {"device"}}
     back = run(engine, first)
-    assert (back.n_evaluated, back.text) == (1, text)
+    assert (back.n_evaluated, back.written[0].text) == (1, text)
 
 
 def test_a_disk_too_small_for_one_state(open_engine: Callable[..., LlamaEngine], fim: FimFormat) -> None:
     engine = open_engine(n_parked_bytes=0, n_disk_bytes=1000)
     first = asked(engine, fim, "first", body("a"))
-    text = run(engine, first).text
+    text = run(engine, first).written[0].text
     run(engine, asked(engine, fim, "second", body("b")))
     engine.put_away("first")
     assert where(engine) == {"second": {"device"}}
-    assert run(engine, first).text == text
+    assert run(engine, first).written[0].text == text
 
 
 def test_a_folder_that_cannot_be_made(open_engine: Callable[..., LlamaEngine], fim: FimFormat, tmp_path: Path) -> None:
@@ -317,7 +317,7 @@ def test_a_damaged_file_costs_time_and_nothing_else(
 ) -> None:
     engine = open_engine(n_parked_bytes=0)
     request, other = asked(engine, fim, "doc", body("x")), asked(engine, fim, "two", body("y"))
-    text = run(engine, request).text
+    text = run(engine, request).written[0].text
     run(engine, other)
     (path,) = (tmp_path / "states").iterdir()
     engine.put_away("two")
@@ -326,7 +326,7 @@ def test_a_damaged_file_costs_time_and_nothing_else(
         engine = open_engine(n_parked_bytes=0)
     again = run(engine, request)
     assert again.n_reused < 5  # how any file begins
-    assert again.text == text
+    assert again.written[0].text == text
     assert run(engine, other).n_evaluated == 1
 
 
@@ -346,11 +346,11 @@ class Uncached:
 
 def is_same_or_a_tie(got: Generation, wanted: Generation) -> bool:
     """Whether answers part, if at all, where two candidates are equally likely; see test_generation."""
-    if got.ids == wanted.ids:
+    if got.written[0].ids == wanted.written[0].ids:
         return True
-    pairs = zip(got.ids, wanted.ids, strict=False)
+    pairs = zip(got.written[0].ids, wanted.written[0].ids, strict=False)
     at = next((i for i, (mine, theirs) in enumerate(pairs) if mine != theirs), None)
-    return at is not None and got.logprobs[at] == pytest.approx(wanted.logprobs[at], abs=0.05)
+    return at is not None and got.written[0].logprobs[at] == pytest.approx(wanted.written[0].logprobs[at], abs=0.05)
 
 
 def files_by_age(folder: Path) -> list[Path]:
@@ -416,7 +416,7 @@ def test_parking_changes_time_and_not_meaning(
             else:
                 got, wanted = run(engine, request), answer(request)
                 assert is_same_or_a_tie(got, wanted)
-                counts["ties"] += got.ids != wanted.ids
+                counts["ties"] += got.written[0].ids != wanted.written[0].ids
                 counts["reused"] += got.n_reused > N_WORTH_PARKING
         engine.check_ledger()
         assert sum(path.stat().st_size for path in files_by_age(folder)) <= sizes["n_disk_bytes"]
