@@ -76,15 +76,20 @@ class Session:
         loop = asyncio.get_running_loop()
         settings, old = self.settings, self.model
         self.model = None
+        self.scheduler.supersede_all()  # nothing that waits may find the old model closed
         self.status.load()
 
         def tell(share: float) -> None:
             loop.call_soon_threadsafe(on_progress, share)
 
-        def work(_cancelled: Cancelled) -> Model:
+        def work(cancelled: Cancelled) -> Model:
             if old is not None:
                 old.engine.close()
-            return Model.of(load_engine(settings, tell))
+            engine = load_engine(settings, tell)
+            if cancelled():
+                engine.close()
+                raise Superseded
+            return Model.of(engine)
 
         try:
             self.model = await self.scheduler.run(MODEL_KEY, work)

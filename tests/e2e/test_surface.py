@@ -212,6 +212,20 @@ def test_another_model_and_the_same_again(served: Wire, tmp_path: Path) -> None:
     assert items(served, "third")[0]["insertText"] == first[0]["insertText"]
 
 
+def test_a_request_that_waits_does_not_outlive_the_model(start: Start) -> None:
+    wire = opened(start, GHOST_TEXT, {"debounce": {"mode": "fixed", "ms": 300}})
+    params = {"textDocument": {"uri": URI}, "position": {"line": 4, "character": 23}, "context": {"triggerKind": 2}}
+    wire.send(
+        request("waits", "textDocument/inlineCompletion", params),
+        request("restart", "workspace/executeCommand", {"command": "starcoder.restartModel"}),
+        request("again", "workspace/executeCommand", {"command": "starcoder.restartModel"}),
+    )
+    assert wire.reply("waits")["result"] is None
+    assert wire.reply("again")["result"]["kind"] == "ready"
+    assert wire.reply("restart")["result"]["kind"] in ("ready", "loading")
+    assert items(wire)
+
+
 def test_a_cache_that_is_cleared(served: Wire) -> None:
     items(served, "first")
     assert served.ask("held", "starcoder/metrics")["result"]["documents"]
