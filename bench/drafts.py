@@ -21,12 +21,12 @@ from starcoder_lsp.cli.complete import configured
 from starcoder_lsp.cli.explain import Reader
 from starcoder_lsp.cli.figures import watched
 from starcoder_lsp.cli.holes import cut_holes, read_sources
-from starcoder_lsp.completion import Model, ask, see
 from starcoder_lsp.context.anchor import Anchors
 from starcoder_lsp.documents.workspace import Surroundings
 from starcoder_lsp.engine.engine import Engine
 from starcoder_lsp.engine.llama import LlamaEngine
 from starcoder_lsp.engine.loading import load_engine, load_vocabulary
+from starcoder_lsp.prompting import Model, ask, see
 from starcoder_lsp.settings import Settings
 
 BATCH_COSTS = {1: 1.0, 2: 100 / 62, 3: 100 / 62, 4: 100 / 62}

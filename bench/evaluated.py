@@ -20,13 +20,13 @@ from starcoder_lsp.cli.explain import Reader
 from starcoder_lsp.cli.figures import percentile
 from starcoder_lsp.cli.replay import URI_NAME
 from starcoder_lsp.cli.traces import edits_of, grouped, read_trace, text_before
-from starcoder_lsp.completion import Model, ask, see
 from starcoder_lsp.documents.documents import Documents, Edit
 from starcoder_lsp.engine.engine import Cancelled, Engine
 from starcoder_lsp.engine.generation import prefill
 from starcoder_lsp.engine.kv_cache import SequenceLedger
 from starcoder_lsp.engine.loading import load_vocabulary
 from starcoder_lsp.engine.parking import ParkedStates, resume
+from starcoder_lsp.prompting import Model, ask, see
 from starcoder_lsp.settings import CompletionSettings, ModelSettings, Settings
 
 N_CELL_BYTES = 30 * 1024

@@ -19,13 +19,14 @@ from starcoder_lsp.cli.complete import configured
 from starcoder_lsp.cli.eval import Filled, difference, fill, summary
 from starcoder_lsp.cli.figures import watched
 from starcoder_lsp.cli.holes import BLOCK, INSIDE_LINE, MID_WORD, REST_OF_LINE, Hole, cut_holes, read_sources
-from starcoder_lsp.completion import HESITATION_NATS, Completion, Item, Model, ask, see
+from starcoder_lsp.completion import HESITATION_NATS, Completion, Item
 from starcoder_lsp.context.anchor import Anchors
 from starcoder_lsp.context.window import Window, normalized
 from starcoder_lsp.documents.workspace import Surroundings
 from starcoder_lsp.engine.decoding import confidence
 from starcoder_lsp.engine.engine import GenerationRequest, Prompt, Written
 from starcoder_lsp.engine.loading import load_engine
+from starcoder_lsp.prompting import Model, ask, see
 from starcoder_lsp.settings import Settings
 from starcoder_lsp.suggestions.postprocess import FILTERS, Filter, postprocess
 from starcoder_lsp.suggestions.site import Site, describe_site

@@ -16,11 +16,11 @@ from attrs import evolve
 
 from starcoder_lsp.cli.explain import Reader
 from starcoder_lsp.cli.figures import percentile
-from starcoder_lsp.completion import Model, see
 from starcoder_lsp.context.anchor import Anchors
 from starcoder_lsp.documents.documents import Documents, Edit
 from starcoder_lsp.engine.engine import Engine
 from starcoder_lsp.engine.loading import load_vocabulary
+from starcoder_lsp.prompting import Model, see
 from starcoder_lsp.settings import Settings
 
 N_EDITS = 200

@@ -8,42 +8,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import partial
 
 from attrs import evolve, field, frozen
 
-from starcoder_lsp.context.anchor import Anchors
-from starcoder_lsp.context.remembered import RememberingTokenizer
-from starcoder_lsp.context.snippets import Sources, choose_snippets
-from starcoder_lsp.context.window import Budget, Head, Window, normalized
-from starcoder_lsp.documents.documents import Snapshot, decline_reason, language_of
-from starcoder_lsp.documents.globs import matches, path_of
-from starcoder_lsp.documents.text import is_inside_character
-from starcoder_lsp.documents.workspace import Surroundings, workspace_at
-from starcoder_lsp.engine.engine import (
-    Cancelled,
-    Engine,
-    Generation,
-    GenerationRequest,
-    Prefilled,
-    Prompt,
-    Sampling,
-    StopRule,
-)
-from starcoder_lsp.engine.fim import N_PSM_MARKERS, FimFormat, RepositoryFile, format_for
-from starcoder_lsp.engine.tokens import Tokenizer, fit_head
+from starcoder_lsp.context.window import Window, normalized
+from starcoder_lsp.documents.documents import Snapshot
+from starcoder_lsp.documents.workspace import Surroundings
+from starcoder_lsp.engine.engine import Cancelled, Generation, GenerationRequest, Sampling, StopRule
+from starcoder_lsp.prompting import NOWHERE, Model, ask, see, why_not
 from starcoder_lsp.settings import Settings
 from starcoder_lsp.suggestions.postprocess import FilterEffect, postprocess
 from starcoder_lsp.suggestions.site import Site, describe_site
 from starcoder_lsp.suggestions.stopping import stop_rule
 from starcoder_lsp.suggestions.suggestion import Suggestion
-
-N_HEALED_TOKENS = 4
-"""Tokens that the word before the cursor may give back, each of which may cost a decode call.
-
-Words that the demonstrator ends as their author did, of 360 in the standard library that were cut at random: 24 if none
-is given back, 176 with one token, 221 with two, 224 with four or more.
-"""
 
 OnText = Callable[[bytes], None]
 """Told, on the model's thread, the text of the answer so far."""
@@ -53,12 +30,6 @@ HESITATION_NATS = 1.0
 
 So it is at a quarter of the places. A step of two tokens takes 1.6 times as long as one of one on a CPU.
 """
-
-HEAD_SHARE = 0.25
-"""Share of a prompt that other files may take at most."""
-NOWHERE = Surroundings()
-N_LEAST_COLD_TOKENS = 128
-"""However slow the machine: with less than some ten lines a model guesses blindly."""
 
 
 @frozen
@@ -105,25 +76,6 @@ class Completion:
     def end_byte(self) -> int:
         """The byte up to which the first suggestion replaces the document's text."""
         return self.cursor_byte + (self.items[0].n_replaced_bytes if self.items else 0)
-
-
-@frozen
-class Model:
-    """A loaded engine together with its prompt format.
-
-    And with what makes the next keystroke cheap: a tokenizer that remembers texts, and each document's last windows.
-    """
-
-    engine: Engine
-    fim: FimFormat
-    tokenizer: Tokenizer
-    anchors: Anchors = field(factory=Anchors)
-
-    @classmethod
-    def of(cls, engine: Engine) -> Model:
-        """Find the engine's format; raises `EngineError` if the model cannot infill."""
-        tokenizer = RememberingTokenizer(engine.tokenizer)
-        return cls(engine, format_for(engine.info.architecture, tokenizer), tokenizer)
 
 
 def complete(  # noqa: PLR0913  the last two by name
@@ -182,115 +134,6 @@ def told(on_text: OnText, rule: StopRule) -> StopRule:
     return stop
 
 
-def why_not(snapshot: Snapshot, settings: Settings) -> str:
-    """Why this document gets no suggestions, or an empty string."""
-    if not settings.enabled:
-        return "starcoder.enabled is false"
-    language_ids = {snapshot.language_id, language_of(snapshot).id}  # an editor's own name for it, and the usual one
-    if settings.languages and language_ids.isdisjoint(settings.languages):
-        return f"starcoder.languages does not name {snapshot.language_id or language_of(snapshot).id!r}"
-    for glob in settings.disabled_globs:
-        if matches(path_of(snapshot.uri), glob):
-            return f"starcoder.disabledGlobs has {glob!r}"
-    return decline_reason(snapshot) or ""
-
-
-def see(
-    snapshot: Snapshot, cursor_byte: int, model: Model, settings: Settings, around: Surroundings = NOWHERE
-) -> Window:
-    """Choose the window, or go on with an earlier one. A new one is as large as can be read while somebody waits."""
-    whole = whole_budget(model, settings)
-    n_cold = n_cold_tokens(model.engine, settings.context.max_prefill_ms)
-    cold = Budget(
-        n_tokens=min(whole.n_tokens, n_cold),
-        suffix_share=whole.suffix_share,
-        n_head_tokens=min(whole.n_head_tokens, int(n_cold * HEAD_SHARE)),
-        n_room=min(whole.n_room, n_cold),
-    )
-    choose_head = partial(head_of, snapshot, cursor_byte, around, model, settings)
-    return model.anchors.window(snapshot, cursor_byte, whole, cold, model.tokenizer, choose_head)
-
-
-def prepare(
-    snapshot: Snapshot,
-    cursor_byte: int | None,
-    model: Model,
-    settings: Settings,
-    cancelled: Cancelled,
-    around: Surroundings = NOWHERE,
-    *,
-    renew: bool = False,
-) -> Prefilled | None:
-    """Evaluate ahead of need what a request at this place could show the model if nobody waited for it.
-
-    Without a place it is the text from the top, which most places of a short file have above them. `None` where there
-    are no suggestions. Once it is complete, the requests that follow go on with it; a cancelled one goes on when it is
-    asked for again. With `renew` the other files are looked at again. Raises `EngineError`.
-    """
-    if why_not(snapshot, settings):
-        return None
-    budget, data = whole_budget(model, settings), snapshot.text.data
-    if cursor_byte is None:
-        cursor_byte = fit_head(model.tokenizer, data, int(budget.n_tokens * (1 - budget.suffix_share)))
-    while is_inside_character(data, cursor_byte):
-        cursor_byte -= 1
-    cursor_byte = min(cursor_byte, len(data))
-    choose_head = partial(head_of, snapshot, cursor_byte, around, model, settings)
-    window = model.anchors.whole_window(snapshot, cursor_byte, budget, model.tokenizer, choose_head, renew=renew)
-    prefilled = model.engine.prefill(snapshot.uri, ask(window, model), cancelled)
-    if prefilled.is_complete:
-        model.anchors.remember(window)
-    return prefilled
-
-
-def whole_budget(model: Model, settings: Settings) -> Budget:
-    """The configured budget, or what the context leaves."""
-    n_room = max(16, model.engine.info.n_context - settings.completion.max_tokens - N_PSM_MARKERS)
-    n_head_tokens = (
-        min(settings.context.max_snippet_tokens, int(n_room * HEAD_SHARE)) if model.fim.has_repository else 0
-    )
-    return Budget(min(settings.context.max_tokens, n_room), settings.context.suffix_share, n_head_tokens, n_room)
-
-
-def head_of(
-    snapshot: Snapshot, cursor_byte: int, around: Surroundings, model: Model, settings: Settings, n_tokens: int
-) -> Head | None:
-    """What to show of other files in at most `n_tokens`, or `None`."""
-    context, encode = settings.context, model.tokenizer.encode
-    sources = Sources(context.open_files, context.recent_edits, context.imports, settings.disabled_globs)
-    workspace = workspace_at(around.root)
-    name_ids = encode(around.root.name.encode() if around.root is not None else b"")
-    path_ids = encode(workspace.name_of(path_of(snapshot.uri)).encode() + b"\n")
-    n_left = n_tokens - len(name_ids) - len(path_ids) - 2
-    snippets = choose_snippets(snapshot, cursor_byte, around, sources, n_left, model.tokenizer)
-    files = tuple(RepositoryFile(encode(snippet.path.encode() + b"\n"), snippet.ids) for snippet in snippets)
-    return Head(snippets, files, name_ids, path_ids) if files else None
-
-
-def n_cold_tokens(engine: Engine, max_prefill_ms: float) -> int:
-    """How many tokens this machine evaluates in `max_prefill_ms`, as far as it is known; at least a few lines."""
-    if not engine.prefill_speed:
-        return engine.info.n_context
-    return max(N_LEAST_COLD_TOKENS, int(engine.prefill_speed * max_prefill_ms / 1000))
-
-
-def ask(window: Window, model: Model) -> Prompt:
-    """Lay the window out as the model was trained.
-
-    The tokens of the word before the cursor are given back to the model as bytes: it may go on with the word, and the
-    whole word has other tokens than its beginning.
-    """
-    middle_ids, heal = list(window.middle.ids), b""
-    while middle_ids and len(window.middle.ids) - len(middle_ids) < N_HEALED_TOKENS and (not heal or _in_word(heal[0])):
-        heal = model.tokenizer.piece(middle_ids.pop()) + heal
-    head = window.head
-    if head is None:
-        return model.fim.psm(window.prefix.ids, window.suffix.ids, middle_ids, heal)
-    return model.fim.repository(
-        head.name_ids, head.files, head.path_ids, window.prefix.ids, window.suffix.ids, middle_ids, heal
-    )
-
-
 def show(window: Window, site: Site, generation: Generation) -> Completion:
     """Make suggestions of what the model wrote. After a cancel there are none; after a timeout, what there is.
 
@@ -314,8 +157,3 @@ def show(window: Window, site: Site, generation: Generation) -> Completion:
         window=window,
         filters=filters,
     )
-
-
-def _in_word(byte: int) -> bool:
-    """Whether a byte is of a letter, a digit or `_`; what is not ASCII counts as a letter."""
-    return byte >= 0x80 or bytes([byte]).isalnum() or byte == ord("_")  # noqa: PLR2004

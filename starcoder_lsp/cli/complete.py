@@ -14,10 +14,11 @@ from attrs import evolve, frozen
 
 from starcoder_lsp.cli import CommandError, discard_output
 from starcoder_lsp.cli.place import around, byte_at, open_file, parse_place
-from starcoder_lsp.completion import Completion, Model, complete, why_not
+from starcoder_lsp.completion import Completion, complete
 from starcoder_lsp.documents.documents import Snapshot
 from starcoder_lsp.engine.engine import EngineError
 from starcoder_lsp.engine.loading import load_engine
+from starcoder_lsp.prompting import Model, why_not
 from starcoder_lsp.settings import Settings
 from starcoder_lsp.settings_layers import SettingsLayer, load_user_file, read_settings, user_file
 

@@ -23,7 +23,7 @@ from starcoder_lsp.cli import CommandError
 from starcoder_lsp.cli.complete import configured
 from starcoder_lsp.cli.figures import Report, machine, percentile, watched, write_report
 from starcoder_lsp.cli.holes import WORD, Hole, Source, code_lines, hide_rest, read_sources
-from starcoder_lsp.completion import Model, ask, complete, see
+from starcoder_lsp.completion import complete
 from starcoder_lsp.context.kept import NAME
 from starcoder_lsp.documents.documents import language_of
 from starcoder_lsp.documents.workspace import Surroundings
@@ -31,6 +31,7 @@ from starcoder_lsp.engine.engine import EngineError, Prompt
 from starcoder_lsp.engine.generation import evaluate, prefill, rewind
 from starcoder_lsp.engine.kv_cache import SequenceLedger
 from starcoder_lsp.engine.loading import load_engine
+from starcoder_lsp.prompting import Model, ask, see
 from starcoder_lsp.settings import Settings
 
 if TYPE_CHECKING:

@@ -19,12 +19,13 @@ from starcoder_lsp.cli import CommandError
 from starcoder_lsp.cli.complete import configured
 from starcoder_lsp.cli.figures import Report, machine, model_file, percentile, watched, write_report
 from starcoder_lsp.cli.holes import BLOCK, INSIDE_LINE, MID_WORD, REST_OF_LINE, Hole, cut_holes, read_sources
-from starcoder_lsp.completion import Completion, Model, complete
+from starcoder_lsp.completion import Completion, complete
 from starcoder_lsp.context.anchor import Anchors
 from starcoder_lsp.documents.documents import Snapshot
 from starcoder_lsp.documents.workspace import Surroundings
 from starcoder_lsp.engine.engine import EngineError
 from starcoder_lsp.engine.loading import load_engine
+from starcoder_lsp.prompting import Model
 from starcoder_lsp.settings import Settings
 
 N_SHORTEST_REPEATED = 4

@@ -17,11 +17,11 @@ from starcoder_lsp.cli import CommandError
 from starcoder_lsp.cli.complete import question, write_out
 from starcoder_lsp.cli.explain_page import counted, page_of, place_of, summary, visible
 from starcoder_lsp.cli.place import around
-from starcoder_lsp.completion import Model, ask, see
 from starcoder_lsp.context.explain import Json, Told, explain, tell
 from starcoder_lsp.engine.engine import Engine, EngineError, ModelInfo, Prompt
 from starcoder_lsp.engine.loading import load_vocabulary
 from starcoder_lsp.engine.tokens import Tokenizer
+from starcoder_lsp.prompting import Model, ask, see
 from starcoder_lsp.suggestions.postprocess import FILTERS
 
 COLOURS = {"prefix": "cyan", "suffix": "yellow", "middle": "green"}

@@ -18,12 +18,12 @@ from attrs import frozen
 
 from starcoder_lsp.cli import CommandError
 from starcoder_lsp.cli.place import around, open_file
-from starcoder_lsp.completion import why_not
 from starcoder_lsp.context.kept import DOCSTRING
 from starcoder_lsp.documents.documents import Documents, Snapshot, language_of
 from starcoder_lsp.documents.languages import language_for
 from starcoder_lsp.documents.text import Text
 from starcoder_lsp.documents.workspace import Workspace, workspace_at
+from starcoder_lsp.prompting import why_not
 from starcoder_lsp.settings import Settings
 from starcoder_lsp.suggestions.site import indent_width
 

@@ -11,13 +11,14 @@ from functools import partial
 
 from attrs import define, evolve, field, frozen
 
-from starcoder_lsp.completion import Completion, Item, Model, complete
+from starcoder_lsp.completion import Completion, Item, complete
 from starcoder_lsp.documents.documents import Snapshot, spliced
 from starcoder_lsp.documents.workspace import Surroundings
 from starcoder_lsp.engine.engine import Cancelled
 from starcoder_lsp.lsp.metrics import Metrics
 from starcoder_lsp.lsp.scheduler import AHEAD, Scheduler, Superseded
 from starcoder_lsp.lsp.status import StatusTeller
+from starcoder_lsp.prompting import Model
 from starcoder_lsp.settings import Settings
 from starcoder_lsp.suggestions.reuse import Memory, Shown, typed_since
 

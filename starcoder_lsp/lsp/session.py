@@ -14,7 +14,7 @@ from typing import Any
 
 from attrs import define, evolve, field
 
-from starcoder_lsp.completion import Completion, Model, ask, prepare, see, why_not
+from starcoder_lsp.completion import Completion
 from starcoder_lsp.context.explain import explain
 from starcoder_lsp.documents.documents import Documents, Edit, OutOfStep, UnknownDocument
 from starcoder_lsp.documents.notebooks import Cell, CellText, NotebookChange, Notebooks, View
@@ -28,6 +28,7 @@ from starcoder_lsp.lsp.recent import Recent
 from starcoder_lsp.lsp.scheduler import AHEAD, Scheduler, Superseded
 from starcoder_lsp.lsp.selected import Entry
 from starcoder_lsp.lsp.status import StatusTeller
+from starcoder_lsp.prompting import Model, ask, prepare, see, why_not
 from starcoder_lsp.settings import Settings
 from starcoder_lsp.suggestions.postprocess import FILTERS
 
@@ -329,6 +330,11 @@ class Session:
             "filters": [{"name": e.name, "effect": e.effect} for e in last.filters],
             "timingsMs": timings_ms | {"prefill": round(timings.prefill_ms, 3), "decode": round(timings.decode_ms, 3)},
         }
+
+    def writable(self, uri: str) -> View | None:
+        """The document or cell in which something can be written now, otherwise `None`. Raises `UnknownDocument`."""
+        view = self._view(uri)
+        return None if self.model is None or view is None or why_not(view.whole, self.settings) else view
 
     def _view(self, uri: str) -> View | None:
         """The document or cell as the editor has it; `None` if it is out of step. Raises `UnknownDocument`."""

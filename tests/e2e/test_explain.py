@@ -16,12 +16,12 @@ from rich.cells import cell_len
 
 from starcoder_lsp.cli.explain import clipped, laid_out
 from starcoder_lsp.cli.explain_page import page_of, visible
-from starcoder_lsp.completion import Model, ask
 from starcoder_lsp.context.explain import Told, explain, spelled, tell
 from starcoder_lsp.context.window import Budget, choose_window
 from starcoder_lsp.documents.documents import Documents
 from starcoder_lsp.engine.engine import Engine
 from starcoder_lsp.engine.fim import RepositoryFile
+from starcoder_lsp.prompting import Model, ask
 
 from .conftest import ROOT, Wire
 from .test_cli import assert_refused, run

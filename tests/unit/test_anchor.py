@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from starcoder_lsp.completion import Model
 from starcoder_lsp.context.anchor import MAX_STICKY_BYTES, N_ANCHORS, Anchors, followed, no_head
 from starcoder_lsp.context.moved import Move
 from starcoder_lsp.context.snippets import Snippet
@@ -16,6 +15,7 @@ from starcoder_lsp.context.window import Budget, Head, Segment, Window, choose_w
 from starcoder_lsp.documents.documents import Documents, Snapshot
 from starcoder_lsp.engine.engine import Engine
 from starcoder_lsp.engine.fim import RepositoryFile
+from starcoder_lsp.prompting import Model
 
 BUDGET = Budget(512, 0.25)
 URI = "file:///a.py"

@@ -9,13 +9,14 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from attrs import evolve
 
-from starcoder_lsp.completion import Completion, Model
+from starcoder_lsp.completion import Completion
 from starcoder_lsp.documents.documents import Documents, Snapshot
 from starcoder_lsp.documents.workspace import Surroundings
 from starcoder_lsp.engine.engine import Cancelled, Engine, Generation, GenerationRequest, StopRule, Written
 from starcoder_lsp.lsp.answers import Answers, Question
 from starcoder_lsp.lsp.metrics import Metrics
 from starcoder_lsp.lsp.scheduler import Scheduler, Superseded
+from starcoder_lsp.prompting import Model
 from starcoder_lsp.settings import Settings
 
 URI = "file:///a.py"

@@ -14,19 +14,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from starcoder_lsp.completion import (
-    N_HEALED_TOKENS,
-    N_LEAST_COLD_TOKENS,
-    Completion,
-    Model,
-    ask,
-    complete,
-    n_cold_tokens,
-    prepare,
-    see,
-    show,
-    why_not,
-)
+from starcoder_lsp.completion import Completion, complete, show
 from starcoder_lsp.context.window import normalized
 from starcoder_lsp.documents.documents import MAX_BYTES, Documents, Snapshot
 from starcoder_lsp.documents.globs import matches, path_of
@@ -43,6 +31,16 @@ from starcoder_lsp.engine.engine import (
     Written,
 )
 from starcoder_lsp.engine.tokens import Tokenizer
+from starcoder_lsp.prompting import (
+    N_HEALED_TOKENS,
+    N_LEAST_COLD_TOKENS,
+    Model,
+    ask,
+    n_cold_tokens,
+    prepare,
+    see,
+    why_not,
+)
 from starcoder_lsp.settings import Settings
 from starcoder_lsp.suggestions.site import describe_site
 

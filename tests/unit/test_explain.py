@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from starcoder_lsp.completion import Model, ask
 from starcoder_lsp.context.explain import explain
 from starcoder_lsp.context.window import Budget, Window, choose_window
 from starcoder_lsp.documents.documents import Documents
 from starcoder_lsp.engine.engine import Engine, Prompt
+from starcoder_lsp.prompting import Model, ask
 
 SOURCE = (Path(__file__).parents[2] / "starcoder_lsp/documents/syntax.py").read_text()
 MARKERS = ("<fim_prefix>", "<fim_suffix>", "<fim_middle>")

@@ -11,10 +11,13 @@ PACKAGE = Path(__file__).parents[2] / "starcoder_lsp"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Each may import from itself and from what stands after it in its row.
+STAGES = {"suggestions", "context", "engine", "documents", "settings"}
 MAY_IMPORT = {
-    "cli": {"lsp", "completion", "suggestions", "context", "engine", "documents", "settings_layers", "settings"},
-    "lsp": {"completion", "suggestions", "context", "engine", "documents", "settings_layers", "settings"},
-    "completion": {"suggestions", "context", "engine", "documents", "settings"},
+    "cli": {"lsp", "actions", "completion", "prompting", "settings_layers", *STAGES},
+    "lsp": {"actions", "completion", "prompting", "settings_layers", *STAGES},
+    "actions": {"completion", "prompting", *STAGES},
+    "completion": {"prompting", *STAGES},
+    "prompting": {"context", "engine", "documents", "settings"},
     "suggestions": {"engine", "documents", "settings"},
     "context": {"engine", "documents", "settings"},
     "engine": {"settings"},

@@ -15,12 +15,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from starcoder_lsp.completion import Model
 from starcoder_lsp.context.anchor import Anchors
 from starcoder_lsp.context.window import Budget, Window, choose_window, normalized
 from starcoder_lsp.documents.documents import Documents, Edit, Snapshot
 from starcoder_lsp.engine.engine import Engine
 from starcoder_lsp.engine.tokens import Tokenizer
+from starcoder_lsp.prompting import Model
 from tests.queries.samples import SAMPLES
 
 ROOT = Path(__file__).parents[2]
