@@ -82,17 +82,18 @@ def unmatched_closer(text: bytes, site: Site) -> int | None:
 def repeated_line(text: bytes, site: Site) -> int | None:
     """The byte at which `text` begins to repeat the first line below the cursor, or `None`.
 
-    A short line counts if it closes something that `text` did not open, and stands at the same depth.
+    That is its start where it makes the cursor's line the one below. A short line counts if it closes something that
+    `text` did not open, and stands at the same depth.
     """
     target = first_line(site.below).strip()
     is_long = len(target) >= N_SHORTEST_REPEATED_BYTES
     at = 0
     for number, line in enumerate(text.split(b"\n")):
         end = at + len(line)
+        whole = line if number > 0 else site.line_before + line + site.line_after
         if (
-            (number > 0 or not site.line_before.strip())
-            and target
-            and line.strip() == target
+            target
+            and whole.strip() == target
             and (
                 is_long
                 or (_is_below(line, site) and is_unopened(target.rstrip(SEPARATORS), text[:end], site.line_before))

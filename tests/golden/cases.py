@@ -324,6 +324,22 @@ REPETITION = (
     Group(
         "before_repeat",
         acts=True,
+        shows="The cursor's line is not made the one that stands below.",
+        cases=(
+            ("python", "def f():\n    self.a = █\n    self.a = make(a)\n", "│make(a)"),
+            ("go", "func f() {\n\tg(█\n\tg(a, b)\n}\n", "│a, b)"),
+            ("javascript", "f(█)\nf(a, b)\n", "│a, b"),
+        ),
+    ),
+    Group(
+        "before_repeat",
+        acts=False,
+        shows="Two short lines may be alike.",
+        cases=(("python", "def f():\n    i█\n    i()\n", "()│"),),
+    ),
+    Group(
+        "before_repeat",
+        acts=True,
         shows="The line below the cursor is not written again.",
         cases=(
             ("python", "def f():\n    █\n    return total\n", "total = 1│\n    return total\n"),
