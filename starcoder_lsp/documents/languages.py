@@ -29,13 +29,23 @@ logger = logging.getLogger(__name__)
 
 
 @frozen
+class Testing:
+    """Where a language's tests are and what one begins with; ``grammars/README.md`` says what may stand in braces."""
+
+    files: tuple[str, ...]
+    begin: str
+    head: str = ""
+
+
+@frozen
 class Language:
     """A row of ``languages.toml``.
 
     ``id`` is the LSP language id. ``grammar`` names a grammar of tree_sitter_language_pack, ``queries`` a folder under
     ``grammars/``; None where there is none. ``line_comment`` is the marker that starts a comment to the line's end.
     ``blocks`` says what ends a block: a line with less indentation, or a closing brace; None where it is something
-    else, a keyword for example.
+    else, a keyword for example. ``doc_above`` or ``doc_below`` is what documents a function, above its header or below
+    it, with ``{}`` in place of the text; ``test`` says where its tests are.
     """
 
     id: str
@@ -44,6 +54,9 @@ class Language:
     line_comment: str | None = None
     blocks: Blocks | None = None
     queries: str | None = None
+    doc_above: str | None = None
+    doc_below: str | None = None
+    test: Testing | None = None
 
 
 @frozen
@@ -156,4 +169,7 @@ def _language(language_id: str, row: dict[str, Any]) -> Language:
         line_comment=row.get("line_comment"),
         blocks=row.get("blocks"),
         queries=queries if queries and (grammars_folder() / queries).is_dir() else None,
+        doc_above=row.get("doc_above"),
+        doc_below=row.get("doc_below"),
+        test=Testing(**{**row["test"], "files": tuple(row["test"]["files"])}) if "test" in row else None,
     )

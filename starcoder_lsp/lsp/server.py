@@ -18,6 +18,7 @@ from starcoder_lsp import __version__
 from starcoder_lsp.documents.documents import OutOfStep, UnknownDocument
 from starcoder_lsp.engine.engine import EngineError
 from starcoder_lsp.lsp import convert
+from starcoder_lsp.lsp.actions import register_actions, wants_actions
 from starcoder_lsp.lsp.commands import register_commands
 from starcoder_lsp.lsp.configuration import Configuration, can_be_pulled, pull
 from starcoder_lsp.lsp.progress import LoadProgress
@@ -154,6 +155,8 @@ def register_lifecycle(server: Server) -> None:
             server.session.status.on_change = server.tell_status
         if wants_menu(server, params):
             register_menu(server)
+        if wants_actions(params):
+            register_actions(server)
         server.session.encoding = convert.position_encoding(server.protocol.workspace.position_encoding or "utf-16")
 
     @server.feature(types.INITIALIZED)

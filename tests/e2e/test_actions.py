@@ -1,0 +1,341 @@
+"""Code actions on the wire: who is offered which, what resolving one answers, and how it ends otherwise."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import CODE, CURSOR, INVALID_PARAMS, METHOD_NOT_FOUND, SETTINGS, URI, Start, Wire, notification, request
+
+REQUEST_CANCELLED, CONTENT_MODIFIED, REQUEST_FAILED = -32800, -32801, -32803
+LAZY = {
+    "codeActionLiteralSupport": {"codeActionKind": {"valueSet": ["quickfix", "refactor"]}},
+    "dataSupport": True,
+    "resolveSupport": {"properties": ["edit"]},
+}
+CAPABILITIES = {
+    "textDocument": {"inlineCompletion": {}, "codeAction": LAZY},
+    "workspace": {"workspaceEdit": {"documentChanges": True, "resourceOperations": ["create"]}},
+}
+WRITE = (7, 6)
+"""In the header of `write`."""
+DOCUMENTED = 'def read(path):\n    """Read a file."""\n    return 1\n'
+DIAGNOSTIC = {
+    "range": {"start": {"line": 8, "character": 4}, "end": {"line": 8, "character": 8}},
+    "message": "write() does nothing\n  at line 9",
+}
+
+
+def opened(start: Start, capabilities: object = None, settings: object = SETTINGS, text: str = CODE) -> Wire:
+    wire = start()
+    wire.start(settings, CAPABILITIES if capabilities is None else capabilities)
+    wire.model_is_loaded()
+    wire.open(URI, text)
+    return wire
+
+
+@pytest.fixture
+def served(wire: Start) -> Wire:
+    return opened(wire)
+
+
+def asked(
+    first: tuple[int, int], last: tuple[int, int] | None = None, uri: str = URI, **context: Any
+) -> dict[str, Any]:
+    ends = [{"line": line, "character": character} for line, character in (first, last or first)]
+    place = {"start": ends[0], "end": ends[1]}
+    return {"textDocument": {"uri": uri}, "range": place, "context": {"diagnostics": [], **context}}
+
+
+def actions(wire: Wire, msg_id: str, *args: Any, **options: Any) -> list[dict[str, Any]]:
+    return wire.ask(msg_id, "textDocument/codeAction", asked(*args, **options))["result"]
+
+
+def kinds(offered: list[dict[str, Any]]) -> list[str]:
+    return [action["data"]["kind"] for action in offered]
+
+
+def picked(wire: Wire, kind: str, *args: Any, **options: Any) -> dict[str, Any]:
+    """The offer of a kind; `WRITE` where no place is given."""
+    return next(
+        each for each in actions(wire, f"offer {kind}", *(args or (WRITE,)), **options) if each["data"]["kind"] == kind
+    )
+
+
+def resolve(wire: Wire, msg_id: str, action: dict[str, Any]) -> Any:
+    return wire.ask(msg_id, "codeAction/resolve", action)
+
+
+def applied(text: str, edit: dict[str, Any]) -> str:
+    """The text after one edit, by the editor's own way of counting."""
+    lines = text.split("\n")
+    start, end = edit["range"]["start"], edit["range"]["end"]
+    before = "\n".join([*lines[: start["line"]], lines[start["line"]][: start["character"]]])
+    behind = "\n".join([lines[end["line"]][end["character"] :], *lines[end["line"] + 1 :]])
+    return before + edit["newText"] + behind
+
+
+def change(version: int) -> dict[str, object]:
+    at = {"line": 0, "character": 0}
+    document = {"uri": URI, "version": version}
+    changes = [{"range": {"start": at, "end": at}, "text": "#"}]
+    return notification("textDocument/didChange", {"textDocument": document, "contentChanges": changes})
+
+
+# Offers
+
+
+def test_what_is_offered_where(served: Wire) -> None:
+    assert kinds(actions(served, "function", WRITE)) == ["body", "docstring", "test"]
+    assert kinds(actions(served, "import", (0, 3))) == []
+    assert kinds(actions(served, "selection", (0, 0), (1, 0))) == ["selection"]
+    assert kinds(actions(served, "backwards", (1, 0), (0, 0))) == ["selection"]
+    assert kinds(actions(served, "far away", (99, 99), (2**31 - 1, 0))) == []
+    fix, *others = actions(served, "diagnostic", (8, 5), diagnostics=[DIAGNOSTIC])
+    assert (fix["kind"], fix["title"]) == ("quickfix", "Rewrite for: write() does nothing")
+    assert [diagnostic["message"] for diagnostic in fix["diagnostics"]] == [DIAGNOSTIC["message"]]
+    assert kinds(others) == ["body", "docstring", "test"]
+    assert not any({"edit", "tags"} & action.keys() for action in (fix, *others))
+
+
+def test_only_what_is_wanted(served: Wire) -> None:
+    rewrites = ["body", "docstring", "test"]
+    for only, offered in {
+        ("quickfix",): ["diagnostic"],
+        ("refactor",): rewrites,
+        ("refactor.rewrite", "source"): rewrites,
+        ("source", "refactor.extract", "refact"): [],
+        (): [],
+        ("",): ["diagnostic", *rewrites],
+    }.items():
+        found = actions(served, f"only {only}", (8, 5), diagnostics=[DIAGNOSTIC], only=list(only))
+        assert kinds(found) == offered, only
+
+
+def test_a_client_that_knows_the_tag_is_told_that_a_model_writes(wire: Start) -> None:
+    known = {**CAPABILITIES, "textDocument": {"codeAction": {**LAZY, "tagSupport": {"valueSet": [1]}}}}
+    assert {tuple(action["tags"]) for action in actions(opened(wire, known), "tags", WRITE)} == {(1,)}
+
+
+@pytest.mark.parametrize(
+    "editing", [{}, {"codeAction": {}}, {"codeAction": {**LAZY, "resolveSupport": {"properties": ["command"]}}}]
+)
+def test_a_client_that_takes_no_late_edit_is_offered_nothing(wire: Start, editing: object) -> None:
+    served = wire()
+    reply = served.start(SETTINGS, {"textDocument": editing})
+    assert "codeActionProvider" not in reply["result"]["capabilities"]
+    assert served.ask("odd", "textDocument/codeAction", asked(WRITE))["error"]["code"] == METHOD_NOT_FOUND
+
+
+def test_what_the_server_says_it_can(wire: Start) -> None:
+    can = wire().start(SETTINGS, CAPABILITIES)["result"]["capabilities"]["codeActionProvider"]
+    assert can["resolveProvider"] is True
+    assert can["codeActionKinds"] == ["quickfix", "refactor.rewrite"]
+
+
+@pytest.mark.parametrize(
+    "settings", [{"model": {"path": "/no/such/model.gguf"}}, {"enabled": False}, {"languages": ["rust"]}]
+)
+def test_nothing_is_offered_where_nothing_is_suggested(wire: Start, settings: dict[str, object]) -> None:
+    served = wire()
+    served.start({**SETTINGS, **settings}, CAPABILITIES)
+    if "model" not in settings:
+        served.model_is_loaded()
+    served.open(URI, CODE)
+    assert actions(served, "none", WRITE) == []
+    stale = {"title": "x", "data": {"uri": URI, "version": 1, "kind": "body", "place": [[7, 6], [7, 6]], "message": ""}}
+    assert resolve(served, "no model", stale)["error"]["code"] == REQUEST_FAILED
+
+
+# Resolving
+
+
+@pytest.mark.parametrize("kind", ["body", "docstring", "selection", "diagnostic"])
+def test_the_edit_is_for_this_version_and_leaves_the_other_lines(served: Wire, kind: str) -> None:
+    options = {"diagnostics": [DIAGNOSTIC]} if kind == "diagnostic" else {}
+    action = picked(served, kind, (8, 4), (8, 8), **options)
+    resolved = resolve(served, "resolve", action)["result"]
+    assert {key: value for key, value in resolved.items() if key != "edit"} == action
+    (changed,) = resolved["edit"]["documentChanges"]
+    assert changed["textDocument"] == {"uri": URI, "version": 1}
+    (edit,) = changed["edits"]
+    made, lines = applied(CODE, edit), CODE.splitlines(keepends=True)
+    assert made.startswith("".join(lines[:8]))
+    assert made.endswith("\n")
+    assert edit["newText"].strip()
+    assert "does nothing" not in made
+
+
+def test_a_client_that_knows_no_versions(wire: Start) -> None:
+    served = opened(wire, {"textDocument": {"codeAction": LAZY}})
+    edit = resolve(served, "resolve", picked(served, "body"))["result"]["edit"]
+    assert list(edit) == ["changes"]
+    assert list(edit["changes"]) == [URI]
+
+
+def test_characters_of_two_units(wire: Start) -> None:
+    header = "def read(path='😀😀'):"
+    served = opened(wire, text=f"{header}\n    return '😀' + path\n\n\ny = '😀'\n")
+    (changed,) = resolve(served, "resolve", picked(served, "docstring", (1, 14)))["result"]["edit"]["documentChanges"]
+    (edit,) = changed["edits"]
+    assert edit["range"]["start"] == edit["range"]["end"] == {"line": 0, "character": len(header) + 2}
+    assert re.fullmatch(r'\n    """[^"]+"""', edit["newText"])
+
+
+def test_a_cell_of_a_notebook(wire: Start) -> None:
+    served = opened(wire)
+    cells = [{"kind": 2, "document": f"cell:{n}"} for n in (1, 2)]
+    texts = ["import os\n", DOCUMENTED]
+    documents = [
+        {"uri": f"cell:{n}", "languageId": "python", "version": n, "text": text} for n, text in enumerate(texts, 1)
+    ]
+    notebook = {"uri": "file:///code/a.ipynb", "notebookType": "jupyter", "version": 1, "cells": cells}
+    params = {"notebookDocument": notebook, "cellTextDocuments": documents}
+    served.send(notification("notebookDocument/didOpen", params))
+    assert kinds(actions(served, "cell", (0, 6), uri="cell:2")) == ["body"]
+    resolved = resolve(served, "resolve", picked(served, "body", (0, 6), uri="cell:2"))["result"]
+    (changed,) = resolved["edit"]["documentChanges"]
+    assert changed["textDocument"] == {"uri": "cell:2", "version": 2}
+    assert changed["edits"][0]["range"]["start"] == {"line": 1, "character": 22}
+    assert changed["edits"][0]["range"]["end"] == {"line": 2, "character": 12}
+
+
+def test_a_new_file_of_tests_and_one_that_is_there(wire: Start, tmp_path: Path) -> None:
+    served = opened(wire)
+    uri, tests = (tmp_path / "a.py").as_uri(), tmp_path / "test_a.py"
+    (tmp_path / "a.py").write_text(CODE)
+    served.open(uri, CODE)
+    action = picked(served, "test", WRITE, uri=uri)
+    created, changed = resolve(served, "new", action)["result"]["edit"]["documentChanges"]
+    assert created == {"kind": "create", "uri": tests.as_uri()}
+    assert changed["textDocument"] == {"uri": tests.as_uri(), "version": None}
+    assert changed["edits"][0]["newText"].startswith("from a import write\n\n\ndef test_write")
+    assert not tests.exists()
+    served.open(tests.as_uri(), "import os\n")
+    (changed,) = resolve(served, "open", action)["result"]["edit"]["documentChanges"]
+    assert changed["textDocument"] == {"uri": tests.as_uri(), "version": 1}
+    assert changed["edits"][0]["range"]["start"] == {"line": 1, "character": 0}
+
+
+def test_a_client_in_which_no_file_can_be_made(wire: Start) -> None:
+    served = opened(wire, {**CAPABILITIES, "workspace": {"workspaceEdit": {"documentChanges": True}}})
+    error = resolve(served, "resolve", picked(served, "test"))["error"]
+    assert error["code"] == REQUEST_FAILED
+    assert "test_example.py" in error["message"]
+
+
+def test_nothing_of_use_is_an_error_and_no_edit(wire: Start) -> None:
+    """The demonstrator has read Python only: what it writes into a function of Go is no Go."""
+    served = opened(wire, text="")
+    uri = "file:///code/a.go"
+    served.open(uri, "package main\n\nfunc total(values []int) int {\n\treturn 0\n}\n", "go")
+    error = resolve(served, "resolve", picked(served, "body", (2, 6), uri=uri))["error"]
+    assert error["code"] == REQUEST_FAILED
+    assert error["message"].startswith("the model wrote nothing of use")
+
+
+# How it ends otherwise
+
+
+def test_a_text_that_has_changed_since(served: Wire) -> None:
+    action = picked(served, "body")
+    served.send(change(2))
+    assert resolve(served, "stale", action)["error"]["code"] == CONTENT_MODIFIED
+    assert resolve(served, "new", picked(served, "docstring"))["result"]["edit"]
+
+
+def test_an_edit_while_it_is_written(served: Wire) -> None:
+    action = picked(served, "body")
+    served.send(request("late", "codeAction/resolve", action), change(2))
+    assert served.reply("late")["error"]["code"] == CONTENT_MODIFIED
+
+
+def test_a_newer_request_while_it_is_written(served: Wire) -> None:
+    action = picked(served, "body")
+    served.send(request("first", "codeAction/resolve", action), request("second", "codeAction/resolve", action))
+    assert served.reply("first")["error"]["code"] == REQUEST_FAILED
+    assert served.reply("second")["result"]["edit"]
+    assert served.complete("still here", URI, *CURSOR)["result"]["items"]
+
+
+def test_cancelled(served: Wire) -> None:
+    action = picked(served, "body")
+    served.send(
+        request("cancelled", "codeAction/resolve", action), notification("$/cancelRequest", {"id": "cancelled"})
+    )
+    assert served.reply("cancelled")["error"]["code"] == REQUEST_CANCELLED
+    n_generated = served.ask("cost", "starcoder/metrics")["result"]["tokens"]["generated"]
+    assert n_generated < 64
+    assert resolve(served, "again", action)["result"]["edit"]
+
+
+@pytest.fixture
+def begun(wire: Start) -> tuple[Wire, dict[str, Any]]:
+    """A client that shows progress, and the beginning of that of an action; its text takes some time to read."""
+    served = opened(wire, {**CAPABILITIES, "window": {"workDoneProgress": True}}, text=CODE + "x = 1\n" * 500)
+    served.send(request("resolve", "codeAction/resolve", picked(served, "docstring")))
+    created = served.until(lambda message: message.get("method") == "window/workDoneProgress/create")
+    served.send({"jsonrpc": "2.0", "id": created["id"], "result": None})
+    return served, served.until(lambda message: progress_of(message).get("kind") == "begin")["params"]
+
+
+def progress_of(message: dict[str, Any]) -> dict[str, Any]:
+    return message["params"]["value"] if message.get("method") == "$/progress" else {}
+
+
+def test_progress(begun: tuple[Wire, dict[str, Any]]) -> None:
+    served, beginning = begun
+    assert beginning["value"] == {"kind": "begin", "title": "Write a docstring for write", "cancellable": True}
+    assert served.reply("resolve")["result"]["edit"]
+    of_it = [message for message in served.came if message.get("params", {}).get("token") == beginning["token"]]
+    told = [progress_of(message) for message in of_it if message["method"] == "$/progress"]
+    assert [each["kind"] for each in (told[0], told[-1])] == ["begin", "end"]
+    assert all(re.fullmatch(r"\d+ lines?", each["message"]) for each in told[1:-1])
+
+
+def test_cancelled_where_its_progress_is_shown(begun: tuple[Wire, dict[str, Any]]) -> None:
+    served, beginning = begun
+    served.send(notification("window/workDoneProgress/cancel", {"token": beginning["token"]}))
+    assert served.reply("resolve")["error"]["code"] == REQUEST_CANCELLED
+    assert progress_of(served.came[-2]) == {"kind": "end"}
+
+
+def test_progress_that_the_client_does_not_want_after_all(wire: Start) -> None:
+    served = opened(wire, {**CAPABILITIES, "window": {"workDoneProgress": True}})
+    served.send(request("resolve", "codeAction/resolve", picked(served, "docstring")))
+    created = served.until(lambda message: message.get("method") == "window/workDoneProgress/create")
+    served.send({"jsonrpc": "2.0", "id": created["id"], "error": {"code": -32601, "message": "no"}})
+    assert served.reply("resolve")["result"]["edit"]
+
+
+PLACE = [[7, 6], [7, 6]]
+GOOD = {"uri": URI, "version": 1, "kind": "body", "place": PLACE, "message": ""}
+
+
+def test_data_that_did_not_come_from_here(served: Wire) -> None:
+    odd: list[object] = [
+        None,
+        3,
+        [],
+        {},
+        {"uri": URI},
+        {**GOOD, "version": "one"},
+        {**GOOD, "uri": "file:///unknown.py"},
+    ]
+    odd += [{**GOOD, "place": place} for place in ([], [[7], [6]], [[7, -6], [7, 6]], [["a", "b"], [7, 6]], None)]
+    for number, data in enumerate(odd):
+        assert resolve(served, f"odd {number}", {"title": "x", "data": data})["error"]["code"] == INVALID_PARAMS, data
+    never = [{**GOOD, "kind": "unheard of"}, {**GOOD, "place": [[0, 0], [0, 0]]}, {**GOOD, "kind": "diagnostic"}]
+    for number, data in enumerate(never):
+        assert resolve(served, f"never {number}", {"title": "x", "data": data})["error"]["code"] == REQUEST_FAILED, data
+    assert actions(served, "still here", WRITE)
+
+
+def test_odd_parameters(served: Wire) -> None:
+    for number, params in enumerate(
+        [None, {}, {"textDocument": {"uri": URI}}, asked((0, 0), uri="file:///unknown.py")]
+    ):
+        assert served.ask(f"odd {number}", "textDocument/codeAction", params)["error"]["code"] == INVALID_PARAMS

@@ -1,0 +1,457 @@
+"""What is offered where, what is hidden from the model, and that nothing around a hole is touched."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from starcoder_lsp.actions import KINDS, CannotWriteError, Rewrite, offers, write
+from starcoder_lsp.completion import NOWHERE, Model, complete
+from starcoder_lsp.documents.documents import Documents, Snapshot
+from starcoder_lsp.documents.languages import language_for
+from starcoder_lsp.documents.test_files import find_test_file
+from starcoder_lsp.documents.workspace import Surroundings
+from starcoder_lsp.engine.engine import Engine
+from starcoder_lsp.settings import Settings
+from starcoder_lsp.suggestions.holes import N_HINT_CHARACTERS, N_HINT_LINES, N_MOST_LINES, Asked, Hole
+
+from .test_completion import Scripted
+
+DEFAULTS = Settings()
+KIND_OF = {kind.name: kind for kind in KINDS}
+ENDINGS = {"python": "py", "javascript": "js", "typescript": "ts", "rust": "rs", "go": "go"}
+
+
+def opened(text: str, language: str = "python", uri: str = "") -> Snapshot:
+    return Documents().open(uri or f"file:///src/a.{ENDINGS.get(language, language)}", language, 1, text)
+
+
+def asked(marked: str, language: str = "python", message: str = "", uri: str = "") -> Asked:
+    """At `█`, or from one to the other."""
+    before, *rest = marked.split("█")
+    start = len(before.encode())
+    selected = rest[0] if len(rest) > 1 else ""
+    snapshot = opened(before + "".join(rest), language, uri)
+    return Asked(snapshot, start, start + len(selected.encode()), message)
+
+
+def names(at: Asked) -> list[str]:
+    return [kind.name for kind, _ in offers(at)]
+
+
+def hole_of(kind: str, at: Asked, around: Surroundings = NOWHERE) -> Hole:
+    hole = KIND_OF[kind].find(at)
+    assert hole is not None
+    return KIND_OF[kind].place(hole, around, DEFAULTS)
+
+
+def after(rewrite: Rewrite) -> str:
+    """The text with the edit in it."""
+    data = rewrite.snapshot.text.data
+    return (data[: rewrite.start_byte] + rewrite.text.encode() + data[rewrite.end_byte :]).decode()
+
+
+class Run:
+    """One action on an engine that writes what it is told."""
+
+    def __init__(self, engine: Engine, kind: str, at: Asked, writes: str, around: Surroundings = NOWHERE) -> None:
+        self.engine = Scripted(engine, writes.encode())
+        self.model = Model.of(self.engine)
+        self.hole = hole_of(kind, at, around)
+        self.rewrite = write(self.hole, self.model, DEFAULTS, lambda: False, around)
+
+    @property
+    def text(self) -> str:
+        return after(self.rewrite)
+
+    @property
+    def prompt(self) -> str:
+        request = self.engine.requests[-1].prompt
+        return (b"".join(map(self.engine.tokenizer.piece, request.ids)) + request.heal).decode()
+
+
+# What is offered
+
+
+FUNCTION = "import os\n\n\ndef read(path):\n    with open(path) as file:\n        return file.read()\n\n\nx = 1\n"
+
+
+@pytest.mark.parametrize(
+    ("place", "offered"),
+    [
+        ("def read", ["body", "docstring", "test"]),
+        ("ead(path", ["body", "docstring", "test"]),
+        ("file.read", ["body", "docstring", "test"]),
+        ("import", []),
+        ("x = 1", []),
+    ],
+)
+def test_a_function_can_be_filled_documented_and_tested(place: str, offered: list[str]) -> None:
+    assert names(asked(FUNCTION.replace(place, "█" + place, 1))) == offered
+
+
+def test_a_selection_can_be_rewritten() -> None:
+    assert names(asked(FUNCTION.replace("x = 1", "█x = 1█"))) == ["selection"]
+    assert names(asked(FUNCTION.replace("x = 1", "██x = 1"))) == []
+    assert names(asked("a = 1\n█\n  \n█b = 2\n")) == []
+
+
+def test_a_diagnostic_is_about_its_own_lines_only() -> None:
+    assert names(asked(FUNCTION.replace("open", "█open"), message="no such name")) == ["diagnostic"]
+    assert names(asked(FUNCTION.replace("open", "█open"), message=" \n\\\n")) == []
+    assert names(asked("{\n█  'a': 1\n}\n", "json", message="no such quote")) == []  # which has no comments
+
+
+def test_what_is_too_long_is_not_rewritten() -> None:
+    lines = [f"x{n} = {n}\n" for n in range(N_MOST_LINES + 1)]
+    assert names(asked("█" + "".join(lines[:-1]) + "█")) == ["selection"]
+    assert names(asked("█" + "".join(lines) + "█")) == []
+    body = "".join(f"    {line}" for line in lines)
+    assert names(asked(f"def f():█\n{body}")) == ["docstring", "test"]
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "is_there"),
+    [
+        ('def f():█\n    """There."""\n', "python", True),
+        ("def f():█\n    'There.'\n    pass\n", "python", True),
+        ('def f():█\n    r"""There.\n\n    More."""\n    pass\n', "python", True),
+        ("def f(): █pass\n", "python", True),
+        ("def f():█\n    'no'.join([])\n", "python", False),
+        ("// There.\nfunc f() {█\n}\n", "go", True),
+        ("package a\n\nfunc f() {█\n}\n", "go", False),
+        ("/// There.\nfn f() {█}\n", "rust", True),
+        ("/**\n * There.\n */\nfunction f() {█}\n", "javascript", True),
+        ("/* no */ function f() {█}\n", "javascript", True),
+        ("function f() {█}\n", "javascript", False),
+        ("f█ x = x\n", "haskell", True),
+    ],
+)
+def test_a_docstring_is_offered_where_there_is_none(text: str, language: str, is_there: bool) -> None:  # noqa: FBT001
+    assert ("docstring" in names(asked(text, language))) != is_there
+
+
+@pytest.mark.parametrize(
+    ("uri", "is_offered"),
+    [("file:///src/a.py", True), ("file:///src/test_a.py", False), ("untitled:Untitled-1", False)],
+)
+def test_a_test_is_offered_for_files_that_are_none(uri: str, is_offered: bool) -> None:  # noqa: FBT001
+    assert ("test" in names(asked("def f():█\n    pass\n", uri=uri))) == is_offered
+
+
+@pytest.mark.parametrize("language", ["plaintext", "json", "markdown", "cobol", "unheard-of"])
+def test_where_nothing_is_known_of_functions_none_are_offered(language: str) -> None:
+    assert names(asked("def f():█\n    pass\n", language)) == []
+    assert names(asked("def █f():█\n    pass\n", language)) == ["selection"]
+
+
+# What is written
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "writes", "expected"),
+    [
+        ("python", "def f(x):█\n    pass\n\n\ny = 1\n", "return x\n\n\nz = 2", "def f(x):\n    return x\n\n\ny = 1\n"),
+        ("python", "def f(x):\n    █\n\ny = 1\n", "return x\n", "def f(x):\n    return x\n\ny = 1\n"),
+        ("python", "def f(x):█", "return x\n", "def f(x):\n    return x"),
+        ("python", "def f(x): █return 1\n\ny = 1\n", "return x\n", "def f(x):\n    return x\n\ny = 1\n"),
+        (
+            "python",
+            'class A:\n  def f(█self):\n    """Do it."""\n    a = 1\n\n    b = 2\n\n  def g(self):\n    pass\n',
+            "c = 3\n\n    d = 4\n\n  def g(self):",
+            'class A:\n  def f(self):\n    """Do it."""\n    c = 3\n\n    d = 4\n\n  def g(self):\n    pass\n',
+        ),
+        (
+            "python",
+            "def f(x):  # why█\r\n\tpass\r\ny\r\n",
+            "if x:\n\t\treturn",
+            "def f(x):  # why\r\n\tif x:\r\n\t\treturn\r\ny\r\n",
+        ),
+        ("javascript", "f = () => {█};\n", "return 1;\n}", "f = () => {\n    return 1;\n};\n"),
+        (
+            "javascript",
+            "class A {\n  █f(x) {\n  }\n}\n",
+            "return x;\n  }\n}\n",
+            "class A {\n  f(x) {\n    return x;\n  }\n}\n",
+        ),
+        ("rust", "fn f() -> i32 { █0 }\n", "1\n}\n", "fn f() -> i32 {\n    1\n}\n"),
+        (
+            "c",
+            "int f(int x)\n{\n█\treturn 0;\n}\n\nint y;\n",
+            "return x;\n}\n\nint y;",
+            "int f(int x)\n{\n\treturn x;\n}\n\nint y;\n",
+        ),
+        ("ruby", "def f(x)\n█  0\nend\n\nputs 1\n", "x\nend\n", "def f(x)\n  x\nend\n\nputs 1\n"),
+        ("ruby", "def f(x)█\nend\n", "x\nend\n", "def f(x)\n    x\nend\n"),
+        ("lua", "function f(x)█\n  return 0\nend\n", "return x\nend\n", "function f(x)\n  return x\nend\n"),
+    ],
+)
+def test_a_body_is_filled(engine: Engine, language: str, text: str, writes: str, expected: str) -> None:
+    assert Run(engine, "body", asked(text, language), writes).text == expected
+
+
+@pytest.mark.parametrize("text", ["f = x => x█ + 1;\n", "interface A {\n  f(█): number;\n}\n"])
+def test_a_body_that_is_none_is_not_filled(text: str) -> None:
+    assert "body" not in names(asked(text, "typescript"))
+
+
+@pytest.mark.parametrize(
+    ("text", "writes", "expected"),
+    [
+        ("a = 1\nb█ = █2\nc = 3\n", "b = 5\nc = 3\nd = 4\n", "a = 1\nb = 5\nc = 3\n"),
+        ("a = 1\n█b = 2\n\nc = 3\n█d = 4\n", "x = 1\n\ny = 2\nd = 4\n", "a = 1\nx = 1\n\ny = 2\nd = 4\n"),
+        ("if a:\n  █\n    b = 2\n\n█c = 3\n", "d = 4\ne = 5\n", "if a:\n  \n    d = 4\n\nc = 3\n"),
+        ("é = 'ö█'█\n", "ü = 'ß'\n", "ü = 'ß'\n"),
+    ],
+)
+def test_lines_are_rewritten(engine: Engine, text: str, writes: str, expected: str) -> None:
+    run = Run(engine, "selection", asked(text), writes)
+    assert run.text == expected
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "writes", "expected"),
+    [
+        (
+            "python",
+            "def f(x):█\n  return x\n",
+            'Return x.\n\n  As it is."""\n  return',
+            'def f(x):\n  """Return x.\n\n  As it is."""\n  return x\n',
+        ),
+        ("python", "def f(x):\n    █", "Return.", 'def f(x):\n    """Return."""\n    '),
+        (
+            "go",
+            "package a\n\nfunc f() {█\n}\n",
+            "f does.\n// More.\nfunc f() {\n",
+            "package a\n\n// f does.\n// More.\nfunc f() {\n}\n",
+        ),
+        (
+            "rust",
+            "impl A {\n    #[inline]\n    fn f() {█}\n}\n",
+            "Do.\n    #[inline]\n",
+            "impl A {\n    /// Do.\n    #[inline]\n    fn f() {}\n}\n",
+        ),
+        (
+            "javascript",
+            "class A {\n  f(█) {\n  }\n}\n",
+            "Do.\n   * @return 1 */\n  f",
+            "class A {\n  /**\n   * Do.\n   * @return 1\n   */\n  f() {\n  }\n}\n",
+        ),
+        (
+            "ruby",
+            "x = 1\r\ndef f(x)█\r\n  x\r\nend\r\n",
+            "Do.\n# More.\nx = 2\n",
+            "x = 1\r\n# Do.\r\n# More.\r\ndef f(x)\r\n  x\r\nend\r\n",
+        ),
+    ],
+)
+def test_a_docstring_is_written(engine: Engine, language: str, text: str, writes: str, expected: str) -> None:
+    assert Run(engine, "docstring", asked(text, language), writes).text == expected
+
+
+def test_what_is_hidden_is_not_in_the_prompt_and_what_is_around_is(engine: Engine) -> None:
+    run = Run(engine, "body", asked(FUNCTION.replace("read(path)", "read(█path)")), "return path")
+    assert "with open" not in run.prompt
+    assert "def read(path):\n" in run.prompt
+    assert "x = 1\n" in run.prompt
+
+
+def test_a_message_stands_in_the_prompt_only(engine: Engine) -> None:
+    text = "def f():\n    return raed(█1)\n\n\ny = 1\n"
+    run = Run(engine, "diagnostic", asked(text, message="no raed:\n  did you mean read?\\\n"), "return read(1)\n")
+    assert "    # no raed:\n    #   did you mean read?\n" in run.prompt
+    assert "raed(1)" not in run.prompt
+    assert run.text == "def f():\n    return read(1)\n\n\ny = 1\n"
+    assert run.hole.name == "no raed:"
+
+
+def test_a_long_message_is_cut() -> None:
+    trace = "".join(f"frame {n} {'x' * 500}\n\n" for n in range(300))
+    hint = hole_of("diagnostic", asked("a = █b\n", message=trace)).hint.decode().splitlines()
+    assert len(hint) == N_HINT_LINES
+    assert all(line.startswith("# frame") and len(line) <= N_HINT_CHARACTERS + 2 for line in hint)
+    assert "frame 0 " in hint[0]
+    assert "frame 299 " in hint[-1]
+
+
+@pytest.mark.parametrize("writes", ["", "   \n\n", "password = 'hunter2hunter2'\n", ")\n"])
+def test_nothing_of_use(engine: Engine, writes: str) -> None:
+    rewrite = Run(engine, "selection", asked("a = 1\n█b = 2█\nc = 3\n"), writes).rewrite
+    assert (rewrite.text, rewrite.completion.reason != "") == ("", True)
+
+
+def test_a_loop_of_lines_is_written_once(engine: Engine) -> None:
+    turn = "if x:\n        raise ValueError(x)\n    "
+    run = Run(engine, "body", asked("def f(x):█\n    pass\n\n\ny = 1\n"), "x = 1\n    " + turn * 9)
+    assert run.text == "def f(x):\n    x = 1\n    if x:\n        raise ValueError(x)\n\n\ny = 1\n"
+
+
+def test_lines_that_are_alike_are_no_loop(engine: Engine) -> None:
+    body = "f(1)\n    f(2)\n    f(1)\n    f(2)\n    return [0]"
+    run = Run(engine, "body", asked("def f(x):█\n    pass\n\n\ny = 1\n"), body)
+    assert run.text == f"def f(x):\n    {body}\n\n\ny = 1\n"
+
+
+def test_a_generation_that_is_cancelled(engine: Engine) -> None:
+    hole = hole_of("body", asked(FUNCTION.replace("def", "█def")))
+    rewrite = write(hole, Model.of(engine), DEFAULTS, lambda: True)
+    assert (rewrite.text, rewrite.completion.reason) == ("", "cancelled")
+
+
+def test_windows_of_texts_that_nobody_wrote_are_not_remembered(engine: Engine) -> None:
+    scripted = Model.of(Scripted(engine, b"return 1"))
+    snapshot = opened("def f():\n    pass\n\n\ny = 1\n")
+    complete(snapshot, 13, scripted, DEFAULTS, lambda: False)
+    before = dict(scripted.anchors._places)
+    write(hole_of("body", Asked(snapshot, 5, 5)), scripted, DEFAULTS, lambda: False)
+    assert scripted.anchors._places == before
+
+
+def test_a_window_that_shows_what_is_hidden_is_not_used(engine: Engine) -> None:
+    """Elsewhere a window serves while a few letters behind the cursor come and go; here they may be the whole body."""
+    scripted = Scripted(engine, b"return 1")
+    model = Model.of(scripted)
+    snapshot = opened("def f():\n    pass\n\n\ny = 1\n")
+    complete(snapshot, 13, model, DEFAULTS, lambda: False)
+    write(hole_of("body", Asked(snapshot, 5, 5)), model, DEFAULTS, lambda: False)
+    prompt = b"".join(map(engine.tokenizer.piece, scripted.requests[-1].prompt.ids))
+    assert b"y = 1" in prompt
+    assert b"pass" not in prompt
+
+
+def test_a_small_context_has_room_for_prompt_and_answer(engine: Engine) -> None:
+    small = Scripted(engine, b"return 1")
+    small.info = evolve(engine.info, n_context=256)
+    write(hole_of("body", asked(FUNCTION.replace("def", "█def"))), Model.of(small), DEFAULTS, lambda: False)
+    request = small.requests[-1]
+    assert request.max_new_tokens == 64
+    assert len(request.prompt.ids) + request.max_new_tokens <= 256
+
+
+@pytest.mark.parametrize("source", sorted((Path(__file__).parents[2] / "starcoder_lsp" / "documents").glob("*.py")))
+def test_every_function_of_a_file_can_be_filled_and_what_is_around_stays(engine: Engine, source: Path) -> None:
+    """On the real demonstrator's answers nothing is sure but this: the text around the hole is there, byte for byte."""
+    text = source.read_text()
+    model, snapshot = Model.of(Scripted(engine, b"return None")), opened(text, uri=source.as_uri())
+    for match in list(re.finditer(r"^ *def \w+", text, re.MULTILINE))[:12]:
+        at = Asked(snapshot, len(text[: match.end()].encode()), len(text[: match.end()].encode()))
+        for kind, hole in offers(at):
+            if kind.name == "test":
+                continue
+            rewrite = write(hole, model, DEFAULTS, lambda: False)
+            data, made = snapshot.text.data, after(rewrite).encode()
+            assert made.startswith(data[: hole.start_byte])
+            assert made.endswith(data[hole.end_byte :])
+            assert b"return None" in made
+            compile(made, str(source), "exec", dont_inherit=True)
+
+
+# Tests for a function
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    for folder in ("pkg/sub", "tests", "web", "web/__tests__"):
+        (tmp_path / folder).mkdir(parents=True)
+    return tmp_path
+
+
+def source_in(project: Path, name: str, text: str, language: str = "python") -> tuple[Asked, Surroundings]:
+    at = asked(text, language, uri=(project / name).as_uri())
+    return at, Surroundings(project, (at.snapshot,))
+
+
+def test_a_new_file_of_tests(engine: Engine, project: Path) -> None:
+    at, around = source_in(project, "pkg/sub/a.py", "class A:\n    def _go(self):█\n        return 1\n")
+    run = Run(engine, "test", at, "():\n    assert A()._go() == 1\n\n\ndef test_x():", around)
+    assert run.rewrite.is_new_file
+    assert run.rewrite.snapshot.uri == (project / "tests/test_a.py").as_uri()
+    assert run.text == "from pkg.sub.a import A\n\n\ndef test_go():\n    assert A()._go() == 1\n"
+    assert "# def _go(self):\n#         return 1\n" in run.prompt
+
+
+def test_a_test_is_added_to_the_file_that_is_there(engine: Engine, project: Path) -> None:
+    there = project / "tests/test_a.py"
+    there.write_text("def test_b():\n    pass")
+    at, around = source_in(project, "pkg/a.py", "def f():█\n    return 1\n")
+    run = Run(engine, "test", at, "():\n    assert f() == 1\n", around)
+    assert not run.rewrite.is_new_file
+    assert run.text == "def test_b():\n    pass\n\n\ndef test_f():\n    assert f() == 1\n"
+    assert run.prompt.index("def test_b") < run.prompt.index("# def f():") < run.prompt.index("def test_f")
+
+
+def test_an_open_file_of_tests_counts_as_it_is_in_the_editor(engine: Engine, project: Path) -> None:
+    at, around = source_in(project, "pkg/a.py", "def f():█\n    return 1\n")
+    tests = Documents().open((project / "tests/test_a.py").as_uri(), "python", 7, "import a\r\n")
+    run = Run(engine, "test", at, "():\n    assert f()\n", evolve(around, open_documents=(at.snapshot, tests)))
+    assert run.rewrite.snapshot is tests
+    assert not run.rewrite.is_new_file
+    assert run.text == "import a\r\n\r\n\r\ndef test_f():\r\n    assert f()\r\n"
+
+
+def test_a_file_of_tests_that_may_not_be_read(engine: Engine, project: Path) -> None:
+    (project / "tests/test_a.py").write_bytes(b"\0")
+    at, around = source_in(project, "pkg/a.py", "def f():█\n    return 1\n")
+    with pytest.raises(CannotWriteError, match=r"test_a\.py is there and may not be read"):
+        Run(engine, "test", at, "(): pass", around)
+
+
+@pytest.mark.parametrize(
+    ("name", "language", "text", "writes", "test_name", "expected"),
+    [
+        (
+            "web/a.ts",
+            "typescript",
+            "export function f() {█\n  return 1;\n}\n",
+            "expect(f()).toBe(1);\n});\n",
+            "web/a.test.ts",
+            'import { f } from "./a";\n\ntest("f", () => {\n  expect(f()).toBe(1);\n});\n',
+        ),
+        (
+            "pkg/a.go",
+            "go",
+            "// Hello.\npackage pkg\n\nfunc f() int {█\n\treturn 1\n}\n",
+            "if f() != 1 {\n\t\tpanic(1)\n\t}\n}\n",
+            "pkg/a_test.go",
+            'package pkg\n\nimport "testing"\n\nfunc TestF(t *testing.T) {\n\tif f() != 1 {\n\t\tpanic(1)\n\t}\n}\n',
+        ),
+    ],
+)
+def test_other_conventions(  # noqa: PLR0913, PLR0917
+    engine: Engine, project: Path, name: str, language: str, text: str, writes: str, test_name: str, expected: str
+) -> None:
+    at, around = source_in(project, name, text, language)
+    run = Run(engine, "test", at, writes, around)
+    assert run.rewrite.snapshot.uri == (project / test_name).as_uri()
+    assert run.text == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "there", "found"),
+    [
+        ("pkg/sub/a.py", [], ("tests/test_a.py", False)),
+        ("pkg/sub/a.py", ["pkg/test_a.py"], ("pkg/test_a.py", True)),
+        ("pkg/sub/a.py", ["pkg/sub/tests/test_a.py", "tests/test_a.py"], ("pkg/sub/tests/test_a.py", True)),
+        ("web/a.js", [], ("web/a.test.js", False)),
+        ("web/a.js", ["web/__tests__/a.test.js"], ("web/__tests__/a.test.js", True)),
+    ],
+)
+def test_where_tests_are(project: Path, source: str, there: list[str], found: tuple[str, bool]) -> None:
+    for name in there:
+        (project / name).parent.mkdir(exist_ok=True)
+        (project / name).write_text("")
+    language = "python" if source.endswith("py") else "javascript"
+    testing = language_for(language, "").test
+    assert testing is not None
+    path, is_there = find_test_file(f"{project}/{source}", str(project), testing)
+    assert (path, is_there) == (f"{project}/{found[0]}", found[1])
+
+
+def test_without_a_workspace_tests_go_beside_the_file(tmp_path: Path) -> None:
+    at = asked("def f():█\n    return 1\n", uri=(tmp_path / "a.py").as_uri())
+    hole = hole_of("test", at)
+    assert (hole.snapshot.uri, hole.is_new_file) == ((tmp_path / "test_a.py").as_uri(), True)
+    assert hole.lead.decode().startswith("from a import f\n")
