@@ -90,10 +90,10 @@ def repeated_line(text: bytes, site: Site) -> int | None:
     at = 0
     for number, line in enumerate(text.split(b"\n")):
         end = at + len(line)
-        whole = line if number > 0 else site.line_before + line + site.line_after
+        begun = line if number > 0 else site.line_before + line
         if (
             target
-            and whole.strip() == target
+            and target in (begun.strip(), (begun + site.line_after).strip())
             and (
                 is_long
                 or (_is_below(line, site) and is_unopened(target.rstrip(SEPARATORS), text[:end], site.line_before))

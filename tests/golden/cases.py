@@ -329,6 +329,7 @@ REPETITION = (
             ("python", "def f():\n    self.a = █\n    self.a = make(a)\n", "│make(a)"),
             ("go", "func f() {\n\tg(█\n\tg(a, b)\n}\n", "│a, b)"),
             ("javascript", "f(█)\nf(a, b)\n", "│a, b"),
+            ("javascript", "f(█)\nf(a, b).c\n", "│a, b).c"),
         ),
     ),
     Group(
