@@ -78,7 +78,7 @@ class Filled:
     @property
     def repeats_next_line(self) -> bool:
         """Whether the line below the hole is written, and is not hidden there too."""
-        below = next((line.strip() for line in self.hole.after.splitlines() if line.strip()), "")
+        below = next((line.strip() for line in self.hole.after.splitlines()[1:] if line.strip()), "")
         before = self.hole.before.rpartition("\n")[2]
         written, hidden = (
             [line.strip() for line in (before + text).splitlines()].count(below)

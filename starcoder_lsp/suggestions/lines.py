@@ -44,10 +44,10 @@ def scope_end(text: bytes, site: Site, *, may_go_on: bool = False) -> int | None
             if n_closing:
                 return at + n_closing
             if outside or (is_judged and wrote and after_blank and indent_width(line) <= site.floor):
-                tree, start = _tree_of(text[:end], site)
-                if not _is_inside_token(tree, start + at):
-                    is_end = outside and by_keyword and not _is_below(line, site)
-                    return end if is_end and _closes(tree, start + end, site) else max(0, at - 1)
+                tree, start = _tree_of(text[:at] + b"x", site)  # the same however much of the line is there
+                if tree is None or tree.token_over(start + at) is None:
+                    may_close = outside and by_keyword and not _is_below(line, site)
+                    return end if may_close and _closes_scope(text[:end], site) else max(0, at - 1)
             wrote, after_blank = True, False
         at = end + 1
     return None
@@ -125,22 +125,18 @@ def _tree_of(text: bytes, site: Site) -> tuple[Syntax | None, int]:
         return None, 0
     data, cursor_byte = site.snapshot.text.data, site.cursor_byte
     first_byte = site.scopes[-1].start_byte if site.scopes else max(0, cursor_byte - N_ABOVE_BYTES)
-    first_byte = data.rfind(b"\n", 0, first_byte) + 1
-    above = data[first_byte:cursor_byte]
+    above = data[data.rfind(b"\n", 0, first_byte) + 1 : cursor_byte]
     tree = Syntax.parse_fresh(language_of(site.snapshot), Text.from_bytes(above + text))
     is_blind = tree.token_over(len(above)) is not None and site.snapshot.syntax.token_over(cursor_byte) is None
     return None if is_blind else tree, len(above)  # a language that begins somewhere in a page of another
 
 
-def _is_inside_token(tree: Syntax | None, byte: int) -> bool:
-    return tree is not None and tree.token_over(byte) is not None
-
-
-def _closes(tree: Syntax | None, end_byte: int, site: Site) -> bool:
-    """Whether the scope around the cursor, with which the tree begins, ends at `end_byte`."""
-    if tree is None or not site.scopes:
-        return False
-    return any(scope.end_byte == end_byte for scope in tree.enclosing_scopes(end_byte - 1)[:1])
+def _closes_scope(text: bytes, site: Site) -> bool:
+    """Whether the scope around the cursor ends with `text`."""
+    tree, start = _tree_of(text, site)
+    end_byte = start + len(text)
+    scopes = tree.enclosing_scopes(end_byte - 1) if tree is not None and site.scopes else ()
+    return any(scope.end_byte == end_byte for scope in scopes[:1])
 
 
 def _n_closing(line: bytes) -> int:

@@ -93,8 +93,9 @@ def without_what_is_there(suggestion: Suggestion, site: Site) -> Suggestion:
 
 
 def fitting_syntax(suggestion: Suggestion, site: Site) -> Suggestion:
-    """End where the document has no more syntax errors than without the suggestion."""
-    return fit(suggestion, site)
+    """End where the document has no more syntax errors than without it. What is left may be the line below."""
+    fitted = fit(suggestion, site)
+    return fitted.cut(repeated_line(fitted.text.rstrip(), site))
 
 
 def visible(suggestion: Suggestion, _site: Site) -> Suggestion:

@@ -22,8 +22,11 @@ class Suggestion:
         return self.stop_reason in ("max_tokens", "timeout")
 
     def cut(self, end_byte: int | None) -> Suggestion:
-        """The suggestion up to a byte of its text; all of it for `None`."""
-        return self if end_byte is None else evolve(self, text=self.text[:end_byte])
+        """The suggestion up to a byte of its text; all of it for `None`. What is blank then replaces nothing."""
+        if end_byte is None:
+            return self
+        text = self.text[:end_byte]
+        return evolve(self, text=text, n_replaced_bytes=self.n_replaced_bytes if text.strip() else 0)
 
 
 def n_whole_bytes(text: bytes) -> int:

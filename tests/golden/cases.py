@@ -324,6 +324,12 @@ REPETITION = (
     Group(
         "before_repeat",
         acts=True,
+        shows="Without a grammar a short line counts if it closes what the document closes.",
+        cases=(("perl", "my @a = (\n█\n);\n", "    1,\n    2,│\n);"),),
+    ),
+    Group(
+        "before_repeat",
+        acts=True,
         shows="The cursor's line is not made the one that stands below.",
         cases=(
             ("python", "def f():\n    self.a = █\n    self.a = make(a)\n", "│make(a)"),
