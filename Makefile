@@ -9,13 +9,19 @@ READY := $(VENV)/.ready
 MALLOC := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456
 HOURS ?= 2
 
-.PHONY: demo test lint format bench demo-model clean
+.PHONY: demo test test-editors lint format bench demo-model clean
 
 demo: $(READY)
 	@$(BIN)/starcoder-lsp demo
 
 test: $(READY)
 	@$(BIN)/python -m pytest
+
+# Neovim, Helix and Emacs from Debian's packages; STARCODER_TEST_EDITORS=all adds VS Code (1.2 GB).
+test-editors: $(READY)
+	@tests/editors/install.sh
+	@case "$$STARCODER_TEST_EDITORS" in all|*vscode*) $(BIN)/python -m pip install -q -e '.[editors]';; esac
+	@STARCODER_TEST_EDITORS=$${STARCODER_TEST_EDITORS:-terminal} $(BIN)/python -m pytest tests/editors
 
 lint: $(READY)
 	@$(BIN)/ruff check

@@ -11,7 +11,7 @@ from lsprotocol import types
 from pygls.exceptions import JsonRpcInvalidParams
 
 from starcoder_lsp.completion import Completion, Item
-from starcoder_lsp.documents.documents import Edit
+from starcoder_lsp.documents.documents import Edit, Snapshot
 from starcoder_lsp.documents.globs import path_of
 from starcoder_lsp.documents.notebooks import Cell, CellEdits, CellSplice, CellText, NotebookChange
 from starcoder_lsp.documents.text import PositionEncoding, Text
@@ -109,13 +109,19 @@ def _entry(
         label=label + (" …" if "\n" in item.text.strip() else ""),
         kind=types.CompletionItemKind.Text,
         detail="starcoder",
-        documentation=types.MarkupContent(types.MarkupKind.PlainText, item.text),
+        documentation=types.MarkupContent(types.MarkupKind.Markdown, fenced(typed + item.text, completion.snapshot)),
         sort_text=f"\0{number}",
         filter_text=typed + item.text,
         insert_text_format=types.InsertTextFormat.PlainText,
         text_edit=types.TextEdit(types.Range(start, end), typed + item.text),
         command=accepted(name),
     )
+
+
+def fenced(text: str, snapshot: Snapshot) -> str:
+    """A Markdown block of code."""
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    return f"{fence}{snapshot.language_id}\n{text}\n{fence}"
 
 
 def range_of(completion: Completion, item: Item, encoding: PositionEncoding) -> types.Range:

@@ -85,7 +85,7 @@ def wants_menu(server: Server, params: types.InitializeParams) -> bool:
 def register_menu(server: Server) -> None:
     """Suggestions as entries of the completion menu, for clients that know no other."""
 
-    @server.feature(types.TEXT_DOCUMENT_COMPLETION, types.CompletionOptions())
+    @server.feature(types.TEXT_DOCUMENT_COMPLETION, types.CompletionOptions(trigger_characters=list(".([{,=")))
     async def completion(params: types.CompletionParams) -> types.CompletionList:
         completion = await answer(server, params, automatic=True)
         if completion is None:

@@ -1,0 +1,22 @@
+-- How Neovim starts the server. From 0.11 on it finds this file by itself; plugin/starcoder.lua reads it for 0.10.
+-- What a person sets stands in `vim.g.starcoder`: `cmd`, and `settings` as the server's README lists them.
+local own = vim.g.starcoder or {}
+
+return {
+  name = 'starcoder_lsp',
+  cmd = own.cmd or { 'starcoder-lsp' },
+  root_markers = { '.git' },
+  init_options = { starcoder = own.settings or vim.empty_dict() },
+  capabilities = vim.tbl_deep_extend('force', vim.lsp.protocol.make_client_capabilities(), {
+    textDocument = { inlineCompletion = { dynamicRegistration = false } }, -- 0.10 and 0.11 show it through this plugin
+    experimental = { starcoder = { status = true } },
+  }),
+  handlers = {
+    ['starcoder/didChangeStatus'] = function(_, status)
+      require('starcoder').set_status(status)
+    end,
+  },
+  on_attach = function(client, bufnr)
+    require('starcoder').attach(client, bufnr)
+  end,
+}

@@ -1,0 +1,68 @@
+// The language client: which documents and which settings it sends, and what it hears besides.
+
+import { homedir } from 'node:os';
+import { type LogOutputChannel, Uri } from 'vscode';
+import { LanguageClient, type LanguageClientOptions, State, type StaticFeature } from 'vscode-languageclient/node';
+import type { Acceptance } from './acceptance';
+import type { Program } from './program';
+import { personalSettings, SECTION, type SettingNames, workspaceSettings } from './settings';
+import type { StatusBar } from './status';
+
+export const DOCUMENTS = [{ scheme: 'file' }, { scheme: 'untitled' }, { notebook: '*' }];
+
+export interface Parts {
+  output: LogOutputChannel;
+  names: SettingNames;
+  status: StatusBar;
+  suggestions: Acceptance;
+}
+
+/** A client of the server, not started. */
+export function createClient(program: Program, { output, names, status, suggestions }: Parts): LanguageClient {
+  const options: LanguageClientOptions = {
+    documentSelector: DOCUMENTS,
+    outputChannel: output,
+    initializationOptions: { [SECTION]: personalSettings([...names.trusted, ...names.others]) },
+    middleware: {
+      workspace: {
+        didChangeConfiguration: async (_sections, next) => {
+          if (client.isRunning()) {
+            await next(undefined); // only that they changed: the server asks for them then
+          }
+        },
+        configuration: ({ items }) =>
+          items.map(({ scopeUri }) => workspaceSettings(names.others, scopeUri ? Uri.parse(scopeUri) : null)),
+      },
+      provideInlineCompletionItems: async (document, position, context, token, next) => {
+        const answer = await next(document, position, context, token);
+        const [first] = (Array.isArray(answer) ? answer : answer?.items) ?? [];
+        if (first && !token.isCancellationRequested) {
+          suggestions.show(document, document.offsetAt(first.range?.start ?? position), first);
+        }
+        return answer;
+      },
+    },
+  };
+  // Not in the workspace's folder: nothing there may be taken for a part of the program.
+  const client = new LanguageClient('starcoder', 'StarCoder', { ...program, options: { cwd: homedir() } }, options);
+  client.registerFeature(SHOWS_STATUS);
+  client.onNotification('starcoder/didChangeStatus', status.show);
+  client.onDidChangeState(({ newState }) => {
+    if (newState === State.Starting) {
+      status.show({ kind: 'loading', message: 'the server starts', model: null });
+    } else if (newState === State.Stopped) {
+      status.show({ kind: 'error', message: 'the server does not run', model: null });
+    }
+  });
+  return client;
+}
+
+/** Says in the client's capabilities that it wants to hear of the server's status. */
+const SHOWS_STATUS: StaticFeature = {
+  fillClientCapabilities: (capabilities) => {
+    capabilities.experimental = { starcoder: { status: true } };
+  },
+  initialize: () => {},
+  getState: () => ({ kind: 'static' }),
+  clear: () => {},
+};

@@ -1,0 +1,141 @@
+// Where VS Code begins and ends: one server for the window, the commands, and what is told to the server.
+
+import { commands, ConfigurationTarget, type ExtensionContext, languages, type TextEditor, window, workspace } from 'vscode';
+import type { LanguageClient } from 'vscode-languageclient/node';
+import { acceptance } from './acceptance';
+import { createClient, DOCUMENTS } from './client';
+import { askForProgram, findProgram } from './program';
+import { SECTION, settingNames } from './settings';
+import { sentence, showMenu, type Status, statusBar } from './status';
+import { type Explanation, explanationPage, type Metrics, metricsPage, pages } from './views';
+
+let client: LanguageClient | undefined;
+let starting = Promise.resolve();
+
+export function activate(context: ExtensionContext): void {
+  const output = window.createOutputChannel('StarCoder', { log: true });
+  const status = statusBar();
+  const names = settingNames(context);
+  const suggestions = acceptance(tell);
+  const views = pages();
+
+  async function startServer(): Promise<void> {
+    await stopServer();
+    const program = await findProgram();
+    if (typeof program === 'string') {
+      status.show({ kind: 'error', message: program, model: null });
+      void askForProgram(program).then((again) => (again ? restart() : undefined));
+      return;
+    }
+    output.info(`starting ${program.command} ${program.args.join(' ')}`);
+    client = createClient(program, { output, names, status, suggestions });
+    await client.start().catch((error: unknown) => output.error(String(error)));
+    focus(window.activeTextEditor);
+  }
+
+  function restart(): Promise<void> {
+    starting = starting.then(startServer);
+    return starting;
+  }
+
+  async function showStats(): Promise<void> {
+    await views.show('Statistics', metricsPage(await ask<Metrics>('starcoder/metrics')));
+  }
+
+  async function explain(): Promise<void> {
+    const editor = window.activeTextEditor;
+    if (!editor) {
+      throw new Error('no file is open');
+    }
+    const { document, selection } = editor;
+    const { line, character } = selection.active;
+    const place = `${workspace.asRelativePath(document.uri)}:${line + 1}:${character + 1}`;
+    const textDocument = { uri: document.uri.toString() };
+    const answer = await ask<Explanation | null>('starcoder/explain', { textDocument, position: { line, character } });
+    if (!answer) {
+      throw new Error('nothing is completed here, or the model is not loaded');
+    }
+    await views.show('Explanation', explanationPage(place, answer));
+  }
+
+  const toDo: Record<string, () => Promise<unknown>> = {
+    menu: showMenu,
+    restartServer: restart,
+    toggle: () => execute('toggle'),
+    restartModel: () => execute('restartModel'),
+    clearCache: () => execute('clearCache'),
+    showStatus: async () => window.showInformationMessage(sentence(await execute<Status>('showStatus'))),
+    exportDiagnostics: async () => {
+      const { markdown } = await execute<{ markdown: string }>('exportDiagnostics');
+      await window.showTextDocument(await workspace.openTextDocument({ language: 'markdown', content: markdown }));
+    },
+    showOutput: async () => output.show(),
+    selectModel,
+    showStats,
+    explain,
+  };
+  for (const [name, run] of Object.entries(toDo)) {
+    const told = async (): Promise<void> => {
+      await run().catch((error: Error) => window.showErrorMessage(`StarCoder: ${error.message}`));
+    };
+    context.subscriptions.push(commands.registerCommand(`starcoder-lsp.${name}`, told));
+  }
+
+  // The server learns these when it starts; of all others it asks when it is told that they changed.
+  const whenStarting = ['server.path', 'completion.asMenuItems', ...names.trusted].map((name) => `${SECTION}.${name}`);
+  context.subscriptions.push(
+    output,
+    status,
+    suggestions,
+    views,
+    window.onDidChangeActiveTextEditor(focus),
+    workspace.onDidChangeConfiguration((event) => {
+      if (whenStarting.some((name) => event.affectsConfiguration(name))) {
+        void restart();
+      }
+    }),
+  );
+  void restart();
+}
+
+export async function deactivate(): Promise<void> {
+  await starting;
+  await stopServer();
+}
+
+async function stopServer(): Promise<void> {
+  const stopping = client;
+  client = undefined;
+  await stopping?.dispose().catch(() => {}); // it may have ended already
+}
+
+/** The person's own settings take the file; the server starts anew with it. */
+async function selectModel(): Promise<void> {
+  const [chosen] = (await window.showOpenDialog({ title: 'A model in GGUF format', filters: { GGUF: ['gguf'] } })) ?? [];
+  if (chosen) {
+    await workspace.getConfiguration(SECTION).update('model.path', chosen.fsPath, ConfigurationTarget.Global);
+  }
+}
+
+function focus(editor: TextEditor | undefined): void {
+  if (editor && client && languages.match(client.protocol2CodeConverter.asDocumentSelector(DOCUMENTS), editor.document)) {
+    tell('textDocument/didFocus', { textDocument: { uri: editor.document.uri.toString() } });
+  }
+}
+
+function tell(method: string, params: object): void {
+  if (client?.isRunning()) {
+    client.sendNotification(method, params).catch(() => {}); // nobody is told that the server ends
+  }
+}
+
+function ask<T>(method: string, params?: object): Promise<T> {
+  if (!client?.isRunning()) {
+    return Promise.reject(new Error('the server does not run'));
+  }
+  return params ? client.sendRequest<T>(method, params) : client.sendRequest<T>(method);
+}
+
+function execute<T>(command: string): Promise<T> {
+  return ask<T>('workspace/executeCommand', { command: `${SECTION}.${command}` });
+}

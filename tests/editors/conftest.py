@@ -1,0 +1,233 @@
+"""Real editors, with the configuration that editor-configs/README.md describes, word for word.
+
+Each gets a home folder of its own, in which `~/starcoder-lsp` is this checkout, and a `starcoder-lsp` on its path that
+is the real server behind a tap. `install.sh` installs the editors; `make test-editors` does that and runs these tests.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import define
+
+from tests.editors.terminal import Terminal, until
+
+ROOT = Path(__file__).parents[2]
+EDITORS = ROOT / "build" / "editors"
+KEPT = EDITORS / "screens"
+ASKED = "STARCODER_TEST_EDITORS"
+FOLDER = Path(__file__).parent
+
+BEFORE = "import sys\n\n\ndef read(path):\n    with open(path) as file:\n        return file.read()\n\n\n"
+DEFINITION = "def write(path, text):\n"
+AFTER = '\n\n\nif __name__ == "__main__":\n    print(read(sys.argv[1]))\n'
+FILE = BEFORE + DEFINITION + AFTER
+LINE = BEFORE.count("\n") + DEFINITION.count("\n") + 1
+"""The empty line at which tests write, from 1."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "editors: drives a real editor; runs where STARCODER_TEST_EDITORS is set")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "desk" in getattr(item, "fixturenames", ()):
+            item.add_marker("editors")
+            if not os.environ.get(ASKED):
+                reason = f"real editors are driven where {ASKED} is set: make test-editors"
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@define
+class Log:
+    """What editor and server said to each other, written by `tap.py`."""
+
+    path: Path
+
+    def messages(self, sender: str = "") -> list[dict[str, Any]]:
+        """The messages so far, of one side or both."""
+        lines = self.path.read_text().split("\n")[:-1] if self.path.exists() else []
+        noted = [json.loads(line) for line in lines]
+        return [each["message"] for each in noted if sender in ("", each["from"])]
+
+    def summary(self) -> str:
+        """What was said, in short, and the server's standard error."""
+        said = [str(message.get("method", f"reply to {message.get('id')}")) for message in self.messages()]
+        errors = self.path.with_suffix(".err")
+        return ", ".join(said) + "\n" + (errors.read_text() if errors.exists() else "")
+
+    def sent(self, method: str) -> list[dict[str, Any]]:
+        """The requests and notifications of the client with a method."""
+        return [message for message in self.messages("client") if message.get("method") == method]
+
+    def waits_for(self, method: str) -> None:
+        """Wait until the client has sent a message."""
+        until(lambda: self.sent(method), lambda: f"the editor sent no {method}: {self.summary()}")
+
+    def waits_for_model(self) -> None:
+        """Wait until the server has told that its model is there, by progress, its log or its status."""
+        until(lambda: "is ready" in self.path.read_text(), lambda: f"the model is not loaded: {self.summary()}")
+
+    def replies(self) -> list[Any]:
+        """The answers of the server to requests for suggestions."""
+        asked = {message["id"] for message in self.sent("textDocument/inlineCompletion")}
+        return [message for message in self.messages("server") if message.get("id") in asked]
+
+    def answers(self, method: str = "textDocument/inlineCompletion") -> list[dict[str, Any]]:
+        """The results with items, in the order in which they came."""
+        asked = {message["id"] for message in self.sent(method)}
+        results = [message.get("result") for message in self.messages("server") if message.get("id") in asked]
+        return [result for result in results if result and result["items"]]
+
+    def has_answer(self) -> None:
+        """Wait until the server has made a suggestion."""
+        until(self.texts, lambda: f"no suggestion: {self.summary()}")
+
+    def texts(self) -> list[str]:
+        """The suggestions of the last answer that has any."""
+        answers = self.answers()
+        return [item["insertText"] for item in answers[-1]["items"]] if answers else []
+
+    def hold(self, *, is_held: bool) -> None:
+        """Keep suggestions back from now on, or let them go."""
+        path = self.path.with_name(self.path.name + ".hold")
+        path.touch() if is_held else path.unlink()
+
+    def unanswered(self) -> dict[Any, str]:
+        """Requests of both sides without a reply, by their ids. An editor that leaves does not wait for `shutdown`."""
+        waiting: dict[Any, str] = {}
+        for asking, answering in (("client", "server"), ("server", "client")):
+            requests = {m["id"]: m["method"] for m in self.messages(asking) if "method" in m and "id" in m}
+            replied = {m["id"] for m in self.messages(answering) if "method" not in m}
+            waiting |= {each: method for each, method in requests.items() if each not in replied}
+        return {each: method for each, method in waiting.items() if method != "shutdown"}
+
+    def profile(self, home: Path) -> dict[str, Any]:
+        """What the editor said of itself, without what is true of this run only."""
+        sent = json.dumps(self.sent("initialize")[0]["params"]).replace(str(home), "/home/person")
+        return {**json.loads(sent), "processId": None}
+
+    def check(self) -> None:
+        """Exactly one reply for each request, none without one, and an error only after a cancel."""
+        assert not self.unanswered()
+        for asking, answering in (("client", "server"), ("server", "client")):
+            requests = {m["id"]: m["method"] for m in self.messages(asking) if "method" in m and "id" in m}
+            replies = [m for m in self.messages(answering) if "method" not in m]
+            cancelled = {m["params"]["id"] for m in self.messages(asking) if m.get("method") == "$/cancelRequest"}
+            replied = [m["id"] for m in replies]
+            assert len(replied) == len(set(replied))
+            assert set(replied) <= set(requests)
+            assert not [m for m in replies if "error" in m and m["id"] not in cancelled]
+
+
+@define
+class Desk:
+    """What stands before a person: a terminal with an editor, a file, and a record of what was said."""
+
+    home: Path
+    terminal: Terminal
+    log: Log
+    file: Path
+
+    def keep(self, name: str) -> None:
+        """Keep a picture of the screen, and how the editor introduced itself."""
+        self.terminal.picture(KEPT / f"{name}.svg")
+        profile = self.log.profile(self.home)
+        (KEPT / f"{name}.json").write_text(json.dumps(profile, indent=2, sort_keys=True) + "\n")
+
+    def write(self, path: str, text: str) -> None:
+        """Write a file below the home folder."""
+        target = self.home / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+
+    def run(self, script: str) -> None:
+        """Run shell commands as the person."""
+        environment = {"HOME": str(self.home), "PATH": "/usr/bin:/bin"}
+        subprocess.run(["/bin/sh", "-ec", script], check=True, env=environment)  # noqa: S603  an example of ours
+
+    def start(self, *command: str) -> None:
+        """Start an editor with the file; wait until the server can answer."""
+        self.launch(*command)
+        self.is_served()
+
+    def is_served(self) -> None:
+        """Wait until the server knows the file and has its model."""
+        self.log.waits_for("textDocument/didOpen")
+        self.log.waits_for_model()
+
+    def launch(self, *command: str) -> None:
+        """Start an editor with the file."""
+        environment = {
+            "HOME": str(self.home),
+            "PATH": f"{self.home}/bin:/usr/bin:/bin",
+            "LANG": "C.UTF-8",
+            "TERM": "tmux-256color",
+            "COLORTERM": "truecolor",
+        }
+        self.terminal.start(list(command), self.file.parent, environment)
+
+    def suggests(self, typed: str) -> str:
+        """Wait until the screen shows a line and behind it the first line of the last answer; the whole of that."""
+
+        def line() -> str:
+            return typed + next(iter(self.log.texts()), "\0").split("\n")[0]
+
+        until(lambda: line() in self.terminal.screen(), lambda: f"no {line()!r} on\n{self.terminal.screen()}")
+        return self.log.texts()[0]
+
+    def leave(self, *keys: str) -> None:
+        """Quit the editor by these keys and look at everything that was said."""
+        until(lambda: not self.log.unanswered(), lambda: f"no reply to {self.log.unanswered()}")
+        self.terminal.keys(*keys)
+        until(self.terminal.has_ended, self.terminal.screen)
+        self.log.check()
+
+    def holds(self, line: str) -> None:
+        """Wait until the file on disk has a line where the tests write, and everything else as it was."""
+        wanted = BEFORE + DEFINITION + line + AFTER
+
+        def text() -> str:
+            return self.file.read_text() if self.file.exists() else ""  # an editor may put another one in its place
+
+        until(lambda: text() == wanted, lambda: f"{text()!r} is not {wanted!r}")
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    home, project = tmp_path / "home", tmp_path / "home" / "project"
+    for folder in (project / ".git", home / "bin"):
+        folder.mkdir(parents=True)
+    (home / "starcoder-lsp").symlink_to(ROOT)
+    log = Log(tmp_path / "messages.jsonl")
+    server = home / "bin" / "starcoder-lsp"
+    real = f"{sys.executable} -m starcoder_lsp"
+    tapped = f"{sys.executable} {FOLDER}/tap.py {log.path} {real} 2>> {log.path.with_suffix('.err')}"
+    server.write_text(f'#!/bin/sh\n[ $# = 0 ] || exec {real} "$@"\nexec {tapped}\n')
+    server.chmod(0o755)
+    file = project / "files.py"
+    file.write_text(FILE)
+    desk = Desk(home, Terminal(tmp_path / "tmux"), log, file)
+    yield desk
+    try:
+        desk.terminal.stop()
+    except subprocess.CalledProcessError:
+        print("the terminal has ended before the test")
+
+
+def block(heading: str, language: str) -> str:
+    """The first example in a language below a heading of editor-configs/README.md."""
+    text = (ROOT / "editor-configs" / "README.md").read_text()
+    section = text[text.index(f"\n## {heading}\n") :]
+    match = re.search(rf"```{language}\n(.*?)```", section, re.DOTALL)
+    assert match is not None
+    return match[1]

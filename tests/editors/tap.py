@@ -1,0 +1,65 @@
+"""`tap.py LOG COMMAND...` runs a language server and writes down what an editor and the server say to each other.
+
+A line of JSON for each message: `{"from": "client" | "server", "message": ...}`. While the file `LOG.hold` exists,
+suggestions are kept back with all that comes after them: a slow model, for as long as a test wants.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+POLL_S = 0.01
+
+
+def forward(source: BinaryIO, target: BinaryIO, note: Callable[[Any], None]) -> None:
+    """Hand on message by message; what a message says is noted before it arrives."""
+    while header := source.readline():
+        head = [header]
+        while head[-1] not in (b"\r\n", b""):
+            head.append(source.readline())
+        length = next(int(line.split(b":")[1]) for line in head if line.lower().startswith(b"content-length"))
+        body = source.read(length)
+        note(json.loads(body))
+        target.write(b"".join(head) + body)
+        target.flush()
+    target.close()
+
+
+def main() -> None:
+    path, command = Path(sys.argv[1]), sys.argv[2:]
+    hold = path.with_name(path.name + ".hold")
+    lock, asked = threading.Lock(), set[object]()
+    server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603  our own program
+    assert server.stdin is not None
+    assert server.stdout is not None
+
+    def write(sender: str, message: Any) -> None:
+        with lock, path.open("a", encoding="utf-8") as log:
+            log.write(json.dumps({"from": sender, "message": message}) + "\n")
+
+    def of_client(message: Any) -> None:
+        if message.get("method") in ("textDocument/inlineCompletion", "textDocument/completion"):
+            asked.add(message["id"])
+        write("client", message)
+
+    def of_server(message: Any) -> None:
+        write("server", message)
+        while message.get("result") and message["id"] in asked and hold.exists():
+            time.sleep(POLL_S)
+
+    to_server = threading.Thread(target=forward, args=(sys.stdin.buffer, server.stdin, of_client), daemon=True)
+    to_server.start()
+    forward(server.stdout, sys.stdout.buffer, of_server)
+    os._exit(server.wait())  # a thread waits for standard input still
+
+
+if __name__ == "__main__":
+    main()

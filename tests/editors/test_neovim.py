@@ -1,0 +1,169 @@
+"""Neovim: its own inline completion (0.12), and the plugin's ghost text on 0.10 and, without the former, on 0.12."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.editors.conftest import EDITORS, LINE, Desk, block
+from tests.editors.terminal import until
+
+TYPED = "    with op"
+WITHOUT_OWN = "vim.lsp.inline_completion = false\n"
+"""What Neovim 0.11 is like, for this plugin."""
+
+
+@pytest.fixture(params=["nvim", "nvim-0.10", "nvim without its own"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def neovim(desk: Desk, kind: str) -> Desk:
+    """In insert mode, on the empty line."""
+    desk.write(".config/nvim/init.lua", (WITHOUT_OWN if "without" in kind else "") + block("Neovim", "lua"))
+    desk.start(str(EDITORS / "bin" / kind.split(maxsplit=1)[0]), f"+{LINE}", desk.file.name)
+    desk.terminal.shows("starcoder: ready")
+    desk.terminal.keys("i")
+    desk.terminal.shows("INSERT")
+    return desk
+
+
+def escape(desk: Desk) -> None:
+    desk.terminal.keys("Escape")  # what follows at once would be taken for a key with Alt
+    desk.terminal.hides("-- INSERT --")
+
+
+def save(desk: Desk) -> None:
+    escape(desk)
+    desk.terminal.type(":w\n")
+
+
+def leave(desk: Desk) -> None:
+    escape(desk)
+    desk.leave(":qa!", "Enter")
+
+
+def test_shows_accepts_and_undoes(neovim: Desk, kind: str) -> None:
+    terminal = neovim.terminal
+    terminal.type(TYPED)
+    suggestion = neovim.suggests(TYPED)
+    assert "\n" in suggestion
+    terminal.shows(suggestion.split("\n")[1])
+    neovim.keep(kind.replace(" ", "-"))
+    terminal.keys("C-y")
+    save(neovim)
+    neovim.holds(TYPED + suggestion)
+    terminal.type("u:w\n")
+    neovim.holds(TYPED)
+    terminal.type("u:w\n")
+    neovim.holds("")
+    assert neovim.log.sent("workspace/executeCommand")
+    leave(neovim)
+
+
+def test_typing_through_goes_on(neovim: Desk) -> None:
+    terminal = neovim.terminal
+    terminal.type(TYPED)
+    suggestion = neovim.suggests(TYPED)
+    first = suggestion.split("\n")[0]
+    row, column = terminal.cursor()
+    whole = terminal.screen().split("\n")[row]
+    assert whole.endswith(TYPED + first)
+    for n_typed, letter in enumerate(first[:6], 1):
+        terminal.type(letter)
+        terminal.until_cursor(row, column + n_typed)
+        assert terminal.screen().split("\n")[row] == whole
+    terminal.keys("C-y")
+    save(neovim)
+    neovim.holds(TYPED + suggestion)
+    leave(neovim)
+
+
+def test_accepts_by_word_and_line(neovim: Desk) -> None:
+    terminal = neovim.terminal
+    terminal.type(TYPED)
+    suggestion = neovim.suggests(TYPED)
+    row, _ = terminal.cursor()
+    terminal.keys("M-w")
+    terminal.until_cursor(row, terminal.screen().split("\n")[row].index("(", len(TYPED)))
+    terminal.keys("M-l")
+    save(neovim)
+    neovim.holds(TYPED + suggestion.split("\n")[0])
+    told = neovim.log.sent("textDocument/didPartiallyAcceptCompletion")
+    assert len(told) == 2
+    assert told[0]["params"]["acceptedLength"] == len("en")
+    terminal.type("u:w\n")
+    neovim.holds("    with open")
+    leave(neovim)
+
+
+def test_cycles(neovim: Desk) -> None:
+    terminal = neovim.terminal
+    terminal.type(TYPED)
+    neovim.suggests(TYPED)
+    terminal.keys("M-n")
+    terminal.shows("(2/")
+    texts = neovim.log.texts()
+    assert len(texts) > 1
+    terminal.shows(TYPED + texts[1].split("\n")[0])
+    terminal.keys("M-p")
+    terminal.shows(TYPED + texts[0].split("\n")[0])
+    terminal.shows("(1/")
+    terminal.keys("M-n")
+    terminal.shows("(2/")
+    terminal.keys("C-y")
+    save(neovim)
+    neovim.holds(TYPED + texts[1])
+    leave(neovim)
+
+
+def test_what_comes_late_is_not_shown(neovim: Desk) -> None:
+    terminal = neovim.terminal
+    neovim.log.hold(is_held=True)
+    terminal.type(TYPED)
+    neovim.log.has_answer()
+    late = neovim.log.texts()[0].split("\n")[0][3:]
+    terminal.type("x")
+    terminal.shows(TYPED + "x")
+    terminal.seen.clear()
+    neovim.log.hold(is_held=False)
+    until(lambda: terminal.screen() and len(neovim.log.replies()) > 1, neovim.log.summary)
+    terminal.type("y")
+    terminal.shows(TYPED + "xy")
+    assert not [screen for screen in terminal.seen if late in screen]
+    leave(neovim)
+
+
+def test_another_text_removes_it(neovim: Desk) -> None:
+    terminal = neovim.terminal
+    terminal.type(TYPED)
+    shown = neovim.suggests(TYPED).split("\n")[0][3:]
+    neovim.log.hold(is_held=True)
+    terminal.type("#")
+    terminal.hides(shown)
+    neovim.log.hold(is_held=False)
+    leave(neovim)
+
+
+def test_health(neovim: Desk, kind: str) -> None:
+    escape(neovim)
+    neovim.terminal.type(":checkhealth starcoder\n")
+    neovim.terminal.shows("suggestions are shown by " + ("Neovim's own" if kind == "nvim" else "this plugin"))
+    neovim.terminal.type("G")
+    neovim.terminal.shows("ready, model")
+    assert "ERROR" not in neovim.terminal.screen()
+    assert "WARN" not in neovim.terminal.screen()
+
+
+def test_commands(neovim: Desk) -> None:
+    escape(neovim)
+    neovim.terminal.type(":Starcoder toggle\n")
+    neovim.terminal.shows("starcoder: off")
+    neovim.terminal.type(":Starcoder toggle\n")
+    neovim.terminal.shows("starcoder: ready")
+
+
+def test_health_without_a_server(desk: Desk) -> None:
+    desk.write(".config/nvim/init.lua", 'vim.g.starcoder = { cmd = { "no-such-program" } }\n' + block("Neovim", "lua"))
+    desk.launch(str(EDITORS / "bin" / "nvim"), "+checkhealth starcoder")
+    desk.terminal.shows("is not an executable")

