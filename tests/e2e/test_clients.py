@@ -1,0 +1,164 @@
+"""What the four editors really say at `initialize`, and whether every answer to them is one that they can use.
+
+`clients/` has their parameters as recorded by the tests in `tests/editors/`, with the names of folders replaced.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lsprotocol import types
+from lsprotocol.converters import get_converter
+
+from starcoder_lsp.documents.text import Text
+
+from . import conftest
+from .conftest import SETTINGS, Start, Wire, notification, request
+
+PROFILES = {path.stem: json.loads(path.read_text()) for path in sorted((Path(__file__).parent / "clients").glob("*"))}
+URI = "file:///home/person/project/first/example.py"
+OTHER_URI = "file:///home/person/project/first/other.py"
+CODE = "import os\n\n\ndef read(path):\n    é = '😀'; f = open(path)\n    return f.re\n\n\ndef write(path):\n    pass\n"
+REQUEST_FAILED = -32803
+BYTE = len(CODE.partition("f.re")[0].encode()) + len("f.re")
+MAY_ASK = {
+    "window/workDoneProgress/create": ("window", "workDoneProgress"),
+    "workspace/configuration": ("workspace", "configuration"),
+    "client/registerCapability": ("workspace", "didChangeConfiguration", "dynamicRegistration"),
+    "workspace/applyEdit": ("workspace", "applyEdit"),
+}
+"""Requests of the server, and the capability of a client without which it must not ask."""
+
+
+def capability(profile: Mapping[str, Any], *path: str) -> Any:
+    value: Any = profile["capabilities"]
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+class Editor:
+    """A server and a client that says what a real one says, and answers what it is asked."""
+
+    def __init__(self, wire: Wire, profile: dict[str, Any]) -> None:
+        self.wire, self.profile = wire, profile
+        options = {**(profile.get("initializationOptions") or {}), "starcoder": SETTINGS}
+        answer = wire.ask("initialize", "initialize", {**profile, "initializationOptions": options})
+        self.server = answer["result"]["capabilities"]
+        self.encoding = self.server.get("positionEncoding", "utf-16")
+        self._n_answered = 0
+        wire.send(notification("initialized", {}))
+        while self.ask("starcoder/metrics")["model"] is None:
+            pass
+        document = {"uri": URI, "languageId": "python", "version": 3, "text": CODE}
+        wire.send(notification("textDocument/didOpen", {"textDocument": document}))
+
+    def ask(self, method: str, params: object = None) -> Any:
+        """The result of a request; what the server asks in between is answered as simply as can be."""
+        msg_id = f"{method} {len(self.wire.came)}"
+        self.wire.send(request(msg_id, method, params))
+        reply = self.wire.reply(msg_id)
+        for message in self.wire.came[self._n_answered :]:
+            if "method" in message and "id" in message:
+                asked = [None] if message["method"] == "workspace/configuration" else None
+                self.wire.send({"jsonrpc": "2.0", "id": message["id"], "result": asked})
+        self._n_answered = len(self.wire.came)
+        assert "error" not in reply, reply
+        return reply["result"]
+
+    def place(self) -> dict[str, Any]:
+        line, character = Text.from_str(CODE).position_of(BYTE, self.encoding)
+        return {"textDocument": {"uri": URI}, "position": {"line": line, "character": character}}
+
+    def applied(self, edit: Mapping[str, Any], text: str) -> str:
+        """The document with a text in place of a range, as this client counts."""
+        document, between = Text.from_str(CODE), edit["range"]
+        start, end = (
+            document.byte_at(between[which]["line"], between[which]["character"], self.encoding)
+            for which in ("start", "end")
+        )
+        assert between["start"]["line"] == between["end"]["line"] == self.place()["position"]["line"]
+        assert start <= BYTE <= end or end == BYTE
+        return document.splice(start, end, text.encode()).to_str()
+
+
+@pytest.fixture(params=PROFILES)
+def editor(request: pytest.FixtureRequest, wire: Start) -> Editor:
+    return Editor(wire(), PROFILES[request.param])
+
+
+def structured(value: Any, kind: type) -> Any:
+    """The value as the protocol's own type; whatever is not of that type raises."""
+    return get_converter().structure(value, kind)
+
+
+def test_positions_are_counted_as_the_client_can(editor: Editor) -> None:
+    assert editor.encoding in (capability(editor.profile, "general", "positionEncodings") or ["utf-16"])
+    structured(editor.server, types.ServerCapabilities)
+
+
+def test_ghost_text(editor: Editor) -> None:
+    """Emacs asks for it without saying so."""
+    params = {**editor.place(), "context": {"triggerKind": 1}}
+    answer = structured(editor.ask("textDocument/inlineCompletion", params), types.InlineCompletionList)
+    assert answer.items
+    for item in editor.ask("textDocument/inlineCompletion", params)["items"]:
+        assert isinstance(item["insertText"], str)
+        assert "f.re" + item["insertText"] in editor.applied(item, item["insertText"])
+
+
+def test_menu_entries_for_those_without_ghost_text(editor: Editor) -> None:
+    """Helix says nothing of formats and shows Markdown."""
+    knows_ghost_text = capability(editor.profile, "textDocument", "inlineCompletion") is not None
+    assert ("completionProvider" in editor.server) != knows_ghost_text
+    if not knows_ghost_text:
+        answer = editor.ask("textDocument/completion", {**editor.place(), "context": {"triggerKind": 1}})
+        assert structured(answer, types.CompletionList).items
+        for item in answer["items"]:
+            edit = item["textEdit"]
+            assert "é = '😀'; f = open(path)\n    return f.re" in editor.applied(edit, edit["newText"])
+            formats = capability(editor.profile, "textDocument", "completion", "completionItem", "documentationFormat")
+            assert item["documentation"]["kind"] in (formats or ["markdown"])
+
+
+def test_code_actions(editor: Editor) -> None:
+    if "codeActionProvider" not in editor.server:
+        pytest.skip("this client cannot resolve the edit of a code action")
+    document = {"uri": OTHER_URI, "languageId": "python", "version": 7, "text": conftest.CODE}
+    editor.wire.send(notification("textDocument/didOpen", {"textDocument": document}))
+    position = {"line": conftest.CODE.count("\n") - 1, "character": 4}
+    params = {
+        "textDocument": {"uri": OTHER_URI},
+        "range": {"start": position, "end": position},
+        "context": {"diagnostics": []},
+    }
+    answer = editor.ask("textDocument/codeAction", params)
+    actions = [structured(action, types.CodeAction) for action in answer]
+    assert any(action.title.startswith("Fill the body") for action in actions)
+    replies = [editor.wire.ask(action["title"], "codeAction/resolve", action) for action in answer]
+    edits = [reply["result"]["edit"] for reply in replies if "result" in reply]
+    assert edits, "the model wrote nothing of use anywhere"
+    assert all(reply["error"]["code"] == REQUEST_FAILED for reply in replies if "error" in reply)
+    versioned = capability(editor.profile, "workspace", "workspaceEdit", "documentChanges")
+    for edit in edits:
+        structured(edit, types.WorkspaceEdit)
+        assert ("documentChanges" in edit) == bool(versioned)
+
+
+def test_only_what_the_client_can_do_is_asked_of_it_and_told_it(editor: Editor) -> None:
+    editor.ask("textDocument/inlineCompletion", {**editor.place(), "context": {"triggerKind": 2}})
+    editor.ask("workspace/executeCommand", {"command": "starcoder.showStatus"})
+    for message in editor.wire.came:
+        method = message.get("method")
+        if method is not None and "id" in message:
+            assert capability(editor.profile, *MAY_ASK[method]), method
+        if method == "$/progress":
+            assert capability(editor.profile, "window", "workDoneProgress")
+        if method == "starcoder/didChangeStatus":
+            assert capability(editor.profile, "experimental", "starcoder", "status")
+    assert editor.wire.stop() == 0
+    assert editor.wire.errors == []
