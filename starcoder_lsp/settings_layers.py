@@ -96,7 +96,9 @@ def _read_group(group: Any, given: object, path: str, layer: SettingsLayer, prob
         elif value is None:
             continue
         elif rules_of(attribute).trusted_only and not layer.trusted:
-            problems.append(f"{name}: cannot be set by {layer.name}, only by you; using {_shown(current)}")
+            problems.append(
+                f"{name}: cannot be set by {_printable(layer.name[:60])}, only by you; using {_shown(current)}"
+            )
         else:
             expected, accepted = _read_value(rules_of(attribute), current, value)
             if accepted is None:

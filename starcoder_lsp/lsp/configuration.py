@@ -33,7 +33,17 @@ class Configuration:
 
     def read(self) -> tuple[Settings, tuple[str, ...]]:
         """Merge the layers; return the settings and the problems that were not returned before."""
-        settings, problems = read_settings(
+        settings, problems = self._merged()
+        new = tuple(problem for problem in problems if problem not in self._told)
+        self._told.update(new)
+        return settings, new
+
+    def peek(self) -> Settings:
+        """The settings, for when it is too early to tell of what is wrong in them."""
+        return self._merged()[0]
+
+    def _merged(self) -> tuple[Settings, tuple[str, ...]]:
+        return read_settings(
             [
                 _layer("initializationOptions", self.options, trusted=True),
                 load_user_file(user_file()),
@@ -41,9 +51,6 @@ class Configuration:
                 *self.chosen,
             ]
         )
-        new = tuple(problem for problem in problems if problem not in self._told)
-        self._told.update(new)
-        return settings, new
 
 
 def _layer(name: str, given: object, *, trusted: bool) -> SettingsLayer:

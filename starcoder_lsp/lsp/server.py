@@ -150,7 +150,7 @@ def register_lifecycle(server: Server) -> None:
         server.configuration.options = convert.plain(params.initialization_options)
         server.session.recent.roots = convert.roots_of(params)
         server.session.client = convert.client_of(params)
-        server.session.settings, _ = server.configuration.read()  # what is wrong in them is told later
+        server.session.settings = server.configuration.peek()
         if convert.wants_status(params):
             server.session.status.on_change = server.tell_status
         if wants_menu(server, params):

@@ -209,11 +209,6 @@ async def test_a_cancelled_request_is_answered_with_the_error_for_it(driver: Dri
     assert (await driver.complete(URI, 304, 23)) is not None
 
 
-async def test_acceptance_is_counted(driver: Driver) -> None:
-    await driver.client.workspace_execute_command_async(types.ExecuteCommandParams("starcoder.accept"))
-    assert (await driver.metrics())["suggestions"]["accepted"] == 1
-
-
 async def test_several_documents(driver: Driver) -> None:
     driver.open(URI, CODE)
     driver.open("file:///b.rs", "fn main() {\n    let x = \n}\n", "rust")
