@@ -28,7 +28,7 @@ OnText = Callable[[bytes], None]
 HESITATION_NATS = 1.0
 """Where the second likeliest first token is less likely by no more than this, two lines are written side by side.
 
-So it is at a quarter of the places. A step of two tokens takes 1.6 times as long as one of one on a CPU.
+So it is at a quarter of the places. A step of two tokens takes 1.6 to 1.8 times as long as one of one on a CPU.
 """
 
 

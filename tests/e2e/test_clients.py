@@ -96,13 +96,10 @@ def structured(value: Any, kind: type) -> Any:
     return get_converter().structure(value, kind)
 
 
-def test_positions_are_counted_as_the_client_can(editor: Editor) -> None:
-    assert editor.encoding in (capability(editor.profile, "general", "positionEncodings") or ["utf-16"])
-    structured(editor.server, types.ServerCapabilities)
-
-
 def test_ghost_text(editor: Editor) -> None:
     """Emacs asks for it without saying so."""
+    assert editor.encoding in (capability(editor.profile, "general", "positionEncodings") or ["utf-16"])
+    structured(editor.server, types.ServerCapabilities)
     params = {**editor.place(), "context": {"triggerKind": 1}}
     answer = structured(editor.ask("textDocument/inlineCompletion", params), types.InlineCompletionList)
     assert answer.items
