@@ -23,7 +23,7 @@ from starcoder_lsp.suggestions.stopping import stop_rule
 from starcoder_lsp.suggestions.suggestion import Suggestion
 
 OnText = Callable[[bytes], None]
-"""Told, on the model's thread, the text of the answer so far."""
+"""Told, on the model's thread, the text of an answer so far; several grow side by side."""
 
 HESITATION_NATS = 1.0
 """Where the second likeliest first token is less likely by no more than this, two lines are written side by side.
@@ -89,7 +89,7 @@ def complete(  # noqa: PLR0913  the last two by name
     n_items: int = 1,
     on_text: OnText = lambda _text: None,
 ) -> Completion:
-    """Answer one request with at most `n_items` suggestions; `on_text` is told the first one's text as it grows.
+    """Answer one request with at most `n_items` suggestions; `on_text` is told each one's text as it grows.
 
     Raises `EngineError` when the model cannot; "no suggestion" is a value with a reason.
     """

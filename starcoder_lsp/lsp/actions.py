@@ -49,7 +49,7 @@ class Picked:
             data = convert.plain(action.data)
             start, end = (types.Position(*place) for place in data["place"])
             return cls(
-                str(data["uri"]), int(data["version"]), str(data["kind"]), types.Range(start, end), data["message"]
+                str(data["uri"]), int(data["version"]), str(data["kind"]), types.Range(start, end), str(data["message"])
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             message = "this is no code action that came from here"

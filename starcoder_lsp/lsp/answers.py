@@ -46,19 +46,19 @@ class Flight:
     question: Question
     completion: Completion | None = None
     waiter: asyncio.Future[None] | None = None
-    so_far: bytes = b""
-    """What was written; the model's thread sets it."""
+    so_far: tuple[bytes, ...] = ()
+    """What was written, of each answer that is under way or was; the model's thread sets it."""
     typed: bytes = b""
     """What the person typed at the place since."""
 
     def wrote(self, text: bytes) -> None:
-        """The model wrote more. On its thread."""
-        self.so_far = text
+        """The model wrote more of one answer, or began another. On its thread."""
+        self.so_far = (*(known for known in self.so_far if not text.startswith(known)), text)
 
     def agrees(self) -> bool:
-        """Whether what is typed and what is written begin alike. From any thread."""
+        """Whether what is typed and an answer that is written begin alike. From any thread."""
         so_far, typed = self.so_far, self.typed
-        return so_far.startswith(typed) or typed.startswith(so_far)
+        return not so_far or any(text.startswith(typed) or typed.startswith(text) for text in so_far)
 
     def follow(self, data: bytes, cursor_byte: int) -> bool:
         """The text is `data` now: whether the generation is worth going on with.

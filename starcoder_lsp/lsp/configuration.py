@@ -24,12 +24,12 @@ class Configuration:
 
     options: object = field(factory=dict)
     workspace: object = field(factory=dict)
-    chosen: list[SettingsLayer] = field(factory=list)
+    chosen: dict[str, object] = field(factory=dict)
     _told: set[str] = field(factory=set)
 
     def choose(self, values: Mapping[str, Any]) -> None:
         """Take a choice that the person made by a command."""
-        self.chosen.append(SettingsLayer("command", values, trusted=True))
+        self.chosen |= values
 
     def read(self) -> tuple[Settings, tuple[str, ...]]:
         """Merge the layers; return the settings and the problems that were not returned before."""
@@ -48,7 +48,7 @@ class Configuration:
                 _layer("initializationOptions", self.options, trusted=True),
                 load_user_file(user_file()),
                 _layer("workspace/configuration", self.workspace, trusted=False),
-                *self.chosen,
+                SettingsLayer("a command", self.chosen, trusted=True),
             ]
         )
 

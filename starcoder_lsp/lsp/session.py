@@ -353,14 +353,15 @@ class Session:
         """Forget every KV state, on disk too, and every suggestion."""
         model = self.model
         self.answers.memory.forget_all()
+        if model is None:
+            return
 
         def work(_cancelled: Cancelled) -> None:
-            if model is not None:
-                for document in {cached.document for cached in model.engine.cached()}:
-                    model.engine.forget(document)
+            for document in {cached.document for cached in model.engine.cached()}:
+                model.engine.forget(document)
 
         with suppress(Superseded):
-            await self.scheduler.run(MODEL_KEY, work)
+            await self.scheduler.run("clear", work)
 
     def stop(self) -> None:
         """Give up on everything that waits or runs."""

@@ -18,6 +18,9 @@ Filter = Callable[[Suggestion, Site], Suggestion]
 N_SHORTEST_TAIL_BYTES = 4
 """The whole rest of the line counts as repeated from this length on, or if it begins with an unopened bracket."""
 
+N_HEAD_BYTES = 500
+"""How far above the cursor a licence may be that is still being written."""
+
 
 @frozen
 class FilterEffect:
@@ -63,15 +66,11 @@ def before_repeat(suggestion: Suggestion, site: Site) -> Suggestion:
 
 def without_chatter(suggestion: Suggestion, site: Site) -> Suggestion:
     """End before a comment with a file's name or a licence's head, unless the cursor stands in one."""
-    if LICENCE.search(site.snapshot.text.data[: site.cursor_byte][-N_HEAD_BYTES:]):
+    if LICENCE.search(site.snapshot.text.data, max(0, site.cursor_byte - N_HEAD_BYTES), site.cursor_byte):
         return suggestion
     marker = (language_of(site.snapshot).line_comment or "").encode()
     start = chatter_start(site.line_before + suggestion.text, marker)
     return suggestion.cut(None if start is None else max(0, start - len(site.line_before)))
-
-
-N_HEAD_BYTES = 500
-"""How far above the cursor a licence may be that is still being written."""
 
 
 def without_secrets(suggestion: Suggestion, site: Site) -> Suggestion:

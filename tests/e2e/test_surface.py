@@ -233,6 +233,13 @@ def test_a_cache_that_is_cleared(served: Wire) -> None:
     assert items(served, "second")
 
 
+def test_a_cache_that_is_cleared_while_the_model_loads(start: Start) -> None:
+    wire = start()
+    wire.start(SETTINGS, GHOST_TEXT)
+    assert command(wire, "clear", "starcoder.clearCache")["result"] is None
+    wire.model_is_loaded()
+
+
 def test_diagnostics_have_no_text_and_no_names_of_files(served: Wire) -> None:
     items(served)
     text = command(served, "export", "starcoder.exportDiagnostics")["result"]["markdown"]

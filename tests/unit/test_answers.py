@@ -30,6 +30,8 @@ class Told:
     def __init__(self, engine: Engine, text: str) -> None:
         self.info, self.tokenizer, self.prefill_speed = engine.info, engine.tokenizer, engine.prefill_speed
         self.text = text
+        self.rival = b""
+        """A letter with which another answer parts from the text, again and again."""
         self.ends: list[str] = []
         self.n_begun = 0
         self._allowed, self._wrote = threading.Semaphore(0), threading.Semaphore(0)
@@ -40,6 +42,8 @@ class Told:
         self.begun.release()
         text, reason = b"", None
         for letter in self.text.encode():
+            if self.rival:
+                stop(text + self.rival)
             while reason is None and not self._allowed.acquire(timeout=0.002):
                 reason = "cancelled" if cancelled() else None
             if reason is None:
@@ -121,6 +125,19 @@ async def test_a_generation_goes_on_while_the_person_types_what_it_writes(person
     third = person.ask()
     told.write_on()
     assert (await third).text == "o(a)"
+    assert (told.n_begun, told.ends) == (1, ["stop_token"])
+
+
+async def test_it_goes_on_with_whichever_of_two_answers_is_typed(person: Person, told: Told) -> None:
+    told.rival = b"~"
+    first = person.ask()
+    await told.write(3)
+    person.type("x = f")
+    with pytest.raises(Superseded):
+        await first
+    second = person.ask()
+    told.write_on()
+    assert (await second).text == "oo(a)"
     assert (told.n_begun, told.ends) == (1, ["stop_token"])
 
 
