@@ -54,9 +54,7 @@ class Answer:
 
 def choices(logits: Logits, n: int, allowed: TokenIds | None = None) -> list[Choice]:
     """The `n` likeliest tokens, the likeliest first, among `allowed` if that is given."""
-    shifted = logits - logits.max()
-    log_total = float(np.log(np.exp(shifted).sum()))
-    candidates = shifted if allowed is None else shifted[allowed]
+    candidates, log_total = _candidates(logits, allowed)
     best = [int(candidates.argmax())] if n == 1 else np.argsort(-candidates, kind="stable")[:n].tolist()
     return [(index if allowed is None else int(allowed[index]), float(candidates[index]) - log_total) for index in best]
 
@@ -67,12 +65,16 @@ def sample(
     """Choose the next token, among `allowed` if that is given; with a temperature above 0 by `rng`."""
     if sampling.temperature == 0 or rng is None:
         return choices(logits, 1, allowed)[0]
-    shifted = logits - logits.max()
-    log_total = float(np.log(np.exp(shifted).sum()))
-    candidates = shifted if allowed is None else shifted[allowed]
+    candidates, log_total = _candidates(logits, allowed)
     weights = np.exp((candidates - candidates.max()).astype(np.float64) / sampling.temperature)
     index = int(rng.choice(len(weights), p=weights / weights.sum()))
     return index if allowed is None else int(allowed[index]), float(candidates[index]) - log_total
+
+
+def _candidates(logits: Logits, allowed: TokenIds | None) -> tuple[Logits, float]:
+    """The logits to choose from, and the logarithm of the sum over all of them, both less the largest."""
+    shifted = logits - logits.max()
+    return shifted if allowed is None else shifted[allowed], float(np.log(np.exp(shifted).sum()))
 
 
 def confidence(logprobs: Sequence[float]) -> float:

@@ -19,6 +19,8 @@ N_ABOVE_BYTES = 2048
 """How far above the cursor a syntax tree of the text begins where no scope is known."""
 LOOP = re.compile(rb"([^\n]{5,11}?)\1{3}|([^\n]{12,60}?)\2{2}")
 """A piece of a line that stands there four times in a row, or a long one three times; it counts if it has a letter."""
+N_LOOP_BYTES = 512
+"""More than the longest loop and one token take."""
 LETTER = re.compile(rb"[^\W\d_]|[^\x00-\x7f]")
 
 
@@ -104,9 +106,15 @@ def repeated_line(text: bytes, site: Site) -> int | None:
     return None
 
 
-def loop_start(text: bytes) -> int | None:
-    """The byte behind the first of three equal lines in a row, or of some equal pieces of one, or `None`."""
-    loop = next((match for match in LOOP.finditer(text) if LETTER.search(match.group(match.lastindex or 0))), None)
+def loop_start(text: bytes, *, grew: bool = False) -> int | None:
+    """The byte behind the first of three equal lines in a row, or of some equal pieces of one, or `None`.
+
+    If the text only grew since this was asked, equal pieces are looked for at its end, where a new loop must be.
+    """
+    first_byte = max(0, len(text) - N_LOOP_BYTES) if grew else 0
+    loop = next(
+        (match for match in LOOP.finditer(text, first_byte) if LETTER.search(match.group(match.lastindex or 0))), None
+    )
     if loop is not None:
         return loop.end(loop.lastindex or 0)
     lines = text.split(b"\n")

@@ -15,7 +15,7 @@ def stop_rule(site: Site) -> StopRule:
         text = so_far[: n_whole_bytes(so_far)]  # a token may end inside a character, which says nothing yet
         if unmatched_closer(text, site) is not None:
             return "unmatched_bracket"
-        if loop_start(text) is not None:
+        if loop_start(text, grew=True) is not None:
             return "repetition"
         first, newline, _ = text.partition(b"\n")
         if not newline:
