@@ -15,7 +15,7 @@ demo: $(READY)
 	@$(BIN)/starcoder-lsp demo
 
 test: $(READY)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 # Neovim, Helix and Emacs from Debian's packages; STARCODER_TEST_EDITORS=all adds VS Code (1.2 GB).
 test-editors: $(READY)
