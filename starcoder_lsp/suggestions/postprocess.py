@@ -10,7 +10,7 @@ from starcoder_lsp.documents.documents import language_of
 from starcoder_lsp.suggestions.fitting import fit
 from starcoder_lsp.suggestions.lexing import is_unopened
 from starcoder_lsp.suggestions.lines import loop_start, repeated_line, scope_end, unmatched_closer
-from starcoder_lsp.suggestions.site import SEPARATORS, Site
+from starcoder_lsp.suggestions.site import SEPARATORS, Site, indent_width
 from starcoder_lsp.suggestions.suggestion import Suggestion, n_whole_bytes
 from starcoder_lsp.suggestions.unwanted import LICENCE, chatter_start, has_secret
 
@@ -47,9 +47,20 @@ def within_line(suggestion: Suggestion, site: Site) -> Suggestion:
 
 
 def whole_lines(suggestion: Suggestion, _site: Site) -> Suggestion:
-    """Leave out a last line in the middle of which the model was stopped, if there is another."""
-    end = suggestion.text.rfind(b"\n")
-    return suggestion.cut(end if suggestion.is_unfinished and suggestion.text[: max(end, 0)].strip() else None)
+    """Leave out a last line in the middle of which the model was stopped, if there is another.
+
+    And with it the heads of blocks in which it would have been the first: `if` without anything in it.
+    """
+    lines = suggestion.text.split(b"\n")
+    if not suggestion.is_unfinished or not b"".join(lines[:-1]).strip():
+        return suggestion
+    inner = lines.pop()
+    while len(lines) > 1 and (not lines[-1].strip() or indent_width(lines[-1]) < indent_width(inner)):
+        line = lines.pop()
+        inner = line if line.strip() else inner
+    if not b"".join(lines).strip():
+        return suggestion.cut(suggestion.text.rfind(b"\n"))
+    return suggestion.cut(len(b"\n".join(lines)))
 
 
 def within_scope(suggestion: Suggestion, site: Site) -> Suggestion:

@@ -601,6 +601,21 @@ UNFINISHED = (
     ),
     Group(
         "whole_lines",
+        acts=True,
+        shows="And with it the head of a block in which nothing else stands.",
+        stop_reason="max_tokens",
+        cases=(
+            ("python", "def f():\n    █\n", "a = 1│\n    for x in y:\n        if x:\n            c"),
+            ("python", "def f():\n    █\n", "a = 1\n    if a:\n        b()│\n        c"),
+            ("python", "def f():\n    █\n", "a = 1\n    if a:\n        b()│\n\n    else:\n        "),
+            ("python", "def f():\n    █\n", "for x in y:│\n        a"),
+            ("python", "def f():█\n", "\n    for x in y:│\n        a"),
+            ("javascript", "function f() {\n  █\n}\n", "const a = 1;│\n  if (a) {\n    b"),
+            ("ruby", "def f\n  █\nend\n", "a = 1│\n  if a\n    b"),
+        ),
+    ),
+    Group(
+        "whole_lines",
         acts=False,
         shows="A first line is better than nothing.",
         stop_reason="max_tokens",
