@@ -99,6 +99,8 @@ class Answers:
     metrics: Metrics
     status: StatusTeller = field(factory=StatusTeller)
     memory: Memory = field(factory=Memory)
+    last: dict[str, Completion] = field(factory=dict)
+    """What was answered last in each document or cell."""
     _flights: dict[str, Flight] = field(factory=dict)
     _tasks: set[asyncio.Future[None]] = field(factory=set)
 

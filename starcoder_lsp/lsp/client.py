@@ -9,7 +9,7 @@ import asyncio
 import sys
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,9 @@ class _Recorder(LanguageClient):
                     await self.shutdown_async(None)
                     self.exit(None)
                 await self.stop()  # type: ignore[no-untyped-call]  # pygls' client
+                if self._server is not None and self._server.stdin is not None:
+                    with suppress(ConnectionError):  # which Python would report later if nobody took it
+                        await self._server.stdin.wait_closed()
         except (TimeoutError, RuntimeError):
             if self._server is not None and not self.has_ended:
                 self._server.kill()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -21,14 +21,15 @@ from starcoder_lsp.documents.notebooks import Cell, CellText, NotebookChange, No
 from starcoder_lsp.documents.text import PositionEncoding, Text
 from starcoder_lsp.engine.engine import Cancelled, EngineError
 from starcoder_lsp.engine.loading import load_engine
+from starcoder_lsp.lsp.ahead import Ahead
 from starcoder_lsp.lsp.answers import Answers, Question
 from starcoder_lsp.lsp.metrics import Metrics
 from starcoder_lsp.lsp.offers import Offers
 from starcoder_lsp.lsp.recent import Recent
-from starcoder_lsp.lsp.scheduler import AHEAD, Scheduler, Superseded
+from starcoder_lsp.lsp.scheduler import Scheduler, Superseded
 from starcoder_lsp.lsp.selected import Entry
 from starcoder_lsp.lsp.status import StatusTeller
-from starcoder_lsp.prompting import Model, ask, prepare, see, why_not
+from starcoder_lsp.prompting import Model, ask, see, why_not
 from starcoder_lsp.settings import Settings
 from starcoder_lsp.suggestions.postprocess import FILTERS
 
@@ -36,8 +37,6 @@ MODEL_KEY = "model"
 """The scheduler's key for work that belongs to no document."""
 LOWEST_VERSION = -(2**31)
 """The protocol's versions are integers of 32 bits."""
-IDLE_MS = 250
-"""How long nothing must come before the next place is evaluated ahead of need: more than between two keystrokes."""
 PUT_AWAY_S = 1.5
 """How long writing KV states to disk may delay the end of the process, which has two seconds."""
 
@@ -55,22 +54,16 @@ class Session:
     status: StatusTeller = field(factory=StatusTeller)
     scheduler: Scheduler = field(factory=Scheduler)
     answers: Answers = field(init=False)
+    ahead: Ahead = field(init=False)
     model: Model | None = None
     encoding: PositionEncoding = "utf-16"
     client: str = "unknown"
     """The client's name and version."""
-    _last: dict[str, Completion] = field(factory=dict)
-    _places: dict[str, int] = field(factory=dict)
-    """The byte at which each document was last edited or asked about, also if it is closed."""
-    _focused: str = ""
-    _stale: str = ""
-    """The focused document, as long as other files have not been looked at since the person came to it."""
-    _tasks: set[asyncio.Future[None]] = field(factory=set)
-    """What runs with nobody waiting for it; the event loop itself would let go of it."""
 
     def __attrs_post_init__(self) -> None:
         """Share the model thread and the counters."""
         self.answers = Answers(self.scheduler, self.metrics, self.status)
+        self.ahead = Ahead(self.answers, lambda uri, place: self._question(self._view(uri), place))
 
     async def load_model(self, on_progress: Callable[[float], None]) -> Model:
         """Load the configured model on the model thread, in place of the one that is there. Raises `EngineError`."""
@@ -110,20 +103,15 @@ class Session:
         self.focus(uri)
 
     def focus(self, uri: str) -> None:
-        """The person looks at a document: evaluate the place where they were, or its beginning, when nobody types.
-
-        Raises `UnknownDocument`.
-        """
+        """The person looks at a document. Raises `UnknownDocument`."""
         if uri not in self.documents and uri not in self.notebooks:
             raise UnknownDocument(uri)
-        if uri != self._focused:
-            self._focused = self._stale = uri
         self.recent.use(uri)
-        self._start(self._look_ahead(uri))
+        self.ahead.look_at(uri)
 
     def _refocus(self) -> None:
-        if self._focused in self.documents or self._focused in self.notebooks:
-            self.focus(self._focused)
+        if self.ahead.focused in self.documents or self.ahead.focused in self.notebooks:
+            self.focus(self.ahead.focused)
 
     def change(self, uri: str, version: int, edits: Sequence[Edit]) -> None:
         """Apply a change. What is being computed for the text before it is not wanted any more.
@@ -139,7 +127,8 @@ class Session:
             self.lose_step(uri)
             raise
         if edits and edits[-1].start_line is not None:
-            place = self._places[uri] = end_of(edits[-1], snapshot.text, self.encoding)
+            place = end_of(edits[-1], snapshot.text, self.encoding)
+            self.ahead.mark(uri, place)
             inserted = edits[-1].text.encode("utf-8", "surrogatepass")
             self.offers.edited(uri, place - len(inserted), inserted)
             self.answers.edited(uri, snapshot.text.data, place)
@@ -160,15 +149,15 @@ class Session:
         self.answers.forget_flight(uri)
         self.documents.close(uri)
         self.recent.close(uri)
-        self._last.pop(uri, None)
+        self.answers.last.pop(uri, None)
         self.answers.memory.forget(uri)
-        self._start(self._put_away(uri))
+        self.ahead.start(self._put_away(uri))
 
     def open_notebook(self, uri: str, version: int, cells: Sequence[Cell], texts: Sequence[CellText]) -> None:
         """Take in a notebook, in place of one that is open under that name already."""
         self.answers.forget_flight(uri)
         self.notebooks.open(uri, version, cells, texts)
-        self._focused = next((cell.uri for cell in cells if not cell.is_markup), "")
+        self.ahead.focused = next((cell.uri for cell in cells if not cell.is_markup), "")
         self._refocus()
 
     def change_notebook(self, uri: str, version: int, change: NotebookChange) -> None:
@@ -178,10 +167,12 @@ class Session:
         for closed in change.closed:
             self._forget(closed)
         for opened in change.opened:
-            self._focused, self._places[opened.uri] = opened.uri, 0
+            self.ahead.focused = opened.uri
+            self.ahead.mark(opened.uri, 0)
         for cell, snapshot in zip(change.edits, edited, strict=True):
             if cell.edits and cell.edits[-1].start_line is not None:
-                self._focused, self._places[cell.uri] = cell.uri, end_of(cell.edits[-1], snapshot.text, self.encoding)
+                self.ahead.focused = cell.uri
+                self.ahead.mark(cell.uri, end_of(cell.edits[-1], snapshot.text, self.encoding))
         self._refocus()
 
     def close_notebook(self, uri: str) -> None:
@@ -192,11 +183,11 @@ class Session:
             self._forget(cell_uri)
         for joined_uri in joined:
             self.answers.memory.forget(joined_uri)
-            self._start(self._put_away(joined_uri))
+            self.ahead.start(self._put_away(joined_uri))
 
     def _forget(self, cell_uri: str) -> None:
-        self._last.pop(cell_uri, None)
-        self._places.pop(cell_uri, None)
+        self.answers.last.pop(cell_uri, None)
+        self.ahead.forget(cell_uri)
 
     async def complete(
         self, uri: str, line: int, character: int, *, automatic: bool, selected: Edit | None = None
@@ -212,15 +203,13 @@ class Session:
         view = self._view(uri)
         requests = self.metrics.requests
         requests.total += 1
-        model, settings = self.model, self.settings
-        unasked = automatic and settings.trigger == "invoked"
-        if model is None or view is None or unasked or why_not(view.whole, settings):
+        settings = self.settings
+        place = 0 if view is None else view.own.text.byte_at(line, character, self.encoding)
+        question = self._question(view, place, 1 if automatic else settings.completion.max_items)
+        if view is None or question is None or (automatic and settings.trigger == "invoked"):
             requests.empty += 1
             return None
-        place = self._places[uri] = view.own.text.byte_at(line, character, self.encoding)
-        n_items = 1 if automatic else settings.completion.max_items
-        around, cursor_byte = self.recent.around(self.documents, uri), view.offset_byte + place
-        question = Question(view.key, view.whole, cursor_byte, model, settings, around, n_items)
+        self.ahead.mark(uri, place)
         entry = None if selected is None else self._entry(selected, view)
         delay_ms = settings.debounce.ms if automatic and settings.debounce.mode != "off" else 0
         try:
@@ -236,11 +225,19 @@ class Session:
             raise
         if entry is not None:
             completion = entry.in_front_of(completion, view.whole)
-        self._last[uri] = completion
+        self.answers.last[uri] = completion
         self.metrics.count(completion)
         self.metrics.time((time.perf_counter() - started) * 1000)
         self.focus(uri)
         return evolve(completion, snapshot=view.own, cursor_byte=completion.cursor_byte - view.offset_byte)
+
+    def _question(self, view: View | None, place: int, n_items: int = 1) -> Question | None:
+        """What a request at byte `place` of a document or cell asks for; `None` where nothing is suggested."""
+        if self.model is None or view is None or why_not(view.whole, self.settings):
+            return None
+        cursor_byte = view.offset_byte + min(place, len(view.own.text.data))
+        around = self.recent.around(self.documents, view.own.uri)
+        return Question(view.key, view.whole, cursor_byte, self.model, self.settings, around, n_items)
 
     def _entry(self, selected: Edit, view: View) -> Entry:
         text = view.own.text
@@ -249,37 +246,6 @@ class Session:
         inserted = selected.text.encode("utf-8", "surrogatepass")
         return Entry(view.offset_byte + start_byte, view.offset_byte + end_byte, inserted)
 
-    async def _look_ahead(self, uri: str) -> None:
-        """Evaluate the whole window of a document's last place once nothing has come for a while.
-
-        Where the person comes from another document, other files are looked at again first.
-        """
-        with suppress(Superseded, EngineError):  # a request for this place will tell
-            await self.scheduler.run(AHEAD, lambda _cancelled: None, delay_ms=IDLE_MS)
-            with suppress(UnknownDocument):
-                await self._prepare(uri)
-
-    async def _prepare(self, uri: str) -> None:
-        """Raises `UnknownDocument`, and what the scheduler and the engine raise."""
-        view, model, settings = self._view(uri), self.model, self.settings
-        if model is None or view is None or settings.trigger == "invoked":
-            return
-        place = self._places.get(uri)
-        cursor_byte = None if place is None else view.offset_byte + min(place, len(view.own.text.data))
-        around, renew = self.recent.around(self.documents, uri), self._stale == uri
-
-        def work(cancelled: Cancelled) -> None:
-            prefilled = prepare(view.whole, cursor_byte, model, settings, cancelled, around, renew=renew)
-            if prefilled is not None:
-                self.metrics.count_ahead(prefilled.n_evaluated)
-
-        await self.scheduler.run(AHEAD, work)
-        self._stale = "" if self._stale == uri else self._stale
-        last = self._last.get(uri)
-        if last is not None and last.items and last.snapshot is view.whole and last.cursor_byte == cursor_byte:
-            question = Question(view.key, view.whole, last.cursor_byte, model, settings, around)
-            await self.answers.prepare_next(question, last.items[0])
-
     async def _put_away(self, uri: str) -> None:
         """Let the engine put a closed document's cells away, on the model thread."""
         model = self.model
@@ -287,27 +253,21 @@ class Session:
             with suppress(Superseded):
                 await self.scheduler.run(f"close {uri}", lambda _cancelled: model.engine.put_away(uri))
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
     async def explain(self, uri: str, line: int, character: int) -> dict[str, Any] | None:
         """What the model would see there and why.
 
         `None` while there is no model, for a document that gets none, and for a question with a newer one behind it.
         """
         view = self._view(uri)
-        model, settings = self.model, self.settings
-        if model is None or view is None or why_not(view.whole, settings):
+        place = 0 if view is None else view.own.text.byte_at(line, character, self.encoding)
+        question = self._question(view, place)
+        if question is None:
             return None
-        snapshot, cursor_byte = view.whole, view.offset_byte + view.own.text.byte_at(line, character, self.encoding)
-
-        around = self.recent.around(self.documents, uri)
+        snapshot, cursor_byte, model = question.snapshot, question.cursor_byte, question.model
 
         def work(_cancelled: Cancelled) -> dict[str, Any]:
             started = time.perf_counter()
-            window = see(snapshot, cursor_byte, model, settings, around)
+            window = see(snapshot, cursor_byte, model, question.settings, question.around)
             explained = explain(window, ask(window, model), model.engine.tokenizer, snapshot.uri)
             explained["timingsMs"] = {"window": round((time.perf_counter() - started) * 1000, 3)}
             return explained
@@ -316,7 +276,7 @@ class Session:
             explained = await self.scheduler.run(f"explain {uri}", work)
         except Superseded:
             return None
-        last = self._last.get(uri)
+        last = self.answers.last.get(uri)
         if last is not None and (last.snapshot is not snapshot or last.cursor_byte != cursor_byte or not last.filters):
             last = None
         return explained | self._outcome(last, explained["timingsMs"])

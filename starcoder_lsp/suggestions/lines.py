@@ -18,10 +18,13 @@ N_SHORTEST_REPEATED_BYTES = 4
 N_ABOVE_BYTES = 2048
 """How far above the cursor a syntax tree of the text begins where no scope is known."""
 LOOP = re.compile(rb"([^\n]{5,11}?)\1{3}|([^\n]{12,60}?)\2{2}")
-"""A piece of a line that stands there four times in a row, or a long one three times; it counts if it has a letter."""
+"""A piece of a line that stands there four times in a row, or a long one three times.
+
+It counts if it has a letter, or only digits: a ruler is no loop, nor is a row of a table.
+"""
 N_LOOP_BYTES = 512
 """More than the longest loop and one token take."""
-LETTER = re.compile(rb"[^\W\d_]|[^\x00-\x7f]")
+LOOPING = re.compile(rb"[^\W\d_]|[^\x00-\x7f]|^\d+$")
 
 
 def scope_end(text: bytes, site: Site, *, may_go_on: bool = False) -> int | None:
@@ -113,7 +116,7 @@ def loop_start(text: bytes, *, grew: bool = False) -> int | None:
     """
     first_byte = max(0, len(text) - N_LOOP_BYTES) if grew else 0
     loop = next(
-        (match for match in LOOP.finditer(text, first_byte) if LETTER.search(match.group(match.lastindex or 0))), None
+        (match for match in LOOP.finditer(text, first_byte) if LOOPING.search(match.group(match.lastindex or 0))), None
     )
     if loop is not None:
         return loop.end(loop.lastindex or 0)

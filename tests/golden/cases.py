@@ -382,6 +382,7 @@ REPETITION = (
             ("java", "class A {\n    █\n}\n", "int b;\n    int a;│\n    int a;\n    int a;\n    int a;"),
             ("javascript", "█\n", "push(1);│ push(1); push(1); push(1); push(1);"),
             ("shellscript", "█\n", "echo a;│ echo a; echo a; echo a; echo a;"),
+            ("python", "x = 1█\n", "00000│0000000000000000000"),
         ),
     ),
     Group(
@@ -437,6 +438,7 @@ REPETITION = (
         cases=(
             ("python", "def f():\n    █\n", "a1()\n    a2()\n    a3()\n    a4()│"),
             ("css", "a {\n  █\n}\n", "margin: 0 0 0 0;\n  padding: 0 0 0 0;│"),
+            ("python", "x = █\n", "uuid.UUID('00000000-0000-0000-0000-000000000000')│"),
         ),
     ),
 )
