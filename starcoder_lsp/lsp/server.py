@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO
@@ -12,6 +13,7 @@ from typing import Any, BinaryIO
 from attrs import asdict
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
+from pygls.io_ import run_async
 from pygls.lsp.server import LanguageServer
 
 from starcoder_lsp import __version__
@@ -26,7 +28,7 @@ from starcoder_lsp.lsp.protocol import MISUNDERSTOOD, Protocol, described, silen
 from starcoder_lsp.lsp.scheduler import Superseded
 from starcoder_lsp.lsp.session import Session
 from starcoder_lsp.lsp.status import Status
-from starcoder_lsp.lsp.streams import Input, Output
+from starcoder_lsp.lsp.streams import Input, Output, Receive
 from starcoder_lsp.lsp.suggesting import register_completion, register_menu, wants_menu
 from starcoder_lsp.settings import SECTION
 
@@ -54,9 +56,17 @@ class Server(LanguageServer):
         self.was_initialized = False
         self.was_shut_down = False
 
-    def serve(self, reader: BinaryIO, writer: BinaryIO) -> None:
+    def serve(self, receive: Receive, writer: BinaryIO) -> None:
         """Serve the client until it leaves; ends the process."""
-        self.start_io(Input(reader, on_end=self.leave), Output(writer, on_lost=self.leave))
+
+        async def read() -> None:
+            reader = Input(on_end=self.leave)
+            reader.listen(receive)
+            await run_async(threading.Event(), reader, self.protocol, error_handler=self.report_server_error)
+
+        self.protocol.set_writer(Output(writer, on_lost=self.leave))
+        with suppress(KeyboardInterrupt):
+            asyncio.run(read())
 
     def report_server_error(self, error: Exception, source: Any) -> None:
         """Tell the log of a bug. What a client did wrong stands in the reply to it."""

@@ -339,3 +339,17 @@ def test_odd_parameters(served: Wire) -> None:
         [None, {}, {"textDocument": {"uri": URI}}, asked((0, 0), uri="file:///unknown.py")]
     ):
         assert served.ask(f"odd {number}", "textDocument/codeAction", params)["error"]["code"] == INVALID_PARAMS
+
+
+def test_each_of_many_messages_in_one_write_is_about_the_text_that_those_before_it_made(served: Wire) -> None:
+    messages: list[dict[str, object]] = []
+    for n in range(2, 40):
+        document, text = {"uri": URI, "version": n}, f"def f{n}():\n    pass\n"
+        messages += (
+            notification("textDocument/didChange", {"textDocument": document, "contentChanges": [{"text": text}]}),
+            request(n, "textDocument/codeAction", asked((0, 4))),
+        )
+    served.send(*messages)
+    for n in range(2, 40):
+        body = served.reply(n)["result"][0]
+        assert (body["data"]["version"], body["title"]) == (n, f"Fill the body of f{n}")
