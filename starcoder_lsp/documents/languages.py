@@ -45,7 +45,8 @@ class Language:
     ``grammars/``; None where there is none. ``line_comment`` is the marker that starts a comment to the line's end.
     ``blocks`` says what ends a block: a line with less indentation, or a closing brace; None where it is something
     else, a keyword for example. ``doc_above`` or ``doc_below`` is what documents a function, above its header or below
-    it, with ``{}`` in place of the text; ``test`` says where its tests are.
+    it, with ``{}`` in place of the text; ``test`` says where its tests are. ``raw_string`` is how a string begins and
+    ends that may go on at the start of a line, two patterns, the second of which may refer to groups of the first.
     """
 
     id: str
@@ -57,6 +58,7 @@ class Language:
     doc_above: str | None = None
     doc_below: str | None = None
     test: Testing | None = None
+    raw_string: tuple[str, str] | None = None
 
 
 @frozen
@@ -172,4 +174,5 @@ def _language(language_id: str, row: dict[str, Any]) -> Language:
         doc_above=row.get("doc_above"),
         doc_below=row.get("doc_below"),
         test=Testing(**{**row["test"], "files": tuple(row["test"]["files"])}) if "test" in row else None,
+        raw_string=tuple(row["raw_string"]) if "raw_string" in row else None,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from starcoder_lsp.documents.documents import language_of
+from starcoder_lsp.documents.languages import Language
 from starcoder_lsp.documents.syntax import Syntax
 from starcoder_lsp.documents.text import Text
 from starcoder_lsp.suggestions.lexing import brackets, ends_in_string, is_unopened, open_brackets
@@ -65,9 +66,19 @@ def _ends_by_keyword(site: Site) -> bool:
 
 def _goes_on_at(at: int, text: bytes, site: Site) -> bool:
     """Whether a line that begins at `at` goes on with a string or a comment of `text`."""
-    has_block_comments = language_of(site.snapshot).line_comment == "//"
+    language = language_of(site.snapshot)
+    has_block_comments = language.line_comment == "//"
     is_in_comment = has_block_comments and text.rfind(b"/*", 0, at) > text.rfind(b"*/", 0, at)
-    return is_in_comment or ends_in_string(text[:at])
+    return is_in_comment or ends_in_string(text[:at]) or _ends_in_raw_string(text[:at], language)
+
+
+def _ends_in_raw_string(text: bytes, language: Language) -> bool:
+    """Whether a string of many lines, such as a here-document, is unfinished at the end of `text`."""
+    if language.raw_string is None:
+        return False
+    begin, end = (pattern.encode() for pattern in language.raw_string)
+    raw_string = re.compile(b"(?:%s).*?(?:%s)|(?P<unfinished>%s)" % (begin, end, begin), re.DOTALL | re.MULTILINE)
+    return any(match.lastgroup == "unfinished" for match in raw_string.finditer(text))
 
 
 def unmatched_closer(text: bytes, site: Site) -> int | None:

@@ -905,6 +905,17 @@ EDGES = (
     ),
     Group(
         "within_scope",
+        acts=True,
+        shows="Behind a string of many lines a scope ends as it does otherwise.",
+        cases=(
+            ("rust", "fn f() {\n    █\n}\n", 'g(r#"\nabc\n"#);│\n}\n\nfn h() {'),
+            ("lua", "function f()\n  █\nend\n", "g([[\nabc\n]])│\nend\n\nfunction h()"),
+            ("shellscript", "f() {\n  █\n}\n", "cat <<EOF\nabc\nEOF│\n}\n\ng() {"),
+            ("shellscript", "f() {\n  █\n}\n", "echo $((1 << 2))│\n}\n\ng() {"),
+        ),
+    ),
+    Group(
+        "within_scope",
         acts=False,
         shows="What is written inside a string or a comment may begin at any column.",
         cases=(
@@ -914,6 +925,14 @@ EDGES = (
             ("javascript", "function f() {\n  █\n}\n", "const a = `\nabc\n`;\n  return a;│"),
             ("go", "package a\n\nfunc f() {\n\t█\n}\n", "s := `\nabc\n`\n\tg(s)│"),
             ("c", "int f(void)\n{\n\t█\n}\n", "/*\nIt is one.\n*/\n\treturn 1;│"),
+            ("rust", "fn f() {\n    █\n}\n", 'let a = r#"\n"abc"\n\n"#;\n    g(a);│'),
+            ("lua", "function f()\n  █\nend\n", "local a = [==[\nabc\n]]\n]==]\n  return a│"),
+            ("shellscript", "f() {\n  █\n}\n", "cat <<EOF\nabc\n\ndef\nEOF\n  echo a│"),
+            ("shellscript", "f() {\n  █\n}\n", "cat <<-'EOF' > b\nabc\nEOF\n  echo a│"),
+            ("ruby", "def f\n  █\nend\n", "a = <<~TEXT\nabc\nTEXT\n  g(a)│"),
+            ("php", "<?php\nfunction f() {\n    █\n}\n", "$a = <<<TEXT\nabc\nTEXT;\n    return $a;│"),
+            ("cpp", "int f()\n{\n\t█\n}\n", 'g(R"x(\nabc\n)x");\n\treturn 1;│'),
+            ("csharp", "class A {\n    void F() {\n        █\n    }\n}\n", 'var a = @"\nabc\n";\n        G(a);│'),
         ),
     ),
     Group(
