@@ -163,12 +163,28 @@ def write(
     )
     generation = evolve(generation, written=tuple(_ended(one, hole) for one in generation.written))
     completion = show(window, site, generation)
-    if not completion.items:
-        return Rewrite(hole.snapshot, hole.start_byte, hole.end_byte, "", hole.is_new_file, completion)
-    n_replaced = completion.items[0].n_replaced_bytes  # of the trail, and of what is behind it
+    n_replaced = (
+        completion.items[0].n_replaced_bytes if completion.items else 0
+    )  # of the trail, and of what is behind it
     text = hole.lead.decode() + completion.text + hole.trail[n_replaced:].decode()
     end_byte = hole.end_byte + max(0, n_replaced - len(hole.trail))
+    if completion.items and _is_broken(text, end_byte, hole):
+        completion = evolve(completion, items=(), reason="not whole")
+    if not completion.items:
+        return Rewrite(hole.snapshot, hole.start_byte, hole.end_byte, "", hole.is_new_file, completion)
     return Rewrite(hole.snapshot, hole.start_byte, end_byte, text, hole.is_new_file, completion)
+
+
+def _is_broken(text: str, end_byte: int, hole: Hole) -> bool:
+    """Whether a file without syntax errors would have some, or what is written ends with the header of a function."""
+    before = hole.snapshot.syntax
+    syntax = spliced(hole.snapshot, hole.start_byte, end_byte, text.encode()).syntax
+    if syntax is None or before is None:
+        return False
+    scopes = syntax.enclosing_scopes(hole.start_byte + len(text.rstrip().encode()) - 1)
+    last = scopes[-1] if scopes and language_of(hole.snapshot).blocks == "indent" else None
+    ends_with_header = last and hole.start_byte <= last.start_byte and last.body_start_byte == last.end_byte
+    return bool(ends_with_header or (syntax.error_count() and not before.error_count()))
 
 
 def _see(snapshot: Snapshot, cursor_byte: int, model: Model, settings: Settings, around: Surroundings) -> Window:

@@ -153,7 +153,7 @@ async def written(server: Server, view: View, picked: Picked, report: Callable[[
         n_lines = text.count(b"\n")
         if n_lines not in reported:
             reported.add(n_lines)
-            loop.call_soon_threadsafe(report, f"{n_lines} lines")
+            loop.call_soon_threadsafe(report, f"{n_lines} line{'s'[: n_lines > 1]}")
 
     def work(cancelled: Cancelled) -> Rewrite:
         hole = kind.find(picked.asked(view, server))

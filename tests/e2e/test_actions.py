@@ -22,6 +22,7 @@ CAPABILITIES = {
 }
 WRITE = (7, 6)
 """In the header of `write`."""
+READ = "def read(path):\n    with open(path) as file:\n        return file.read()\n"
 DOCUMENTED = 'def read(path):\n    """Read a file."""\n    return 1\n'
 DIAGNOSTIC = {
     "range": {"start": {"line": 8, "character": 4}, "end": {"line": 8, "character": 8}},
@@ -204,15 +205,15 @@ def test_a_cell_of_a_notebook(wire: Start) -> None:
 
 
 def test_a_new_file_of_tests_and_one_that_is_there(wire: Start, tmp_path: Path) -> None:
-    served = opened(wire)
+    served = opened(wire, text="")
     uri, tests = (tmp_path / "a.py").as_uri(), tmp_path / "test_a.py"
-    (tmp_path / "a.py").write_text(CODE)
-    served.open(uri, CODE)
-    action = picked(served, "test", WRITE, uri=uri)
+    (tmp_path / "a.py").write_text(READ)
+    served.open(uri, READ)
+    action = picked(served, "test", (0, 4), uri=uri)
     created, changed = resolve(served, "new", action)["result"]["edit"]["documentChanges"]
     assert created == {"kind": "create", "uri": tests.as_uri()}
     assert changed["textDocument"] == {"uri": tests.as_uri(), "version": None}
-    assert changed["edits"][0]["newText"].startswith("from a import write\n\n\ndef test_write")
+    assert changed["edits"][0]["newText"].startswith("from a import read\n\n\ndef test_read")
     assert not tests.exists()
     served.open(tests.as_uri(), "import os\n")
     (changed,) = resolve(served, "open", action)["result"]["edit"]["documentChanges"]

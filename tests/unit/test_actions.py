@@ -383,6 +383,13 @@ def test_a_test_is_added_to_the_file_that_is_there(engine: Engine, project: Path
     assert run.prompt.index("def test_b") < run.prompt.index("# def f():") < run.prompt.index("def test_f")
 
 
+@pytest.mark.parametrize("writes", ["_more(expr):\n", "():", "():\n    def g():\n\n", "():\n    class A(B):", "_more"])
+def test_what_is_not_whole_is_nothing_of_use(engine: Engine, project: Path, writes: str) -> None:
+    at, around = source_in(project, "pkg/a.py", "def f():█\n    return 1\n")
+    run = Run(engine, "test", at, writes, around)
+    assert (run.rewrite.text, run.rewrite.completion.reason) == ("", "not whole")
+
+
 def test_an_open_file_of_tests_counts_as_it_is_in_the_editor(engine: Engine, project: Path) -> None:
     at, around = source_in(project, "pkg/a.py", "def f():█\n    return 1\n")
     tests = Documents().open((project / "tests/test_a.py").as_uri(), "python", 7, "import a\r\n")
