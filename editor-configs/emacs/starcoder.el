@@ -7,19 +7,45 @@
   "The server's program and its arguments.")
 
 (defvar starcoder-settings nil
-  "Settings as the server's README lists them, such as (:model (:path \"~/models/starcoder2-3b.Q4_0.gguf\")).")
+  "Settings as the server's README lists them: (:model (:path \"~/a.gguf\")).")
+
+;; lsp-mode does not quite say that it shows suggestions itself: the server would put them into menus too.
+(defun starcoder--options ()
+  "The settings for the server."
+  (let ((completion (append (plist-get starcoder-settings :completion) '(:asMenuItems "never"))))
+    (list :starcoder (plist-put (copy-sequence starcoder-settings) :completion completion))))
+
+(defvar starcoder-status nil
+  "What the server says that it does, for the mode line.")
+
+(defun starcoder--show-status (_workspace status)
+  "Show STATUS in the mode line."
+  (setq starcoder-status (concat " starcoder:" (lsp-get status :kind)))
+  (force-mode-line-update t))
+
+(add-to-list 'minor-mode-alist '(lsp-mode starcoder-status))
+(add-hook 'lsp-after-uninitialized-functions
+          (lambda (workspace)
+            (when (eq (lsp--client-server-id (lsp--workspace-client workspace)) 'starcoder-lsp)
+              (setq starcoder-status nil))))
 
 ;; Beside the language's own server, in every file.
 (lsp-register-client
  (make-lsp-client :server-id 'starcoder-lsp
                   :new-connection (lsp-stdio-connection (lambda () starcoder-command))
-                  :initialization-options (lambda () (list :starcoder (or starcoder-settings (make-hash-table))))
+                  :initialization-options #'starcoder--options
+                  :custom-capabilities '((experimental . ((starcoder . ((status . t))))))
+                  :notification-handlers (lsp-ht ("starcoder/didChangeStatus" #'starcoder--show-status))
                   :activation-fn #'always
                   :add-on? t))
 
 ;; lsp-mode waits twice before it asks; the server waits until nobody types.
 (setq lsp-idle-delay 0.05
       lsp-inline-completion-idle-delay 0.05)
+
+;; An open menu of company-mode comes first, whichever of the two modes does.
+(dolist (hook '(lsp-inline-completion-mode-hook company-mode-hook))
+  (add-hook hook #'lsp-inline-completion-company-integration-mode))
 
 (defun starcoder-next ()
   "Show the next suggestion. The first time the server is asked for up to three."
@@ -31,11 +57,54 @@
     (when (and was-shown (lsp-inline-completion--active-p))
       (lsp-inline-completion-next))))
 
-(define-key lsp-mode-map (kbd "M-n") #'starcoder-next)
+(defun starcoder--accept-part (regexp)
+  "Insert what REGEXP matches at the suggestion's beginning, and show the rest."
+  (-let* ((item (elt lsp-inline-completion--items lsp-inline-completion--current))
+          ((&InlineCompletionItem :insert-text :range? (&RangeToPoint :start :end)) item)
+          (part (if (string-match regexp insert-text) (match-string 0 insert-text) insert-text)))
+    (if (equal part insert-text)
+        (lsp-inline-completion-accept)
+      (lsp-inline-completion--clear-overlay)
+      (goto-char start)
+      (insert part)
+      (lsp-notify "textDocument/didPartiallyAcceptCompletion"
+                  (list :item item :acceptedLength (/ (length (encode-coding-string part 'utf-16le)) 2)))
+      (lsp-put item :insertText (substring insert-text (length part)))
+      (lsp-put item :range (lsp--region-to-range (point) (+ (point) (- end start))))
+      (setq lsp-inline-completion--items (list item)
+            lsp-inline-completion--current 0
+            lsp-inline-completion--start-point (point))
+      (lsp-inline-completion-show-overlay))))
+
+(defun starcoder-accept-word ()
+  "Accept the next word of the suggestion."
+  (interactive)
+  (starcoder--accept-part "\\`[[:space:]\n]*\\(?:[[:alnum:]_]+\\|[^[:alnum:]_[:space:]\n]+\\)"))
+
+(defun starcoder-accept-line ()
+  "Accept the next line of the suggestion."
+  (interactive)
+  (starcoder--accept-part "\\`\n*[^\n]*"))
+
+(unless (lookup-key global-map (kbd "M-n"))
+  (define-key lsp-mode-map (kbd "M-n") #'starcoder-next))
 (dolist (binding '(("TAB" . lsp-inline-completion-accept) ; while a suggestion is shown
+                   ("M-f" . starcoder-accept-word)
+                   ("M-e" . starcoder-accept-line)
                    ("M-n" . starcoder-next)
                    ("M-p" . lsp-inline-completion-prev)))
   (lsp-inline-completion--define-key lsp-inline-completion-active-map (kbd (car binding)) (cdr binding) 'keep))
+
+;; A model writes for longer than lsp-mode waits for an answer; C-g ends it.
+(define-advice lsp-execute-code-action (:around (execute &rest action) starcoder)
+  (let ((lsp-response-timeout 70))
+    (apply execute action)))
+
+;; lsp-mode 10 touches a file that it makes when it visits it already, and then asks about a change on disk.
+(define-advice lsp--apply-text-document-edit (:before-while (edit &rest _) starcoder)
+  (not (and (equal (lsp:edit-kind edit) "create")
+            (not (lsp-get edit :options))
+            (find-buffer-visiting (lsp--uri-to-path (lsp-get edit :uri))))))
 
 (provide 'starcoder)
 ;;; starcoder.el ends here

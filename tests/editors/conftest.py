@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -32,6 +33,14 @@ AFTER = '\n\n\nif __name__ == "__main__":\n    print(read(sys.argv[1]))\n'
 FILE = BEFORE + DEFINITION + AFTER
 LINE = BEFORE.count("\n") + DEFINITION.count("\n") + 1
 """The empty line at which tests write, from 1."""
+LINES = "    return text"
+REWRITES = (  # code actions, at which of two lines they are asked for, and what becomes of `LINES`, the second of them
+    ("Fill the body of write", LINE - 1, "{}"),
+    ("Write a docstring for write", LINE - 1, "{}\n" + LINES),
+    ("Rewrite the selected lines", LINE, "    {}"),
+)
+UNUSUAL = '    if "😀e\N{COMBINING ACUTE ACCENT}" in te'
+"""Characters that count differently in each position encoding; on the screen they are eleven columns and some more."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -53,11 +62,23 @@ class Log:
 
     path: Path
 
-    def messages(self, sender: str = "") -> list[dict[str, Any]]:
-        """The messages so far, of one side or both."""
+    def notes(self) -> list[dict[str, Any]]:
+        """The lines of the record since the server was started, or was killed."""
         lines = self.path.read_text().split("\n")[:-1] if self.path.exists() else []
         noted = [json.loads(line) for line in lines]
-        return [each["message"] for each in noted if sender in ("", each["from"])]
+        starts = [number for number, each in enumerate(noted) if each["from"] == "tap"]
+        return noted[starts[-1] :] if starts else []
+
+    def messages(self, sender: str = "") -> list[dict[str, Any]]:
+        """The messages so far, of one side or both."""
+        wanted = (sender,) if sender else ("client", "server")
+        return [each["message"] for each in self.notes() if each["from"] in wanted]
+
+    def kill(self) -> None:
+        """End the server as a crash does."""
+        os.kill(self.notes()[0]["message"], signal.SIGKILL)
+        with self.path.open("a") as log:
+            log.write('{"from": "tap", "message": null}\n')
 
     def summary(self) -> str:
         """What was said, in short, and the server's standard error."""
@@ -75,17 +96,16 @@ class Log:
 
     def waits_for_model(self) -> None:
         """Wait until the server has told that its model is there, by progress, its log or its status."""
-        until(lambda: "is ready" in self.path.read_text(), lambda: f"the model is not loaded: {self.summary()}")
+        until(lambda: "is ready" in str(self.messages("server")), lambda: f"no model is loaded: {self.summary()}")
 
-    def replies(self) -> list[Any]:
-        """The answers of the server to requests for suggestions."""
-        asked = {message["id"] for message in self.sent("textDocument/inlineCompletion")}
+    def replies(self, method: str = "textDocument/inlineCompletion") -> list[Any]:
+        """The server's replies to requests of a kind."""
+        asked = {message["id"] for message in self.sent(method)}
         return [message for message in self.messages("server") if message.get("id") in asked]
 
     def answers(self, method: str = "textDocument/inlineCompletion") -> list[dict[str, Any]]:
         """The results with items, in the order in which they came."""
-        asked = {message["id"] for message in self.sent(method)}
-        results = [message.get("result") for message in self.messages("server") if message.get("id") in asked]
+        results = [message.get("result") for message in self.replies(method)]
         return [result for result in results if result and result["items"]]
 
     def has_answer(self) -> None:
@@ -97,9 +117,22 @@ class Log:
         answers = self.answers()
         return [item["insertText"] for item in answers[-1]["items"]] if answers else []
 
-    def hold(self, *, is_held: bool) -> None:
-        """Keep suggestions back from now on, or let them go."""
-        path = self.path.with_name(self.path.name + ".hold")
+    def edit(self, number: int) -> str:
+        """Wait until the editor has made the edit of a code action, the first is 1; its text."""
+
+        def made() -> Any:
+            said, asked = self.messages(), {message["id"] for message in self.sent("codeAction/resolve")}
+            replies = [n for n, message in enumerate(said) if message.get("id") in asked and "method" not in message]
+            behind = said[replies[number - 1] :] if len(replies) >= number else []
+            changes = [message for message in behind if message.get("method") == "textDocument/didChange"]
+            return changes and behind[0]["result"]["edit"]["documentChanges"][-1]["edits"][0]
+
+        until(made, lambda: f"no edit: {self.summary()}")
+        return str(made()["newText"])
+
+    def hold(self, *, is_held: bool, side: str = "server") -> None:
+        """Keep back what the model writes from now on, or what it is asked for by the `client`; or let it go."""
+        path = self.path.with_suffix(f".{side}")
         path.touch() if is_held else path.unlink()
 
     def unanswered(self) -> dict[Any, str]:
@@ -196,10 +229,17 @@ class Desk:
         """Wait until the file on disk has a line where the tests write, and everything else as it was."""
         wanted = BEFORE + DEFINITION + line + AFTER
 
-        def text() -> str:
-            return self.file.read_text() if self.file.exists() else ""  # an editor may put another one in its place
+        until(lambda: self.text() == wanted, lambda: f"{self.text()!r} is not {wanted!r}")
 
-        until(lambda: text() == wanted, lambda: f"{text()!r} is not {wanted!r}")
+    def text(self, name: str = "files.py") -> str:
+        """What stands in a file on disk; nothing while an editor puts another one in its place."""
+        file = self.file.with_name(name)
+        return file.read_text() if file.exists() else ""
+
+    def has_tests(self, *functions: str) -> None:
+        """Wait until the file of tests has exactly those of some functions, once each and in this order."""
+        found = re.compile(r"^def test_(\w+)", re.MULTILINE).findall
+        until(lambda: found(self.text("test_files.py")) == [*functions], lambda: self.text("test_files.py"))
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """`tap.py LOG COMMAND...` runs a language server and writes down what an editor and the server say to each other.
 
-A line of JSON for each message: `{"from": "client" | "server", "message": ...}`. While the file `LOG.hold` exists,
-suggestions are kept back with all that comes after them: a slow model, for as long as a test wants.
+A line of JSON for each message: `{"from": "client" | "server", "message": ...}`, and before them one with the process
+id of the server, `{"from": "tap", "message": PID}`. While the file `LOG.server` exists, what the model wrote is kept
+back with all that comes after it: a slow model, for as long as a test wants. `LOG.client` does so with what is asked.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 POLL_S = 0.01
+WRITING = ("textDocument/inlineCompletion", "textDocument/completion", "codeAction/resolve")
 
 
 def forward(source: BinaryIO, target: BinaryIO, note: Callable[[Any], None]) -> None:
@@ -35,7 +37,6 @@ def forward(source: BinaryIO, target: BinaryIO, note: Callable[[Any], None]) -> 
 
 def main() -> None:
     path, command = Path(sys.argv[1]), sys.argv[2:]
-    hold = path.with_name(path.name + ".hold")
     lock, asked = threading.Lock(), set[object]()
     server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603  our own program
     assert server.stdin is not None
@@ -45,16 +46,22 @@ def main() -> None:
         with lock, path.open("a", encoding="utf-8") as log:
             log.write(json.dumps({"from": sender, "message": message}) + "\n")
 
+    def wait(sender: str) -> None:
+        while path.with_suffix(f".{sender}").exists():
+            time.sleep(POLL_S)
+
     def of_client(message: Any) -> None:
-        if message.get("method") in ("textDocument/inlineCompletion", "textDocument/completion"):
-            asked.add(message["id"])
         write("client", message)
+        if message.get("method") in WRITING:
+            asked.add(message["id"])
+            wait("client")
 
     def of_server(message: Any) -> None:
         write("server", message)
-        while message.get("result") and message["id"] in asked and hold.exists():
-            time.sleep(POLL_S)
+        if message.get("result") and message["id"] in asked:
+            wait("server")
 
+    write("tap", server.pid)
     to_server = threading.Thread(target=forward, args=(sys.stdin.buffer, server.stdin, of_client), daemon=True)
     to_server.start()
     forward(server.stdout, sys.stdout.buffer, of_server)

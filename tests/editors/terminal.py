@@ -14,7 +14,7 @@ from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
 POLL_S = 0.02
-TIMEOUT_S = 30.0
+TIMEOUT_S = 60.0
 """For what must come at some time; the machine may be busy."""
 COLUMNS, ROWS = 92, 24
 SVG = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {terminal_width} {terminal_height}">

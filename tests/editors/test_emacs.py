@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.editors.conftest import EDITORS, LINE, Desk, block
+from tests.editors.conftest import EDITORS, LINE, LINES, REWRITES, UNUSUAL, Desk, block
 from tests.editors.terminal import until
 
 TYPED = "    with op"
@@ -21,6 +21,7 @@ def emacs(desk: Desk) -> Desk:
     desk.terminal.shows("Select action")
     desk.terminal.type("i")
     desk.is_served()
+    desk.terminal.shows("starcoder:ready")
     return desk
 
 
@@ -63,6 +64,27 @@ def test_typing_through_goes_on(emacs: Desk) -> None:
     leave(emacs)
 
 
+def test_accepts_by_word_and_line(emacs: Desk) -> None:
+    terminal = emacs.terminal
+    terminal.type(TYPED)
+    suggestion = emacs.suggests(TYPED)
+    row, _ = terminal.cursor()
+    shown = terminal.screen().split("\n")[row : row + 2]
+    column = shown[0].index("(")
+    for key, end in (("M-f", column), ("M-e", len(shown[0]))):
+        terminal.keys(key)
+        terminal.until_cursor(row, end)
+        until(lambda: terminal.screen().split("\n")[row : row + 2] == shown, terminal.screen)
+    save(emacs)
+    emacs.holds(TYPED + suggestion.split("\n")[0])
+    told = [each["params"] for each in emacs.log.sent("textDocument/didPartiallyAcceptCompletion")]
+    assert [each["acceptedLength"] for each in told] == [len("en"), len(shown[0]) - column]
+    terminal.keys("C-_")
+    save(emacs)
+    emacs.holds("    with open")
+    leave(emacs)
+
+
 def test_cycles(emacs: Desk) -> None:
     terminal = emacs.terminal
     terminal.type(TYPED)
@@ -98,4 +120,94 @@ def test_what_comes_late_is_not_shown(emacs: Desk) -> None:
     terminal.shows(TYPED + "xy")
     assert not [screen for screen in terminal.seen if late in screen]
     save(emacs)
+    leave(emacs)
+
+
+def test_characters_of_several_units(emacs: Desk) -> None:
+    emacs.terminal.type(UNUSUAL)
+    suggestion = emacs.suggests("te")
+    emacs.terminal.keys("M-f")
+    emacs.terminal.shows("text")
+    emacs.suggests("text")
+    emacs.terminal.keys("Tab")
+    emacs.terminal.hides("Accept:")
+    save(emacs)
+    emacs.holds(UNUSUAL + suggestion)
+    leave(emacs)
+
+
+def pick(emacs: Desk, title: str) -> None:
+    """Choose a code action by its name."""
+    emacs.terminal.keys("M-x")
+    emacs.terminal.type("lsp-execute-code-action\n")
+    emacs.terminal.shows("Select code action")
+    emacs.terminal.type(title + "\n")
+
+
+def go_to(emacs: Desk, line: int) -> None:
+    emacs.terminal.keys("M-g", "g")
+    emacs.terminal.type(f"{line}\n")
+
+
+def test_code_actions(emacs: Desk) -> None:
+    emacs.terminal.type(LINES)
+    for number, (title, line, whole) in enumerate(REWRITES, 1):
+        go_to(emacs, line)
+        if line == LINE:
+            emacs.terminal.keys("C-Space", "C-e")
+        pick(emacs, title)
+        text = emacs.log.edit(number)
+        save(emacs)
+        emacs.holds(whole.format(text.removeprefix("\n")))
+        emacs.terminal.keys("C-g")  # with an active region, undo would be for that alone
+        emacs.terminal.shows("Quit")
+        emacs.terminal.keys("C-_")
+        save(emacs)
+        emacs.holds(LINES)
+    leave(emacs)
+
+
+def test_writes_tests(emacs: Desk) -> None:
+    for number, (line, functions) in enumerate(((LINE - 1, ["write"]), (4, ["write", "read"])), 1):
+        go_to(emacs, line)
+        pick(emacs, f"Write a test for {functions[-1]}")
+        emacs.log.edit(number)
+        emacs.terminal.keys("C-x", "s", "!")
+        emacs.has_tests(*functions)
+    emacs.holds("")
+    leave(emacs)
+
+
+def test_a_code_action_is_cancelled(emacs: Desk) -> None:
+    go_to(emacs, LINE - 1)
+    emacs.log.hold(is_held=True, side="client")
+    pick(emacs, "Fill the body of write")
+    emacs.log.waits_for("codeAction/resolve")
+    emacs.terminal.keys("C-g")
+    emacs.terminal.shows("Quit")
+    emacs.log.hold(is_held=False, side="client")
+    until(lambda: emacs.log.replies("codeAction/resolve"), emacs.log.summary)
+    assert "error" in emacs.log.replies("codeAction/resolve")[0]
+    save(emacs)
+    emacs.holds("")
+    leave(emacs)
+
+
+def test_a_server_that_ends(emacs: Desk) -> None:
+    terminal = emacs.terminal
+    terminal.type(TYPED)
+    emacs.suggests(TYPED)
+    emacs.log.kill()
+    terminal.shows("exited (check")
+    terminal.hides("starcoder:")
+    terminal.type("nx")
+    terminal.shows(TYPED + "x")
+    terminal.keys("BSpace", "M-x")
+    terminal.type("lsp\n")
+    emacs.is_served()
+    terminal.type("x")
+    terminal.keys("BSpace")
+    emacs.suggests(TYPED)
+    save(emacs)
+    emacs.holds(TYPED)
     leave(emacs)

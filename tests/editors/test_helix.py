@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 
 import pytest
 
-from tests.editors.conftest import EDITORS, FOLDER, LINE, Desk, block
+from tests.editors.conftest import EDITORS, FOLDER, LINE, LINES, REWRITES, UNUSUAL, Desk, block
 from tests.editors.other_server import WORD
 from tests.editors.terminal import until
 
@@ -21,7 +22,6 @@ def helix(desk: Desk) -> Desk:
     """In insert mode, on the empty line."""
     desk.write("bin/pylsp", ANOTHER)
     (desk.home / "bin" / "pylsp").chmod(0o755)
-    (desk.home / ".config" / "helix").mkdir(parents=True)
     desk.run(block("Helix", "sh"))
     desk.start(str(EDITORS / "bin" / "hx"), f"{desk.file.name}:{LINE}")
     desk.terminal.keys("i")
@@ -40,14 +40,20 @@ def entries(helix: Desk) -> list[str]:
     return ENTRY.findall(helix.terminal.screen())
 
 
-def save(helix: Desk) -> None:
-    escape(helix)
+def saves(helix: Desk, line: str) -> None:
+    """Save the file, see that it has a line, and wait until Helix knows: earlier it would not save a second time."""
     helix.terminal.type(":w\n")
+    helix.holds(line)
+    helix.terminal.hides("[+]")
 
 
 def escape(helix: Desk) -> None:
     helix.terminal.keys("Escape")  # what follows at once would be taken for a key with Alt
     helix.terminal.shows(" NOR ")
+
+
+def leave(helix: Desk) -> None:
+    helix.leave(":qa!", "Enter")
 
 
 def has_menu(helix: Desk, n_entries: int) -> None:
@@ -66,22 +72,22 @@ def test_shows_accepts_and_undoes(helix: Desk) -> None:
     terminal.shows(whole.split("\n")[1])
     helix.keep("helix")
     terminal.keys("Enter")
-    save(helix)
-    helix.holds(whole)
-    terminal.type("u:w\n")
-    helix.holds(TYPED)
-    terminal.type("u:w\n")
-    helix.holds("")
-    helix.leave(":qa!", "Enter")
+    escape(helix)
+    saves(helix, whole)
+    terminal.type("u")
+    saves(helix, TYPED)
+    terminal.type("u")
+    saves(helix, "")
+    leave(helix)
 
 
 def test_a_single_line_stands_beside_it(helix: Desk) -> None:
     helix.terminal.type(TYPED)
     has_menu(helix, 3)
     helix.terminal.keys("Tab", "Tab", "Enter")
-    save(helix)
-    helix.holds(suggested(helix)[1])
-    helix.leave(":qa!", "Enter")
+    escape(helix)
+    saves(helix, suggested(helix)[1])
+    leave(helix)
 
 
 def test_typing_through_goes_on(helix: Desk) -> None:
@@ -92,9 +98,9 @@ def test_typing_through_goes_on(helix: Desk) -> None:
     helix.terminal.shows(TYPED + "en")
     has_menu(helix, 3)
     helix.terminal.keys("Tab", "Enter")
-    save(helix)
-    helix.holds(whole)
-    helix.leave(":qa!", "Enter")
+    escape(helix)
+    saves(helix, whole)
+    leave(helix)
 
 
 def test_does_not_delay_another_server(helix: Desk) -> None:
@@ -108,4 +114,98 @@ def test_does_not_delay_another_server(helix: Desk) -> None:
     has_menu(helix, 3)
     assert entries(helix)[2] == WORD
     escape(helix)
-    helix.leave(":qa!", "Enter")
+    leave(helix)
+
+
+@pytest.mark.parametrize("is_left", [False, True])
+def test_what_comes_late_is_not_shown(helix: Desk, is_left: bool) -> None:  # noqa: FBT001  a parameter of the test
+    terminal = helix.terminal
+    helix.log.hold(is_held=True)
+    terminal.type(TYPED)
+    until(lambda: suggested(helix), helix.log.summary)
+    late = suggested(helix)[0].split("\n")[0].removeprefix("    with ")
+    if is_left:
+        escape(helix)
+        terminal.type("i")
+    terminal.type("x")
+    terminal.shows(TYPED + "x")
+    terminal.seen.clear()
+    helix.log.hold(is_held=False)
+    until(lambda: terminal.screen() and not helix.log.unanswered(), helix.log.summary)
+    terminal.type("y")
+    terminal.shows(TYPED + "xy")
+    escape(helix)
+    saves(helix, TYPED + "xy")
+    assert not [screen for screen in terminal.seen if late in screen]
+    leave(helix)
+
+
+def test_characters_of_several_units(helix: Desk) -> None:
+    helix.terminal.type(UNUSUAL)
+    until(lambda: "text:" in helix.terminal.screen(), helix.terminal.screen)
+    helix.terminal.keys("Tab", "Enter")
+    escape(helix)
+    saves(helix, UNUSUAL + helix.log.answers("textDocument/completion")[-1]["items"][0]["textEdit"]["newText"][2:])
+    leave(helix)
+
+
+def pick(helix: Desk, title: str) -> None:
+    """Choose a code action by its name."""
+    helix.terminal.type(" a")
+    helix.terminal.shows(title)
+    rows = helix.terminal.screen().split("\n")
+    first, chosen = (next(n for n, row in enumerate(rows) if each in row) for each in ("Fill the body", title))
+    helix.terminal.keys(*["Down"] * (chosen - first), "Enter")
+
+
+def test_code_actions(helix: Desk) -> None:
+    terminal = helix.terminal
+    terminal.type(LINES)
+    escape(helix)
+    for number, (title, line, whole) in enumerate(REWRITES, 1):
+        terminal.type(f"{line}ggx" if line == LINE else f"{line}gg")
+        pick(helix, title)
+        text = helix.log.edit(number)
+        saves(helix, whole.format(text.removeprefix("\n")))
+        terminal.type("u")
+        saves(helix, LINES)
+    leave(helix)
+
+
+def test_writes_tests(helix: Desk) -> None:
+    terminal = helix.terminal
+    escape(helix)
+    for number, (line, functions) in enumerate(((LINE - 1, ["write"]), (4, ["write", "read"])), 1):
+        terminal.type(f"{line}gg")
+        pick(helix, f"Write a test for {functions[-1]}")
+        helix.log.edit(number)
+        terminal.type(":wa\n")
+        helix.has_tests(*functions)
+    helix.holds("")
+    leave(helix)
+
+
+def test_a_server_that_ends(helix: Desk) -> None:
+    terminal = helix.terminal
+    terminal.type(TYPED)
+    has_menu(helix, 3)
+    helix.log.kill()
+    terminal.shows("Language server exited: starcoder")
+    terminal.type("x")
+    escape(helix)
+    saves(helix, TYPED + "x")
+    terminal.type(":lsp-restart\n")
+    helix.is_served()
+    terminal.type("ui" + TYPED)
+    has_menu(helix, 3)
+    escape(helix)
+    leave(helix)
+
+
+def test_health(helix: Desk) -> None:
+    environment = {"HOME": str(helix.home), "PATH": f"{helix.home}/bin:/usr/bin:/bin"}
+    command = [str(EDITORS / "bin" / "hx"), "--health", "python"]
+    told = subprocess.run(command, check=True, capture_output=True, encoding="utf-8", env=environment).stdout  # noqa: S603
+    assert f"{helix.home}/bin/starcoder-lsp" in told
+    escape(helix)
+    leave(helix)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from tests.editors.conftest import EDITORS, LINE, Desk, block
+from tests.editors.conftest import EDITORS, LINE, LINES, REWRITES, UNUSUAL, Desk, block
 from tests.editors.terminal import until
 
 TYPED = "    with op"
 WITHOUT_OWN = "vim.lsp.inline_completion = false\n"
 """What Neovim 0.11 is like, for this plugin."""
+CODE_ACTION_KEY = "vim.keymap.set({ 'n', 'x' }, 'gra', vim.lsp.buf.code_action)\n"
+"""Later versions have it by themselves."""
+whatever_shows_it = pytest.mark.parametrize("kind", ["nvim", "nvim-0.10"])
 
 
 @pytest.fixture(params=["nvim", "nvim-0.10", "nvim without its own"])
@@ -20,7 +25,8 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def neovim(desk: Desk, kind: str) -> Desk:
     """In insert mode, on the empty line."""
-    desk.write(".config/nvim/init.lua", (WITHOUT_OWN if "without" in kind else "") + block("Neovim", "lua"))
+    own = {"nvim-0.10": CODE_ACTION_KEY, "nvim without its own": WITHOUT_OWN}.get(kind, "")
+    desk.write(".config/nvim/init.lua", own + block("Neovim", "lua"))
     desk.start(str(EDITORS / "bin" / kind.split(maxsplit=1)[0]), f"+{LINE}", desk.file.name)
     desk.terminal.shows("starcoder: ready")
     desk.terminal.keys("i")
@@ -145,6 +151,148 @@ def test_another_text_removes_it(neovim: Desk) -> None:
     leave(neovim)
 
 
+def test_characters_of_several_units(neovim: Desk) -> None:
+    neovim.terminal.type(UNUSUAL)
+    suggestion = neovim.suggests("te")
+    neovim.terminal.keys("C-y")
+    save(neovim)
+    neovim.holds(UNUSUAL + suggestion)
+    leave(neovim)
+
+
+def test_keys_mean_what_they_did(neovim: Desk) -> None:
+    terminal = neovim.terminal
+    escape(neovim)
+    terminal.type(":Starcoder toggle\n")
+    terminal.shows("starcoder: off")
+    until(lambda: not neovim.log.unanswered(), neovim.log.summary)
+    terminal.type("i")
+    terminal.keys("C-y")
+    terminal.type("\nre")
+    terminal.keys("C-x", "C-n")
+    terminal.shows("match 1 of")
+    terminal.keys("C-y")
+    terminal.type("!")
+    save(neovim)
+    neovim.holds("d\nread!")
+    terminal.type("Sab")
+    terminal.keys("M-h")
+    terminal.type(":w\n")
+    neovim.holds("d\nab")
+    leave(neovim)
+
+
+@whatever_shows_it
+def test_a_key_that_is_taken(desk: Desk, kind: str) -> None:
+    desk.write(".config/nvim/init.lua", block("Neovim", "lua") + 'vim.keymap.set("i", "<C-y>", "mine")\n')
+    desk.start(str(EDITORS / "bin" / kind), f"+{LINE}", desk.file.name)
+    desk.terminal.keys("i", "C-y")
+    desk.terminal.shows("mine")
+    save(desk)
+    desk.holds("mine")
+    desk.terminal.type(":checkhealth starcoder\n")
+    desk.terminal.shows("<C-y> is taken by something else: accept has no key")
+    desk.leave(":qa!", "Enter")
+
+
+def pick(neovim: Desk, title: str) -> None:
+    """Choose a code action by its name."""
+    neovim.terminal.type("gra")
+    neovim.terminal.shows(title)
+    number = re.search(rf"(\d+): {title}", neovim.terminal.screen())
+    assert number is not None
+    neovim.terminal.type(f"{number[1]}\n")
+
+
+@whatever_shows_it
+def test_code_actions(neovim: Desk) -> None:
+    terminal = neovim.terminal
+    terminal.type(LINES)
+    escape(neovim)
+    for number, (title, line, whole) in enumerate(REWRITES, 1):
+        terminal.type(f"{line}GV" if line == LINE else f"{line}G")
+        pick(neovim, title)
+        text = neovim.log.edit(number)
+        terminal.keys("Escape")  # lines may be selected still
+        terminal.hides("VISUAL")
+        terminal.type(":w\n")
+        neovim.holds(whole.format(text.removeprefix("\n")))
+        terminal.type("u:w\n")
+        neovim.holds(LINES)
+    leave(neovim)
+
+
+@whatever_shows_it
+def test_writes_tests(neovim: Desk) -> None:
+    escape(neovim)
+    neovim.terminal.type("k")
+    pick(neovim, "Write a test for write")
+    neovim.log.edit(1)
+    neovim.terminal.type(":wa\n")
+    neovim.has_tests("write")
+    neovim.terminal.type("4G")
+    pick(neovim, "Write a test for read")
+    neovim.log.edit(2)
+    neovim.terminal.type(":wa\n")
+    neovim.has_tests("write", "read")
+    neovim.holds("")
+    leave(neovim)
+
+
+@whatever_shows_it
+def test_a_code_action_is_cancelled(neovim: Desk) -> None:
+    escape(neovim)
+    neovim.terminal.type("k")
+    neovim.log.hold(is_held=True, side="client")
+    pick(neovim, "Fill the body of write")
+    neovim.log.waits_for("codeAction/resolve")
+    neovim.terminal.type(":Starcoder cancel\n")
+    neovim.terminal.shows("starcoder: cancelled")
+    neovim.log.hold(is_held=False, side="client")
+    until(lambda: neovim.log.replies("codeAction/resolve"), neovim.log.summary)
+    assert "error" in neovim.log.replies("codeAction/resolve")[0]
+    neovim.terminal.type(":w\n")
+    neovim.holds("")
+    leave(neovim)
+
+
+@whatever_shows_it
+def test_a_code_action_that_comes_late_is_not_applied(neovim: Desk) -> None:
+    neovim.terminal.type("#")
+    escape(neovim)
+    neovim.terminal.type("k")
+    neovim.log.hold(is_held=True)
+    pick(neovim, "Fill the body of write")
+    until(lambda: neovim.log.replies("codeAction/resolve"), neovim.log.summary)
+    neovim.terminal.type("jx")
+    neovim.terminal.hides("#")
+    neovim.log.hold(is_held=False)
+    neovim.terminal.shows("newer than edits")
+    neovim.terminal.keys("Enter")
+    neovim.terminal.type(":w\n")
+    neovim.holds("")
+    leave(neovim)
+
+
+def test_a_server_that_ends(neovim: Desk) -> None:
+    terminal = neovim.terminal
+    terminal.type(TYPED)
+    shown = neovim.suggests(TYPED).split("\n")[0][3:]
+    neovim.log.kill()
+    terminal.shows("Client starcoder_lsp quit")
+    terminal.keys("Enter")
+    terminal.hides(shown)
+    terminal.keys("C-y")  # of the line above
+    terminal.type("x")
+    save(neovim)
+    neovim.holds(TYPED + "ax")
+    terminal.type(":edit\n")
+    neovim.is_served()
+    terminal.type("S" + TYPED.strip())
+    neovim.suggests(TYPED)
+    leave(neovim)
+
+
 def test_health(neovim: Desk, kind: str) -> None:
     escape(neovim)
     neovim.terminal.type(":checkhealth starcoder\n")
@@ -153,14 +301,17 @@ def test_health(neovim: Desk, kind: str) -> None:
     neovim.terminal.shows("ready, model")
     assert "ERROR" not in neovim.terminal.screen()
     assert "WARN" not in neovim.terminal.screen()
+    neovim.leave(":qa!", "Enter")
 
 
+@whatever_shows_it
 def test_commands(neovim: Desk) -> None:
     escape(neovim)
     neovim.terminal.type(":Starcoder toggle\n")
     neovim.terminal.shows("starcoder: off")
     neovim.terminal.type(":Starcoder toggle\n")
     neovim.terminal.shows("starcoder: ready")
+    leave(neovim)
 
 
 def test_health_without_a_server(desk: Desk) -> None:

@@ -1,9 +1,12 @@
 """VS Code shows ghost text of the real server, and what is accepted stands on disk."""
 
+import json
 import os
+import shutil
 
 import pytest
 
+from starcoder_lsp.engine.loading import DEMONSTRATOR
 from tests.editors.conftest import Log
 from tests.editors.vscode_workbench import install, workbench, write
 
@@ -21,6 +24,8 @@ class Circle:
     def area(self):
         """The area."""
         '''
+REQUEST_CANCELLED = -32800
+SQUARE = "def square(number):\n    return number * number\n"
 POINT = "class Point:\n    def __init__(self, x, y):\n        self.x = x"
 
 
@@ -102,15 +107,41 @@ def test_alternatives_are_cycled(code):
     assert max(len(answer["items"]) for answer in code.log.answers()) == 2  # as the workspace's settings have it
 
 
-def test_a_word_can_be_accepted(code):
-    path = code.open("word.py", CIRCLE)
-    code.type("return ")
+@pytest.mark.parametrize(
+    ("name", "text", "typed", "key"),
+    [("word", CIRCLE, "return ", "Control+ArrowRight"), ("line", POINT, "\n", "Alt+L")],
+)
+def test_a_part_can_be_accepted(code, name, text, typed, key):
+    path = code.open(f"{name}.py", text)
+    n_before = len(code.log.sent("textDocument/didPartiallyAcceptCompletion"))
+    code.type(typed)
+    assert code.ghost()
+    item = code.log.answers()[-1]["items"][0]
+    code.press(key)
+    code.until(lambda: len(code.log.sent("textDocument/didPartiallyAcceptCompletion")) > n_before)
+    told = code.log.sent("textDocument/didPartiallyAcceptCompletion")[-1]["params"]
+    assert told["item"]["command"]["arguments"] == item["command"]["arguments"]
+    accepted = item["insertText"][: told["acceptedLength"]]
+    assert 0 < len(accepted) < len(item["insertText"])
+    assert accepted.count("\n") == typed.count("\n")
+    indentation = " " * item["range"]["start"]["character"] if typed == "\n" else ""
+    code.saves(path, text + typed + indentation + accepted)
+
+
+def test_a_cell_of_a_notebook_knows_the_cells_above(code):
+    cell = {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": []}
+    cells = [cell | {"source": ["thickness_of_ice = 3\n", "print(thickness_of_ice)"]}, cell | {"source": []}]
+    about = {"metadata": {"language_info": {"name": "python"}}, "nbformat": 4, "nbformat_minor": 5}
+    path = code.show("ice.ipynb", json.dumps({"cells": cells, **about}))
+    code.page.locator('.monaco-editor[data-uri*="ice.ipynb"]').nth(1).click()
+    code.page.locator('.monaco-editor.focused[data-uri*="ice.ipynb"]').wait_for()
+    code.type("y = thick")
     whole = code.ghost()
-    code.press("Control+ArrowRight")
-    code.until(lambda: code.log.sent("textDocument/didPartiallyAcceptCompletion"))
-    length = code.log.sent("textDocument/didPartiallyAcceptCompletion")[-1]["params"]["acceptedLength"]
-    assert 0 < length < len(whole)
-    code.saves(path, f"{CIRCLE}return {whole[:length]}")
+    assert whole.startswith("ness_of_ice")
+    code.press("Tab")
+    code.until(lambda: code.shown() == "")
+    code.press("Control+S")
+    code.until(lambda: json.loads(path.read_text())["cells"][1]["source"] == [f"y = thick{whole}"])
 
 
 def test_a_late_suggestion_is_not_shown_at_another_place(code):
@@ -122,19 +153,45 @@ def test_a_late_suggestion_is_not_shown_at_another_place(code):
     code.press("ArrowUp")
     code.log.hold(is_held=False)
     code.command("StarCoder: Show Status")  # the answer comes behind the late one
-    code.page.locator(".notification-toast", has_text="StarCoder: ready").wait_for()
+    code.toast("StarCoder: ready").wait_for()
     assert code.shown() == ""
     code.saves(path, CIRCLE + "return ")
 
 
-def test_a_function_body_is_filled_by_a_code_action(code):
-    path = code.open("fill.py", f"{CIRCLE}pass")
-    code.press("Control+.")
-    code.page.locator(".action-widget .monaco-list-row", has_text="body").first.click()
-    code.page.locator('.tab.dirty[data-resource-name="fill.py"]').wait_for()
+@pytest.mark.parametrize(
+    ("title", "before", "hole", "after", "n_selected"),
+    [
+        ("Fill the body of area", CIRCLE[: CIRCLE.index('"""The area')], '"""The area."""\n        pass', "", 0),
+        ("Rewrite the selected lines", CIRCLE, "result = 0\n        return result\n", f"\n\n{SQUARE}", 2),
+        ("Write a docstring for square", SQUARE[:20], "", SQUARE[20:], 0),
+    ],
+)
+def test_a_code_action_writes_its_lines_and_no_others(code, title, before, hole, after, n_selected):
+    path = code.open(f"{title.split()[-1]}.py", before + hole + after)
+    code.press("Control+Home")
+    for key in ["ArrowDown"] * (before.count("\n") - (not n_selected)) + ["Shift+ArrowDown"] * n_selected:
+        code.press(key)
+    code.action(title).click()
+    code.page.locator(f'.tab.dirty[data-resource-name="{path.name}"]').wait_for()
     code.press("Control+S")
-    code.until(lambda: path.read_text("utf-8") != f"{CIRCLE}pass")
-    assert path.read_text("utf-8").startswith(CIRCLE[: CIRCLE.index('"""The area')])
+    code.until(lambda: path.read_text("utf-8") != before + hole + after)
+    text = path.read_text("utf-8")
+    assert text.startswith(before)
+    assert text.endswith(after)
+
+
+def test_a_test_is_written_to_a_new_file_and_the_next_one_below_it(code):
+    code.open("squares.py", SQUARE)
+    tests = code.folder / "test_squares.py"
+    code.press("Control+Home")
+    code.action("Write a test for square").click()
+    code.until(lambda: tests.exists() and tests.read_text("utf-8"))
+    first = tests.read_text("utf-8")
+    assert first.startswith("from squares import square\n\n\ndef test_square")
+    code.action("Write a test for square").click()
+    code.page.locator('.tab.dirty[data-resource-name="test_squares.py"]').click()
+    code.press("Control+S")
+    code.until(lambda: tests.read_text("utf-8").startswith(f"{first}\n\ndef test_square"))
 
 
 def test_suggestions_are_turned_off_and_on(code):
@@ -145,20 +202,22 @@ def test_suggestions_are_turned_off_and_on(code):
     code.type("return ")
     code.until(lambda: len(code.log.replies()) > n_before)
     assert code.shown() == ""
-    code.command("StarCoder: Turn Suggestions On or Off")
+    code.menu("Turn Suggestions On or Off")
     code.until_status("ready")
+    code.menu("Show Status")
+    code.toast("StarCoder: ready").wait_for()
 
 
 @pytest.mark.parametrize(
     ("name", "title", "heading"),
     [
-        ("statistics", "StarCoder: Show Statistics", "Statistics since the server started"),
-        ("explain", "StarCoder: Explain What the Model Sees Here", "What the model sees at first/explain.py:12:9"),
+        ("statistics", "Show Statistics", "Statistics since the server started"),
+        ("explain", "Explain What the Model Sees Here", "What the model sees at first/explain.py:12:9"),
     ],
 )
 def test_pages_are_shown(code, name, title, heading):
     code.open(f"{name}.py", CIRCLE)
-    code.command(title)
+    code.menu(title)
     code.until(lambda: code.has_heading(heading))
     code.picture(name)
 
@@ -184,13 +243,66 @@ def test_every_request_has_one_reply_and_the_workspace_set_nothing_that_is_the_p
     assert log.sent("textDocument/didFocus")
 
 
+# From here on there are errors, and new servers, with which the record begins anew.
+
+
+def test_a_code_action_is_cancelled_where_its_progress_is_shown(code):
+    path, n_before = code.open("cancel.py", SQUARE), len(code.log.replies("codeAction/resolve"))
+    code.press("Control+Home")
+    code.log.hold(is_held=True, side="model")
+    code.action("Write a docstring for square").click()
+    code.page.locator(".statusbar-item", has_text="Write a docstring for square").click()
+    code.page.locator(".notifications-center").get_by_role("button", name="Cancel").click()
+    code.until(lambda: len(code.log.replies("codeAction/resolve")) > n_before)
+    code.log.hold(is_held=False, side="model")
+    assert code.log.replies("codeAction/resolve")[-1]["error"]["code"] == REQUEST_CANCELLED
+    code.command("Notifications: Clear All Notifications")
+    code.saves(path, SQUARE)
+
+
+def test_a_server_that_dies_is_started_anew(code):
+    code.open("dies.py", CIRCLE)
+    with code.restarts():
+        code.log.kill()
+    code.type("return ")
+    assert code.ghost()
+
+
+def test_a_model_is_selected_and_remembered(code):
+    model = code.folder.parent / "models" / "mine.gguf"
+    model.parent.mkdir()
+    shutil.copy(DEMONSTRATOR, model)
+    with code.restarts():
+        code.command("StarCoder: Select Model File")
+        box = code.page.locator(".quick-input-widget", has_text="GGUF").locator("input.input")
+        row = code.page.locator(".quick-input-list .monaco-list-row", has_text=model.name)
+        code.until(lambda: row.count() or box.fill(str(model)))  # the dialog writes there too, when it has opened
+        row.click()
+    with code.restarts():
+        code.command("StarCoder: Restart Server")
+    (initialize,) = code.log.sent("initialize")
+    assert initialize["params"]["initializationOptions"]["starcoder"]["model"]["path"] == str(model)
+    assert code.toast("failed").count() == 0
+
+
 def test_a_server_that_is_not_there_is_asked_for(code):
     home = code.folder.parent
     settings = home / "data" / "Machine" / "settings.json"  # the person's, beside the server
     write(settings, {"starcoder.server.path": "/not/there"})
     code.until_status("error")
-    code.page.locator(".notification-toast", has_text="/not/there").locator("text=Choose Program").wait_for()
+    code.toast("/not/there").locator("text=Choose Program").wait_for()
     code.picture("asks")
-    assert code.page.locator(".notification-toast", has_text="failed").count() == 0
+    assert code.toast("failed").count() == 0
     write(settings, {"starcoder.server.path": str(home / "bin" / "starcoder-lsp")})
     code.until_status("ready")
+
+
+def test_a_program_that_is_no_server_is_told_of_and_replaced_by_the_selected_pythons(code):
+    home = code.folder.parent
+    settings = home / "data" / "Machine" / "settings.json"
+    write(settings, {"starcoder.server.path": shutil.which("false")})
+    code.until_status("error")
+    (home / "bin" / "starcoder-lsp").unlink()
+    write(settings, {})
+    code.until_status("ready")
+    assert Log(home / "python.jsonl").sent("initialize")

@@ -9,11 +9,12 @@ return {
   init_options = { starcoder = own.settings or vim.empty_dict() },
   capabilities = vim.tbl_deep_extend('force', vim.lsp.protocol.make_client_capabilities(), {
     textDocument = { inlineCompletion = { dynamicRegistration = false } }, -- 0.10 and 0.11 show it through this plugin
+    workspace = { workspaceEdit = { documentChanges = true } }, -- Neovim knows them, and does not say so
     experimental = { starcoder = { status = true } },
   }),
   handlers = {
-    ['starcoder/didChangeStatus'] = function(_, status)
-      require('starcoder').set_status(status)
+    ['starcoder/didChangeStatus'] = function(_, status, context)
+      require('starcoder').set_status(context.client_id, status)
     end,
   },
   on_attach = function(client, bufnr)

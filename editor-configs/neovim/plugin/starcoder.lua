@@ -9,9 +9,10 @@ local starcoder = require('starcoder')
 for action, key in pairs(starcoder.keys) do
   if vim.fn.maparg(key, 'i') == '' then
     vim.keymap.set('i', key, function()
-      -- A popup menu has its own use for a key, and so has Neovim where nothing is suggested.
+      -- A popup menu has its own use for a key, and so has Neovim where nothing is suggested: of Alt it makes Escape.
       if vim.fn.pumvisible() == 1 or not starcoder[action]() then
-        vim.api.nvim_feedkeys(vim.keycode(key), 'ni', false)
+        local meant = key:gsub('^<M%-(.)>$', '<Esc>%1')
+        vim.api.nvim_feedkeys(vim.keycode(meant), 'ni', false)
       end
     end, { desc = 'starcoder: ' .. action:gsub('_', ' ') })
   end

@@ -2,11 +2,17 @@
 
 import { homedir } from 'node:os';
 import { type LogOutputChannel, Uri } from 'vscode';
-import { LanguageClient, type LanguageClientOptions, State, type StaticFeature } from 'vscode-languageclient/node';
+import {
+  CloseAction,
+  LanguageClient,
+  type LanguageClientOptions,
+  State,
+  type StaticFeature,
+} from 'vscode-languageclient/node';
 import type { Acceptance } from './acceptance';
 import type { Program } from './program';
 import { personalSettings, SECTION, type SettingNames, workspaceSettings } from './settings';
-import type { StatusBar } from './status';
+import type { Status, StatusBar } from './status';
 
 export const DOCUMENTS = [{ scheme: 'file' }, { scheme: 'untitled' }, { notebook: '*' }];
 
@@ -15,18 +21,25 @@ export interface Parts {
   names: SettingNames;
   status: StatusBar;
   suggestions: Acceptance;
+  /** Whether this client is still the one that counts: another may have taken its place. */
+  isCurrent: () => boolean;
 }
 
 /** A client of the server, not started. */
-export function createClient(program: Program, { output, names, status, suggestions }: Parts): LanguageClient {
+export function createClient(program: Program, { output, names, status, suggestions, isCurrent }: Parts): LanguageClient {
   const options: LanguageClientOptions = {
     documentSelector: DOCUMENTS,
     outputChannel: output,
     initializationOptions: { [SECTION]: personalSettings([...names.trusted, ...names.others]) },
+    initializationFailedHandler: () => false, // the client tells of it once more
+    errorHandler: {
+      error: (error, message, count) => byDefault.error(error, message, count),
+      closed: () => (isCurrent() ? byDefault.closed() : { action: CloseAction.DoNotRestart, handled: true }),
+    },
     middleware: {
       workspace: {
         didChangeConfiguration: async (_sections, next) => {
-          if (client.isRunning()) {
+          if (isCurrent() && client.isRunning()) {
             await next(undefined); // only that they changed: the server asks for them then
           }
         },
@@ -45,13 +58,19 @@ export function createClient(program: Program, { output, names, status, suggesti
   };
   // Not in the workspace's folder: nothing there may be taken for a part of the program.
   const client = new LanguageClient('starcoder', 'StarCoder', { ...program, options: { cwd: homedir() } }, options);
+  const byDefault = client.createDefaultErrorHandler();
   client.registerFeature(SHOWS_STATUS);
-  client.onNotification('starcoder/didChangeStatus', status.show);
+  const show = (now: Status): void => {
+    if (isCurrent()) {
+      status.show(now);
+    }
+  };
+  client.onNotification('starcoder/didChangeStatus', show);
   client.onDidChangeState(({ newState }) => {
     if (newState === State.Starting) {
-      status.show({ kind: 'loading', message: 'the server starts', model: null });
-    } else if (newState === State.Stopped) {
-      status.show({ kind: 'error', message: 'the server does not run', model: null });
+      show({ kind: 'loading', message: 'the server starts', model: null });
+    } else if (newState !== State.Running) {
+      show({ kind: 'error', message: 'the server does not run, the output says why', model: null });
     }
   });
   return client;

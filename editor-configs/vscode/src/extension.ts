@@ -1,7 +1,7 @@
 // Where VS Code begins and ends: one server for the window, the commands, and what is told to the server.
 
 import { commands, ConfigurationTarget, type ExtensionContext, languages, type TextEditor, window, workspace } from 'vscode';
-import type { LanguageClient } from 'vscode-languageclient/node';
+import { type LanguageClient, State } from 'vscode-languageclient/node';
 import { acceptance } from './acceptance';
 import { createClient, DOCUMENTS } from './client';
 import { askForProgram, findProgram } from './program';
@@ -9,8 +9,11 @@ import { SECTION, settingNames } from './settings';
 import { sentence, showMenu, type Status, statusBar } from './status';
 import { type Explanation, explanationPage, type Metrics, metricsPage, pages } from './views';
 
+const SLOWEST_START_MS = 10_000;
+
 let client: LanguageClient | undefined;
-let starting = Promise.resolve();
+let stopped = Promise.resolve();
+let nStarts = 0;
 
 export function activate(context: ExtensionContext): void {
   const output = window.createOutputChannel('StarCoder', { log: true });
@@ -19,23 +22,25 @@ export function activate(context: ExtensionContext): void {
   const suggestions = acceptance(tell);
   const views = pages();
 
-  async function startServer(): Promise<void> {
+  /** Start the server, anew if there is one; of several wishes at a time the newest counts. */
+  async function restart(): Promise<void> {
+    nStarts += 1;
+    const mine = nStarts;
     await stopServer();
     const program = await findProgram();
+    if (mine !== nStarts) {
+      return;
+    }
     if (typeof program === 'string') {
       status.show({ kind: 'error', message: program, model: null });
-      void askForProgram(program).then((again) => (again ? restart() : undefined));
+      void told(async () => ((await askForProgram(program)) ? restart() : undefined));
       return;
     }
     output.info(`starting ${program.command} ${program.args.join(' ')}`);
-    client = createClient(program, { output, names, status, suggestions });
-    await client.start().catch((error: unknown) => output.error(String(error)));
+    const started = createClient(program, { output, names, status, suggestions, isCurrent: () => client === started });
+    client = started;
+    await started.start().catch(() => {}); // the client itself tells the person why
     focus(window.activeTextEditor);
-  }
-
-  function restart(): Promise<void> {
-    starting = starting.then(startServer);
-    return starting;
   }
 
   async function showStats(): Promise<void> {
@@ -75,10 +80,7 @@ export function activate(context: ExtensionContext): void {
     explain,
   };
   for (const [name, run] of Object.entries(toDo)) {
-    const told = async (): Promise<void> => {
-      await run().catch((error: Error) => window.showErrorMessage(`StarCoder: ${error.message}`));
-    };
-    context.subscriptions.push(commands.registerCommand(`starcoder-lsp.${name}`, told));
+    context.subscriptions.push(commands.registerCommand(`starcoder-lsp.${name}`, () => told(run)));
   }
 
   // The server learns these when it starts; of all others it asks when it is told that they changed.
@@ -91,22 +93,39 @@ export function activate(context: ExtensionContext): void {
     window.onDidChangeActiveTextEditor(focus),
     workspace.onDidChangeConfiguration((event) => {
       if (whenStarting.some((name) => event.affectsConfiguration(name))) {
-        void restart();
+        void told(restart);
       }
     }),
   );
-  void restart();
+  void told(restart);
 }
 
-export async function deactivate(): Promise<void> {
-  await starting;
-  await stopServer();
+export function deactivate(): Promise<void> {
+  nStarts += 1;
+  return stopServer();
 }
 
-async function stopServer(): Promise<void> {
-  const stopping = client;
-  client = undefined;
-  await stopping?.dispose().catch(() => {}); // it may have ended already
+function stopServer(): Promise<void> {
+  const server = client;
+  client = undefined; // first: from here on it is not heard
+  if (server) {
+    stopped = end(server);
+  }
+  return stopped;
+}
+
+/** End a server. One that starts cannot be told, but is waited for; one that does not answer is killed. */
+async function end(server: LanguageClient): Promise<void> {
+  if (server.state === State.Starting) {
+    const late = new Promise((resolve) => setTimeout(resolve, SLOWEST_START_MS));
+    await Promise.race([server.start(), late]).catch(() => {});
+  }
+  await server.dispose().catch(() => {}); // it may have ended already
+}
+
+/** Do what a person asked for, and tell them if it fails. */
+async function told(run: () => Promise<unknown>): Promise<void> {
+  await run().catch((error: Error) => window.showErrorMessage(`StarCoder: ${error.message}`));
 }
 
 /** The person's own settings take the file; the server starts anew with it. */

@@ -50,15 +50,21 @@ export async function askForProgram(problem: string): Promise<boolean> {
   const answer = await window.showErrorMessage(`StarCoder: ${problem}.`, choose, again);
   if (answer === choose) {
     const [chosen] = (await window.showOpenDialog({ title: 'The program starcoder-lsp' })) ?? [];
-    await workspace.getConfiguration(SECTION).update('server.path', chosen?.fsPath, ConfigurationTarget.Global);
-    return false; // the change of the setting does the rest
+    const isNew = chosen && chosen.fsPath !== serverPath();
+    if (isNew) {
+      await workspace.getConfiguration(SECTION).update('server.path', chosen.fsPath, ConfigurationTarget.Global);
+    }
+    return chosen !== undefined && !isNew; // the change of the setting does the rest
   }
   return answer === again;
 }
 
 async function selectedPython(): Promise<string | undefined> {
   const extension = extensions.getExtension<PythonExtension>('ms-python.python');
-  const api = await extension?.activate();
+  const api = await extension?.activate().then(
+    (activated) => activated,
+    () => undefined, // it tells the person itself
+  );
   const path = api?.environments?.getActiveEnvironmentPath().path;
   if (path && (await isFolder(path))) {
     return process.platform === 'win32' ? join(path, 'python.exe') : join(path, 'bin', 'python');

@@ -20,6 +20,7 @@ const ICONS: Record<Status['kind'], string> = {
 const MENU: [label: string, command: string][] = [
   ['$(circle-slash) Turn Suggestions On or Off', 'toggle'],
   ['$(refresh) Restart Model', 'restartModel'],
+  ['$(debug-restart) Restart Server', 'restartServer'],
   ['$(file-binary) Select Model File…', 'selectModel'],
   ['$(info) Show Status', 'showStatus'],
   ['$(graph) Show Statistics', 'showStats'],

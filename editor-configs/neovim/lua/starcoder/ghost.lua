@@ -49,12 +49,11 @@ local function stop(state, bufnr)
   show(state, bufnr)
 end
 
-function M.attach(client, bufnr)
+function M.attach(client, bufnr, group)
   vim.api.nvim_set_hl(0, 'ComplHint', { link = 'NonText', default = true })
   vim.api.nvim_set_hl(0, 'ComplHintMore', { link = 'MoreMsg', default = true })
   local state = { client = client, suggestions = {}, index = 1 }
   states[bufnr] = state
-  local group = vim.api.nvim_create_augroup('starcoder.ghost:' .. bufnr, {})
   vim.api.nvim_create_autocmd({ 'InsertEnter', 'CursorMovedI', 'TextChangedP' }, {
     group = group,
     buffer = bufnr,
@@ -70,17 +69,11 @@ function M.attach(client, bufnr)
       stop(state, bufnr)
     end,
   })
-  vim.api.nvim_create_autocmd('LspDetach', {
-    group = group,
-    buffer = bufnr,
-    callback = function(event)
-      if event.data.client_id == client.id then
-        vim.api.nvim_del_augroup_by_id(group)
-        vim.api.nvim_buf_clear_namespace(bufnr, namespace, 0, -1)
-        states[bufnr] = nil
-      end
-    end,
-  })
+end
+
+function M.detach(bufnr)
+  vim.api.nvim_buf_clear_namespace(bufnr, namespace, 0, -1)
+  states[bufnr] = nil
 end
 
 function M.accept(bufnr, part)

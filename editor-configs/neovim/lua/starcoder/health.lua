@@ -3,7 +3,8 @@ local M = {}
 
 local function check_server()
   local command = dofile(vim.api.nvim_get_runtime_file('lsp/starcoder_lsp.lua', false)[1]).cmd
-  local version = vim.fn.executable(command[1]) == 1 and vim.fn.system(vim.list_extend(vim.list_slice(command), { '--version' }))
+  local asking = vim.list_extend(vim.list_slice(command), { '--version' })
+  local version = vim.fn.executable(command[1]) == 1 and vim.fn.system(asking)
   if not version then
     vim.health.error(('`%s` is not an executable'):format(command[1]), {
       'Install starcoder-lsp, or say where it is: vim.g.starcoder = { cmd = { "/path/to/starcoder-lsp" } }',
@@ -23,7 +24,7 @@ local function check_client(client)
   local reply = suggestion.call(client, 'request_sync', 'workspace/executeCommand', params, 2000, 0)
   local status = reply and reply.result
   if not status then
-    vim.health.error('the server does not answer', { ':lua vim.cmd.edit(vim.lsp.get_log_path())' })
+    vim.health.error('the server does not answer', { ':lua vim.cmd.edit(vim.fn.stdpath("log") .. "/lsp.log")' })
   elseif status.kind == 'error' then
     vim.health.error(status.message)
   else

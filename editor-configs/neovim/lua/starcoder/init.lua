@@ -1,4 +1,6 @@
 -- Ghost text from starcoder-lsp. What keys, a status line and `:Starcoder` call.
+local call = require('starcoder.suggestion').call
+
 local M = {}
 
 M.keys = {
@@ -11,10 +13,27 @@ M.keys = {
 
 --- Neovim's own inline completion where there is one.
 local display = require(vim.lsp.inline_completion and 'starcoder.native' or 'starcoder.ghost')
-local status = {}
+local statuses = {} -- by client: what it says that it does
+
+--- The client of the current buffer, otherwise any.
+local function current_client()
+  local name = 'starcoder_lsp'
+  return vim.lsp.get_clients({ name = name, bufnr = 0 })[1] or vim.lsp.get_clients({ name = name })[1]
+end
 
 function M.attach(client, bufnr)
-  display.attach(client, bufnr)
+  local group = vim.api.nvim_create_augroup('starcoder:' .. bufnr, {})
+  display.attach(client, bufnr, group)
+  vim.api.nvim_create_autocmd('LspDetach', {
+    group = group,
+    buffer = bufnr,
+    callback = function(event)
+      if event.data.client_id == client.id then
+        vim.api.nvim_del_augroup_by_id(group)
+        display.detach(bufnr)
+      end
+    end,
+  })
 end
 
 -- The five return false where there is nothing to do, so that a key can mean something else then.
@@ -39,39 +58,53 @@ function M.previous()
   return display.cycle(vim.api.nvim_get_current_buf(), -vim.v.count1)
 end
 
-function M.set_status(new)
-  status = new
+function M.set_status(client_id, status)
+  statuses[client_id] = status.kind
   vim.cmd.redrawstatus({ bang = true })
 end
 
 --- For a status line: `starcoder: ` and loading, ready, thinking, off or error; empty where the server is not used.
 function M.status()
   local client = vim.lsp.get_clients({ name = 'starcoder_lsp', bufnr = 0 })[1]
-  return client and status.kind and 'starcoder: ' .. status.kind or ''
+  local status = client and statuses[client.id]
+  return status and 'starcoder: ' .. status or ''
 end
 
---- The names of what `:Starcoder` can do, from the server itself.
+--- The names of what `:Starcoder` can do, most of them from the server itself.
 function M.commands()
-  local client = vim.lsp.get_clients({ name = 'starcoder_lsp' })[1]
+  local client = current_client()
   local provider = client and client.server_capabilities.executeCommandProvider or {}
-  return vim.tbl_map(function(command)
+  local names = vim.tbl_map(function(command)
     return (command:gsub('^starcoder%.', ''))
   end, provider.commands or {})
+  return vim.list_extend({ 'cancel' }, names)
+end
+
+--- End the code actions that are being written.
+local function cancel(client)
+  for id, request in pairs(client.requests) do
+    if request.type == 'pending' and request.method == 'codeAction/resolve' then
+      call(client, 'cancel_request', id)
+      vim.notify('starcoder: cancelled')
+    end
+  end
 end
 
 --- Run `starcoder.<name>` and show what it answers.
 function M.command(name, arguments)
-  local client = vim.lsp.get_clients({ name = 'starcoder_lsp' })[1]
+  local client = current_client()
   if not client then
     vim.notify('starcoder: the server is not running', vim.log.levels.WARN)
-    return
+  elseif name == 'cancel' then
+    cancel(client)
+  else
+    local params = { command = 'starcoder.' .. name, arguments = arguments }
+    call(client, 'request', 'workspace/executeCommand', params, function(err, result)
+      local answer = type(result) == 'table' and result or {}
+      local said = err and err.message or answer.markdown or vim.inspect(answer, { newline = ' ', indent = '' })
+      vim.notify('starcoder: ' .. said, err and vim.log.levels.ERROR or vim.log.levels.INFO)
+    end)
   end
-  local params = { command = 'starcoder.' .. name, arguments = arguments }
-  require('starcoder.suggestion').call(client, 'request', 'workspace/executeCommand', params, function(err, result)
-    local answer = type(result) == 'table' and result or {}
-    local said = err and err.message or answer.markdown or vim.inspect(answer, { newline = ' ', indent = '' })
-    vim.notify('starcoder: ' .. said, err and vim.log.levels.ERROR or vim.log.levels.INFO)
-  end)
 end
 
 return M

@@ -28,7 +28,7 @@ local function intercept(client)
   end
 end
 
-function M.attach(client, bufnr)
+function M.attach(client, bufnr, group)
   if not client.starcoder_intercepted then
     client.starcoder_intercepted = true
     intercept(client)
@@ -37,7 +37,7 @@ function M.attach(client, bufnr)
   states[bufnr] = state
   vim.lsp.inline_completion.enable(true, { bufnr = bufnr })
   vim.api.nvim_create_autocmd({ 'CursorMovedI', 'TextChangedP' }, {
-    group = vim.api.nvim_create_augroup('starcoder.native:' .. bufnr, {}),
+    group = group,
     buffer = bufnr,
     callback = function()
       if #state.suggestions > 0 and not suggestion.rest(state.suggestions[state.index]) then
@@ -45,6 +45,11 @@ function M.attach(client, bufnr)
       end
     end,
   })
+end
+
+function M.detach(bufnr)
+  states[bufnr].display = nil -- Neovim has forgotten the client
+  states[bufnr] = nil
 end
 
 function M.accept(bufnr, part)
