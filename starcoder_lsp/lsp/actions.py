@@ -160,6 +160,10 @@ async def written(server: Server, view: View, picked: Picked, report: Callable[[
         if hole is None:
             raise CannotWriteError(NO_LONGER)
         hole = kind.place(hole, around, settings)
+        if hole.is_new_file and not can_make_files(server):
+            name = hole.snapshot.uri.rpartition("/")[2]
+            message = f"there is no {name} yet, and this editor lets no server make a file"
+            raise CannotWriteError(message)
         rewrite = write(hole, model, settings, cancelled, around, on_text=on_text)
         session.metrics.count_tokens(rewrite.completion)
         if rewrite.completion.reason:
@@ -182,8 +186,20 @@ async def written(server: Server, view: View, picked: Picked, report: Callable[[
         session.status.think(-1)
 
 
+def editing_capabilities(server: Server) -> types.WorkspaceEditClientCapabilities:
+    """What the client can do with an edit."""
+    workspace = server.client_capabilities.workspace
+    return (workspace.workspace_edit if workspace is not None else None) or types.WorkspaceEditClientCapabilities()
+
+
+def can_make_files(server: Server) -> bool:
+    """Whether an edit may make a file in this client."""
+    known = editing_capabilities(server)
+    return bool(known.document_changes) and types.ResourceOperationKind.Create in (known.resource_operations or ())
+
+
 def workspace_edit(server: Server, view: View, rewrite: Rewrite) -> types.WorkspaceEdit:
-    """The edit for the version that the text had. Raises `JsonRpcException` if the client cannot make a new file."""
+    """The edit for the version that the text had."""
     is_here = rewrite.snapshot is view.whole
     own, offset_byte = (view.own, view.offset_byte) if is_here else (rewrite.snapshot, 0)
     places = (
@@ -191,14 +207,7 @@ def workspace_edit(server: Server, view: View, rewrite: Rewrite) -> types.Worksp
         for byte in (rewrite.start_byte, rewrite.end_byte)
     )
     edit = types.TextEdit(types.Range(*places), rewrite.text)
-    workspace = server.client_capabilities.workspace
-    known = (workspace.workspace_edit if workspace is not None else None) or types.WorkspaceEditClientCapabilities()
-    if rewrite.is_new_file and not (
-        known.document_changes and types.ResourceOperationKind.Create in (known.resource_operations or ())
-    ):
-        message = f"there is no {own.uri.rpartition('/')[2]} yet, and this editor lets no server make a file"
-        raise failed(message)
-    if not known.document_changes:
+    if not editing_capabilities(server).document_changes:
         return types.WorkspaceEdit(changes={own.uri: [edit]})
     is_open = is_here or own.uri in server.session.documents
     document = types.OptionalVersionedTextDocumentIdentifier(own.uri, own.version if is_open else None)
@@ -237,11 +246,15 @@ async def progress(server: Server, title: str) -> AsyncIterator[Callable[[str], 
         if is_shown():
             shown.report(token, types.WorkDoneProgressReport(message=message))
 
+    def end() -> None:
+        if is_shown():
+            shown.end(token, types.WorkDoneProgressEnd())
+        shown.tokens.pop(token, None)
+
     try:
         yield report
     finally:
-        if is_shown():
-            shown.end(token, types.WorkDoneProgressEnd())
-        elif begun is not None:
-            begun.cancel()
-        shown.tokens.pop(token, None)
+        if begun is None or begun.done():
+            end()
+        else:  # a client that waits for the edit first answers later, and would show a progress that never ends
+            begun.add_done_callback(lambda _begun: end())

@@ -22,7 +22,8 @@ CAPABILITIES = {
 }
 WRITE = (7, 6)
 """In the header of `write`."""
-READ = "def read(path):\n    with open(path) as file:\n        return file.read()\n"
+UPPER = "def upper(text):\n    return text.upper()\n"
+"""A function for which the demonstrator writes a whole test."""
 DOCUMENTED = 'def read(path):\n    """Read a file."""\n    return 1\n'
 DIAGNOSTIC = {
     "range": {"start": {"line": 8, "character": 4}, "end": {"line": 8, "character": 8}},
@@ -207,18 +208,18 @@ def test_a_cell_of_a_notebook(wire: Start) -> None:
 def test_a_new_file_of_tests_and_one_that_is_there(wire: Start, tmp_path: Path) -> None:
     served = opened(wire, text="")
     uri, tests = (tmp_path / "a.py").as_uri(), tmp_path / "test_a.py"
-    (tmp_path / "a.py").write_text(READ)
-    served.open(uri, READ)
+    (tmp_path / "a.py").write_text(UPPER)
+    served.open(uri, UPPER)
     action = picked(served, "test", (0, 4), uri=uri)
     created, changed = resolve(served, "new", action)["result"]["edit"]["documentChanges"]
     assert created == {"kind": "create", "uri": tests.as_uri()}
     assert changed["textDocument"] == {"uri": tests.as_uri(), "version": None}
-    assert changed["edits"][0]["newText"].startswith("from a import read\n\n\ndef test_read")
+    assert changed["edits"][0]["newText"].startswith("from a import upper\n\n\ndef test_upper")
     assert not tests.exists()
-    served.open(tests.as_uri(), "import os\n")
+    served.open(tests.as_uri(), "from a import upper\n\n\ndef test_upper():\n    assert upper('a') == 'A'\n")
     (changed,) = resolve(served, "open", action)["result"]["edit"]["documentChanges"]
     assert changed["textDocument"] == {"uri": tests.as_uri(), "version": 1}
-    assert changed["edits"][0]["range"]["start"] == {"line": 1, "character": 0}
+    assert changed["edits"][0]["range"]["start"] == {"line": 5, "character": 0}
 
 
 def test_a_client_in_which_no_file_can_be_made(wire: Start) -> None:

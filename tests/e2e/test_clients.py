@@ -46,7 +46,10 @@ class Editor:
 
     def __init__(self, wire: Wire, profile: dict[str, Any]) -> None:
         self.wire, self.profile = wire, profile
-        options = {**(profile.get("initializationOptions") or {}), "starcoder": SETTINGS}
+        options = profile.get("initializationOptions") or {}
+        own = options.get("starcoder") or {}
+        completion = {**SETTINGS["completion"], **own.get("completion", {})}
+        options = {**options, "starcoder": {**SETTINGS, **own, "completion": completion}}
         answer = wire.ask("initialize", "initialize", {**profile, "initializationOptions": options})
         self.server = answer["result"]["capabilities"]
         self.encoding = self.server.get("positionEncoding", "utf-16")
@@ -109,8 +112,9 @@ def test_ghost_text(editor: Editor) -> None:
 
 
 def test_menu_entries_for_those_without_ghost_text(editor: Editor) -> None:
-    """Helix says nothing of formats and shows Markdown."""
-    knows_ghost_text = capability(editor.profile, "textDocument", "inlineCompletion") is not None
+    """Helix says nothing of formats and shows Markdown. Emacs knows ghost text and says so by a setting only."""
+    has_setting = "asMenuItems" in str(editor.profile.get("initializationOptions"))
+    knows_ghost_text = has_setting or capability(editor.profile, "textDocument", "inlineCompletion") is not None
     assert ("completionProvider" in editor.server) != knows_ghost_text
     if not knows_ghost_text:
         answer = editor.ask("textDocument/completion", {**editor.place(), "context": {"triggerKind": 1}})

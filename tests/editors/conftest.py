@@ -152,6 +152,7 @@ class Log:
     def check(self) -> None:
         """Exactly one reply for each request, none without one, and an error only after a cancel."""
         assert not self.unanswered()
+        assert "internal error" not in str(self.messages("server"))
         for asking, answering in (("client", "server"), ("server", "client")):
             requests = {m["id"]: m["method"] for m in self.messages(asking) if "method" in m and "id" in m}
             replies = [m for m in self.messages(answering) if "method" not in m]
