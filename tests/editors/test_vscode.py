@@ -25,6 +25,7 @@ class Circle:
         """The area."""
         '''
 REQUEST_CANCELLED = -32800
+UPPER = "def upper(text):\n    return text.upper()\n"
 SQUARE = "def square(number):\n    return number * number\n"
 POINT = "class Point:\n    def __init__(self, x, y):\n        self.x = x"
 
@@ -180,18 +181,20 @@ def test_a_code_action_writes_its_lines_and_no_others(code, title, before, hole,
     assert text.endswith(after)
 
 
-def test_a_test_is_written_to_a_new_file_and_the_next_one_below_it(code):
-    code.open("squares.py", SQUARE)
-    tests = code.folder / "test_squares.py"
+def test_a_test_is_written_to_a_new_file_which_is_shown_and_the_next_one_below_it(code):
+    code.open("texts.py", UPPER)
+    tests = code.folder / "test_texts.py"
     code.press("Control+Home")
-    code.action("Write a test for square").click()
-    code.until(lambda: tests.exists() and tests.read_text("utf-8"))
+    code.action("Write a test for upper").click()
+    code.page.locator('.tab.active[data-resource-name="test_texts.py"]').wait_for()
     first = tests.read_text("utf-8")
-    assert first.startswith("from squares import square\n\n\ndef test_square")
-    code.action("Write a test for square").click()
-    code.page.locator('.tab.dirty[data-resource-name="test_squares.py"]').click()
+    assert first.startswith("from texts import upper\n\n\ndef test_upper")
+    code.page.locator('.tab[data-resource-name="texts.py"]').click()
+    code.page.locator(".monaco-editor.focused").wait_for()
+    code.action("Write a test for upper").click()
+    code.page.locator('.tab.dirty[data-resource-name="test_texts.py"]').click()
     code.press("Control+S")
-    code.until(lambda: tests.read_text("utf-8").startswith(f"{first}\n\ndef test_square"))
+    code.until(lambda: tests.read_text("utf-8").startswith(f"{first}\n\ndef test_upper"))
 
 
 def test_suggestions_are_turned_off_and_on(code):
@@ -282,7 +285,7 @@ def test_a_model_is_selected_and_remembered(code):
         code.command("StarCoder: Restart Server")
     (initialize,) = code.log.sent("initialize")
     assert initialize["params"]["initializationOptions"]["starcoder"]["model"]["path"] == str(model)
-    assert code.toast("failed").count() == 0
+    assert code.toast("failed").all_inner_texts() == []
 
 
 def test_a_server_that_is_not_there_is_asked_for(code):
@@ -292,7 +295,7 @@ def test_a_server_that_is_not_there_is_asked_for(code):
     code.until_status("error")
     code.toast("/not/there").locator("text=Choose Program").wait_for()
     code.picture("asks")
-    assert code.toast("failed").count() == 0
+    assert code.toast("failed").all_inner_texts() == []
     write(settings, {"starcoder.server.path": str(home / "bin" / "starcoder-lsp")})
     code.until_status("ready")
 

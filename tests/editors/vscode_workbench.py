@@ -13,9 +13,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
 from attrs import frozen
 
-from tests.editors.conftest import EDITORS, FOLDER, KEPT, ROOT, Log
+from tests.editors.conftest import ASKED, EDITORS, FOLDER, KEPT, ROOT, Log
 from tests.editors.terminal import until
 
 EXTENSION = ROOT / "editor-configs" / "vscode"
@@ -180,13 +181,15 @@ class Workbench:
 
 
 def install() -> Path:
-    """Install VS Code once and build the extension by its one command; return the `.vsix`."""
-    for command, folder in (
-        ([str(FOLDER / "vscode_install.sh"), str(INSTALLED)], ROOT),
-        (["npm", "ci", "--no-audit", "--no-fund"], EXTENSION),
-        (["npm", "run", "package"], EXTENSION),
-    ):
-        subprocess.run(command, cwd=folder, check=True)  # noqa: S603  our own
+    """Install VS Code once and build the extension by its one command; return the `.vsix`.
+
+    Where VS Code cannot be had the tests are skipped, unless they were asked for by name.
+    """
+    script, may_skip = [str(FOLDER / "vscode_install.sh"), str(INSTALLED)], os.environ.get(ASKED) == "all"
+    if subprocess.run(script, check=not may_skip).returncode:  # noqa: S603  our own
+        pytest.skip("VS Code cannot be installed here: vscode_install.sh failed")
+    for command in (["npm", "ci", "--no-audit", "--no-fund"], ["npm", "run", "package"]):
+        subprocess.run(command, cwd=EXTENSION, check=True)  # noqa: S603  our own
     return EXTENSION / "out" / "starcoder-lsp.vsix"
 
 
@@ -198,7 +201,8 @@ def workbench(vsix: Path, home: Path) -> Iterator[Workbench]:
     log = Log(home / "messages.jsonl")
     for folder in ("first", "second"):
         write(home / folder / ".vscode" / "settings.json", OF_THE_PERSON)
-    settings = OF_THE_PERSON | {"starcoder.completion.maxItems": 2}
+    alike = {"starcoder.context.maxSnippetTokens": 0}  # suggestions are the same whichever files are open
+    settings = OF_THE_PERSON | alike | {"starcoder.completion.maxItems": 2}
     workspace = home / "both.code-workspace"
     write(workspace, {"folders": [{"path": "first"}, {"path": "second"}], "settings": settings})
     tapped(home / "bin" / "starcoder-lsp", log, f"-P {FOLDER}/vscode_slow.py {log.path.with_suffix('.model')}")

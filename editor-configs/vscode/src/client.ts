@@ -1,7 +1,7 @@
 // The language client: which documents and which settings it sends, and what it hears besides.
 
 import { homedir } from 'node:os';
-import { type LogOutputChannel, Uri } from 'vscode';
+import { type LogOutputChannel, Uri, workspace } from 'vscode';
 import {
   CloseAction,
   LanguageClient,
@@ -27,6 +27,9 @@ export interface Parts {
 
 /** A client of the server, not started. */
 export function createClient(program: Program, { output, names, status, suggestions, isCurrent }: Parts): LanguageClient {
+  /** Tell the server of a document. One that has ended just now is told of all of them when it is there again. */
+  const tell = <T>(data: T, next: (data: T) => Promise<void>): Promise<void> =>
+    next(data).catch((error: unknown) => output.warn(String(error)));
   const options: LanguageClientOptions = {
     documentSelector: DOCUMENTS,
     outputChannel: output,
@@ -37,6 +40,9 @@ export function createClient(program: Program, { output, names, status, suggesti
       closed: () => (isCurrent() ? byDefault.closed() : { action: CloseAction.DoNotRestart, handled: true }),
     },
     middleware: {
+      didOpen: tell,
+      didChange: tell,
+      didClose: tell,
       workspace: {
         didChangeConfiguration: async (_sections, next) => {
           if (isCurrent() && client.isRunning()) {
@@ -53,6 +59,14 @@ export function createClient(program: Program, { output, names, status, suggesti
           suggestions.show(document, document.offsetAt(first.range?.start ?? position), first);
         }
         return answer;
+      },
+      resolveCodeAction: async (item, token, next) => {
+        const action = await next(item, token);
+        const [first] = action?.edit?.entries() ?? [];
+        if (action && first && !workspace.textDocuments.some(({ uri }) => uri.toString() === first[0].toString())) {
+          action.command = { title: 'Show the File', command: 'vscode.open', arguments: [first[0]] }; // VS Code would not
+        }
+        return action;
       },
     },
   };
