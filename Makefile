@@ -22,7 +22,7 @@ test: $(READY)
 test-editors: $(READY)
 	@tests/editors/install.sh
 	@case "$$STARCODER_TEST_EDITORS" in all|*vscode*) $(BIN)/python -m pip install -q -e '.[editors]';; esac
-	@STARCODER_TEST_EDITORS=$${STARCODER_TEST_EDITORS:-terminal} $(BIN)/python -m pytest tests/editors --reruns 1
+	@STARCODER_TEST_EDITORS=$${STARCODER_TEST_EDITORS:-terminal} $(BIN)/python -m pytest tests/editors --reruns 1 -rR
 
 lint: $(READY)
 	@$(BIN)/ruff check

@@ -234,8 +234,10 @@ class Desk:
 
     def text(self, name: str = "files.py") -> str:
         """What stands in a file on disk; nothing while an editor puts another one in its place."""
-        file = self.file.with_name(name)
-        return file.read_text() if file.exists() else ""
+        try:
+            return self.file.with_name(name).read_text()
+        except FileNotFoundError:
+            return ""
 
     def has_tests(self, *functions: str) -> None:
         """Wait until the file of tests has exactly those of some functions, once each and in this order."""
