@@ -163,16 +163,15 @@ def write(
     )
     generation = evolve(generation, written=tuple(_ended(one, hole) for one in generation.written))
     completion = show(window, site, generation)
-    n_replaced = (
-        completion.items[0].n_replaced_bytes if completion.items else 0
-    )  # of the trail, and of what is behind it
+    nothing = Rewrite(hole.snapshot, hole.start_byte, hole.end_byte, "", hole.is_new_file, completion)
+    if not completion.items:
+        return nothing
+    n_replaced = completion.items[0].n_replaced_bytes  # of the trail, and of what is behind it
     text = hole.lead.decode() + completion.text + hole.trail[n_replaced:].decode()
     end_byte = hole.end_byte + max(0, n_replaced - len(hole.trail))
-    if completion.items and _is_broken(text, end_byte, hole):
-        completion = evolve(completion, items=(), reason="not whole")
-    if not completion.items:
-        return Rewrite(hole.snapshot, hole.start_byte, hole.end_byte, "", hole.is_new_file, completion)
-    return Rewrite(hole.snapshot, hole.start_byte, end_byte, text, hole.is_new_file, completion)
+    if _is_broken(text, end_byte, hole):
+        return evolve(nothing, completion=evolve(completion, items=(), reason="not whole"))
+    return evolve(nothing, end_byte=end_byte, text=text)
 
 
 def _is_broken(text: str, end_byte: int, hole: Hole) -> bool:

@@ -6,6 +6,7 @@ By syntax where the text has a tree, by indentation otherwise.
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from starcoder_lsp.documents.documents import language_of
 from starcoder_lsp.documents.languages import Language
@@ -76,9 +77,13 @@ def _ends_in_raw_string(text: bytes, language: Language) -> bool:
     """Whether a string of many lines, such as a here-document, is unfinished at the end of `text`."""
     if language.raw_string is None:
         return False
-    begin, end = (pattern.encode() for pattern in language.raw_string)
-    raw_string = re.compile(b"(?:%s).*?(?:%s)|(?P<unfinished>%s)" % (begin, end, begin), re.DOTALL | re.MULTILINE)
-    return any(match.lastgroup == "unfinished" for match in raw_string.finditer(text))
+    return any(match.lastgroup == "unfinished" for match in _raw_strings(*language.raw_string).finditer(text))
+
+
+@cache
+def _raw_strings(begin: str, end: str) -> re.Pattern[bytes]:
+    """What finds such strings, whole ones and one that is unfinished."""
+    return re.compile(f"(?:{begin}).*?(?:{end})|(?P<unfinished>{begin})".encode(), re.DOTALL | re.MULTILINE)
 
 
 def unmatched_closer(text: bytes, site: Site) -> int | None:

@@ -92,6 +92,15 @@ def test_undo_takes_an_accepted_suggestion_away_at_once(code):
     code.saves(path, CIRCLE + "return ")
 
 
+def test_characters_of_several_units(code):
+    text = CIRCLE + 'x = "😀e\N{COMBINING ACUTE ACCENT}"; '
+    path = code.open("units.py", text)
+    code.type("return ")
+    whole = code.ghost()
+    code.press("Tab")
+    code.saves(path, f"{text}return {whole}")
+
+
 def test_alternatives_are_cycled(code):
     path = code.open("cycle.py", CIRCLE)
     code.type("radius = ")
