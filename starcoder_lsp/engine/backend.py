@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from starcoder_lsp.engine.engine import Cancelled
-from starcoder_lsp.engine.tokens import TokenIds
+from starcoder_lsp.engine.local.pieces import TokenIds
 
 Logits = NDArray[np.float32]
 

@@ -14,7 +14,7 @@ from attrs import define, field
 from starcoder_lsp.engine.backend import Backend, Logits
 from starcoder_lsp.engine.engine import Cancelled, GenerationRequest, Sampling, StopRule, Written
 from starcoder_lsp.engine.kv_cache import SequenceLedger
-from starcoder_lsp.engine.tokens import TokenIds
+from starcoder_lsp.engine.local.pieces import TokenIds
 
 N_JUDGED_TOKENS = 8
 """By the likelihood of so many first tokens it is judged whether an answer is worth going on with."""

@@ -33,10 +33,10 @@ from starcoder_lsp.engine.engine import (
 )
 from starcoder_lsp.engine.generation import N_SLICE, generate, prefill
 from starcoder_lsp.engine.kv_cache import SequenceLedger
+from starcoder_lsp.engine.local.pieces import PieceIndex
 from starcoder_lsp.engine.model_file import ModelFile, check_model_file
 from starcoder_lsp.engine.parking import ParkedStates, put_away, resume
 from starcoder_lsp.engine.state_files import DiskSpace, StateFiles, model_key
-from starcoder_lsp.engine.tokens import PieceIndex
 
 N_LONGEST_PIECE_BYTES = 4096
 ERROR_LEVEL = 3

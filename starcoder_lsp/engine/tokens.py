@@ -5,15 +5,8 @@ Byte-level BPE is assumed: the pieces of a text's tokens, put together, are the 
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterable
 from typing import Protocol
 
-import numpy as np
-from attrs import frozen
-from numpy.typing import NDArray
-
-TokenIds = NDArray[np.intp]
 N_BYTES_PER_TOKEN = 4
 """A first guess of the text that a token covers, on the large side: source code has three to four."""
 
@@ -32,35 +25,6 @@ class Tokenizer(Protocol):
 
     def spelling(self, token_id: int) -> bytes:
         """How a token is shown to a person: its bytes, or a marker's name."""
-
-
-@frozen
-class PieceIndex:
-    """Every token's bytes, sorted, to find the tokens that agree with text which is already there."""
-
-    _pieces: tuple[bytes, ...]
-    _ids: TokenIds
-
-    @classmethod
-    def of(cls, pieces: Iterable[tuple[bytes, int]]) -> PieceIndex:
-        """Index `(bytes, token id)` pairs; tokens without bytes (markers) are left out."""
-        ranked = sorted(pair for pair in pieces if pair[0])
-        return cls(tuple(piece for piece, _ in ranked), np.array([token_id for _, token_id in ranked], dtype=np.intp))
-
-    def agreeing(self, text: bytes) -> TokenIds:
-        """Ids of the tokens that begin with `text`, and of those that `text` begins with. `text` is not empty."""
-        heads = (text[:n_bytes] for n_bytes in range(1, len(text)))
-        return np.concatenate([self._from_to(text, _behind(text)), *(self._from_to(h, h + b"\0") for h in heads)])
-
-    def _from_to(self, first: bytes, behind: bytes | None) -> TokenIds:
-        end = len(self._pieces) if behind is None else bisect_left(self._pieces, behind)
-        return self._ids[bisect_left(self._pieces, first) : end]
-
-
-def _behind(text: bytes) -> bytes | None:
-    """The first text in order that is behind all that begin with `text`; `None` if there is none."""
-    head = text.rstrip(b"\xff")
-    return head[:-1] + bytes([head[-1] + 1]) if head else None
 
 
 def fit_tail(tokenizer: Tokenizer, text: bytes, n_tokens: int) -> int:

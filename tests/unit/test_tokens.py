@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from starcoder_lsp.engine.engine import Engine
-from starcoder_lsp.engine.tokens import PieceIndex, fit_head, fit_tail
+from starcoder_lsp.engine.local.pieces import PieceIndex
+from starcoder_lsp.engine.tokens import fit_head, fit_tail
 
 TEXTS = st.text(st.characters(codec="utf-8") | st.sampled_from(" \n\tabcdef_0123(){}[]=:."), max_size=300)
 VOCABULARY_PROGRAM = """

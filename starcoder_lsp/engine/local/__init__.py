@@ -1,0 +1,1 @@
+"""llama.cpp, in the host's process only."""
