@@ -43,6 +43,7 @@ START: Final = struct.Struct("<4sIQQ")
 
 _U32: Final = struct.Struct("<I")
 _U64: Final = struct.Struct("<Q")
+_INT32: Final = 5
 _STRING: Final = 8
 _ARRAY: Final = 9
 _SCALARS: Final = {
@@ -64,13 +65,15 @@ class DamagedError(Exception):
 
 @frozen
 class Array:
-    """An array in the metadata, of which only counts are kept.
+    """An array in the metadata: counts, and where its elements begin. `read_strings` and `read_int32s` read those.
 
     `n_distinct` is how many different strings its `n` elements are, where that was asked for. As C has it, a string
     ends at its first NUL.
     """
 
     n: int
+    element_type: int
+    start_byte: int
     n_distinct: int | None = None
 
 
@@ -136,15 +139,16 @@ class Cursor:
         if value_type != _ARRAY:
             return _unknown(value_type)
         (element_type,), (n,) = self.unpack(_U32), self.unpack(_U64)
+        start_byte, n_distinct = self.byte, None
         if element_type in _SCALARS:
             self._go_to(self.byte + n * _SCALARS[element_type].size)
         elif element_type != _STRING or n > _MAX_STRINGS:
             return _unknown(element_type)
         elif distinct:
-            return Array(n, self._count_distinct(n))
+            n_distinct = self._count_distinct(n)
         else:
             self._skip_strings(n)
-        return Array(n)
+        return Array(n, element_type, start_byte, n_distinct)
 
     def tensor(self) -> TensorEntry:
         """Read a tensor's entry. Raises `DamagedError` for more than four dimensions."""
@@ -187,6 +191,23 @@ class Cursor:
         if b"\0" in b"".join(texts):
             texts = {text.partition(b"\0")[0] for text in texts}
         return len(texts)
+
+
+def read_strings(data: bytes, array: Array) -> list[bytes] | None:
+    """Read the elements of an array that was found in `data`; `None` if they are no strings."""
+    if array.element_type != _STRING:
+        return None
+    texts, byte, unpack_from = [], array.start_byte, _U64.unpack_from
+    for _ in range(array.n):
+        end_byte = byte + 8 + unpack_from(data, byte)[0]
+        texts.append(data[byte + 8 : end_byte])
+        byte = end_byte
+    return texts
+
+
+def read_int32s(data: bytes, array: Array) -> tuple[int, ...] | None:
+    """Read the elements of an array that was found in `data`; `None` if they are no signed 32-bit numbers."""
+    return struct.unpack_from(f"<{array.n}i", data, array.start_byte) if array.element_type == _INT32 else None
 
 
 def _unknown(value_type: int) -> object:

@@ -157,14 +157,14 @@ def tokens_in(keys: dict[bytes, bytes]) -> object:
 
 def test_the_demonstrators_vocabulary_is_filled_up() -> None:
     keys = read_vocabulary(DEMONSTRATOR)
-    assert tokens_in(keys) == Array(N_VOCAB, N_VOCAB)
-    assert Cursor(keys[b"tokenizer.ggml.token_type"]).value() == Array(N_VOCAB)
+    assert tokens_in(keys) == Array(N_VOCAB, 8, 16, N_VOCAB)
+    assert Cursor(keys[b"tokenizer.ggml.token_type"]).value() == Array(N_VOCAB, 5, 16)
 
 
 def test_the_real_vocabulary_is_copied(shared: Path) -> None:
     path = shared / "data" / "starcoder2-vocab.gguf"
     keys, data = read_vocabulary(path), path.read_bytes()
-    assert tokens_in(keys) == Array(N_VOCAB, N_VOCAB)
+    assert tokens_in(keys) == Array(N_VOCAB, 8, 16, N_VOCAB)
     assert all(value in data for value in keys.values())
 
 
