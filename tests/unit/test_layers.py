@@ -34,6 +34,7 @@ ONLY_IN = {
     "tree_sitter": "documents",
     "tree_sitter_language_pack": "documents",
     "rich": "cli",
+    "tokenizers": "engine/tokenizer.py",
 }
 
 
