@@ -38,6 +38,14 @@ def test_the_example_has_at_most_twenty_lines_that_count_and_passes(tmp_path: Pa
     assert "1 passed" in ran.stdout
 
 
+def test_the_commands_that_install_name_a_file_that_is_there() -> None:
+    commands = re.findall(r"`(CMAKE_ARGS=.*? pipx install \.)`", README)
+    assert len(commands) == 3
+    for command in commands:
+        (target,) = re.findall(r"CMAKE_PROJECT_llama_cpp_INCLUDE='\$PWD/(.*?)'", command)
+        assert (ROOT / target).is_file()
+
+
 @pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"])
 def test_links_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text()
