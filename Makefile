@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# How llama.cpp is built, after the options that the user has set.
+BUILD_OPTIONS := -DCMAKE_PROJECT_llama_cpp_INCLUDE=$(CURDIR)/starcoder_lsp/engine/llama.cmake
 # Training frees and takes large blocks at each step; keeping them in the process is a fifth faster.
 MALLOC := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456
 HOURS ?= 2
@@ -49,12 +51,12 @@ $(READY): pyproject.toml
 	  || { echo "starcoder-lsp needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@command -v c++ >/dev/null && command -v cmake >/dev/null \
 	  || { echo "llama-cpp-python is built from source: install a C++ compiler and CMake first"; exit 1; }
-	@echo "Setting up $(VENV), once. llama.cpp is built from source unless pip has its wheel already:"
-	@echo "6 to 11 minutes on two cores. Nothing is printed while the compiler runs."
+	@echo "Setting up $(VENV), once. llama.cpp is built from source, about 3 minutes on two cores, unless pip has"
+	@echo "built that version before: then that is taken, whatever options it was built with."
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	@$(BIN)/python -m pip install --progress-bar off --disable-pip-version-check -e '.[dev]' \
-	  | sed -n -e 's/^Collecting \([^ ]*\).*/  fetching \1/p' -e '/^Building wheels/p' -e '/^  Created wheel/s/:.*//p' -e '/^ERROR/p'
+	@CMAKE_ARGS="$$CMAKE_ARGS '$(BUILD_OPTIONS)'" $(PYTHON) build-support/pip_progress.py $(VENV)/setup.log \
+	  $(BIN)/python -m pip install --verbose --progress-bar off --disable-pip-version-check -e '.[dev]'
 	@$(BIN)/python -c 'import starcoder_lsp.engine.llama'
 	@touch $(READY)
 
