@@ -1,0 +1,1 @@
+"""The process that runs the model, and how a server finds it."""
