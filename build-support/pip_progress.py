@@ -29,39 +29,35 @@ class Display:
     def __init__(self) -> None:
         self._on_terminal = sys.stdout.isatty()
         self._begun_s = time.monotonic()
-        self._tenths = -1
+        self._package, self._tenths = "", -1
 
     def fetching(self, package: str) -> None:
         """Show the package that pip looks at, on a terminal only."""
         if self._on_terminal:
-            self._write_over(f"fetching {package}")
+            self._write(f"fetching {package}")
 
     def building(self, package: str) -> None:
         """Say once that something is built."""
-        self._tenths = -1
+        self._package, self._tenths = package, -1
         self._write(f"building {package}")
 
     def compiled(self, done: int, of: int) -> None:
         """Show the compiler's progress."""
-        if self._on_terminal:
-            self._write_over(f"compiled {done} of {of}")
-        elif (tenths := 10 * done // of) > self._tenths:
-            self._tenths = tenths
-            self._write(f"compiled {done} of {of}")
+        if self._on_terminal or 10 * done // of > self._tenths:
+            self._tenths = 10 * done // of
+            self._write(f"building {self._package}: {done} of {of}")
 
     def end(self) -> None:
         """Clear the line."""
         if self._on_terminal:
             print("\r\x1b[K", end="", flush=True)
 
-    def _write_over(self, text: str) -> None:
-        print(f"\r\x1b[K  {text}, {self._elapsed()}", end="", flush=True)
-
     def _write(self, text: str) -> None:
+        line = f"  {text}, {self._elapsed()}"
         if self._on_terminal:
-            self._write_over(text)
+            print(f"\r\x1b[K{line}", end="", flush=True)
         else:
-            print(f"  {text}, {self._elapsed()}", flush=True)
+            print(line, flush=True)
 
     def _elapsed(self) -> str:
         minutes, seconds = divmod(int(time.monotonic() - self._begun_s), 60)

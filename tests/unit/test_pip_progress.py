@@ -31,7 +31,7 @@ def test_a_log_gets_a_line_for_each_tenth_of_the_compilers_work(tmp_path: Path) 
     assert ran.returncode == 0
     lines = ran.stdout.rstrip().split("\n")
     assert "building llama-cpp-python" in lines[0]
-    assert "compiled 83 of 83" in lines[-1]
+    assert "building llama-cpp-python: 83 of 83" in lines[-1]
     assert len(lines) == 12
     assert "-c 42.cpp" in (tmp_path / "log").read_text()
 
