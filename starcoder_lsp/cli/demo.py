@@ -17,7 +17,8 @@ import starcoder_lsp
 from starcoder_lsp.cli import CommandError
 from starcoder_lsp.cli.place import open_file, parse_place
 from starcoder_lsp.documents.documents import language_of
-from starcoder_lsp.lsp.client import Answer, ServerEndedError, connect
+from starcoder_lsp.lsp.child import ServerEndedError
+from starcoder_lsp.lsp.client import Answer, connect
 
 DEFAULT_FILE = Path(starcoder_lsp.__file__).parent / "completion.py"
 DEFAULT_LINE = "    window = see("

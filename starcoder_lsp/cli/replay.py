@@ -23,7 +23,8 @@ from starcoder_lsp.cli.complete import configured
 from starcoder_lsp.cli.figures import Report, machine, model_file, percentile, watched, write_report
 from starcoder_lsp.cli.traces import Edit, check_range, edits_of, grouped, read_trace, text_before
 from starcoder_lsp.engine.model_file import ModelFile
-from starcoder_lsp.lsp.client import Answer, Client, ServerEndedError, connect
+from starcoder_lsp.lsp.child import ServerEndedError
+from starcoder_lsp.lsp.client import Answer, Client, connect
 
 SETTINGS: dict[str, Any] = {
     "debounce": {"mode": "off"},

@@ -6,25 +6,32 @@ For `demo`, for benchmarks and for programs that drive the server headlessly.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
+import threading
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import define, field, frozen
 from lsprotocol import types
+from pygls.exceptions import JsonRpcException
+from pygls.io_ import run_async
 from pygls.lsp.client import LanguageClient
+from pygls.protocol import LanguageServerProtocol
 
+from starcoder_lsp.lsp.child import Child, ServerEndedError
 from starcoder_lsp.lsp.convert import plain
+from starcoder_lsp.lsp.protocol import silence_pygls
 
 SERVER_COMMAND = (sys.executable, "-m", "starcoder_lsp")
 EXIT_TIMEOUT_S = 5.0
-
-
-class ServerEndedError(Exception):
-    """The server ended before it was told to. The text is one line for a person."""
+SILENCE_TIMEOUT_S = 120.0
+"""While it starts, a server that lives tells of something now and then: of each step of loading a model at least."""
+T = TypeVar("T")
 
 
 @frozen
@@ -59,16 +66,51 @@ class Answer:
         return self.n_evaluated == self.n_generated == 0
 
 
+class _Protocol(LanguageServerProtocol):
+    """pygls' protocol, with an end: no request waits for a server that is gone."""
+
+    def __init__(self, client: LanguageClient, converter: Any) -> None:
+        super().__init__(client, converter)  # type: ignore[arg-type]  # as pygls' client does it
+        self._pending: set[Future[Any]] = set()
+        self._reason = ""
+
+    def send_request(self, method: str, params: Any = None, *args: Any, **options: Any) -> Future[Any]:
+        """Send a request, and keep the future of its reply."""
+        if self._reason:
+            return _failed(self._reason)
+        future: Future[Any] = super().send_request(method, params, *args, **options)
+        self._pending.add(future)
+        future.add_done_callback(self._pending.discard)
+        return future
+
+    def end(self, reason: str) -> None:
+        """Fail every request that has no reply, and each that is still to come."""
+        self._reason = reason
+        for future in tuple(self._pending):
+            future.set_exception(ServerEndedError(reason))
+
+
+def _failed(reason: str) -> Future[Any]:
+    future: Future[Any] = Future()
+    future.set_exception(ServerEndedError(reason))
+    return future
+
+
+class _UnreadableError(Exception):
+    """The server wrote something that is no message: the reply to some request may have been lost."""
+
+
 class _Recorder(LanguageClient):
-    """pygls' client, keeping what the server tells."""
+    """pygls' client, keeping what the server tells, over a process that this module watches."""
+
+    protocol: _Protocol
+    child: Child
 
     def __init__(self) -> None:
-        super().__init__("starcoder-lsp-client", "1")
+        super().__init__("starcoder-lsp-client", "1", protocol_cls=_Protocol)
         self.messages: list[str] = []
         self.errors: list[str] = []
         self.loaded = asyncio.Event()
-        self.heard_out = asyncio.Event()
-        self.last_words = ""
 
         @self.feature(types.WINDOW_SHOW_MESSAGE)  # type: ignore[untyped-decorator]  # pygls' client has none
         def show_message(params: types.ShowMessageParams) -> None:
@@ -84,51 +126,71 @@ class _Recorder(LanguageClient):
         def create_progress(_params: types.WorkDoneProgressCreateParams) -> None:
             pass
 
-        @self.feature(types.PROGRESS)  # type: ignore[untyped-decorator]  # pygls' client has none
-        def progress(params: types.ProgressParams) -> None:
-            value = params.value
-            kind = value.get("kind") if isinstance(value, dict) else getattr(value, "kind", None)
-            if kind == "end":
+        @self.feature("starcoder/didChangeStatus")  # type: ignore[untyped-decorator]  # pygls' client has none
+        def change_status(status: Any) -> None:
+            if plain(status)["kind"] != "loading":
                 self.loaded.set()
 
-    @property
-    def process_id(self) -> int:
-        """The server's process."""
-        if self._server is None:
-            raise RuntimeError
-        return self._server.pid
+    def start(self, child: Child) -> None:
+        """Speak to a server that was started."""
+        self.child = child
+        self.protocol.set_writer(child)
+        self._reading = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        """Read until the server ends, closes its output or writes nonsense; nobody waits for it any more then."""
+        reason = ""
+        try:
+            await run_async(threading.Event(), self.child.output, self.protocol, error_handler=self.report_server_error)
+        except (asyncio.IncompleteReadError, ValueError):
+            pass  # the end came in the middle of a message, or a header had no end
+        except _UnreadableError:
+            reason = "the server wrote something that is no message"
+        self.protocol.end(reason or await self.child.last_words())
+        self.loaded.set()
+
+    def report_server_error(self, error: Exception, source: Any) -> None:
+        """End the connection if a message cannot be read. A reply that comes too late for whoever asked is no error."""
+        if source is JsonRpcException and isinstance(error, JsonRpcException | ValueError | RecursionError):
+            raise _UnreadableError
+
+    async def until_loaded(self, params: types.InitializeParams) -> dict[str, Any]:
+        """Initialize, and wait until the model is loaded or has failed to; the counters then."""
+        await self.initialize_async(params)
+        self.initialized(types.InitializedParams())
+        await self.loaded.wait()
+        return await self.metrics()
+
+    async def patiently(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Await something for as long as the server goes on saying anything. Raises `ServerEndedError`."""
+        loop, task = asyncio.get_running_loop(), asyncio.ensure_future(coroutine)
+        try:
+            while not task.done():
+                left_s = self.child.heard_at + SILENCE_TIMEOUT_S - loop.time()
+                if left_s <= 0:
+                    message = f"the server has said nothing for {SILENCE_TIMEOUT_S:.0f} s"
+                    raise ServerEndedError(message)
+                await asyncio.wait([task], timeout=left_s)
+            return task.result()
+        finally:
+            task.cancel()
 
     async def metrics(self) -> dict[str, Any]:
         """The server's counters."""
         report: dict[str, Any] = plain(await self.protocol.send_request_async("starcoder/metrics"))
         return report
 
-    @property
-    def has_ended(self) -> bool:
-        """Whether there was a server and is none any more."""
-        return self._server is not None and self._server.returncode is not None
-
-    async def server_exit(self, server: asyncio.subprocess.Process) -> None:
-        """Keep what a server that ended said last; nobody waits for its model any more."""
-        said = await server.stderr.read() if server.stderr else b""
-        self.last_words = (said.decode("utf-8", "replace").strip().splitlines() or ["it said nothing"])[-1]
-        self.heard_out.set()
-        self.loaded.set()
-
     async def part(self) -> None:
         """Stop the server, in one way or the other."""
         try:
-            async with asyncio.timeout(EXIT_TIMEOUT_S):
-                if not self.has_ended:
+            with suppress(TimeoutError, ServerEndedError, JsonRpcException):
+                async with asyncio.timeout(EXIT_TIMEOUT_S):
                     await self.shutdown_async(None)
                     self.exit(None)
-                await self.stop()  # type: ignore[no-untyped-call]  # pygls' client
-                if self._server is not None and self._server.stdin is not None:
-                    with suppress(ConnectionError):  # which Python would report later if nobody took it
-                        await self._server.stdin.wait_closed()
-        except (TimeoutError, RuntimeError):
-            if self._server is not None and not self.has_ended:
-                self._server.kill()
+                    await self.child.exited()
+        finally:
+            await self.child.part()
+            await self._reading
 
 
 @define
@@ -142,7 +204,7 @@ class Client:
     @property
     def process_id(self) -> int:
         """The server's process."""
-        return self._pygls.process_id
+        return self._pygls.child.process_id
 
     @property
     def messages(self) -> list[str]:
@@ -225,29 +287,22 @@ async def connect(
     """Start a server, wait until its model is loaded or has failed to, and stop it at the end.
 
     `env` is the server's environment, otherwise this process' own. Raises `ServerEndedError`, also out of what is asked
-    of the client.
+    of the client: for a server that ends, that cannot be started, or that says nothing for long while it starts.
     """
+    silence_pygls()
     pygls = _Recorder()
     params = types.InitializeParams(
-        process_id=None,
+        process_id=os.getpid(),
         root_uri=root.as_uri(),
         capabilities=types.ClientCapabilities(
             general=types.GeneralClientCapabilities(position_encodings=[types.PositionEncodingKind(encoding)]),
             window=types.WindowClientCapabilities(work_done_progress=True),
+            experimental={"starcoder": {"status": True}},
         ),
         initialization_options={"starcoder": dict(settings)},
     )
+    pygls.start(await Child.start(SERVER_COMMAND, env))
     try:
-        await pygls.start_io(*SERVER_COMMAND, env=env)
-        await pygls.initialize_async(params)
-        pygls.initialized(types.InitializedParams())
-        await pygls.loaded.wait()
-        yield Client(pygls, (await pygls.metrics())["tokens"])
-    except RuntimeError as error:  # what pygls makes of requests that wait for a server that has ended
-        if not pygls.has_ended:
-            raise
-        await pygls.heard_out.wait()
-        message = f"the server ended: {pygls.last_words}"
-        raise ServerEndedError(message) from error
+        yield Client(pygls, (await pygls.patiently(pygls.until_loaded(params)))["tokens"])
     finally:
         await pygls.part()
