@@ -21,7 +21,8 @@ def serve(tcp: str | None) -> int:
         raise CommandError(message)
     listener = None if tcp is None else listen_at(tcp)
     server = make_server_quickly()
-    server.serve(*(standard_streams() if listener is None else accept(listener)))
+    streams = standard_streams() if listener is None else accept(listener)
+    server.serve(*streams, is_child=listener is None)
     return 1
 
 

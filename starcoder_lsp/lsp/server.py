@@ -19,7 +19,7 @@ from pygls.lsp.server import LanguageServer
 from starcoder_lsp import __version__
 from starcoder_lsp.documents.documents import OutOfStep, UnknownDocument
 from starcoder_lsp.engine.engine import EngineError
-from starcoder_lsp.lsp import convert
+from starcoder_lsp.lsp import convert, editor_process
 from starcoder_lsp.lsp.actions import register_actions, wants_actions
 from starcoder_lsp.lsp.commands import register_commands
 from starcoder_lsp.lsp.configuration import Configuration, can_be_pulled, pull
@@ -55,9 +55,11 @@ class Server(LanguageServer):
         self.configuration = Configuration()
         self.was_initialized = False
         self.was_shut_down = False
+        self.is_child = False
 
-    def serve(self, receive: Receive, writer: BinaryIO) -> None:
-        """Serve the client until it leaves; ends the process."""
+    def serve(self, receive: Receive, writer: BinaryIO, *, is_child: bool) -> None:
+        """Serve the client until it leaves; ends the process. A child of the client ends with it in any case."""
+        self.is_child = is_child
 
         async def read() -> None:
             reader = Input(on_end=self.leave)
@@ -134,6 +136,11 @@ class Server(LanguageServer):
         finally:
             progress.end(outcome)
 
+    def watch_editor(self, process_id: int | None) -> None:
+        """Leave when the editor does. Over a socket its process may be one of another machine."""
+        if self.is_child:
+            editor_process.watch(process_id, on_end=self.leave)
+
     def leave(self) -> None:
         """End the process: at once, even while the model decodes."""
         os._exit(0 if self.was_shut_down else 1)
@@ -157,6 +164,7 @@ def register_lifecycle(server: Server) -> None:
 
     @server.feature(types.INITIALIZE)
     def initialize(params: types.InitializeParams) -> None:
+        server.watch_editor(params.process_id)
         server.configuration.options = convert.plain(params.initialization_options)
         server.session.recent.roots = convert.roots_of(params)
         server.session.client = convert.client_of(params)

@@ -178,6 +178,32 @@ def test_killing_the_client_leaves_no_server_behind() -> None:
         os.close(server)
 
 
+@pytest.mark.parametrize("busy", [False, True])
+def test_an_editor_that_is_gone_ends_a_server_whose_pipe_stays_open(wire: Start, *, busy: bool) -> None:
+    """The test holds both ends; the editor is just the process that `initialize` names."""
+    server = wire()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as editor:
+        server.ask(1, "initialize", {**initialize_params(), "processId": editor.pid})
+        server.send(notification("initialized", {}))
+        if busy:
+            server.model_is_loaded()
+            server.open(URI, LONG)
+            server.send(request("long", "textDocument/inlineCompletion", completion_params(URI, 1999, 3)))
+        assert "result" in server.ask(2, "starcoder/metrics")
+        editor.kill()
+        assert server.exit_code() == 1
+    assert server.errors == []
+
+
+def test_an_editor_that_was_gone_before_it_was_named(wire: Start) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as editor:
+        editor.wait()
+    server = wire()
+    server.send(request(1, "initialize", {**initialize_params(), "processId": editor.pid}))
+    server.rest()
+    assert server.exit_code() == 1
+
+
 def ended(pidfd: int, timeout_s: float) -> bool:
     """Whether a process that is not our child ends in time: its descriptor becomes readable."""
     import select
@@ -254,6 +280,16 @@ def has_ipv6() -> bool:
     except OSError:
         return False
     return True
+
+
+def test_a_client_over_tcp_may_be_a_process_of_another_machine(wire: Start) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    server = wire("--tcp", "127.0.0.1:0")
+    with socket.create_connection(listening(server), TIMEOUT_S) as connection:
+        server.over(connection.makefile("rb"), connection.makefile("wb"))
+        assert "result" in server.ask(1, "initialize", {**initialize_params(), "processId": gone.pid})
+        assert server.stop() == 0
 
 
 def test_a_client_that_hangs_up_ends_a_server_on_tcp(wire: Start) -> None:

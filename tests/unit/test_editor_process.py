@@ -1,0 +1,88 @@
+"""The end of the editor's process is noticed, whichever means the system has."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from starcoder_lsp.lsp import editor_process
+
+TIMEOUT_S = 60.0
+
+
+def no_such_call(*_arguments: object) -> int:
+    raise AttributeError
+
+
+def not_permitted(*_arguments: object) -> int:
+    raise PermissionError
+
+
+def no_descriptor_left(*_arguments: object) -> int:
+    raise OSError(24, "Too many open files")
+
+
+@pytest.fixture(params=[None, no_such_call, not_permitted, no_descriptor_left])
+def means(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each way in which a system may refuse what Linux has."""
+    if request.param is not None:
+        monkeypatch.setattr(os, "pidfd_open", request.param, raising=False)
+    elif not hasattr(os, "pidfd_open"):
+        pytest.skip("this system has no pidfd_open")
+    monkeypatch.setattr(editor_process, "POLL_INTERVAL_S", 0.05)
+
+
+@pytest.fixture
+def editor() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        yield process
+
+
+@pytest.mark.usefixtures("means")
+async def test_the_end_of_a_process(editor: subprocess.Popen[bytes]) -> None:
+    ended = asyncio.Event()
+    editor_process.watch(editor.pid, ended.set)
+    await asyncio.sleep(0)
+    assert not ended.is_set()
+    editor.communicate(b"\n")
+    await asyncio.wait_for(ended.wait(), TIMEOUT_S)
+
+
+@pytest.mark.usefixtures("means")
+async def test_a_process_that_is_gone(editor: subprocess.Popen[bytes]) -> None:
+    editor.communicate(b"\n")
+    for process_id in (editor.pid, 2**40):
+        ended = asyncio.Event()
+        editor_process.watch(process_id, ended.set)
+        assert ended.is_set()
+
+
+@pytest.mark.usefixtures("means")
+@pytest.mark.parametrize("process_id", [None, 0, -1])
+def test_without_a_process_nothing_is_watched(process_id: int | None) -> None:
+    """Nor is a loop needed; and 0 and less mean groups of processes to the system."""
+    editor_process.watch(process_id, unwanted)
+
+
+async def test_a_process_of_somebody_else_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = asyncio.Event()
+
+    def kill(*_arguments: object) -> None:
+        looked.set()
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "pidfd_open", not_permitted, raising=False)
+    monkeypatch.setattr(os, "kill", kill)
+    monkeypatch.setattr(editor_process, "POLL_INTERVAL_S", 0.01)
+    editor_process.watch(1, unwanted)
+    looked.clear()
+    await asyncio.wait_for(looked.wait(), TIMEOUT_S)
+
+
+def unwanted() -> None:
+    pytest.fail("the end of what was not to be watched")
