@@ -9,11 +9,12 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from starcoder_lsp import __version__
 
 SIZES = ("small", "3b", "7b", "15b")
+STANDARD_ERROR = 2
 FAILED = 2
 """Exit code of every command that could not do what was asked; one line on standard error says why."""
 
@@ -146,6 +147,7 @@ def _add_json(to: argparse._ActionsContainer, what: str = "write the figures for
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
+    reopen_closed_streams()
     if argv is None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it at once, a call into llama.cpp included
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -153,29 +155,54 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.insert(0, "serve")
     try:
         try:
-            return run(parser().parse_args(arguments))
+            return run(arguments)
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()
     except CommandError as error:
-        print(f"starcoder-lsp: {error}", file=sys.stderr)
+        tell(f"starcoder-lsp: {error}")
         return FAILED
     except BrokenPipeError:  # whoever read the output has seen enough
         discard_output()
         return 1
 
 
+def reopen_closed_streams() -> None:
+    """Open the null device as each standard stream that is closed.
+
+    Otherwise the next file or socket would get the number, and whatever prints would write into it. Of standard input
+    and output `sys` still says that they were closed: a command that needs one cannot go on.
+    """
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= STANDARD_ERROR:
+        os.set_inheritable(fd, True)  # noqa: FBT003  it takes no keyword
+    os.close(fd)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(STANDARD_ERROR, "w", closefd=False)
+
+
+def tell(line: str) -> None:
+    """Write a line to standard error. It is no failure if that goes nowhere."""
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        _discard(sys.stderr)
+
+
 def discard_output() -> None:
     """Let Python write what it still holds for standard output to nowhere as it ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _discard(sys.stdout)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def _discard(stream: TextIO) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def run(arguments: Sequence[str]) -> int:
     """Import and run the command: `serve` must not wait for what only the others need."""
-    if sys.stdout is None:
+    if sys.stdout is None and arguments[0] != "serve":  # over TCP it may do without it
         message = "standard output is closed"
         raise CommandError(message)
-    options = vars(arguments)
+    options = vars(parser().parse_args(arguments))
     module, _, function = options.pop("runs").partition(".")
     code: int = getattr(import_module(f"starcoder_lsp.cli.{module}"), function)(**options)
     return code

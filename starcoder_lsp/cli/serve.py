@@ -6,7 +6,7 @@ import re
 import socket
 import sys
 
-from starcoder_lsp.cli import CommandError
+from starcoder_lsp.cli import CommandError, tell
 from starcoder_lsp.lsp.startup import make_server_quickly
 from starcoder_lsp.lsp.streams import accept, listen, standard_streams
 
@@ -16,9 +16,10 @@ HIGHEST_PORT = 65535
 
 def serve(tcp: str | None) -> int:
     """Serve one client until it leaves."""
-    if sys.stdin is None or sys.stderr is None:
-        message = "standard input or standard error is closed"
-        raise CommandError(message)
+    for stream, name in ((sys.stdin, "standard input"), (sys.stdout, "standard output")):
+        if stream is None and tcp is None:
+            message = f"{name} is closed"
+            raise CommandError(message)
     listener = None if tcp is None else listen_at(tcp)
     server = make_server_quickly()
     streams = standard_streams() if listener is None else accept(listener)
@@ -37,5 +38,5 @@ def listen_at(spelled: str) -> socket.socket:
     except OSError as error:
         message = f"--tcp {spelled}: {error.strerror or error}"
         raise CommandError(message) from error
-    print(f"listening on {spelled.rpartition(':')[0]}:{listener.getsockname()[1]}", file=sys.stderr, flush=True)
+    tell(f"listening on {spelled.rpartition(':')[0]}:{listener.getsockname()[1]}")
     return listener

@@ -276,16 +276,6 @@ def test_a_full_disk_is_told_of(source: Path) -> None:
     assert len(ran.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("closed", ["<&-", ">&-"])
-@pytest.mark.parametrize("command", ["", "complete x:1:1"])
-def test_closed_streams(closed: str, command: str) -> None:
-    line = f"exec '{sys.executable}' -m starcoder_lsp {command} {closed}"
-    ran = subprocess.run(  # noqa: S603  our own program
-        ["/bin/sh", "-c", line], env=ENVIRONMENT, capture_output=True, check=False, timeout=TIMEOUT_S
-    )
-    assert_refused(ran)
-
-
 def test_ctrl_c_ends_a_command_without_a_traceback(source: Path) -> None:
     source.write_text("x = 1\n" * 20_000)
     script = (
