@@ -100,6 +100,12 @@
   (let ((lsp-response-timeout 70))
     (apply execute action)))
 
+;; Every edit in Emacs ends the region, but lsp-mode hides its own: undo would then be for the region alone.
+(add-hook 'lsp-after-apply-edits-hook
+          (lambda (operation)
+            (when (eq operation 'code-action)
+              (deactivate-mark))))
+
 ;; lsp-mode 10 touches a file that it makes when it visits it already, and then asks about a change on disk.
 (define-advice lsp--apply-text-document-edit (:before-while (edit &rest _) starcoder)
   (not (and (equal (lsp:edit-kind edit) "create")
