@@ -10,14 +10,22 @@ BUILD_OPTIONS := -DCMAKE_PROJECT_llama_cpp_INCLUDE=$(CURDIR)/starcoder_lsp/engin
 # Training frees and takes large blocks at each step; keeping them in the process is a fifth faster.
 MALLOC := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456
 HOURS ?= 2
+TESTS ?=
 
-.PHONY: demo test test-editors lint format bench demo-model clean
+.PHONY: demo test test-newest test-editors lint format bench demo-model clean
 
 demo: $(READY)
 	@$(BIN)/starcoder-lsp demo
 
 test: $(READY)
-	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal
+	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(TESTS)
+
+# The same again, without the slow oracles, on the newest Python of this machine. One wheel of llama.cpp serves both.
+test-newest:
+	@newest=$$(.ci/newest-python $(PYTHON)) && if [ -z "$$newest" ]; \
+	then echo "no second run: there is no Python here that is newer than $$($(PYTHON) --version)"; \
+	else echo "the second run: $$("$$newest" --version), $$newest"; \
+	  $(MAKE) test PYTHON="$$newest" VENV=.venv-newest TESTS="tests/unit tests/e2e tests/host"; fi
 
 # Neovim, Helix and Emacs from Debian's packages; STARCODER_TEST_EDITORS=all adds VS Code (1.2 GB). A real editor on a
 # busy machine may be late once: a test that fails is tried again, and counted as a rerun.
@@ -57,8 +65,9 @@ $(READY): pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 	@CMAKE_ARGS="$$CMAKE_ARGS '$(BUILD_OPTIONS)'" $(PYTHON) build-support/pip_progress.py $(VENV)/setup.log \
 	  $(BIN)/python -m pip install --verbose --progress-bar off --disable-pip-version-check -e '.[dev]'
-	@$(BIN)/python -c 'import starcoder_lsp.engine.llama'
+	@$(BIN)/python -c 'import starcoder_lsp.engine.local.llama' || { echo "llama.cpp cannot be loaded; build it anew:"; \
+	  $(BIN)/python -c 'from starcoder_lsp.engine.host.rebuild import *; print(rebuild_command())'; exit 1; }
 	@touch $(READY)
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-newest build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -9,24 +9,23 @@ one token is timed against batches of several.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
-from typing import cast
 
 from attrs import evolve
 
 from starcoder_lsp.cli.complete import configured
-from starcoder_lsp.cli.explain import Reader
 from starcoder_lsp.cli.figures import watched
 from starcoder_lsp.cli.holes import cut_holes, read_sources
 from starcoder_lsp.context.anchor import Anchors
 from starcoder_lsp.documents.workspace import Surroundings
-from starcoder_lsp.engine.engine import Engine
-from starcoder_lsp.engine.llama import LlamaEngine
-from starcoder_lsp.engine.loading import load_engine, load_vocabulary
-from starcoder_lsp.prompting import Model, ask, see
+from starcoder_lsp.engine.host.ladder import Caution
+from starcoder_lsp.engine.loading import model_path, opened, read_prompts
+from starcoder_lsp.engine.local.llama import LlamaContext, LoadOptions
+from starcoder_lsp.prompting import Prompter, ask, see
 from starcoder_lsp.settings import Settings
 
 BATCH_COSTS = {1: 1.0, 2: 100 / 62, 3: 100 / 62, 4: 100 / 62}
@@ -34,7 +33,9 @@ BATCH_COSTS = {1: 1.0, 2: 100 / 62, 3: 100 / 62, 4: 100 / 62}
 N_TIMED = 12
 
 
-def answers(model: Model, settings: Settings, folders: Sequence[Path], n_holes: int, seed: int) -> Iterator[list[int]]:
+def answers(
+    model: Prompter, settings: Settings, folders: Sequence[Path], n_holes: int, seed: int
+) -> Iterator[list[int]]:
     """Prompts with their answers behind them, and then the number of tokens of each answer."""
     holes = cut_holes(read_sources(folders, settings, seed), n_holes, seed)
     for hole in watched(holes, len(holes), "reading"):
@@ -67,9 +68,25 @@ def decode(ids: list[int], n_answer: int, n_gram: int, n_most: int) -> tuple[flo
     return cost, n_drafted, n_right
 
 
-def time_batches(engine: LlamaEngine) -> None:
+async def find_caution(settings: Settings) -> Caution:
+    """How carefully llama.cpp must be run on this machine: what a host that may crash for it found out."""
+    async with opened(settings) as (_, engine):
+        return engine.caution
+
+
+def time_batches(settings: Settings) -> None:
     """Print how long batches take behind 512 tokens."""
-    context, sizes = engine.context, (1, 2, 3, 4, 8)
+    prompts, caution, sizes = read_prompts(settings), asyncio.run(find_caution(settings)), (1, 2, 3, 4, 8)
+    options = LoadOptions(
+        path=model_path(settings),
+        n_cells=prompts.n_context,
+        n_model_bytes=prompts.n_bytes,
+        n_gpu_layers=settings.model.gpu_layers if caution < Caution.NO_GPU else 0,
+        n_threads=settings.model.threads,
+        use_extra_buffers=caution < Caution.PLAIN_WEIGHTS,
+        use_flash_attention=caution < Caution.MINIMAL,
+    )
+    context = LlamaContext(options, prompts.tokenizer.pieces)
     for first in range(0, 512, 64):
         context.decode(0, [100] * 64, first)
     taken: dict[int, list[float]] = {size: [] for size in sizes}
@@ -80,6 +97,7 @@ def time_batches(engine: LlamaEngine) -> None:
             taken[size].append((time.perf_counter() - began) * 1000)
             context.truncate(0, 512)
     one = median(taken[1])
+    context.close()
     print("; ".join(f"{size} tokens {median(ms):.1f} ms, {median(ms) / one:.2f} times" for size, ms in taken.items()))
 
 
@@ -94,9 +112,9 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = configured(arguments.model)
     if arguments.decode:
-        time_batches(cast("LlamaEngine", load_engine(settings, lambda _share: None)))
+        time_batches(settings)
         return
-    model = Model.of(cast("Engine", Reader(*load_vocabulary(settings))))
+    model = Prompter.reading(read_prompts(settings))
     asked = list(answers(model, settings, arguments.folders, arguments.holes, arguments.seed))
     n_tokens = sum(ids[-1] for ids in asked)
     print(f"{len(asked)} answers of {n_tokens / len(asked):.1f} tokens")

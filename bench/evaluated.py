@@ -12,21 +12,19 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any, cast
 
 from attrs import define
 
-from starcoder_lsp.cli.explain import Reader
 from starcoder_lsp.cli.figures import percentile
 from starcoder_lsp.cli.replay import URI_NAME
 from starcoder_lsp.cli.traces import edits_of, grouped, read_trace, text_before
 from starcoder_lsp.documents.documents import Documents, Edit
-from starcoder_lsp.engine.engine import Cancelled, Engine
-from starcoder_lsp.engine.generation import prefill
-from starcoder_lsp.engine.kv_cache import SequenceLedger
-from starcoder_lsp.engine.loading import load_vocabulary
-from starcoder_lsp.engine.parking import ParkedStates, resume
-from starcoder_lsp.prompting import Model, ask, see
+from starcoder_lsp.engine.loading import read_prompts
+from starcoder_lsp.engine.local.backend import Interrupted, Logits
+from starcoder_lsp.engine.local.kv_cache import CachedSequence, Owner, evaluate_slice, rewind
+from starcoder_lsp.engine.local.parking import ParkedStates, swap_in
+from starcoder_lsp.engine.local.pieces import TokenIds
+from starcoder_lsp.prompting import Prompter, ask, see
 from starcoder_lsp.settings import CompletionSettings, ModelSettings, Settings
 
 N_CELL_BYTES = 30 * 1024
@@ -36,34 +34,60 @@ N_CONTEXT = 4096
 
 @define
 class Counting:
-    """A context that holds no more than the number of its cells."""
+    """A `Backend` with one sequence, which holds no more than the number of its cells."""
 
-    n_context: int = N_CONTEXT
+    n_cells: int = N_CONTEXT
+    pieces: Sequence[bytes] = ()
     evaluation_ms: float = 0.0
+    prefill_speed: float = 0.0
     n_held: int = 0
 
-    def decode(self, _sequence: int, ids: Sequence[int], _first_position: int, _cancelled: Cancelled) -> bool:
+    def decode(self, sequence: int, ids: Sequence[int], first_position: int, interrupted: Interrupted) -> bool:  # noqa: ARG002
         """Add cells."""
         self.n_held += len(ids)
         return True
 
-    def truncate(self, _sequence: int, n_tokens: int) -> bool:
+    def truncate(self, sequence: int, n_tokens: int) -> bool:  # noqa: ARG002
         """Drop cells."""
         self.n_held = min(self.n_held, n_tokens)
         return True
 
-    def n_cells(self, _sequence: int) -> int:
+    def n_cells_of(self, sequence: int) -> int:  # noqa: ARG002
         """How many there are."""
         return self.n_held
 
-    def save(self, _sequence: int) -> memoryview:
+    def save(self, sequence: int) -> memoryview:  # noqa: ARG002
         """A stand-in with one byte for each cell."""
         return memoryview(bytes(self.n_held))
 
-    def restore(self, _sequence: int, state: memoryview) -> bool:
+    def restore(self, sequence: int, state: memoryview) -> bool:  # noqa: ARG002
         """As many cells as were copied."""
         self.n_held = state.nbytes
         return True
+
+    def step(self, tokens: Sequence[tuple[int, int, int]]) -> None:
+        """Nothing is generated."""
+        raise NotImplementedError
+
+    def logits(self, row: int = -1) -> Logits:
+        """Nothing is generated."""
+        raise NotImplementedError
+
+    def branch(self, source: int, target: int, n_tokens: int = -1) -> None:
+        """There is but one sequence."""
+        raise NotImplementedError
+
+    def agreeing(self, text: bytes) -> TokenIds:
+        """Nothing is generated."""
+        raise NotImplementedError
+
+
+def evaluate(context: Counting, cached: CachedSequence, ids: Sequence[int]) -> int:
+    """Bring the sequence to a prompt; how many of its tokens had to be evaluated for that."""
+    n_matched = cached.match(ids)
+    rewind(context, cached, n_matched)
+    evaluate_slice(context, cached, ids[n_matched:], lambda: False)
+    return len(ids) - n_matched
 
 
 def main() -> None:
@@ -76,9 +100,8 @@ def main() -> None:
     parser.add_argument("--ram-mib", type=int, default=512)
     arguments = parser.parse_args()
     settings = Settings(model=ModelSettings(path=str(arguments.model)), completion=CompletionSettings(max_tokens=16))
-    model = Model.of(cast("Engine", Reader(*load_vocabulary(settings))))
-    context: Any = Counting()
-    ledger = SequenceLedger(sequence=0)
+    model = Prompter.reading(read_prompts(settings))
+    context, cached = Counting(), CachedSequence(sequence=0)
     states = ParkedStates(arguments.ram_mib * 1024 * 1024 // N_CELL_BYTES)
     trace, documents = read_trace(arguments.trace), Documents()
     uri = f"file:///{URI_NAME}"
@@ -93,8 +116,8 @@ def main() -> None:
         see_ms = (time.perf_counter() - started) * 1000
         model.anchors.remember(window)
         ids = ask(window, model).ids
-        resume(context, ledger, states, uri, ids)
-        _, n_evaluated = prefill(context, ledger, ids, lambda: False)
+        swap_in(context, cached, (), states, Owner("bench", uri), ids)
+        n_evaluated = evaluate(context, cached, ids)
         measured.append((edit.is_typing, (n_evaluated, len(ids), see_ms)))
     for name, group in grouped(measured).items():
         evaluated, prompts, times_ms = zip(*group, strict=True)

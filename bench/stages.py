@@ -9,6 +9,7 @@ language without a grammar.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -16,16 +17,18 @@ from pathlib import Path
 from attrs import evolve, frozen
 
 from starcoder_lsp.cli.complete import configured
-from starcoder_lsp.cli.eval import Filled, difference, fill, summary
+from starcoder_lsp.cli.eval import Ask, Filled, difference, fill, summary
 from starcoder_lsp.cli.figures import watched
 from starcoder_lsp.cli.holes import BLOCK, INSIDE_LINE, MID_WORD, REST_OF_LINE, Hole, cut_holes, read_sources
-from starcoder_lsp.completion import HESITATION_NATS, Completion, Item
+from starcoder_lsp.completion import BEAM_MARGIN_NATS, Completion, Item
 from starcoder_lsp.context.anchor import Anchors
 from starcoder_lsp.context.window import Window, normalized
+from starcoder_lsp.documents.documents import Snapshot
 from starcoder_lsp.documents.workspace import Surroundings
-from starcoder_lsp.engine.decoding import confidence
-from starcoder_lsp.engine.engine import GenerationRequest, Prompt, Written
-from starcoder_lsp.engine.loading import load_engine
+from starcoder_lsp.engine.engine import Cancellation, GenerationRequest, Prompt, Written
+from starcoder_lsp.engine.generation import confidence
+from starcoder_lsp.engine.generation import generate as run
+from starcoder_lsp.engine.loading import opened
 from starcoder_lsp.prompting import Model, ask, see
 from starcoder_lsp.settings import Settings
 from starcoder_lsp.suggestions.postprocess import FILTERS, Filter, postprocess
@@ -51,7 +54,7 @@ class Raw:
 Way = Callable[[Raw], Item]
 
 
-def generate(hole: Hole, model: Model, settings: Settings, *, has_trees: bool) -> Raw:
+async def generate(hole: Hole, model: Model, settings: Settings, *, has_trees: bool) -> Raw:
     """Let the model write, with no stop rule. Each hole begins with an empty cache."""
     snapshot, cursor_byte = hole.snapshot(hole.closed), len(hole.before.encode())
     seen = snapshot if has_trees else evolve(snapshot, syntax=None)
@@ -59,14 +62,16 @@ def generate(hole: Hole, model: Model, settings: Settings, *, has_trees: bool) -
     window = see(snapshot, cursor_byte, fresh, settings, Surroundings(hole.root))
     prompt = ask(window, fresh)
 
-    def written(prompt: Prompt, n_answers: int) -> tuple[Written, ...]:
+    async def written(prompt: Prompt, n_answers: int) -> tuple[Written, ...]:
         request = GenerationRequest(snapshot.uri, prompt, settings.completion.max_tokens, 1e9, n_answers=n_answers)
-        return model.engine.generate(request, lambda _text: None, lambda: False).written
+        piece = model.tokenizer.piece
+        return (await run(model.engine, request, piece, lambda _text: None, Cancellation())).written
 
-    healed = written(prompt, N_ANSWERS)
+    healed = await written(prompt, N_ANSWERS)
     ids = (*prompt.ids, *model.tokenizer.encode(prompt.heal))
-    (unhealed,) = written(evolve(prompt, ids=ids, heal=b""), 1) if prompt.heal else healed[:1]
-    model.engine.forget(snapshot.uri)
+    (unhealed,) = await written(evolve(prompt, ids=ids, heal=b""), 1) if prompt.heal else healed[:1]
+    if model.engine.cache is not None:
+        await model.engine.cache.forget()
     return Raw(hole, window, describe_site(seen, cursor_byte, settings.completion.multiline), healed, unhealed)
 
 
@@ -83,12 +88,12 @@ def finished(written: Written, raw: Raw, filters: Sequence[Filter] = FILTERS) ->
     return Item(suggestion.text.decode("utf-8", "replace"), suggestion.n_replaced_bytes)
 
 
-def raced(raw: Raw, n: int = 2, hesitation: float = HESITATION_NATS) -> Written:
+def raced(raw: Raw, n: int = 2, margin_nats: float = BEAM_MARGIN_NATS) -> Written:
     """The answer with the likeliest first line, of at most `n` that begin nearly as well as the first."""
     first = raw.healed[0]
     if not first.ids or not raw.healed[1:] or not raw.healed[1].ids:
         return first
-    near = [one for one in raw.healed[:n] if one.ids and first.logprobs[0] - one.logprobs[0] <= hesitation]
+    near = [one for one in raw.healed[:n] if one.ids and first.logprobs[0] - one.logprobs[0] <= margin_nats]
     return max(near, key=lambda one: one.first_line_logprob)
 
 
@@ -161,6 +166,31 @@ def table(filled: dict[str, list[Filled]]) -> Iterable[str]:
         yield row(name, each, filled["all stages"])
 
 
+async def fill_all(
+    holes: Sequence[Hole], settings: Settings, *, has_trees: bool
+) -> tuple[dict[str, list[Filled]], int, int]:
+    """What came of each way; and the tokens that the first answers had up to the stop rule, and without it."""
+    filled: dict[str, list[Filled]] = {name: [] for name in WAYS}
+    n_stopped = n_all = 0
+    async with opened(settings) as (prompts, engine):
+        model = Model.of(prompts, engine)
+        for hole in watched(holes, len(holes), "filling"):
+            raw = await generate(hole, model, settings, has_trees=has_trees)
+            n_stopped, n_all = n_stopped + n_decoded(raw, model), n_all + len(raw.healed[0].ids)
+            for name, way in WAYS.items():
+                filled[name].append(await fill(hole, answering(raw, way(raw))))
+    return filled, n_stopped, n_all
+
+
+def answering(raw: Raw, item: Item) -> Ask:
+    """What answers with an item, or with nothing if that is empty."""
+
+    async def ask(_snapshot: Snapshot, _cursor_byte: int, _around: Surroundings) -> Completion:
+        return Completion(raw.window.snapshot, raw.window.cursor_byte, (item,) if item.text else ())
+
+    return ask
+
+
 def main() -> None:
     """Run all ways and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -172,17 +202,7 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = configured(None, arguments.changes)
     holes = cut_holes(read_sources(arguments.folders, settings, arguments.seed), arguments.holes, arguments.seed)
-    model = Model.of(load_engine(settings, lambda _share: None))
-    filled: dict[str, list[Filled]] = {name: [] for name in WAYS}
-    n_stopped = n_all = 0
-    for hole in watched(holes, len(holes), "filling"):
-        raw = generate(hole, model, settings, has_trees=not arguments.without_trees)
-        n_stopped, n_all = n_stopped + n_decoded(raw, model), n_all + len(raw.healed[0].ids)
-        for name, way in WAYS.items():
-            item = way(raw)
-            items = (item,) if item.text else ()
-            completion = Completion(raw.window.snapshot, raw.window.cursor_byte, items)
-            filled[name].append(fill(hole, lambda *_place, completion=completion: completion))
+    filled, n_stopped, n_all = asyncio.run(fill_all(holes, settings, has_trees=not arguments.without_trees))
     print("\n".join(table(filled)))
     print(f"{len(holes)} holes; tokens decoded with the stop rule {n_stopped:,}, without {n_all:,}")
 

@@ -10,23 +10,20 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
 
 from attrs import evolve
 
-from starcoder_lsp.cli.explain import Reader
 from starcoder_lsp.cli.figures import percentile
 from starcoder_lsp.context.anchor import Anchors
 from starcoder_lsp.documents.documents import Documents, Edit
-from starcoder_lsp.engine.engine import Engine
-from starcoder_lsp.engine.loading import load_vocabulary
-from starcoder_lsp.prompting import Model, see
+from starcoder_lsp.engine.loading import read_prompts
+from starcoder_lsp.prompting import Prompter, see
 from starcoder_lsp.settings import Settings
 
 N_EDITS = 200
 
 
-def times_of(path: Path, model: Model, settings: Settings) -> Iterator[tuple[float, float, float]]:
+def times_of(path: Path, model: Prompter, settings: Settings) -> Iterator[tuple[float, float, float]]:
     """Milliseconds of each edit, its parse and its window."""
     documents, rng, uri = Documents(), random.Random(1), path.resolve().as_uri()  # noqa: S311  not a secret
     snapshot = documents.open(uri, "", 0, path.read_bytes().decode())
@@ -52,7 +49,7 @@ def times_of(path: Path, model: Model, settings: Settings) -> Iterator[tuple[flo
 def main() -> None:
     """Measure each file and print its percentiles."""
     settings = Settings()
-    model = Model.of(cast("Engine", Reader(*load_vocabulary(settings))))
+    model = Prompter.reading(read_prompts(settings))
     for path in map(Path, sys.argv[1:]):
         times = zip(*times_of(path, evolve(model, anchors=Anchors()), settings), strict=True)
         figures = (

@@ -95,12 +95,16 @@ class Figures:
 class Model:
     """A GGUF file in llama.cpp with one sequence, on the CPU."""
 
-    def __init__(self, path: Path, n_threads: int) -> None:
-        """Load `path`; `SystemExit` if llama.cpp refuses it."""
+    def __init__(self, path: Path, n_threads: int, *, lays_out_anew: bool = True) -> None:
+        """Load `path`; `SystemExit` if llama.cpp refuses it.
+
+        Unless it `lays_out_anew`, weights stay as they are in the file: some builds crash in what they do otherwise.
+        """
         llama_cpp.llama_log_set(SILENCE, ctypes.c_void_p(0))
         llama_cpp.llama_backend_init()
         model_params = llama_cpp.llama_model_default_params()
         model_params.n_gpu_layers = 0
+        model_params.use_extra_bufts = lays_out_anew
         model = llama_cpp.llama_model_load_from_file(str(path).encode(), model_params)
         if not model:
             msg = f"llama.cpp cannot load {path}"
@@ -294,13 +298,14 @@ def main() -> None:
     parser.add_argument("--holes", type=int, default=500, help="holes of each kind and layout")
     parser.add_argument("--windows", type=int, default=100, help="windows for the loss left to right")
     parser.add_argument("--threads", type=int, default=2, help="fewer than the idle cores: llama.cpp's threads spin")
+    parser.add_argument("--plain-weights", action="store_true", help="slower, where a build of llama.cpp crashes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     parser.add_argument("--show", type=int, default=0, help="also print so many answers of each kind")
     args = parser.parse_args()
 
     texts = [text for _, _, text in json.loads((args.work_dir / "held_out.json").read_text("utf-8"))]
-    model = Model(args.model, args.threads)
+    model = Model(args.model, args.threads, lays_out_anew=not args.plain_weights)
     figures: dict[str, Figures] = {}
     for kind, layout in CASES:
         answers = [fill(model, hole, layout) for hole in pick_holes(texts, kind, args.holes, args.seed)]

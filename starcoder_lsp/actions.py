@@ -12,7 +12,8 @@ from pathlib import Path
 
 from attrs import evolve, frozen
 
-from starcoder_lsp.completion import HESITATION_NATS, Completion, OnText, show, told
+from starcoder_lsp.background import in_background
+from starcoder_lsp.completion import BEAM_MARGIN_NATS, Completion, show
 from starcoder_lsp.context.anchor import Anchors
 from starcoder_lsp.context.window import Window, normalized
 from starcoder_lsp.documents.documents import Snapshot, fresh, language_of, spliced
@@ -20,7 +21,8 @@ from starcoder_lsp.documents.globs import path_of
 from starcoder_lsp.documents.test_files import filled_in, find_test_file
 from starcoder_lsp.documents.text import Text
 from starcoder_lsp.documents.workspace import Surroundings, workspace_at
-from starcoder_lsp.engine.engine import Cancelled, GenerationRequest, Sampling, Written
+from starcoder_lsp.engine.engine import Cancellation, Generation, GenerationRequest, Prompt, Sampling, Written
+from starcoder_lsp.engine.generation import OnTexts, generate
 from starcoder_lsp.prompting import NOWHERE, Model, ask, see
 from starcoder_lsp.settings import Settings
 from starcoder_lsp.suggestions.holes import (
@@ -34,7 +36,7 @@ from starcoder_lsp.suggestions.holes import (
     write_docstring,
     write_test,
 )
-from starcoder_lsp.suggestions.site import describe_site
+from starcoder_lsp.suggestions.site import Site, describe_site
 from starcoder_lsp.suggestions.stopping import stop_rule
 
 N_NEW_TOKENS = 256
@@ -133,34 +135,51 @@ def offers(asked: Asked) -> Iterator[tuple[Kind, Hole]]:
             yield kind, hole
 
 
-def write(
+async def write(
     hole: Hole,
     model: Model,
     settings: Settings,
-    cancelled: Cancelled,
+    cancellation: Cancellation,
     around: Surroundings = NOWHERE,
     *,
-    on_text: OnText = lambda _text: None,
+    on_texts: OnTexts = lambda _texts: None,
 ) -> Rewrite:
-    """Let the model fill a hole; on its thread. Raises `EngineError`; nothing of use is an empty text."""
-    n_new = max(settings.completion.max_tokens, min(N_NEW_TOKENS, int(model.engine.info.n_context * CONTEXT_SHARE)))
+    """Let the model fill a hole. Raises `EngineError`; nothing of use is an empty text."""
+    n_new = max(settings.completion.max_tokens, min(N_NEW_TOKENS, int(model.prompts.n_context * CONTEXT_SHARE)))
     settings = evolve(settings, completion=evolve(settings.completion, max_tokens=n_new))
+    site, window, prompt = await in_background(_question, hole, model, settings, around)
+    rule = stop_rule(site)
+    request = GenerationRequest(
+        document=window.snapshot.uri,
+        prompt=prompt,
+        max_new_tokens=n_new,
+        timeout_ms=max(TIMEOUT_MS, settings.completion.timeout_ms),
+        sampling=Sampling(settings.completion.temperature, settings.completion.seed),
+        beam_margin_nats=BEAM_MARGIN_NATS,
+    )
+    generation = await generate(
+        model.engine,
+        request,
+        model.tokenizer.piece,
+        lambda text: "end" if _end_of(text, hole) is not None else rule(text),
+        cancellation,
+        on_texts=on_texts,
+    )
+    return await in_background(_finished, hole, site, window, generation)
+
+
+def _question(hole: Hole, model: Model, settings: Settings, around: Surroundings) -> tuple[Site, Window, Prompt]:
+    """The text without what is in the hole, what the model is to see of it, and that as token ids."""
     given = hole.hint + hole.lead
     snapshot = spliced(hole.snapshot, hole.start_byte, hole.end_byte, given + hole.trail)
     cursor_byte = hole.start_byte + len(given)
     site = evolve(describe_site(snapshot, cursor_byte, "always"), floor=hole.floor)
-    window, rule = _see(snapshot, cursor_byte, model, settings, around), stop_rule(site)
-    request = GenerationRequest(
-        document=snapshot.uri,
-        prompt=ask(window, model),
-        max_new_tokens=n_new,
-        timeout_ms=max(TIMEOUT_MS, settings.completion.timeout_ms),
-        sampling=Sampling(settings.completion.temperature, settings.completion.seed),
-        hesitation=HESITATION_NATS,
-    )
-    generation = model.engine.generate(
-        request, told(on_text, lambda text: "end" if _end_of(text, hole) is not None else rule(text)), cancelled
-    )
+    window = _see(snapshot, cursor_byte, model, settings, around)
+    return site, window, ask(window, model)
+
+
+def _finished(hole: Hole, site: Site, window: Window, generation: Generation) -> Rewrite:
+    """What was written, made to fit the hole."""
     generation = evolve(generation, written=tuple(_ended(one, hole) for one in generation.written))
     completion = show(window, site, generation)
     nothing = Rewrite(hole.snapshot, hole.start_byte, hole.end_byte, "", hole.is_new_file, completion)

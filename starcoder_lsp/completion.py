@@ -1,20 +1,21 @@
 """The pipeline that a keystroke passes, one stage a line: the first file to read.
 
 `Snapshot -> Site, Window -> Prompt -> Generation -> Completion`. Each stage is a frozen value made from the ones
-before it. Runs on the model thread; knows nothing of the protocol and nothing of llama.cpp.
+before it. Runs on the event loop, which waits for the background thread and the engine; knows nothing of the protocol.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from attrs import evolve, field, frozen
 
+from starcoder_lsp.background import in_background
 from starcoder_lsp.context.window import Window, normalized
 from starcoder_lsp.documents.documents import Snapshot
 from starcoder_lsp.documents.workspace import Surroundings
-from starcoder_lsp.engine.engine import Cancelled, Generation, GenerationRequest, Sampling, StopRule
+from starcoder_lsp.engine.engine import Cancellation, Generation, GenerationRequest, Prompt, Sampling
+from starcoder_lsp.engine.generation import OnTexts, generate
 from starcoder_lsp.prompting import NOWHERE, Model, ask, see, why_not
 from starcoder_lsp.settings import Settings
 from starcoder_lsp.suggestions.postprocess import FilterEffect, postprocess
@@ -22,13 +23,11 @@ from starcoder_lsp.suggestions.site import Site, describe_site
 from starcoder_lsp.suggestions.stopping import stop_rule
 from starcoder_lsp.suggestions.suggestion import Suggestion
 
-OnText = Callable[[bytes], None]
-"""Told, on the model's thread, the text of an answer so far; several grow side by side."""
+BEAM_MARGIN_NATS = 1.0
+"""If the two likeliest first tokens are within this margin, decode both to the end of the first line and keep the
+likelier (a beam of 2).
 
-HESITATION_NATS = 1.0
-"""Where the second likeliest first token is less likely by no more than this, two lines are written side by side.
-
-So it is at a quarter of the places. A step of two tokens takes 1.6 to 1.8 times as long as one of one on a CPU.
+Happens at 25% of positions. A step of two tokens takes 1.6 to 1.8 times as long as one of one on a CPU.
 """
 
 
@@ -78,31 +77,33 @@ class Completion:
         return self.cursor_byte + (self.items[0].n_replaced_bytes if self.items else 0)
 
 
-def complete(  # noqa: PLR0913  the last two by name
+async def complete(  # noqa: PLR0913  the last three by name
     snapshot: Snapshot,
     cursor_byte: int,
     model: Model,
     settings: Settings,
-    cancelled: Cancelled,
+    cancellation: Cancellation,
     around: Surroundings = NOWHERE,
     *,
     n_items: int = 1,
-    on_text: OnText = lambda _text: None,
+    is_ahead: bool = False,
+    on_texts: OnTexts = lambda _texts: None,
 ) -> Completion:
-    """Answer one request with at most `n_items` suggestions; `on_text` is told each one's text as it grows.
+    """Answer one request with at most `n_items` suggestions; `on_texts` is told what the model writes as it grows.
 
-    Raises `EngineError` when the model cannot; "no suggestion" is a value with a reason.
+    A cancelled one has none. Raises `EngineError` when the model cannot; "no suggestion" is a value with a reason.
     """
     started = time.perf_counter()
     declined = why_not(snapshot, settings)
     if declined:
         return Completion(snapshot, cursor_byte, (), declined)
-    site = describe_site(snapshot, cursor_byte, settings.completion.multiline)
-    window = see(snapshot, cursor_byte, model, settings, around)
-    model.anchors.remember(window)
-    prompt = ask(window, model)
+    asked = await in_background(_question, snapshot, cursor_byte, model, settings, around, cancellation)
+    if asked is None:
+        return Completion(snapshot, cursor_byte, (), "cancelled")
+    site, window, prompt = asked
     window_ms = (time.perf_counter() - started) * 1000
-    generation = model.engine.generate(
+    generation = await generate(
+        model.engine,
         GenerationRequest(
             document=snapshot.uri,
             prompt=prompt,
@@ -110,28 +111,41 @@ def complete(  # noqa: PLR0913  the last two by name
             timeout_ms=settings.completion.timeout_ms,
             sampling=Sampling(settings.completion.temperature, settings.completion.seed),
             n_answers=n_items,
-            hesitation=HESITATION_NATS,
+            beam_margin_nats=BEAM_MARGIN_NATS,
             min_confidence=settings.completion.min_confidence,
+            is_ahead=is_ahead,
         ),
-        told(on_text, stop_rule(site)),
-        cancelled,
+        model.tokenizer.piece,
+        stop_rule(site),
+        cancellation,
+        on_texts=on_texts,
     )
     generated = time.perf_counter()
-    completion = show(window, site, generation)
+    completion = await in_background(show, window, site, generation)
     postprocess_ms = (time.perf_counter() - generated) * 1000
     total_ms = (time.perf_counter() - started) * 1000
     timings = Timings(window_ms, generation.prefill_ms, generation.decode_ms, postprocess_ms, total_ms)
     return evolve(completion, timings=timings)
 
 
-def told(on_text: OnText, rule: StopRule) -> StopRule:
-    """The rule, which passes on what it sees."""
+def _question(
+    snapshot: Snapshot,
+    cursor_byte: int,
+    model: Model,
+    settings: Settings,
+    around: Surroundings,
+    cancellation: Cancellation,
+) -> tuple[Site, Window, Prompt] | None:
+    """The cursor's surroundings, what the model is to see, and that as token ids.
 
-    def stop(text: bytes) -> str | None:
-        on_text(text)
-        return rule(text)
-
-    return stop
+    `None` if the request was cancelled while it waited for its turn: then no window is chosen, and none remembered.
+    """
+    if cancellation.is_cancelled:
+        return None
+    site = describe_site(snapshot, cursor_byte, settings.completion.multiline)
+    window = see(snapshot, cursor_byte, model, settings, around)
+    model.anchors.remember(window)
+    return site, window, ask(window, model)
 
 
 def show(window: Window, site: Site, generation: Generation) -> Completion:

@@ -1,14 +1,16 @@
 """From a place in a document to the prompt: which documents get any, how much is shown, the window, the token ids.
 
-The first half of the pipeline in `completion.py`. Runs on the model thread.
+The first half of the pipeline in `completion.py`. Runs on the background thread, but for `prepare`.
 """
 
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
+from starcoder_lsp.background import in_background
 from starcoder_lsp.context.anchor import Anchors
 from starcoder_lsp.context.remembered import RememberingTokenizer
 from starcoder_lsp.context.snippets import Sources, choose_snippets
@@ -17,10 +19,13 @@ from starcoder_lsp.documents.documents import Snapshot, decline_reason, language
 from starcoder_lsp.documents.globs import matches, path_of
 from starcoder_lsp.documents.text import is_inside_character
 from starcoder_lsp.documents.workspace import Surroundings, workspace_at
-from starcoder_lsp.engine.engine import Cancelled, Engine, Prefilled, Prompt
-from starcoder_lsp.engine.fim import N_PSM_MARKERS, FimFormat, RepositoryFile, format_for
+from starcoder_lsp.engine.engine import Cancellation, Engine, Prefilled, Prompt
+from starcoder_lsp.engine.fim import N_PSM_MARKERS, RepositoryFile
 from starcoder_lsp.engine.tokens import Tokenizer, fit_head
 from starcoder_lsp.settings import Settings
+
+if TYPE_CHECKING:
+    from starcoder_lsp.engine.prompt_model import PromptModel
 
 N_HEALED_TOKENS = 4
 """Tokens that the word before the cursor may give back, each of which may cost a decode call.
@@ -36,22 +41,42 @@ N_LEAST_COLD_TOKENS = 128
 
 
 @frozen
-class Model:
-    """A loaded engine together with its prompt format.
+class Prompter:
+    """What choosing a prompt needs: the model's vocabulary and format, and what makes the next keystroke cheap.
 
-    And with what makes the next keystroke cheap: a tokenizer that remembers texts, and each document's last windows.
+    That is a tokenizer that remembers texts, and each document's last windows.
     """
 
-    engine: Engine
-    fim: FimFormat
+    prompts: PromptModel
     tokenizer: Tokenizer
     anchors: Anchors = field(factory=Anchors)
 
     @classmethod
-    def of(cls, engine: Engine) -> Model:
-        """Find the engine's format; raises `EngineError` if the model cannot infill."""
-        tokenizer = RememberingTokenizer(engine.tokenizer)
-        return cls(engine, format_for(engine.info.architecture, tokenizer), tokenizer)
+    def reading(cls, prompts: PromptModel) -> Prompter:
+        """One without an engine, to see what would be asked."""
+        return cls(prompts, RememberingTokenizer(prompts.tokenizer))
+
+    @property
+    def prefill_speed(self) -> float:
+        """Prompt tokens evaluated in a second; 0 if that is not known, and then the window is the whole one."""
+        return 0.0
+
+
+@frozen
+class Model(Prompter):
+    """The same with an engine that runs the model."""
+
+    engine: Engine = field(kw_only=True)
+
+    @classmethod
+    def of(cls, prompts: PromptModel, engine: Engine) -> Model:
+        """Begin with nothing remembered."""
+        return cls(prompts, RememberingTokenizer(prompts.tokenizer), engine=engine)
+
+    @property
+    def prefill_speed(self) -> float:
+        """As the engine measured it lately."""
+        return self.engine.prefill_speed
 
 
 def why_not(snapshot: Snapshot, settings: Settings) -> str:
@@ -68,11 +93,11 @@ def why_not(snapshot: Snapshot, settings: Settings) -> str:
 
 
 def see(
-    snapshot: Snapshot, cursor_byte: int, model: Model, settings: Settings, around: Surroundings = NOWHERE
+    snapshot: Snapshot, cursor_byte: int, model: Prompter, settings: Settings, around: Surroundings = NOWHERE
 ) -> Window:
     """Choose the window, or go on with an earlier one. A new one is as large as can be read while somebody waits."""
     whole = whole_budget(model, settings)
-    n_cold = n_cold_tokens(model.engine, settings.context.max_prefill_ms)
+    n_cold = n_cold_tokens(model, settings.context.max_prefill_ms)
     cold = Budget(
         n_tokens=min(whole.n_tokens, n_cold),
         suffix_share=whole.suffix_share,
@@ -83,12 +108,12 @@ def see(
     return model.anchors.window(snapshot, cursor_byte, whole, cold, model.tokenizer, choose_head)
 
 
-def prepare(
+async def prepare(
     snapshot: Snapshot,
     cursor_byte: int | None,
     model: Model,
     settings: Settings,
-    cancelled: Cancelled,
+    cancellation: Cancellation,
     around: Surroundings = NOWHERE,
     *,
     renew: bool = False,
@@ -99,8 +124,35 @@ def prepare(
     are no suggestions. Once it is complete, the requests that follow go on with it; a cancelled one goes on when it is
     asked for again. With `renew` the other files are looked at again. Raises `EngineError`.
     """
-    if why_not(snapshot, settings):
+    if why_not(snapshot, settings) or not model.engine.capabilities.prefill:
         return None
+
+    def question() -> tuple[Window, Prompt] | None:
+        if cancellation.is_cancelled:
+            return None
+        window = _window_ahead(snapshot, cursor_byte, model, settings, around, renew=renew)
+        return window, ask(window, model)
+
+    asked = await in_background(question)
+    if asked is None or cancellation.is_cancelled:
+        return Prefilled(0, is_complete=False)
+    window, prompt = asked
+    prefilled = await model.engine.prefill(snapshot.uri, prompt, cancellation)
+    if prefilled.is_complete and not cancellation.is_cancelled:  # otherwise a later text may be remembered by now
+        await in_background(model.anchors.remember, window)
+    return prefilled
+
+
+def _window_ahead(
+    snapshot: Snapshot,
+    cursor_byte: int | None,
+    model: Prompter,
+    settings: Settings,
+    around: Surroundings,
+    *,
+    renew: bool,
+) -> Window:
+    """The whole window at a place, or at the top."""
     budget, data = whole_budget(model, settings), snapshot.text.data
     if cursor_byte is None:
         cursor_byte = fit_head(model.tokenizer, data, int(budget.n_tokens * (1 - budget.suffix_share)))
@@ -108,24 +160,20 @@ def prepare(
         cursor_byte -= 1
     cursor_byte = min(cursor_byte, len(data))
     choose_head = partial(head_of, snapshot, cursor_byte, around, model, settings)
-    window = model.anchors.whole_window(snapshot, cursor_byte, budget, model.tokenizer, choose_head, renew=renew)
-    prefilled = model.engine.prefill(snapshot.uri, ask(window, model), cancelled)
-    if prefilled.is_complete:
-        model.anchors.remember(window)
-    return prefilled
+    return model.anchors.whole_window(snapshot, cursor_byte, budget, model.tokenizer, choose_head, renew=renew)
 
 
-def whole_budget(model: Model, settings: Settings) -> Budget:
+def whole_budget(model: Prompter, settings: Settings) -> Budget:
     """The configured budget, or what the context leaves."""
-    n_room = max(16, model.engine.info.n_context - settings.completion.max_tokens - N_PSM_MARKERS)
+    n_room = max(16, model.prompts.n_context - settings.completion.max_tokens - N_PSM_MARKERS)
     n_head_tokens = (
-        min(settings.context.max_snippet_tokens, int(n_room * HEAD_SHARE)) if model.fim.has_repository else 0
+        min(settings.context.max_snippet_tokens, int(n_room * HEAD_SHARE)) if model.prompts.fim.has_repository else 0
     )
     return Budget(min(settings.context.max_tokens, n_room), settings.context.suffix_share, n_head_tokens, n_room)
 
 
 def head_of(
-    snapshot: Snapshot, cursor_byte: int, around: Surroundings, model: Model, settings: Settings, n_tokens: int
+    snapshot: Snapshot, cursor_byte: int, around: Surroundings, model: Prompter, settings: Settings, n_tokens: int
 ) -> Head | None:
     """What to show of other files in at most `n_tokens`, or `None`."""
     context, encode = settings.context, model.tokenizer.encode
@@ -139,14 +187,14 @@ def head_of(
     return Head(snippets, files, name_ids, path_ids) if files else None
 
 
-def n_cold_tokens(engine: Engine, max_prefill_ms: float) -> int:
+def n_cold_tokens(model: Prompter, max_prefill_ms: float) -> int:
     """How many tokens this machine evaluates in `max_prefill_ms`, as far as it is known; at least a few lines."""
-    if not engine.prefill_speed:
-        return engine.info.n_context
-    return max(N_LEAST_COLD_TOKENS, int(engine.prefill_speed * max_prefill_ms / 1000))
+    if not model.prefill_speed:
+        return model.prompts.n_context
+    return max(N_LEAST_COLD_TOKENS, int(model.prefill_speed * max_prefill_ms / 1000))
 
 
-def ask(window: Window, model: Model) -> Prompt:
+def ask(window: Window, model: Prompter) -> Prompt:
     """Lay the window out as the model was trained.
 
     The tokens of the word before the cursor are given back to the model as bytes: it may go on with the word, and the
@@ -157,8 +205,8 @@ def ask(window: Window, model: Model) -> Prompt:
         heal = model.tokenizer.piece(middle_ids.pop()) + heal
     head = window.head
     if head is None:
-        return model.fim.psm(window.prefix.ids, window.suffix.ids, middle_ids, heal)
-    return model.fim.repository(
+        return model.prompts.fim.psm(window.prefix.ids, window.suffix.ids, middle_ids, heal)
+    return model.prompts.fim.repository(
         head.name_ids, head.files, head.path_ids, window.prefix.ids, window.suffix.ids, middle_ids, heal
     )
 

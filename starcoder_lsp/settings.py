@@ -179,11 +179,33 @@ class CacheSettings:
 
 
 @frozen
+class HostSettings:
+    """The process that the local model runs in."""
+
+    shared: bool = _setting(
+        "Whether all editors on this machine share one process for a model, and with it one copy of its weights. A"
+        " process of one server's own ends with that server.",
+        default=True,
+    )
+    idle_minutes: float = _setting(
+        "How many minutes a shared process waits for another editor after the last one left.",
+        default=5.0,
+        limits=(0, 10_080),
+    )
+    transport: str = _setting(
+        "How servers connect to that process: by a `socket` file of yours, or by a loopback `port` and a secret in a"
+        " file of yours. `auto` takes socket files where the system has them.",
+        default="auto",
+        choices=("auto", "socket", "port"),
+    )
+
+
+@frozen
 class EngineSettings:
     """Where the model runs. All of it is the user's alone: it decides where source code is sent."""
 
     kind: str = _setting(
-        "Where the model runs: `local` is inside this program, the only place so far. A workspace cannot set it.",
+        "Where the model runs: `local` is on this machine, the only place so far. A workspace cannot set it.",
         reserved=True,
         default="local",
         choices=("local",),
@@ -239,6 +261,7 @@ class Settings:
     context: ContextSettings = field(factory=ContextSettings)
     debounce: DebounceSettings = field(factory=DebounceSettings)
     cache: CacheSettings = field(factory=CacheSettings)
+    host: HostSettings = field(factory=HostSettings)
     engine: EngineSettings = field(factory=EngineSettings)
     stats: StatsSettings = field(factory=StatsSettings)
     log_level: str = _setting(

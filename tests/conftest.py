@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
 from starcoder_lsp.documents import syntax
-from starcoder_lsp.engine.engine import Engine
-from starcoder_lsp.engine.loading import DEMONSTRATOR
+from starcoder_lsp.engine.host.ladder import Caution
+from starcoder_lsp.engine.loading import DEMONSTRATOR, opened
+from starcoder_lsp.engine.prompt_model import PromptModel, read_prompt_model
+from starcoder_lsp.settings import Settings
+
+if TYPE_CHECKING:
+    from tests.local_engine import LocalEngine
 
 # A shared machine may pause any example; on CI Hypothesis has a profile of its own that says the same.
 settings.register_profile("no deadline", settings.get_profile(settings.get_current_profile_name()), deadline=None)
@@ -35,10 +42,27 @@ def patient_parser(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def engine() -> Iterator[Engine]:
-    """The demonstrator, loaded once."""
-    from starcoder_lsp.engine.llama import load
+def caution() -> Caution:
+    """How carefully llama.cpp must be run on this machine: what a host that may crash for it found out."""
 
-    loaded = load(DEMONSTRATOR, n_context=2048, n_gpu_layers=0, n_threads=1, on_progress=lambda _share: None)
+    async def found() -> Caution:
+        async with opened(Settings()) as (_, engine):
+            return engine.caution
+
+    return asyncio.run(found())
+
+
+@pytest.fixture(scope="session")
+def prompts() -> PromptModel:
+    """What choosing a prompt needs of the demonstrator."""
+    return read_prompt_model(DEMONSTRATOR, 2048)
+
+
+@pytest.fixture(scope="session")
+def engine(prompts: PromptModel, caution: Caution) -> Iterator[LocalEngine]:
+    """The demonstrator, loaded once in this process."""
+    from tests.local_engine import LocalEngine
+
+    loaded = LocalEngine.load(prompts, DEMONSTRATOR, caution)
     yield loaded
-    loaded.close()
+    loaded.end()

@@ -23,6 +23,11 @@ class CommandError(Exception):
     """A command cannot go on. The text is one line for a person."""
 
 
+def warn(message: str) -> None:
+    """Tell the user something on standard error."""
+    print(f"starcoder-lsp: {message}", file=sys.stderr)
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise CommandError(message)
@@ -62,6 +67,10 @@ def parser() -> argparse.ArgumentParser:
 
     _add_eval(commands.add_parser("eval", help="measure suggestions in your own files, to choose model and settings"))
     _add_benches(commands.add_parser("bench", help="measure on this machine"))
+    host = commands.add_parser("host", help="the process that the model runs in; servers start it")
+    host.set_defaults(runs="host.host")
+    host.add_argument("name", help="the host's name in the folder for sockets")
+    host.add_argument("options", help="which model to run and how, in JSON")
     settings = commands.add_parser("settings", help="list the settings, their defaults and what they do")
     settings.set_defaults(runs="settings.print_settings")
     return top

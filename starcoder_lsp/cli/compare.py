@@ -22,18 +22,23 @@ from starcoder_lsp.cli.figures import Report, model_file, percentile, watched, w
 from starcoder_lsp.cli.llama_server import Peer, Turn, arguments, ask, llama_server
 from starcoder_lsp.cli.replay import SETTINGS, replaying, spelled, where_and_what
 from starcoder_lsp.cli.traces import Edit, check_range, edits_of, grouped, read_trace, text_before
+from starcoder_lsp.engine.threads import default_n_threads
 
 
 @contextmanager
-def stopped(process_id: int) -> Iterator[None]:
-    """Stop a process meanwhile: two servers at work at once would measure each other."""
-    with suppress(ProcessLookupError):
-        os.kill(process_id, signal.SIGSTOP)
+def stopped(process_ids: Sequence[int]) -> Iterator[None]:
+    """Stop processes meanwhile: two servers at work at once would measure each other."""
+    _signal(process_ids, signal.SIGSTOP)
     try:
         yield
     finally:
+        _signal(process_ids, signal.SIGCONT)
+
+
+def _signal(process_ids: Sequence[int], number: signal.Signals) -> None:
+    for process_id in process_ids:
         with suppress(ProcessLookupError):
-            os.kill(process_id, signal.SIGCONT)
+            os.kill(process_id, number)
 
 
 async def play(
@@ -44,12 +49,12 @@ async def play(
     async with replaying(text, settings, model) as (client, uri):
 
         async def ours(edit: Edit) -> Turn:
-            with stopped(peer.process.pid):
+            with stopped([peer.process.pid]):
                 answer = await client.complete(uri, edit.line, edit.character, edit.changes)
             return Turn(answer.elapsed_ms, answer.n_evaluated, answer.n_reused)
 
         def theirs(edit: Edit) -> Turn:
-            with stopped(client.process_id):
+            with stopped(client.process_ids()):
                 return ask(peer, edit)
 
         for number, edit in enumerate(edits):
@@ -87,8 +92,6 @@ def _median_ms(turns: Sequence[Turn]) -> float:
 
 def compare(path: Path, *, llama_server_path: Path, model: str, first: int, n_edits: int, as_json: bool) -> int:
     """Run both and report."""
-    from starcoder_lsp.engine.llama import default_n_threads
-
     trace = read_trace(path)
     n_edits = check_range(trace, path, first, n_edits)
     checked = model_file(configured(model))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import sys
@@ -12,12 +13,12 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from starcoder_lsp.cli import CommandError, discard_output
+from starcoder_lsp.cli import CommandError, discard_output, warn
 from starcoder_lsp.cli.place import around, byte_at, open_file, parse_place
 from starcoder_lsp.completion import Completion, complete
 from starcoder_lsp.documents.documents import Snapshot
-from starcoder_lsp.engine.engine import EngineError
-from starcoder_lsp.engine.loading import load_engine
+from starcoder_lsp.engine.engine import Cancellation, EngineError
+from starcoder_lsp.engine.loading import Listeners, opened
 from starcoder_lsp.prompting import Model, why_not
 from starcoder_lsp.settings import Settings
 from starcoder_lsp.settings_layers import SettingsLayer, load_user_file, read_settings, user_file
@@ -53,14 +54,19 @@ def complete_at(spelled: str, *, as_json: bool, model: str | None) -> int:
     """Write the completion at a place to standard output."""
     asked = question(spelled, model)
     try:
-        loaded = Model.of(load_engine(asked.settings, lambda _share: None))
-        completion = complete(
-            asked.snapshot, asked.cursor_byte, loaded, asked.settings, lambda: False, around(asked.path)
-        )
+        completion = asyncio.run(_complete(asked))
     except EngineError as error:
         raise CommandError(str(error)) from error
     write_out(json.dumps(described(completion), indent=2) if as_json else completion.text)
     return 0
+
+
+async def _complete(asked: Question) -> Completion:
+    """Ask once. Raises `EngineError`."""
+    async with opened(asked.settings, Listeners(on_message=warn), joins=True) as model:
+        return await complete(
+            asked.snapshot, asked.cursor_byte, Model.of(*model), asked.settings, Cancellation(), around(asked.path)
+        )
 
 
 def write_out(text: str) -> None:
@@ -93,7 +99,7 @@ def _users_own() -> SettingsLayer:
     """The person's file of settings. What is wrong with it goes to standard error, once."""
     own = load_user_file(user_file())
     for problem in read_settings([own])[1]:
-        print(f"starcoder-lsp: {problem}", file=sys.stderr)
+        warn(problem)
     return own
 
 

@@ -7,19 +7,18 @@ name that the file imports from another file of the folder are a kind of their o
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import random
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, pstdev
-from typing import TYPE_CHECKING, cast
 
-import numpy as np
 from attrs import evolve, frozen
 from rich.table import Table
 
-from starcoder_lsp.cli import CommandError
+from starcoder_lsp.cli import CommandError, warn
 from starcoder_lsp.cli.complete import configured
 from starcoder_lsp.cli.figures import Report, machine, percentile, watched, write_report
 from starcoder_lsp.cli.holes import WORD, Hole, Source, code_lines, hide_rest, read_sources
@@ -27,15 +26,11 @@ from starcoder_lsp.completion import complete
 from starcoder_lsp.context.kept import NAME
 from starcoder_lsp.documents.documents import language_of
 from starcoder_lsp.documents.workspace import Surroundings
-from starcoder_lsp.engine.engine import EngineError, Prompt
-from starcoder_lsp.engine.generation import evaluate, prefill, rewind
-from starcoder_lsp.engine.kv_cache import SequenceLedger
-from starcoder_lsp.engine.loading import load_engine
+from starcoder_lsp.engine.engine import Cancellation, EngineError, Prompt
+from starcoder_lsp.engine.host.client import HostEngine
+from starcoder_lsp.engine.loading import Listeners, opened
 from starcoder_lsp.prompting import Model, ask, see
 from starcoder_lsp.settings import Settings
-
-if TYPE_CHECKING:
-    from starcoder_lsp.engine.llama import LlamaEngine
 
 N_LEAST_BYTES = 2000
 """Shorter files are left out: all of them is seen in any case."""
@@ -90,8 +85,8 @@ def _cut(source: Source, line: int, imported: set[bytes], rng: random.Random) ->
     return hide_rest(ACROSS if uses else INSIDE, source, line, column)
 
 
-def fill(hole: Hole, mode: str, model: Model, settings: Settings) -> Filled:
-    """Fill one hole, and measure what the hidden text would have cost."""
+async def fill(hole: Hole, mode: str, model: Model, engine: HostEngine, settings: Settings) -> Filled:
+    """Fill one hole, and measure what the hidden text would have cost. Raises `EngineError`."""
     snapshot = hole.snapshot("")
     if mode == "lines":
         snapshot = evolve(snapshot, syntax=None)
@@ -102,29 +97,20 @@ def fill(hole: Hole, mode: str, model: Model, settings: Settings) -> Filled:
     window = see(snapshot, cursor_byte, fresh, settings, around)
     window_ms = (time.perf_counter() - started) * 1000
     prompt = ask(window, fresh)
-    text = complete(snapshot, cursor_byte, fresh, settings, lambda: False, around).text
+    text = (await complete(snapshot, cursor_byte, fresh, settings, Cancellation(), around)).text
     similarity = difflib.SequenceMatcher(None, text.rstrip(), hole.hidden, autojunk=False).ratio()
-    model.engine.forget(snapshot.uri)
-    cost = log_probability(cast("LlamaEngine", model.engine), prompt, hole.hidden.encode())
+    await engine.forget()
+    cost = await log_probability(model, engine, prompt, hole.hidden.encode())
     return Filled(text.rstrip() == hole.hidden, similarity, cost, len(prompt.ids), window_ms)
 
 
-def log_probability(engine: LlamaEngine, prompt: Prompt, hidden: bytes) -> float:
-    """Log-probability in nats of `hidden` behind a prompt, for an engine that holds no cells.
+async def log_probability(model: Model, engine: HostEngine, prompt: Prompt, hidden: bytes) -> float:
+    """Log-probability in nats of `hidden` behind a prompt.
 
     In the tokens of what the prompt heals and `hidden` together. What is healed is given, so the first tokens are among
     those that agree with it. A lower bound: one of many ways to cut the text into tokens is counted.
     """
-    context, ledger, heal, total = engine.context, SequenceLedger(sequence=0), prompt.heal, 0.0
-    prefill(context, ledger, prompt.ids, lambda: False)
-    for token_id in engine.tokenizer.encode(heal + hidden):
-        logits = context.logits().astype(np.float64)
-        possible = logits[context.agreeing(heal)] if heal else logits
-        total += float(logits[token_id] - np.logaddexp.reduce(possible))
-        heal = heal[len(engine.tokenizer.piece(token_id)) :]
-        evaluate(context, ledger, [token_id], lambda: False)
-    rewind(context, ledger, 0)
-    return total
+    return sum(await engine.score(prompt, model.prompts.tokenizer.encode(prompt.heal + hidden)))
 
 
 def summary(holes: Sequence[Hole], filled: Sequence[Filled], base: Sequence[Filled]) -> Report:
@@ -164,22 +150,29 @@ def bench_context(
         message = "no source files of 2,000 bytes or more in a language with queries are there"
         raise CommandError(message)
     try:
-        loaded = Model.of(load_engine(settings, lambda _share: None))
+        name, filled = asyncio.run(fill_all(holes, settings))
     except EngineError as error:
         raise CommandError(str(error)) from error
-    filled: dict[str, list[Filled]] = {mode: [] for mode in MODES}
-    for hole in watched(holes, len(holes), "filling"):
-        for mode, results in filled.items():
-            results.append(fill(hole, mode, loaded, settings))
     report = {
         "folders": [folder.name for folder in folders],
         "machine": machine(),
-        "model": loaded.engine.info.name,
+        "model": name,
         "contextTokens": n_tokens,
         "kinds": {kind: _of_kind(holes, filled, kind) for kind in (INSIDE, ACROSS)},
     }
     write_report(report, table_of, as_json=as_json)
     return 0
+
+
+async def fill_all(holes: Sequence[Hole], settings: Settings) -> tuple[str, dict[str, list[Filled]]]:
+    """The model's name, and what came of the holes in each way. Raises `EngineError`."""
+    filled: dict[str, list[Filled]] = {mode: [] for mode in MODES}
+    async with opened(settings, Listeners(on_message=warn)) as (prompts, engine):
+        model = Model.of(prompts, engine)
+        for hole in watched(holes, len(holes), "filling"):
+            for mode, results in filled.items():
+                results.append(await fill(hole, mode, model, engine, settings))
+    return prompts.name, filled
 
 
 def _of_kind(holes: Sequence[Hole], filled: dict[str, list[Filled]], kind: str) -> Report:

@@ -7,15 +7,16 @@ from one hole to the next. The core works without the command: `cut_holes`, `fil
 
 from __future__ import annotations
 
+import asyncio
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import fmean, pstdev
 
 from attrs import evolve, frozen
 from rich.table import Table
 
-from starcoder_lsp.cli import CommandError
+from starcoder_lsp.cli import CommandError, warn
 from starcoder_lsp.cli.complete import configured
 from starcoder_lsp.cli.figures import Report, machine, model_file, percentile, watched, write_report
 from starcoder_lsp.cli.holes import BLOCK, INSIDE_LINE, MID_WORD, REST_OF_LINE, Hole, cut_holes, read_sources
@@ -23,8 +24,8 @@ from starcoder_lsp.completion import Completion, complete
 from starcoder_lsp.context.anchor import Anchors
 from starcoder_lsp.documents.documents import Snapshot
 from starcoder_lsp.documents.workspace import Surroundings
-from starcoder_lsp.engine.engine import EngineError
-from starcoder_lsp.engine.loading import load_engine
+from starcoder_lsp.engine.engine import Cancellation, EngineError
+from starcoder_lsp.engine.loading import Listeners, opened
 from starcoder_lsp.prompting import Model
 from starcoder_lsp.settings import Settings
 
@@ -47,7 +48,7 @@ COLUMNS = {
 }
 """The figures of a row, what they are called in the table, and how they are written there."""
 
-Ask = Callable[[Snapshot, int, Surroundings], Completion]
+Ask = Callable[[Snapshot, int, Surroundings], Awaitable[Completion]]
 """Answers at a byte of a document."""
 
 
@@ -98,19 +99,20 @@ class Way:
 def pipeline(model: Model, settings: Settings) -> Ask:
     """The real one. Each answer begins without what was kept for the one before."""
 
-    def ask(snapshot: Snapshot, cursor_byte: int, around: Surroundings) -> Completion:
+    async def ask(snapshot: Snapshot, cursor_byte: int, around: Surroundings) -> Completion:
         fresh = evolve(model, anchors=Anchors())
-        completion = complete(snapshot, cursor_byte, fresh, settings, lambda: False, around)
-        model.engine.forget(snapshot.uri)
+        completion = await complete(snapshot, cursor_byte, fresh, settings, Cancellation(), around)
+        if model.engine.cache is not None:
+            await model.engine.cache.forget()
         return completion
 
     return ask
 
 
-def fill(hole: Hole, ask: Ask) -> Filled:
+async def fill(hole: Hole, ask: Ask) -> Filled:
     """Ask for a suggestion at a hole and put it in. Raises `EngineError`."""
     asked = hole.snapshot(hole.closed)
-    completion = ask(asked, len(hole.before.encode()), Surroundings(hole.root))
+    completion = await ask(asked, len(hole.before.encode()), Surroundings(hole.root))
     data = asked.text.data
     applied = data[: completion.cursor_byte] + completion.text.encode() + data[completion.end_byte :]
     written = applied.decode()[len(hole.before) : -len(hole.after) or None]
@@ -242,13 +244,14 @@ def ways_of(model: str | None, changes: Sequence[str], against: Sequence[str]) -
 
 def fill_all(holes: Sequence[Hole], way: Way) -> list[Filled]:
     """Load a way's model, fill the holes, and let go of it. Raises `CommandError`."""
+
+    async def run() -> list[Filled]:
+        async with opened(way.settings, Listeners(on_message=warn)) as model:
+            ask = pipeline(Model.of(*model), way.settings)
+            return [await fill(hole, ask) for hole in watched(holes, len(holes), f"filling, {way.name}")]
+
     try:
-        engine = load_engine(way.settings, lambda _share: None)
-        try:
-            ask = pipeline(Model.of(engine), way.settings)
-            return [fill(hole, ask) for hole in watched(holes, len(holes), f"filling, {way.name}")]
-        finally:
-            engine.close()
+        return asyncio.run(run())
     except EngineError as error:
         raise CommandError(str(error)) from error
 

@@ -6,9 +6,8 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import cast
 
-from attrs import evolve, frozen
+from attrs import evolve
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text as RichText
@@ -18,10 +17,10 @@ from starcoder_lsp.cli.complete import question, write_out
 from starcoder_lsp.cli.explain_page import counted, page_of, place_of, summary, visible
 from starcoder_lsp.cli.place import around
 from starcoder_lsp.context.explain import Json, Told, explain, tell
-from starcoder_lsp.engine.engine import Engine, EngineError, ModelInfo, Prompt
-from starcoder_lsp.engine.loading import load_vocabulary
+from starcoder_lsp.engine.engine import EngineError, Prompt
+from starcoder_lsp.engine.loading import read_prompts
 from starcoder_lsp.engine.tokens import Tokenizer
-from starcoder_lsp.prompting import Model, ask, see
+from starcoder_lsp.prompting import Prompter, ask, see
 from starcoder_lsp.suggestions.postprocess import FILTERS
 
 COLOURS = {"prefix": "cyan", "suffix": "yellow", "middle": "green"}
@@ -35,23 +34,11 @@ GUTTER = "│ "
 CURSOR = "█"
 
 
-@frozen
-class Reader:
-    """As much of an `Engine` as choosing a prompt asks for: the weights of a large model take seconds to load.
-
-    How fast a prefill would be is not known, so the window is the whole one, which is evaluated ahead of need.
-    """
-
-    info: ModelInfo
-    tokenizer: Tokenizer
-    prefill_speed: float = 0.0
-
-
 def explain_at(spelled: str, *, as_json: bool, as_html: bool, model: str | None) -> int:
     """Write to standard output what the model sees at a place."""
     asked = question(spelled, model)
     try:
-        reader = Model.of(cast("Engine", Reader(*load_vocabulary(asked.settings))))
+        reader = Prompter.reading(read_prompts(asked.settings))
     except EngineError as error:
         raise CommandError(str(error)) from error
     started = time.perf_counter()
@@ -74,9 +61,9 @@ def explain_at(spelled: str, *, as_json: bool, as_html: bool, model: str | None)
     return 0
 
 
-def laid_out(prompt: Prompt, model: Model, told: Sequence[Told]) -> Iterator[str | bytes | Told]:
+def laid_out(prompt: Prompt, model: Prompter, told: Sequence[Told]) -> Iterator[str | bytes | Told]:
     """The prompt from start to end: markers by name, the pieces that are told of, and what stands between them."""
-    kinds = {model.fim.prefix: "prefix", model.fim.suffix: "suffix", model.fim.middle: "middle"}
+    kinds = {model.prompts.fim.prefix: "prefix", model.prompts.fim.suffix: "suffix", model.prompts.fim.middle: "middle"}
     left = list(told)
     for marker, text in _runs(prompt, model.tokenizer):
         if marker is not None:

@@ -30,6 +30,7 @@ SETTINGS: dict[str, Any] = {
     "debounce": {"mode": "off"},
     "completion": {"maxTokens": 16},
     "context": {"maxTokens": 1536 + 384, "suffixShare": 0.2, "maxPrefillMs": 120_000},
+    "host": {"shared": False},
 }
 URI_NAME = "replayed.rs"
 COLUMNS = {
@@ -48,7 +49,7 @@ COLUMNS = {
 
 @frozen
 class Replayed:
-    """Whether each edit was typing, with its answer; the server's peak resident set and its counters at the end.
+    """Whether each edit was typing, with its answer; the peak resident set of server and host, and the counters.
 
     `agreeing` are the answers to those keystrokes that typed what was just suggested.
     """

@@ -91,7 +91,7 @@ class Places:
 
 
 class Anchors:
-    """Where the last requests were, by document. Used on the model thread only."""
+    """Where the last requests were, by document. Used on the background thread only."""
 
     def __init__(self) -> None:
         self._places: dict[str, Places] = {}

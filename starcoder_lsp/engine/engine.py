@@ -1,41 +1,52 @@
-"""What the rest of the program knows of a model: plain values in, plain values out.
+"""What the rest of the program knows of an engine, which runs tokens: plain values in, plain values out.
 
-Everything that crosses `Engine` is bytes, numbers, strings and tuples of them, so that the model can live in another
-process or on another machine without a change above this line. Nothing here knows llama.cpp, editors or languages.
+An engine lives in another process or on another machine, so all of it is asynchronous, and whatever crosses it is
+bytes, numbers, strings and tuples of them. What choosing a prompt needs of a model is elsewhere, in `prompt_model.py`:
+that is read from the model's file and needs no engine. Nothing here knows llama.cpp, editors or languages.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
-from starcoder_lsp.engine.tokens import Tokenizer
-
-Cancelled = Callable[[], bool]
-"""Asked between two pieces of work; true means that the answer is not wanted any more."""
+from starcoder_lsp.engine.stream import TokenStream
 
 StopRule = Callable[[bytes], str | None]
 """Asked after each token with the text so far; a string is the reason to stop, `None` means go on."""
 
 
 class EngineError(Exception):
-    """The model cannot answer. The text is one plain line for a person: what is wrong and what to do."""
+    """The engine cannot answer. The text is one plain line for a user: what is wrong and what to do."""
 
 
-@frozen
-class ModelInfo:
-    """What is loaded."""
+class EngineLostError(EngineError):
+    """The engine ended while it worked on a request, or before it could begin."""
 
-    name: str
-    architecture: str
-    n_parameters: int
-    n_bytes: int
-    n_context: int
-    """Tokens that a prompt and its answer may take together."""
-    n_gpu_layers: int
+
+@define(eq=False)
+class Cancellation:
+    """Tells work that its outcome is not wanted any more. On the event loop."""
+
+    is_cancelled: bool = False
+    _callbacks: list[Callable[[], None]] = field(factory=list)
+
+    def cancel(self) -> None:
+        """Cancel the work; the second time does nothing."""
+        if not self.is_cancelled:
+            self.is_cancelled = True
+            for callback in self._callbacks:
+                callback()
+
+    def when_cancelled(self, callback: Callable[[], None]) -> None:
+        """Call `callback` at the cancellation: now, if it was cancelled already."""
+        if self.is_cancelled:
+            callback()
+        else:
+            self._callbacks.append(callback)
 
 
 @frozen
@@ -68,11 +79,13 @@ class GenerationRequest:
     timeout_ms: float
     sampling: Sampling = field(factory=Sampling)
     n_answers: int = 1
-    hesitation: float = 0.0
-    """If one answer is asked for and the second likeliest first token is less likely by at most so many nats, both are
-    followed to the end of their first line, and the likelier line wins. Not with a temperature."""
+    beam_margin_nats: float = 0.0
+    """If one answer is asked for and the two likeliest first tokens are within this margin, decode both to the end of
+    the first line and keep the likelier (a beam of 2). Not with a temperature."""
     min_confidence: float = -math.inf
     """An answer ends early when the mean natural logarithm of its first tokens' probabilities is below this."""
+    is_ahead: bool = False
+    """Whether nobody waits for the answer yet: every request that somebody waits for goes first."""
 
 
 @frozen
@@ -106,7 +119,7 @@ class Generation:
     prefill_ms: float
     decode_ms: float
     evaluation_ms: float
-    """What of both was spent inside llama.cpp; the rest is the server's own."""
+    """What of both was spent inside the engine's decode calls; the rest is the program's own."""
 
     @property
     def n_generated(self) -> int:
@@ -131,35 +144,57 @@ class CachedDocument:
     where: str
 
 
+@frozen
+class Capabilities:
+    """What an engine can do. A caller asks for no more than that."""
+
+    healing: bool = True
+    """`Prompt.heal` is obeyed."""
+    n_answers: int = 8
+    """Answers to one prompt, side by side."""
+    logprobs: bool = True
+    """Log-probabilities are those of the model; otherwise all are 0."""
+    prefill: bool = True
+    """A prompt can be evaluated ahead of the request for it."""
+
+
+class KvCache(Protocol):
+    """What an engine keeps of documents, where it keeps anything for us."""
+
+    def forget(self) -> Awaitable[None]:
+        """Drop everything that is kept for this client, on disk too."""
+
+    def persist(self, document: str) -> None:
+        """Keep what is held for `document` beyond the end of the engine, where that is on: it was closed."""
+
+    def cached(self) -> Awaitable[Sequence[CachedDocument]]:
+        """Return what is kept, most recently used first; nothing while the engine starts."""
+
+
 class Engine(Protocol):
-    """A model that answers fill-in-the-middle prompts. Not thread-safe: one thread calls it."""
+    """A model that answers fill-in-the-middle prompts. Used on the event loop."""
 
     @property
-    def info(self) -> ModelInfo:
-        """What is loaded."""
+    def capabilities(self) -> Capabilities:
+        """What this engine can do."""
 
     @property
-    def tokenizer(self) -> Tokenizer:
-        """The model's vocabulary."""
+    def cache(self) -> KvCache | None:
+        """What it keeps, or `None` if it keeps nothing for us."""
 
-    def generate(self, request: GenerationRequest, stop: StopRule, cancelled: Cancelled) -> Generation:
-        """Answer one request. Raises `EngineError` when the model cannot; its state stays usable."""
-
-    def prefill(self, document: str, prompt: Prompt, cancelled: Cancelled) -> Prefilled:
-        """Evaluate a prompt ahead of the request for it. Raises `EngineError` as `generate` does."""
+    @property
+    def n_gpu_layers(self) -> int:
+        """Layers of the model that run on a GPU."""
 
     @property
     def prefill_speed(self) -> float:
-        """Prompt tokens evaluated in a second, as measured lately on this machine; 0 before the first measurement."""
+        """Prompt tokens evaluated in a second, as measured lately on that machine; 0 before the first measurement."""
 
-    def forget(self, document: str) -> None:
-        """Drop what is kept for `document`."""
+    def generate(self, request: GenerationRequest) -> TokenStream:
+        """Begin to answer; see `generation.generate`, which reads the stream."""
 
-    def put_away(self, document: str) -> None:
-        """Keep what is held for `document` beyond the end of the program, where that is on: it was closed."""
+    def prefill(self, document: str, prompt: Prompt, cancellation: Cancellation) -> Awaitable[Prefilled]:
+        """Evaluate a prompt ahead of the request for it. The await raises `EngineError`."""
 
-    def cached(self) -> Iterable[CachedDocument]:
-        """What is kept, most recently used first. May be asked from any thread."""
-
-    def close(self) -> None:
-        """Put every document away, and give the memory back."""
+    def close(self, *, is_restart: bool = False) -> Awaitable[None]:
+        """Let go of the engine; with `is_restart`, so that the next one loads the model anew."""

@@ -1,101 +1,202 @@
-"""The generation loop: match what is cached, evaluate the rest of the prompt, then let `decoding.py` write.
+"""Read an engine's tokens until something says stop: the stop rule, the beam of two, confidence, the deadline.
 
-Knows the ledger and the backend's operations; knows nothing of documents, languages or prompts' meaning.
+The rule runs here, where the documents are. The engine goes on meanwhile, so it may be a token or two ahead; those are
+ignored.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
-from starcoder_lsp.engine.backend import Backend
-from starcoder_lsp.engine.decoding import write
-from starcoder_lsp.engine.engine import Cancelled, EngineError, Generation, GenerationRequest, StopRule, Written
-from starcoder_lsp.engine.kv_cache import SequenceLedger
+from attrs import define, field
 
-N_SLICE = 64
-"""Prompt tokens evaluated between two looks at the cancel flag: about a second of a 3B model on two CPU cores."""
+from starcoder_lsp.engine.engine import (
+    Cancellation,
+    Engine,
+    EngineError,
+    Generation,
+    GenerationRequest,
+    StopRule,
+    Written,
+)
+from starcoder_lsp.engine.stream import Token, TokenStream
 
+N_JUDGED_TOKENS = 8
+"""By the likelihood of so many first tokens it is judged whether an answer is worth going on with."""
+LAST_WORD_S = 1.0
+"""How long a request that ended in its prompt waits to hear what of that was evaluated: longer than a slice takes."""
 
-def prefill(backend: Backend, ledger: SequenceLedger, ids: Sequence[int], cancelled: Cancelled) -> tuple[int, int]:
-    """Bring the sequence to the prompt `ids`; return how many of them were there and how many were evaluated.
-
-    Fewer than all after a cancel. If a decode fails, it is tried once more with an empty context: what the cells of
-    other prompts have filled or broken must cost time only.
-    """
-    n_matched = ledger.match(ids)
-    if n_matched < len(ledger.ids):
-        rewind(backend, ledger, n_matched)
-    n_reused = len(ledger.ids)
-    try:
-        return n_reused, evaluate(backend, ledger, ids[n_reused:], cancelled)
-    except EngineError:
-        rewind(backend, ledger, 0)
-        return 0, evaluate(backend, ledger, ids, cancelled)
-
-
-def evaluate(backend: Backend, ledger: SequenceLedger, ids: Sequence[int], cancelled: Cancelled) -> int:
-    """Evaluate `ids` behind the ledger's cells, slice by slice; return how many were evaluated before a cancel.
-
-    A decode that fails or is broken off may leave finished micro-batches behind; ledger and context are brought to
-    agree before anything goes on.
-    """
-    n_done = 0
-    while n_done < len(ids):
-        if cancelled():
-            break
-        piece = ids[n_done : n_done + N_SLICE]
-        is_done = False
-        try:
-            is_done = backend.decode(ledger.sequence, piece, len(ledger.ids), cancelled)
-        finally:
-            if not is_done:
-                rewind(backend, ledger, len(ledger.ids))
-        if not is_done:
-            break
-        ledger.extend(piece)
-        n_done += len(piece)
-    return n_done
+Piece = Callable[[int], bytes]
+"""The bytes that a token stands for."""
+OnTexts = Callable[[tuple[bytes, ...]], None]
+"""Told, after each step, the texts of all answers that may still be shown, as far as there are any."""
 
 
-def rewind(backend: Backend, ledger: SequenceLedger, n_tokens: int) -> None:
-    """Bring ledger and context to the first `n_tokens` cells, or to none where the context cannot."""
-    if not backend.truncate(ledger.sequence, n_tokens) or backend.n_cells(ledger.sequence) != n_tokens:
-        backend.truncate(ledger.sequence, 0)
-        n_tokens = 0
-    ledger.truncate(n_tokens)
+@define
+class Answer:
+    """One answer as it grows."""
+
+    number: int
+    heal: bytes
+    """What is still to be written again of the text before the cursor."""
+    ids: list[int] = field(factory=list)
+    logprobs: list[float] = field(factory=list)
+    text: bytes = b""
+    stop_reason: str = ""
+    first_line_logprob: float = 0.0
+
+    @property
+    def has_first_line(self) -> bool:
+        """Whether its first line will not grow any more."""
+        return bool(self.stop_reason) or b"\n" in self.text
+
+    def add(self, token: Token, piece: bytes) -> None:
+        """Take a token and the bytes that it stands for."""
+        self.first_line_logprob += 0.0 if b"\n" in self.text else token.logprob
+        if token.end == "stop_token":
+            self.stop_reason = token.end
+            return
+        self.ids.append(token.id)
+        self.logprobs.append(token.logprob)
+        self.heal, piece = self.heal[len(piece) :], piece[len(self.heal) :]
+        self.text += piece
+
+    def written(self) -> Written:
+        """The answer as it is now."""
+        return Written(
+            self.text, tuple(self.ids), tuple(self.logprobs), self.stop_reason or "cancelled", self.first_line_logprob
+        )
 
 
-def generate(
-    backend: Backend, ledger: SequenceLedger, request: GenerationRequest, stop: StopRule, cancelled: Cancelled
+def confidence(logprobs: Sequence[float]) -> float:
+    """The mean natural logarithm of the first tokens' probabilities; 0 if there are none."""
+    judged = logprobs[:N_JUDGED_TOKENS]
+    return sum(judged) / len(judged) if judged else 0.0
+
+
+@define(eq=False)
+class Reading:
+    """The answers to one request as they are read."""
+
+    request: GenerationRequest
+    piece: Piece
+    rule: StopRule
+    on_texts: OnTexts
+    stream: TokenStream
+    answers: list[Answer] = field(factory=list)
+    """Those that may still be shown, in the order of their numbers."""
+    _all: dict[int, Answer] = field(factory=dict)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is wanted."""
+        return all(answer.stop_reason for answer in self.answers)
+
+    def take(self, tokens: Iterable[Token]) -> None:
+        """Take in the tokens of a step."""
+        for token in tokens:
+            answer = self._all.setdefault(token.answer, Answer(token.answer, self.request.prompt.heal))
+            if not answer.stop_reason:
+                answer.add(token, self.piece(token.id))
+                self._judge(answer, token)
+        self.answers = [self._all[number] for number in sorted(self._all)]
+        self._race()
+        texts = tuple(answer.text for answer in self.answers if answer.text)
+        if texts:
+            self.on_texts(texts)
+
+    def close(self) -> None:
+        """Read no more. The cells of the answer that leads a race stay, and otherwise those of the first one."""
+        leads = self.answers and self.request.n_answers == 1
+        self.stream.close(_leader(self.answers).number if leads else 0)
+
+    def written(self, early: str) -> tuple[Written, ...]:
+        """The answers as they are at the end, at least an empty one; `early` is why some had to end now."""
+        for answer in self.answers:
+            answer.stop_reason = answer.stop_reason or early
+        self._race()
+        return tuple(answer.written() for answer in self.answers) or (Written(b"", (), (), early),)
+
+    def _judge(self, answer: Answer, token: Token) -> None:
+        """End an answer that is long enough, and tell the engine."""
+        if answer.stop_reason:
+            return
+        n_tokens = len(answer.ids)
+        reason = self.rule(answer.text) if answer.text else None
+        is_judged = reason is None and n_tokens == N_JUDGED_TOKENS
+        if is_judged and confidence(answer.logprobs) < self.request.min_confidence:
+            reason = "low_confidence"
+        answer.stop_reason = reason or token.end
+        if reason is not None and not token.end:
+            self.stream.drop(answer.number)
+
+    def _race(self) -> None:
+        """Where one answer is wanted and two are written, drop the one that has lost.
+
+        The race is open until the better one has its first line: what is behind a whole line cannot catch up.
+        """
+        if self.request.n_answers > 1 or not self.answers:
+            return
+        best = _leader(self.answers)
+        if not best.has_first_line:
+            return
+        for answer in self.answers:
+            if answer is not best and not answer.stop_reason:
+                answer.stop_reason = "lost"
+                self.stream.drop(answer.number)
+        self.answers = [best]
+
+
+def _leader(answers: Iterable[Answer]) -> Answer:
+    """The answer with the likeliest first line so far."""
+    return max(answers, key=lambda answer: (answer.first_line_logprob, -answer.number))
+
+
+async def generate(
+    engine: Engine,
+    request: GenerationRequest,
+    piece: Piece,
+    rule: StopRule,
+    cancellation: Cancellation,
+    *,
+    on_texts: OnTexts = lambda _texts: None,
 ) -> Generation:
-    """Answer `request` on the ledger's sequence.
+    """Answer `request`. A cancelled one ends with what there is, as one that is late does.
 
-    Raises `EngineError` if the prompt leaves no room for an answer or a decode fails. The ledger equals the
-    context's cells on every way out.
+    One that is late or cancelled before its first token ends with an empty answer; what is evaluated of its prompt
+    stays. One that was cancelled before never gets to the engine. Raises `EngineError` when the engine cannot.
     """
-    prompt_ids = request.prompt.ids
-    room = backend.n_context - len(prompt_ids)
-    if room < 1 or not prompt_ids:
-        message = f"a prompt of {len(prompt_ids)} tokens leaves no room in a context of {backend.n_context}"
-        raise EngineError(message)
-    started, evaluation_ms = time.perf_counter(), backend.evaluation_ms
-    n_reused, n_evaluated = prefill(backend, ledger, prompt_ids, cancelled)
-    prefilled = time.perf_counter()
-
-    written: tuple[Written, ...] = (Written(b"", (), (), "cancelled"),)
-    if n_reused + n_evaluated == len(prompt_ids):
-        try:
-            written = write(backend, ledger, request, started + request.timeout_ms / 1000, stop, cancelled)
-        except BaseException:
-            rewind(backend, ledger, len(ledger.ids))
-            raise
+    n_prompt = len(request.prompt.ids)
+    if cancellation.is_cancelled:
+        return Generation((Written(b"", (), (), "cancelled"),), n_prompt, 0, 0, 0.0, 0.0, 0.0)
+    started = time.perf_counter()
+    prefilled = 0.0
+    stream = engine.generate(request)
+    reading = Reading(request, piece, rule, on_texts, stream)
+    timer = asyncio.get_running_loop().call_later(request.timeout_ms / 1000, reading.close)
+    cancellation.when_cancelled(reading.close)
+    try:
+        async for tokens in stream:
+            prefilled = prefilled or time.perf_counter()
+            reading.take(tokens)
+            if reading.is_over or cancellation.is_cancelled:
+                break
+    finally:
+        timer.cancel()
+        reading.close()
+    if not prefilled:
+        with suppress(EngineError, TimeoutError):  # what of the prompt was evaluated until then counts
+            await asyncio.wait_for(stream.ended(), LAST_WORD_S)
+    now, usage = time.perf_counter(), stream.usage
     return Generation(
-        written=written,
-        n_prompt=len(prompt_ids),
-        n_reused=n_reused,
-        n_evaluated=n_evaluated,
-        prefill_ms=(prefilled - started) * 1000,
-        decode_ms=(time.perf_counter() - prefilled) * 1000,
-        evaluation_ms=backend.evaluation_ms - evaluation_ms,
+        written=reading.written("cancelled" if cancellation.is_cancelled else "timeout"),
+        n_prompt=n_prompt,
+        n_reused=usage.n_reused,
+        n_evaluated=usage.n_evaluated,
+        prefill_ms=((prefilled or now) - started) * 1000,
+        decode_ms=(now - prefilled) * 1000 if prefilled else 0.0,
+        evaluation_ms=usage.evaluation_ms,
     )

@@ -1,18 +1,32 @@
-"""From settings to a loaded model, or to one plain line about why there is none."""
+"""From settings to a model and an engine that runs it, or to one plain line about why there is none."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
-from types import ModuleType
 
-from starcoder_lsp.engine.engine import Engine, EngineError, ModelInfo
-from starcoder_lsp.engine.state_files import DiskSpace
-from starcoder_lsp.engine.tokens import Tokenizer
+from attrs import evolve, frozen
+
+from starcoder_lsp.background import in_background
+from starcoder_lsp.engine.host.address import is_alive, runtime_folder
+from starcoder_lsp.engine.host.client import HostEngine
+from starcoder_lsp.engine.host.options import HostOptions
+from starcoder_lsp.engine.model_file import check_model_file
+from starcoder_lsp.engine.prompt_model import PromptModel, read_prompt_model
 from starcoder_lsp.settings import Settings
 
-MIB = 1024 * 1024
 DEMONSTRATOR = Path(__file__).parent.parent / "demonstrator" / "starcoder-lsp-demonstrator.gguf"
+
+
+@frozen
+class Listeners:
+    """Who is told of an engine: the share that is loaded, what a user should know, and its later states."""
+
+    on_progress: Callable[[float], None] = lambda _share: None
+    on_message: Callable[[str], None] = lambda _message: None
+    on_state: Callable[[str], None] = lambda _state: None
 
 
 def model_path(settings: Settings) -> Path:
@@ -20,36 +34,56 @@ def model_path(settings: Settings) -> Path:
     return Path(settings.model.path) if settings.model.path else DEMONSTRATOR
 
 
-def load_engine(settings: Settings, on_progress: Callable[[float], None]) -> Engine:
-    """Load the configured model. Raises `EngineError`, whose text is one line for a person."""
-    disk = None
-    if settings.cache.disk_mib:
-        import platformdirs
+def read_prompts(settings: Settings) -> PromptModel:
+    """What choosing a prompt needs of the configured model. Raises `EngineError`."""
+    return read_prompt_model(model_path(settings), settings.model.context_length)
 
-        folder = platformdirs.user_cache_path("starcoder-lsp", appauthor=False) / "states"
-        disk = DiskSpace(folder, settings.cache.disk_mib * MIB)
-    engine: Engine = _llama().load(
-        model_path(settings),
-        n_context=settings.model.context_length,
-        n_gpu_layers=settings.model.gpu_layers,
-        n_threads=settings.model.threads,
-        n_parked_bytes=settings.cache.ram_mib * MIB,
-        disk=disk,
-        on_progress=on_progress,
+
+async def open_model(
+    settings: Settings, listeners: Listeners | None = None, client: str = "starcoder-lsp"
+) -> tuple[PromptModel, HostEngine]:
+    """Load the configured model. `client` is this program's name among the host's clients.
+
+    Raises `EngineError`, whose text is one line for a user.
+    """
+    listeners = listeners or Listeners()
+    checked = await in_background(check_model_file, model_path(settings))
+    engine = HostEngine(
+        HostOptions.of(settings, checked),
+        checked.architecture,
+        listeners.on_message,
+        listeners.on_progress,
+        listeners.on_state,
+        client=client,
     )
-    return engine
-
-
-def load_vocabulary(settings: Settings) -> tuple[ModelInfo, Tokenizer]:
-    """What choosing a prompt needs of the configured model, in milliseconds. Raises `EngineError` as `load_engine`."""
-    info, tokenizer = _llama().load_vocabulary(model_path(settings), settings.model.context_length)
-    return info, tokenizer
-
-
-def _llama() -> ModuleType:
+    reading = asyncio.ensure_future(in_background(read_prompts, settings))  # while the host starts
     try:
-        from starcoder_lsp.engine import llama
-    except (ImportError, OSError, RuntimeError) as error:
-        message = f"llama-cpp-python cannot be loaded ({error}); install it again"
-        raise EngineError(message) from error
-    return llama
+        await engine.start()
+        return await reading, engine
+    except BaseException:
+        reading.cancel()
+        await engine.close()
+        raise
+
+
+def runs(settings: Settings) -> bool:
+    """Whether a shared host of the configured model is running. Raises `EngineError`."""
+    options = HostOptions.of(settings, check_model_file(model_path(settings)))
+    return is_alive(runtime_folder(), options.key)
+
+
+@asynccontextmanager
+async def opened(
+    settings: Settings, listeners: Listeners | None = None, *, joins: bool = False
+) -> AsyncIterator[tuple[PromptModel, HostEngine]]:
+    """Load the configured model into a host of one's own, and let go of it at the end. Raises `EngineError`.
+
+    With `joins`, a shared host that runs already serves as well.
+    """
+    if not (joins and settings.host.shared and await in_background(runs, settings)):
+        settings = evolve(settings, host=evolve(settings.host, shared=False))
+    prompts, engine = await open_model(settings, listeners)
+    try:
+        yield prompts, engine
+    finally:
+        await engine.close()

@@ -70,7 +70,8 @@ class ModelFile:
     """What the header of a usable model file says.
 
     `path` is without `~`, `name` the model's own name or else the file's, `n_parameters` the number of elements of all
-    tensors, `n_context_train` a number of tokens, `n_bytes` the size of the file.
+    tensors, `n_context_train` a number of tokens, `n_bytes` the size of the file. `n_kv_heads` heads of `n_head_embd`
+    numbers hold the keys of a layer, and as many the values.
     """
 
     path: Path
@@ -81,6 +82,13 @@ class ModelFile:
     n_layers: int
     n_embd: int
     n_bytes: int
+    n_kv_heads: int
+    n_head_embd: int
+
+    @property
+    def n_kv_bytes(self) -> int:
+        """Keys and values of one token, in 16-bit floats."""
+        return 2 * 2 * self.n_layers * self.n_kv_heads * self.n_head_embd
 
 
 @frozen
@@ -299,6 +307,8 @@ def _model_file(header: _Header, path: Path, n_bytes: int) -> ModelFile:
         n_layers=whole("block_count", 1, _MAX_LAYERS),
         n_embd=n_embd,
         n_bytes=n_bytes,
+        n_kv_heads=n_kv_heads,
+        n_head_embd=n_head_embd,
     )
 
 

@@ -8,8 +8,7 @@ from attrs import frozen
 
 from starcoder_lsp.engine.fim import MARKERS_BY_ARCHITECTURE, FimFormat, format_for
 from starcoder_lsp.engine.model_file import read_model_header, telling_refusals
-from starcoder_lsp.engine.tokenizer import read_tokenizer
-from starcoder_lsp.engine.tokens import Tokenizer
+from starcoder_lsp.engine.tokenizer import GgufTokenizer, read_tokenizer
 
 
 @frozen(eq=False)
@@ -23,7 +22,7 @@ class PromptModel:
     name: str
     architecture: str
     n_context: int
-    tokenizer: Tokenizer
+    tokenizer: GgufTokenizer
     fim: FimFormat
     n_parameters: int
     n_bytes: int

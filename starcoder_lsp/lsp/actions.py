@@ -17,13 +17,15 @@ from lsprotocol import types
 from pygls.exceptions import JsonRpcContentModified, JsonRpcException, JsonRpcInvalidParams
 
 from starcoder_lsp.actions import KINDS, CannotWriteError, Kind, Rewrite, offers, write
+from starcoder_lsp.background import in_background
 from starcoder_lsp.documents.documents import UnknownDocument
 from starcoder_lsp.documents.notebooks import View
-from starcoder_lsp.engine.engine import Cancelled, EngineError
+from starcoder_lsp.documents.workspace import Surroundings
+from starcoder_lsp.engine.engine import Cancellation, EngineError
 from starcoder_lsp.lsp import convert
 from starcoder_lsp.lsp.scheduler import Superseded
 from starcoder_lsp.lsp.suggesting import not_open
-from starcoder_lsp.suggestions.holes import Asked
+from starcoder_lsp.suggestions.holes import Asked, Hole
 
 if TYPE_CHECKING:
     from starcoder_lsp.lsp.server import Server
@@ -141,7 +143,7 @@ def is_wanted(kind: Kind, only: Iterable[str] | None) -> bool:
 
 async def written(server: Server, view: View, picked: Picked, report: Callable[[str], None]) -> Rewrite:
     """Ask the model. An edit or a newer request in the document ends it. Raises `JsonRpcException`."""
-    session, loop = server.session, asyncio.get_running_loop()
+    session = server.session
     model, settings, around = session.model, session.settings, session.recent.around(session.documents, picked.uri)
     kind = next((kind for kind in KINDS if kind.name == picked.kind), None)
     if kind is None or model is None:
@@ -149,22 +151,15 @@ async def written(server: Server, view: View, picked: Picked, report: Callable[[
 
     reported = {0}
 
-    def on_text(text: bytes) -> None:
-        n_lines = text.count(b"\n")
+    def on_texts(texts: tuple[bytes, ...]) -> None:
+        n_lines = max(text.count(b"\n") for text in texts)
         if n_lines not in reported:
             reported.add(n_lines)
-            loop.call_soon_threadsafe(report, f"{n_lines} line{'s'[: n_lines > 1]}")
+            report(f"{n_lines} line{'s'[: n_lines > 1]}")
 
-    def work(cancelled: Cancelled) -> Rewrite:
-        hole = kind.find(picked.asked(view, server))
-        if hole is None:
-            raise CannotWriteError(NO_LONGER)
-        hole = kind.place(hole, around, settings)
-        if hole.is_new_file and not can_make_files(server):
-            name = hole.snapshot.uri.rpartition("/")[2]
-            message = f"there is no {name} yet, and this editor lets no server make a file"
-            raise CannotWriteError(message)
-        rewrite = write(hole, model, settings, cancelled, around, on_text=on_text)
+    async def work(cancellation: Cancellation) -> Rewrite:
+        hole = await in_background(placed, server, kind, picked.asked(view, server), around)
+        rewrite = await write(hole, model, settings, cancellation, around, on_texts=on_texts)
         session.metrics.count_tokens(rewrite.completion)
         if rewrite.completion.reason:
             message = f"the model wrote nothing of use ({rewrite.completion.reason})"
@@ -184,6 +179,19 @@ async def written(server: Server, view: View, picked: Picked, report: Callable[[
         raise failed(str(problem)) from problem
     finally:
         session.status.think(-1)
+
+
+def placed(server: Server, kind: Kind, asked: Asked, around: Surroundings) -> Hole:
+    """Where it is written. Not on the event loop: files may be read. Raises `CannotWriteError`."""
+    hole = kind.find(asked)
+    if hole is None:
+        raise CannotWriteError(NO_LONGER)
+    hole = kind.place(hole, around, server.session.settings)
+    if hole.is_new_file and not can_make_files(server):
+        name = hole.snapshot.uri.rpartition("/")[2]
+        message = f"there is no {name} yet, and this editor lets no server make a file"
+        raise CannotWriteError(message)
+    return hole
 
 
 def editing_capabilities(server: Server) -> types.WorkspaceEditClientCapabilities:

@@ -10,7 +10,7 @@ from typing import Any
 from attrs import define, field
 
 from starcoder_lsp.documents.documents import UnknownDocument
-from starcoder_lsp.engine.engine import Cancelled, EngineError
+from starcoder_lsp.engine.engine import Cancellation, EngineError
 from starcoder_lsp.lsp.answers import Answers, Question
 from starcoder_lsp.lsp.scheduler import AHEAD, Superseded
 from starcoder_lsp.prompting import prepare
@@ -21,7 +21,7 @@ IDLE_MS = 250
 
 @define(eq=False)
 class Ahead:
-    """Where the person is, and the work that is done there meanwhile. On the event loop, but for the work itself.
+    """Where the person is, and the work that is done there meanwhile. On the event loop.
 
     `question` says what would be asked at a byte of a document, `None` where nothing is suggested, and raises
     `UnknownDocument`.
@@ -64,7 +64,7 @@ class Ahead:
         Where they come from another document, other files are looked at again first.
         """
         with suppress(Superseded, EngineError):  # a request for this place will tell
-            await self.answers.scheduler.run(AHEAD, lambda _cancelled: None, delay_ms=IDLE_MS)
+            await self.answers.scheduler.run(AHEAD, _nothing, delay_ms=IDLE_MS)
             with suppress(UnknownDocument):
                 await self._prepare(uri)
 
@@ -76,13 +76,13 @@ class Ahead:
             return
         cursor_byte, renew = None if place is None else question.cursor_byte, self._stale == uri
 
-        def work(cancelled: Cancelled) -> None:
-            prefilled = prepare(
+        async def work(cancellation: Cancellation) -> None:
+            prefilled = await prepare(
                 question.snapshot,
                 cursor_byte,
                 question.model,
                 question.settings,
-                cancelled,
+                cancellation,
                 question.around,
                 renew=renew,
             )
@@ -94,3 +94,7 @@ class Ahead:
         last = self.answers.last.get(uri)
         if last is not None and last.items and last.snapshot is question.snapshot and last.cursor_byte == cursor_byte:
             await self.answers.prepare_next(question, last.items[0])
+
+
+async def _nothing(_cancellation: Cancellation) -> None:
+    """Only wait."""

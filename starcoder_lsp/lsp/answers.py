@@ -1,7 +1,7 @@
 """Who gets which answer: from memory, from a generation that is under way, or from a new one.
 
 A generation under way outlives the request for it as long as what is typed agrees with what it wrote so far: the next
-request takes it over. On the event loop, but for the work itself.
+request takes it over. On the event loop.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from functools import partial
 
 from attrs import define, evolve, field, frozen
 
+from starcoder_lsp.background import in_background
 from starcoder_lsp.completion import Completion, Item, complete
 from starcoder_lsp.documents.documents import Snapshot, spliced
 from starcoder_lsp.documents.workspace import Surroundings
-from starcoder_lsp.engine.engine import Cancelled
+from starcoder_lsp.engine.engine import Cancellation
 from starcoder_lsp.lsp.metrics import Metrics
 from starcoder_lsp.lsp.scheduler import AHEAD, Scheduler, Superseded
 from starcoder_lsp.lsp.status import StatusTeller
@@ -47,16 +48,12 @@ class Flight:
     completion: Completion | None = None
     waiter: asyncio.Future[None] | None = None
     so_far: tuple[bytes, ...] = ()
-    """What was written, of each answer that is under way or was; the model's thread sets it."""
+    """What was written, of each answer that may still be the one; nothing before there is any text."""
     typed: bytes = b""
     """What the person typed at the place since."""
 
-    def wrote(self, text: bytes) -> None:
-        """The model wrote more of one answer, or began another. On its thread."""
-        self.so_far = (*(known for known in self.so_far if not text.startswith(known)), text)
-
     def agrees(self) -> bool:
-        """Whether what is typed and an answer that is written begin alike. From any thread."""
+        """Whether what is typed and an answer that is written begin alike."""
         so_far, typed = self.so_far, self.typed
         return not so_far or any(text.startswith(typed) or typed.startswith(text) for text in so_far)
 
@@ -101,6 +98,8 @@ class Answers:
     memory: Memory = field(factory=Memory)
     last: dict[str, Completion] = field(factory=dict)
     """What was answered last in each document or cell."""
+    _newest: dict[str, Question] = field(factory=dict)
+    """What was asked last in each document, as long as somebody waits for the answer to that text."""
     _flights: dict[str, Flight] = field(factory=dict)
     _tasks: set[asyncio.Future[None]] = field(factory=set)
 
@@ -113,23 +112,31 @@ class Answers:
         if known is not None:
             self.forget_flight(question.key)
             return known
-        flight = self._flights.get(question.key)
-        if flight is None or not flight.serves(question):
-            flight = self._take_off(question, delay_ms)
-        while True:
-            await self._wait(flight)
-            known = self._recall(question)
-            if flight.question is question and flight.completion is not None:
-                return flight.completion
-            if known is not None:
-                return known
-            flight = self._take_off(question, 0)  # what was typed and what was written parted after all
+        self._newest[question.key] = question
+        try:
+            flight = self._flights.get(question.key)
+            if flight is None or not flight.serves(question):
+                flight = self._take_off(question, delay_ms)
+            while True:
+                await self._wait(flight)
+                if self._newest.get(question.key) is not question:  # something came since the answer was there
+                    raise Superseded
+                known = self._recall(question)
+                if flight.question is question and flight.completion is not None:
+                    return flight.completion
+                if known is not None:
+                    return known
+                flight = self._take_off(question, 0)  # what was typed and what was written parted after all
+        finally:
+            if self._newest.get(question.key) is question:
+                del self._newest[question.key]
 
     def edited(self, key: str, data: bytes, cursor_byte: int) -> None:
         """A document was edited: nobody waits for an answer to the text before any more.
 
         What is under way goes on if the edit types what it wrote.
         """
+        self._newest.pop(key, None)
         flight = self._flights.get(key)
         if flight is None or not flight.follow(data, cursor_byte):
             self.forget_flight(key)
@@ -139,6 +146,7 @@ class Answers:
 
     def forget_flight(self, key: str) -> None:
         """Give up on what is under way for a document, and on what is done ahead of need."""
+        self._newest.pop(key, None)
         self._flights.pop(key, None)
         self.scheduler.supersede(key)
 
@@ -146,8 +154,7 @@ class Answers:
         """Generate what would come next if a suggestion were accepted. Raises as `answer` does."""
         at, text = question.cursor_byte, shown.text.encode()
         accepted = spliced(question.snapshot, at, at + shown.n_replaced_bytes, text)
-        model = evolve(question.model, anchors=question.model.anchors.copy())
-        following = evolve(question, snapshot=accepted, cursor_byte=at + len(text), model=model, n_items=1)
+        following = evolve(question, snapshot=accepted, cursor_byte=at + len(text), n_items=1)
         if self._recall(following) is None:
             self._remember(following, await self.scheduler.run(AHEAD, partial(self._work_ahead, following)))
 
@@ -163,6 +170,8 @@ class Answers:
         question = flight.question
         self.status.think(1)
         try:
+            if self._flights.get(question.key) is not flight:
+                raise Superseded  # noqa: TRY301  an edit came before this had its first turn
             work = partial(self._work, flight)
             flight.completion = await self.scheduler.run(question.key, work, delay_ms=delay_ms)
             self._remember(question, flight.completion)
@@ -174,14 +183,17 @@ class Answers:
             if self._flights.get(question.key) is flight:
                 del self._flights[question.key]
 
-    def _work(self, flight: Flight, cancelled: Cancelled) -> Completion:
-        """On the model's thread, whose answers count even if nobody gets them."""
-        completion = generated(flight.question, flight, cancelled)
+    async def _work(self, flight: Flight, cancellation: Cancellation) -> Completion:
+        """An answer counts even if nobody gets it."""
+        completion = await generated(flight.question, flight, cancellation)
         self.metrics.count_tokens(completion)
         return completion
 
-    def _work_ahead(self, question: Question, cancelled: Cancelled) -> Completion:
-        completion = generated(question, Flight(question), cancelled)
+    async def _work_ahead(self, question: Question, cancellation: Cancellation) -> Completion:
+        """With windows of its own: nobody wrote that text yet."""
+        anchors = await in_background(question.model.anchors.copy)
+        question = evolve(question, model=evolve(question.model, anchors=anchors))
+        completion = await generated(question, Flight(question), cancellation, is_ahead=True)
         if completion.generation is not None:
             self.metrics.count_ahead(completion.generation.n_evaluated, completion.generation.n_generated)
         return completion
@@ -222,15 +234,24 @@ class Answers:
             self.memory.remember(question.snapshot.uri, question.settings, question.n_items, shown)
 
 
-def generated(question: Question, flight: Flight, cancelled: Cancelled) -> Completion:
-    """Ask the model, for as long as what is typed agrees with what it writes. On its thread."""
-    return complete(
+async def generated(
+    question: Question, flight: Flight, cancellation: Cancellation, *, is_ahead: bool = False
+) -> Completion:
+    """Ask the model, for as long as what is typed agrees with what it writes."""
+
+    def on_texts(texts: tuple[bytes, ...]) -> None:
+        flight.so_far = texts
+        if not flight.agrees():
+            cancellation.cancel()
+
+    return await complete(
         question.snapshot,
         question.cursor_byte,
         question.model,
         question.settings,
-        lambda: cancelled() or not flight.agrees(),
+        cancellation,
         question.around,
         n_items=question.n_items,
-        on_text=flight.wrote,
+        is_ahead=is_ahead,
+        on_texts=on_texts,
     )

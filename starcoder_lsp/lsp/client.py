@@ -59,6 +59,8 @@ class Answer:
     n_reused: int
     n_evaluated: int
     n_generated: int
+    is_null: bool = False
+    """Whether the server had nothing to say about this place now, rather than nothing to suggest."""
 
     @property
     def is_from_memory(self) -> bool:
@@ -265,19 +267,32 @@ class Client:
             n_reused=self._tokens["reused"] - counted["reused"],
             n_evaluated=self._tokens["evaluated"] - counted["evaluated"],
             n_generated=self._tokens["generated"] - counted["generated"],
+            is_null=reply is None,
         )
 
     def peak_memory_bytes(self) -> int | None:
-        """The most memory that the server's process held so far (Linux' `VmHWM`); `None` where nobody says."""
-        try:
-            status = Path(f"/proc/{self.process_id}/status").read_text()
-        except OSError:
-            return None
-        return next((int(row.split()[1]) * 1024 for row in status.splitlines() if row.startswith("VmHWM:")), None)
+        """The most memory that the server and its host held so far (Linux' `VmHWM`); `None` where nobody says."""
+        peaks = [_status(process_id).get("VmHWM") for process_id in self.process_ids()]
+        return sum(int(peak.split()[0]) * 1024 for peak in peaks if peak) or None
+
+    def process_ids(self) -> list[int]:
+        """The server's process and those that it started, such as its host; itself alone where nobody says."""
+        found = (int(path.name) for path in Path("/proc").glob("[0-9]*"))
+        own = str(self.process_id)
+        return [self.process_id, *(each for each in found if _status(each).get("PPid") == own)]
 
     async def metrics(self) -> dict[str, Any]:
         """The server's counters."""
         return await self._pygls.metrics()
+
+
+def _status(process_id: int) -> dict[str, str]:
+    """What Linux says of a process; nothing elsewhere, and of one that is gone."""
+    try:
+        rows = Path(f"/proc/{process_id}/status").read_text().splitlines()
+    except OSError:
+        return {}
+    return {name: value.strip() for name, _, value in (row.partition(":") for row in rows)}
 
 
 @asynccontextmanager

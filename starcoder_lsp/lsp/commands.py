@@ -54,7 +54,7 @@ def register_commands(server: Server) -> None:
 
     @server.command("starcoder.exportDiagnostics")
     async def export_diagnostics() -> dict[str, str]:
-        return {"markdown": await asyncio.to_thread(diagnostics, server.session.report(), server)}
+        return {"markdown": await asyncio.to_thread(diagnostics, await server.session.report(), server)}
 
 
 def diagnostics(report: dict[str, Any], server: Server) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 from attrs import asdict, define, field
 
 from starcoder_lsp.completion import Completion
-from starcoder_lsp.engine.engine import CachedDocument, ModelInfo
+from starcoder_lsp.engine.engine import CachedDocument
+from starcoder_lsp.prompting import Model
 
 N_LATENCIES = 10_000
 """Latencies kept for the percentiles; older ones are forgotten."""
@@ -32,7 +33,8 @@ class Requests:
 class Tokens:
     """Tokens, by what happened to them; `evaluated` are prompt tokens that went through a decode call.
 
-    `ahead` are those of them that were evaluated while nobody waited: `prompt + ahead` is `reused + evaluated`.
+    `ahead` are those of them that were evaluated while nobody waited: `prompt + ahead` is `reused + evaluated`. So of a
+    prompt that was given up, as much counts as was gone through.
     """
 
     prompt: int = 0
@@ -51,7 +53,7 @@ class Metrics:
     requests: Requests = field(factory=Requests)
     tokens: Tokens = field(factory=Tokens)
     evaluation_ms: float = 0.0
-    """Time inside llama.cpp's decode calls, of requests that somebody waited for."""
+    """Time inside the engine's decode calls, of requests that somebody waited for."""
     _latencies_ms: deque[float] = field(factory=lambda: deque(maxlen=N_LATENCIES))
     _n_latencies: int = 0
 
@@ -63,18 +65,18 @@ class Metrics:
             self.requests.empty += 1
 
     def count_tokens(self, completion: Completion) -> None:
-        """Count what an answer cost, whether or not somebody saw it. On the model thread, the only one to write it."""
+        """Count what an answer cost, whether or not somebody saw it."""
         generation = completion.generation
         if generation is None:
             return
-        self.tokens.prompt += generation.n_prompt
+        self.tokens.prompt += min(generation.n_prompt, generation.n_reused + generation.n_evaluated)
         self.tokens.reused += generation.n_reused
         self.tokens.evaluated += generation.n_evaluated
         self.tokens.generated += generation.n_generated
         self.evaluation_ms += generation.evaluation_ms
 
     def count_ahead(self, n_evaluated: int, n_generated: int = 0) -> None:
-        """Count tokens of prompts, and of answers to them, that nobody waited for. On the model thread too."""
+        """Count tokens of prompts, and of answers to them, that nobody waited for."""
         self.tokens.evaluated += n_evaluated
         self.tokens.ahead += n_evaluated
         self.tokens.generated += n_generated
@@ -84,7 +86,7 @@ class Metrics:
         self._n_latencies += 1
         self._latencies_ms.append(elapsed_ms)
 
-    def report(self, model: ModelInfo | None, cached: Iterable[CachedDocument]) -> dict[str, Any]:
+    def report(self, model: Model | None, cached: Iterable[CachedDocument]) -> dict[str, Any]:
         """The answer to `starcoder/metrics`."""
         tokens = asdict(self.tokens)
         tokens["draftAccepted"] = tokens.pop("draft_accepted")
@@ -101,12 +103,12 @@ class Metrics:
             "model": None
             if model is None
             else {
-                "name": model.name,
-                "architecture": model.architecture,
-                "parameters": model.n_parameters,
-                "contextLength": model.n_context,
-                "gpuLayers": model.n_gpu_layers,
-                "bytes": model.n_bytes,
+                "name": model.prompts.name,
+                "architecture": model.prompts.architecture,
+                "parameters": model.prompts.n_parameters,
+                "contextLength": model.prompts.n_context,
+                "gpuLayers": model.engine.n_gpu_layers,
+                "bytes": model.prompts.n_bytes,
             },
         }
 

@@ -145,7 +145,7 @@ class Protocol(LanguageServerProtocol):
     async def lsp_exit(self, *args: Any) -> None:  # type: ignore[override]  # as above
         """Leave it to our handler."""
         await self.last_replies()
-        self.fm.features[types.EXIT](*args)
+        await self.fm.features[types.EXIT](*args)
 
     # Not generators, as in pygls: of each of those it keeps a future for as long as the server runs.
 

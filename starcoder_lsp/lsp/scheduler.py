@@ -1,20 +1,18 @@
-"""The one model thread, and who may use it next.
+"""Which work goes on: the newest of each document.
 
-A newer request for a document supersedes the older one, whether that waits or runs. Work is asked, between two
-pieces, whether it is still wanted. The event loop only waits.
+A newer request for a document supersedes the older one, whether that waits or runs. Work is told when nobody waits for
+it any more, and ends by itself. On the event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Callable
-from queue import SimpleQueue
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from attrs import define, field
 
-from starcoder_lsp.engine.engine import Cancelled
+from starcoder_lsp.engine.engine import Cancellation
 
 T = TypeVar("T")
 
@@ -26,39 +24,35 @@ class Superseded(Exception):  # noqa: N818  not an error: the answer is not want
     """A newer request, or an edit, made this one pointless."""
 
 
+Work = Callable[[Cancellation], Awaitable[T]]
+
+
 @define(eq=False)
 class Ticket:
-    """One piece of work for the model thread."""
+    """One piece of work, and whoever waits for it."""
 
-    work: Callable[[Cancelled], Any]
-    loop: asyncio.AbstractEventLoop
     answer: asyncio.Future[Any]
-    stopped: bool = field(default=False)
-
-    def is_stopped(self) -> bool:
-        """Whether nobody waits for the answer any more."""
-        return self.stopped
+    cancellation: Cancellation = field(factory=Cancellation)
 
     def supersede(self) -> None:
-        """Give up on the work; whoever waits gets `Superseded`. On the event loop."""
-        self.stopped = True
+        """Give up on the work; whoever waits gets `Superseded`."""
         if not self.answer.done():
             self.answer.set_exception(Superseded())
+        self.cancellation.cancel()
 
-    def run(self) -> None:
-        """Do the work and hand over what came of it. On the model thread."""
-        if self.stopped:
-            return
+    async def run(self, work: Work[Any], delay_ms: float) -> None:
+        """Do the work after a while and hand over what came of it, unless that is not wanted any more."""
+        if delay_ms:
+            await self._pause(delay_ms)
         outcome, error = None, None
-        try:
-            outcome = self.work(self.is_stopped)
-        except BaseException as raised:  # noqa: BLE001  every outcome belongs to whoever waits
-            error = raised
-        if not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(self.settle, outcome, error)
-
-    def settle(self, outcome: object, error: BaseException | None) -> None:
-        """Hand over the outcome, unless it is not wanted any more. On the event loop."""
+        if not self.cancellation.is_cancelled:
+            try:
+                outcome = await work(self.cancellation)
+            except asyncio.CancelledError:
+                self.answer.cancel()
+                raise
+            except Exception as raised:  # noqa: BLE001  every outcome belongs to whoever waits
+                error = raised
         if self.answer.done():
             return
         if error is None:
@@ -66,33 +60,39 @@ class Ticket:
         else:
             self.answer.set_exception(error)
 
+    async def _pause(self, delay_ms: float) -> None:
+        """Wait, but no longer than anybody wants the work."""
+        over = asyncio.Event()
+        timer = asyncio.get_running_loop().call_later(delay_ms / 1000, over.set)
+        self.cancellation.when_cancelled(over.set)
+        await over.wait()
+        timer.cancel()
+
 
 class Scheduler:
-    """Runs work on the model thread, the newest of each key only."""
+    """Runs work, the newest of each key only."""
 
     def __init__(self) -> None:
-        self._queue: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._newest: dict[str, Ticket] = {}
-        self._thread = threading.Thread(target=self._run, name="model", daemon=True)
-        self._thread.start()
+        self._running: set[asyncio.Task[None]] = set()
 
-    async def run(self, key: str, work: Callable[[Cancelled], T], *, delay_ms: float = 0) -> T:
+    async def run(self, key: str, work: Work[T], *, delay_ms: float = 0) -> T:
         """Run `work` after `delay_ms` in which nothing newer came for `key`.
 
         Raises `Superseded` if something newer comes before it is done, and whatever `work` raises. A cancelled await
-        stops the work.
+        cancels the work.
         """
-        loop = asyncio.get_running_loop()
-        ticket = Ticket(work, loop, loop.create_future())
+        ticket = Ticket(asyncio.get_running_loop().create_future())
         self.supersede(key)
         self._newest[key] = ticket
-        timer = loop.call_later(delay_ms / 1000, self._queue.put, ticket.run)
+        task = asyncio.ensure_future(ticket.run(work, delay_ms))
+        self._running.add(task)  # the event loop itself would let go of it
+        task.add_done_callback(self._running.discard)
         try:
             outcome: T = await ticket.answer
             return outcome
         finally:
-            ticket.stopped = True
-            timer.cancel()
+            ticket.cancellation.cancel()
             if self._newest.get(key) is ticket:
                 del self._newest[key]
 
@@ -107,16 +107,3 @@ class Scheduler:
         """Give up on all work."""
         for key in list(self._newest):
             self.supersede(key)
-
-    def close(self, timeout_s: float, last: Callable[[], None] | None = None) -> bool:
-        """Stop all work, then do what comes last; false if the thread is still busy after `timeout_s`."""
-        self.supersede_all()
-        if last is not None:
-            self._queue.put(last)
-        self._queue.put(None)
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
-
-    def _run(self) -> None:
-        while (work := self._queue.get()) is not None:
-            work()

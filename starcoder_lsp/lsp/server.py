@@ -96,6 +96,10 @@ class Server(LanguageServer):
         """Show one message to the person."""
         self.window_show_message(types.ShowMessageParams(kind, f"starcoder-lsp: {message}"))
 
+    def warn(self, message: str) -> None:
+        """Show one message that is no error."""
+        self.tell(types.MessageType.Warning, message)
+
     def choose(self, values: Mapping[str, Any]) -> None:
         """Take a choice that the person made by a command."""
         self.configuration.choose(values)
@@ -127,8 +131,8 @@ class Server(LanguageServer):
         progress.begin()
         outcome = "no model"
         try:
-            model = await self.session.load_model(progress.report)
-            outcome = f"{model.engine.info.name} is ready"
+            model = await self.session.load_model(progress.report, self.warn)
+            outcome = f"{model.prompts.name} is ready"
         except EngineError as error:
             self.tell(types.MessageType.Error, str(error))
         except Superseded:
@@ -189,9 +193,9 @@ def register_lifecycle(server: Server) -> None:
         server.session.stop()
 
     @server.feature(types.EXIT)
-    def exit_process(_params: None) -> None:
+    async def exit_process(_params: None) -> None:
         if server.was_shut_down:
-            server.session.end()
+            await server.session.end()
         server.leave()
 
 

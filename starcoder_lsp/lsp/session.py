@@ -1,6 +1,6 @@
 """What one client's session holds, and what happens between a handler and the pipeline.
 
-Documents, settings, the model and its thread, and the counters. Speaks in the program's own values: `server.py`
+Documents, settings, the model, and the counters. Speaks in the program's own values: `server.py`
 translates.
 """
 
@@ -14,13 +14,13 @@ from typing import Any
 
 from attrs import define, evolve, field
 
+from starcoder_lsp.background import in_background
 from starcoder_lsp.completion import Completion
 from starcoder_lsp.context.explain import explain
 from starcoder_lsp.documents.documents import Documents, Edit, OutOfStep, UnknownDocument
 from starcoder_lsp.documents.notebooks import Cell, CellText, NotebookChange, Notebooks, View
 from starcoder_lsp.documents.text import PositionEncoding, Text
-from starcoder_lsp.engine.engine import Cancelled, EngineError
-from starcoder_lsp.engine.loading import load_engine
+from starcoder_lsp.engine.engine import Cancellation, EngineError
 from starcoder_lsp.lsp.ahead import Ahead
 from starcoder_lsp.lsp.answers import Answers, Question
 from starcoder_lsp.lsp.metrics import Metrics
@@ -37,13 +37,11 @@ MODEL_KEY = "model"
 """The scheduler's key for work that belongs to no document."""
 LOWEST_VERSION = -(2**31)
 """The protocol's versions are integers of 32 bits."""
-PUT_AWAY_S = 1.5
-"""How long writing KV states to disk may delay the end of the process, which has two seconds."""
 
 
 @define
 class Session:
-    """One client's state. Every method runs on the event loop; only the scheduler's work does not."""
+    """One client's state. Every method runs on the event loop."""
 
     settings: Settings = field(factory=Settings)
     documents: Documents = field(factory=Documents)
@@ -61,39 +59,53 @@ class Session:
     """The client's name and version."""
 
     def __attrs_post_init__(self) -> None:
-        """Share the model thread and the counters."""
+        """Share the scheduler and the counters."""
         self.answers = Answers(self.scheduler, self.metrics, self.status)
         self.ahead = Ahead(self.answers, lambda uri, place: self._question(self._view(uri), place))
 
-    async def load_model(self, on_progress: Callable[[float], None]) -> Model:
-        """Load the configured model on the model thread, in place of the one that is there. Raises `EngineError`."""
-        loop = asyncio.get_running_loop()
+    async def load_model(self, on_progress: Callable[[float], None], on_message: Callable[[str], None]) -> Model:
+        """Load the configured model in place of the one that is there. Raises `EngineError`.
+
+        `on_message` is told what a user should know of it, also later.
+        """
+        from starcoder_lsp.engine.loading import Listeners, open_model  # not before `initialize` is answered
+
         settings, old = self.settings, self.model
         self.model = None
         self.scheduler.supersede_all()  # nothing that waits may find the old model closed
         self.status.load()
 
-        def tell(share: float) -> None:
-            loop.call_soon_threadsafe(on_progress, share)
-
-        def work(cancelled: Cancelled) -> Model:
+        async def work(cancellation: Cancellation) -> Model:
             if old is not None:
-                old.engine.close()
-            engine = load_engine(settings, tell)
-            if cancelled():
-                engine.close()
+                await old.engine.close(is_restart=True)
+            listeners = Listeners(on_progress, on_message, self._follow)
+            prompts, engine = await open_model(settings, listeners, self.client)
+            if cancellation.is_cancelled:
+                await engine.close()
                 raise Superseded
-            return Model.of(engine)
+            return Model.of(prompts, engine)
 
         try:
             self.model = await self.scheduler.run(MODEL_KEY, work)
         except EngineError as error:
             self.status.fail(str(error))
             raise
-        self.status.loaded(self.model.engine.info.name)
+        self.status.loaded(self.model.prompts.name)
         self.answers.memory.forget_all()
         self._refocus()
         return self.model
+
+    def _follow(self, state: str) -> None:
+        """The engine is loading its model again, has it back (an empty text), or is lost."""
+        if self.model is None:
+            return
+        if state == "loading":
+            self.status.load()
+        elif state:
+            self.status.fail(state)
+        else:
+            self.status.loaded(self.model.prompts.name)
+            self._refocus()
 
     def open(self, uri: str, language_id: str, version: int, text: str) -> None:
         """Take in a document, in place of one that is open under that name already."""
@@ -151,7 +163,7 @@ class Session:
         self.recent.close(uri)
         self.answers.last.pop(uri, None)
         self.answers.memory.forget(uri)
-        self.ahead.start(self._put_away(uri))
+        self._persist(uri)
 
     def open_notebook(self, uri: str, version: int, cells: Sequence[Cell], texts: Sequence[CellText]) -> None:
         """Take in a notebook, in place of one that is open under that name already."""
@@ -183,7 +195,7 @@ class Session:
             self._forget(cell_uri)
         for joined_uri in joined:
             self.answers.memory.forget(joined_uri)
-            self.ahead.start(self._put_away(joined_uri))
+            self._persist(joined_uri)
 
     def _forget(self, cell_uri: str) -> None:
         self.answers.last.pop(cell_uri, None)
@@ -246,12 +258,11 @@ class Session:
         inserted = selected.text.encode("utf-8", "surrogatepass")
         return Entry(view.offset_byte + start_byte, view.offset_byte + end_byte, inserted)
 
-    async def _put_away(self, uri: str) -> None:
-        """Let the engine put a closed document's cells away, on the model thread."""
-        model = self.model
-        if model is not None:
-            with suppress(Superseded):
-                await self.scheduler.run(f"close {uri}", lambda _cancelled: model.engine.put_away(uri))
+    def _persist(self, uri: str) -> None:
+        """Let the engine keep a closed document's cells, where it can."""
+        cache = self.model.engine.cache if self.model is not None else None
+        if cache is not None:
+            cache.persist(uri)
 
     async def explain(self, uri: str, line: int, character: int) -> dict[str, Any] | None:
         """What the model would see there and why.
@@ -265,15 +276,15 @@ class Session:
             return None
         snapshot, cursor_byte, model = question.snapshot, question.cursor_byte, question.model
 
-        def work(_cancelled: Cancelled) -> dict[str, Any]:
+        def work() -> dict[str, Any]:
             started = time.perf_counter()
             window = see(snapshot, cursor_byte, model, question.settings, question.around)
-            explained = explain(window, ask(window, model), model.engine.tokenizer, snapshot.uri)
+            explained = explain(window, ask(window, model), model.prompts.tokenizer, snapshot.uri)
             explained["timingsMs"] = {"window": round((time.perf_counter() - started) * 1000, 3)}
             return explained
 
         try:
-            explained = await self.scheduler.run(f"explain {uri}", work)
+            explained = await self.scheduler.run(f"explain {uri}", lambda _cancellation: in_background(work))
         except Superseded:
             return None
         last = self.answers.last.get(uri)
@@ -303,34 +314,29 @@ class Session:
         snapshot = self.documents.get(uri)
         return None if snapshot is None else View(uri, snapshot, snapshot)
 
-    def report(self) -> dict[str, Any]:
+    async def report(self) -> dict[str, Any]:
         """The answer to `starcoder/metrics`."""
-        engine = self.model.engine if self.model else None
-        report = self.metrics.report(engine.info if engine else None, engine.cached() if engine else ())
+        model = self.model
+        cache = model.engine.cache if model is not None else None
+        cached = await cache.cached() if cache is not None else ()
+        report = self.metrics.report(model, cached)
         return report | {"suggestions": self.offers.report()}
 
     async def clear_cache(self) -> None:
-        """Forget every KV state, on disk too, and every suggestion."""
-        model = self.model
+        """Forget every KV state of this session, on disk too, and every suggestion."""
         self.answers.memory.forget_all()
-        if model is None:
-            return
-
-        def work(_cancelled: Cancelled) -> None:
-            for document in {cached.document for cached in model.engine.cached()}:
-                model.engine.forget(document)
-
-        with suppress(Superseded):
-            await self.scheduler.run("clear", work)
+        cache = self.model.engine.cache if self.model is not None else None
+        if cache is not None:
+            await cache.forget()
 
     def stop(self) -> None:
         """Give up on everything that waits or runs."""
         self.scheduler.supersede_all()
 
-    def end(self) -> None:
-        """Let the engine put the documents away, and wait for that, not for long. Nothing can be asked any more."""
+    async def end(self) -> None:
+        """Let go of the engine, which may keep what it has of the documents."""
         if self.model is not None:
-            self.scheduler.close(PUT_AWAY_S, self.model.engine.close)
+            await self.model.engine.close()
 
 
 def end_of(edit: Edit, text: Text, encoding: PositionEncoding) -> int:

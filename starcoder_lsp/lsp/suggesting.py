@@ -38,8 +38,8 @@ def register_completion(server: Server) -> None:
             raise not_open(problem) from problem
 
     @server.feature("starcoder/metrics")
-    def metrics(_params: None) -> dict[str, Any]:
-        return server.session.report()
+    async def metrics(_params: None) -> dict[str, Any]:
+        return await server.session.report()
 
     @server.feature("textDocument/didShowCompletion")
     def did_show(params: Any) -> None:

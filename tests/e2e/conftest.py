@@ -11,7 +11,9 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -22,18 +24,28 @@ import pytest_lsp
 from lsprotocol import types
 from pytest_lsp import ClientServerConfig, LanguageClient
 
+from starcoder_lsp.engine.host.address import is_alive, known_names
 from starcoder_lsp.lsp.convert import plain
 
 ROOT = Path(__file__).parents[2]
 SERVER = [sys.executable, "-m", "starcoder_lsp"]
-NO_HOME = str(Path(__file__).parent / "no-such-home")
-ENVIRONMENT = {**os.environ, "HOME": NO_HOME, "XDG_CONFIG_HOME": NO_HOME, "PYTHONPATH": str(ROOT)}
-"""A child's environment: the person's own settings play no part in a test."""
+OWN = tempfile.TemporaryDirectory(prefix="slsp-")
+HOME = Path(OWN.name)
+ENVIRONMENT = {
+    **{name: value for name, value in os.environ.items() if not name.startswith("XDG_")},
+    "HOME": OWN.name,
+    "XDG_CONFIG_HOME": OWN.name,
+    "XDG_RUNTIME_DIR": OWN.name,
+    "PYTHONPATH": str(ROOT),
+}
+"""A child's environment: the user's own settings and running hosts play no part in a test."""
+(HOME / "starcoder-lsp").mkdir(mode=0o700)  # the folder for settings and the one for sockets
+(HOME / "starcoder-lsp" / "starcoder-lsp.toml").write_text("[host]\nshared = false\n")
 TIMEOUT_S = 60.0
 """For what must come at some time; the machine may be busy."""
 EXIT_TIMEOUT_S = 2.0
 """For what the server promises about its end."""
-SETTINGS = {"debounce": {"mode": "off"}, "completion": {"maxTokens": 24}}
+SETTINGS = {"debounce": {"mode": "off"}, "completion": {"maxTokens": 24}, "host": {"shared": False}}
 INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS, PARSE_ERROR, NOT_INITIALIZED = -32600, -32601, -32602, -32700, -32002
 
 URI = "file:///code/example.py"
@@ -300,6 +312,15 @@ def wire() -> Iterator[Start]:
     for made in started:
         made.process.kill()
         made.process.wait()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def hosts_end() -> Iterator[None]:
+    """No host outlives the server whose own it was."""
+    yield
+    deadline_s = time.monotonic() + TIMEOUT_S
+    while alive := [name for name in known_names(HOME / "starcoder-lsp") if is_alive(HOME / "starcoder-lsp", name)]:
+        assert time.monotonic() < deadline_s, f"hosts are still there: {alive}"
 
 
 @pytest_lsp.fixture(config=ClientServerConfig(server_command=SERVER, server_env=ENVIRONMENT))

@@ -300,7 +300,7 @@ def test_ctrl_c_ends_a_command_without_a_traceback(source: Path) -> None:
 def test_demo(tmp_path: Path) -> None:
     path = tmp_path / "demo.py"
     path.write_text("a = 1\n    s = '😀' \nb = 2\n")
-    ran = run("demo", f"{path}:2", COLUMNS="40", **settings_file(tmp_path, "nonsense = 1\n"))
+    ran = run("demo", f"{path}:2", COLUMNS="40", **settings_file(tmp_path, "nonsense = 1\n[host]\nshared = false\n"))
     assert (ran.returncode, ran.stderr) == (0, b"")
     lines = ran.stdout.decode().splitlines()
     typed = "s = '😀' "

@@ -19,9 +19,9 @@ from starcoder_lsp.cli.explain_page import page_of, visible
 from starcoder_lsp.context.explain import Told, explain, spelled, tell
 from starcoder_lsp.context.window import Budget, choose_window
 from starcoder_lsp.documents.documents import Documents
-from starcoder_lsp.engine.engine import Engine
 from starcoder_lsp.engine.fim import RepositoryFile
-from starcoder_lsp.prompting import Model, ask
+from starcoder_lsp.engine.prompt_model import PromptModel
+from starcoder_lsp.prompting import Prompter, ask
 
 from .conftest import ROOT, Wire
 from .test_cli import assert_refused, run
@@ -216,12 +216,12 @@ def test_the_page_has_every_line_once_and_what_was_taken(nasty: tuple[str, str])
 
 
 @pytest.fixture(scope="module")
-def model(engine: Engine) -> Model:
-    return Model.of(engine)
+def model(prompts: PromptModel) -> Prompter:
+    return Prompter.reading(prompts)
 
 
 @given(at=st.integers(0, len(SOURCE)), n_tokens=st.sampled_from([64, 300, 1900]))
-def test_what_is_laid_out_is_the_whole_prompt(model: Model, at: int, n_tokens: int) -> None:
+def test_what_is_laid_out_is_the_whole_prompt(model: Prompter, at: int, n_tokens: int) -> None:
     snapshot = Documents().open("file:///a.py", "python", 1, SOURCE)
     window = choose_window(snapshot, len(SOURCE[:at].encode()), Budget(n_tokens, 0.2), model.tokenizer)
     prompt, told = ask(window, model), tell(window, model.tokenizer, "a.py")
@@ -237,7 +237,7 @@ def as_text(part: str | bytes | Told) -> str:
     return (part.text if isinstance(part, Told) else part).decode()
 
 
-def test_pieces_of_other_files_come_first(model: Model) -> None:
+def test_pieces_of_other_files_come_first(model: Prompter) -> None:
     encode = model.tokenizer.encode
     snapshot = Documents().open("file:///src/a.py", "python", 1, SOURCE)
     window = choose_window(snapshot, len(SOURCE.encode()), Budget(200, 0.2), model.tokenizer)
@@ -245,7 +245,9 @@ def test_pieces_of_other_files_come_first(model: Model) -> None:
     other = Told("snippet", "lib/other.py", 7, 8, len(encode(code)), "defines what is imported", code)
     told = (other, *tell(window, model.tokenizer, "src/a.py"))
     file = RepositoryFile(encode(b"lib/other.py\n"), encode(code))
-    prompt = model.fim.repository(encode(b"name"), [file], encode(b"src/a.py\n"), window.prefix.ids, window.suffix.ids)
+    prompt = model.prompts.fim.repository(
+        encode(b"name"), [file], encode(b"src/a.py\n"), window.prefix.ids, window.suffix.ids
+    )
 
     parts = list(laid_out(prompt, model, told))
     beginning = ["<repo_name>", b"name", "<file_sep>", b"lib/other.py\n", other, "<file_sep>", "<fim_prefix>"]

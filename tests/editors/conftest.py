@@ -12,7 +12,9 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,9 @@ AFTER = '\n\n\nif __name__ == "__main__":\n    print(read(sys.argv[1]))\n'
 FILE = BEFORE + DEFINITION + AFTER
 LINE = BEFORE.count("\n") + DEFINITION.count("\n") + 1
 """The empty line at which tests write, from 1."""
+OWN = tempfile.TemporaryDirectory(prefix="slsp-")
+RUNTIME = OWN.name
+"""The folder for sockets of all editors here: they share one process for the model, as those of a user do."""
 LINES = "    return text"
 REWRITES = (  # code actions, at which of two lines they are asked for, and what becomes of `LINES`, the second of them
     ("Fill the body of write", LINE - 1, "{}"),
@@ -245,6 +250,16 @@ class Desk:
         until(lambda: found(self.text("test_files.py")) == [*functions], lambda: self.text("test_files.py"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def hosts_end() -> Iterator[None]:
+    """End the process that the editors shared; it would wait for another one."""
+    yield
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if f"XDG_RUNTIME_DIR={RUNTIME}\0".encode() in path.read_bytes():
+                os.kill(int(path.parent.name), signal.SIGTERM)
+
+
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     home, project = tmp_path / "home", tmp_path / "home" / "project"
@@ -255,7 +270,8 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     server = home / "bin" / "starcoder-lsp"
     real = f"{sys.executable} -m starcoder_lsp"
     tapped = f"{sys.executable} {FOLDER}/tap.py {log.path} {real} 2>> {log.path.with_suffix('.err')}"
-    server.write_text(f'#!/bin/sh\n[ $# = 0 ] || exec {real} "$@"\nexec {tapped}\n')
+    own = f"export XDG_RUNTIME_DIR={RUNTIME}"
+    server.write_text(f'#!/bin/sh\n{own}\n[ $# = 0 ] || exec {real} "$@"\nexec {tapped}\n')
     server.chmod(0o755)
     file = project / "files.py"
     file.write_text(FILE)

@@ -16,8 +16,8 @@ def agrees(shown: Any, came: Any) -> bool:
     return shown == came
 
 
-def test_the_exchange_is_what_the_server_says(tmp_path):
-    wire = Wire(env={"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)})
+def test_the_exchange_is_what_the_server_says():
+    wire = Wire()
     for line in block("Any other client", "text").splitlines():
         sender, shown = line[0], json.loads(line[2:])
         if sender == ">":

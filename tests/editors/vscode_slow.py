@@ -1,24 +1,26 @@
 """`vscode_slow.py FILE ARGUMENTS...` is the real server; while the file exists its model is slow: it writes nothing."""
 
+import asyncio
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
+from starcoder_lsp import actions, completion
 from starcoder_lsp.cli import main
-from starcoder_lsp.engine.llama import LlamaEngine
+from starcoder_lsp.engine.engine import Cancellation, Generation
+from starcoder_lsp.engine.generation import generate
 
 POLL_S = 0.01
 FILE = Path(sys.argv.pop(1))
-generate = LlamaEngine.generate
 
 
-def write_slowly(engine: LlamaEngine, request: Any, stop: Any, cancelled: Any) -> Any:
-    while FILE.exists() and not cancelled():
-        time.sleep(POLL_S)
-    return generate(engine, request, stop, cancelled)
+async def write_slowly(*args: Any, **kwargs: Any) -> Generation:
+    (cancellation,) = (each for each in args if isinstance(each, Cancellation))
+    while FILE.exists() and not cancellation.is_cancelled:  # noqa: ASYNC110, ASYNC240  a test removes it
+        await asyncio.sleep(POLL_S)
+    return await generate(*args, **kwargs)
 
 
 if __name__ == "__main__":
-    LlamaEngine.generate = write_slowly  # type: ignore[method-assign]
+    completion.generate = actions.generate = write_slowly
     raise SystemExit(main())

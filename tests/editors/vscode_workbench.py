@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from attrs import frozen
 
-from tests.editors.conftest import ASKED, EDITORS, FOLDER, KEPT, ROOT, Log
+from tests.editors.conftest import ASKED, EDITORS, FOLDER, KEPT, ROOT, RUNTIME, Log
 from tests.editors.terminal import until
 
 EXTENSION = ROOT / "editor-configs" / "vscode"
@@ -255,6 +255,7 @@ def tapped(program: Path, log: Log, arguments: str) -> None:
     program.parent.mkdir(parents=True)
     program.write_text(
         f'#!/bin/sh\ncase "$*" in *--version) exec {python} "$@" ;; esac\n'
+        f"export XDG_RUNTIME_DIR={RUNTIME}\n"
         f'exec {sys.executable} {FOLDER}/tap.py {log.path} {python} "$@" 2>> {log.path.with_suffix(".err")}\n'
     )
     program.chmod(0o755)

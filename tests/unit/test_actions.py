@@ -6,19 +6,21 @@ import re
 from pathlib import Path
 
 import pytest
-from attrs import evolve
+from attrs import evolve, frozen
 
 from starcoder_lsp.actions import KINDS, CannotWriteError, Rewrite, offers, write
-from starcoder_lsp.completion import NOWHERE, Model, complete
+from starcoder_lsp.completion import complete
 from starcoder_lsp.documents.documents import Documents, Snapshot
 from starcoder_lsp.documents.languages import language_for
 from starcoder_lsp.documents.test_files import find_test_file
 from starcoder_lsp.documents.workspace import Surroundings
-from starcoder_lsp.engine.engine import Engine
+from starcoder_lsp.engine.engine import Cancellation
+from starcoder_lsp.engine.prompt_model import PromptModel
+from starcoder_lsp.prompting import NOWHERE, Model
 from starcoder_lsp.settings import Settings
 from starcoder_lsp.suggestions.holes import N_HINT_CHARACTERS, N_HINT_LINES, N_MOST_LINES, Asked, Hole
-
-from .test_completion import Scripted
+from tests.local_engine import LocalEngine
+from tests.scripted import Scripted
 
 DEFAULTS = Settings()
 KIND_OF = {kind.name: kind for kind in KINDS}
@@ -54,23 +56,26 @@ def after(rewrite: Rewrite) -> str:
     return (data[: rewrite.start_byte] + rewrite.text.encode() + data[rewrite.end_byte :]).decode()
 
 
+@frozen
 class Run:
     """One action on an engine that writes what it is told."""
 
-    def __init__(self, engine: Engine, kind: str, at: Asked, writes: str, around: Surroundings = NOWHERE) -> None:
-        self.engine = Scripted(engine, writes.encode())
-        self.model = Model.of(self.engine)
-        self.hole = hole_of(kind, at, around)
-        self.rewrite = write(self.hole, self.model, DEFAULTS, lambda: False, around)
+    rewrite: Rewrite
+    hole: Hole
+    prompt: str
 
     @property
     def text(self) -> str:
         return after(self.rewrite)
 
-    @property
-    def prompt(self) -> str:
-        request = self.engine.requests[-1].prompt
-        return (b"".join(map(self.engine.tokenizer.piece, request.ids)) + request.heal).decode()
+
+async def act(prompts: PromptModel, kind: str, at: Asked, writes: str, around: Surroundings = NOWHERE) -> Run:
+    engine = Scripted(prompts, writes.encode())
+    hole = hole_of(kind, at, around)
+    rewrite = await write(hole, Model.of(prompts, engine), DEFAULTS, Cancellation(), around)
+    request = engine.requests[-1].prompt
+    prompt = (b"".join(map(prompts.tokenizer.piece, request.ids)) + request.heal).decode()
+    return Run(rewrite, hole, prompt)
 
 
 # What is offered
@@ -189,8 +194,8 @@ def test_where_nothing_is_known_of_functions_none_are_offered(language: str) -> 
         ("lua", "function f(x)█\n  return 0\nend\n", "return x\nend\n", "function f(x)\n  return x\nend\n"),
     ],
 )
-def test_a_body_is_filled(engine: Engine, language: str, text: str, writes: str, expected: str) -> None:
-    assert Run(engine, "body", asked(text, language), writes).text == expected
+async def test_a_body_is_filled(prompts: PromptModel, language: str, text: str, writes: str, expected: str) -> None:
+    assert (await act(prompts, "body", asked(text, language), writes)).text == expected
 
 
 @pytest.mark.parametrize("text", ["f = x => x█ + 1;\n", "interface A {\n  f(█): number;\n}\n"])
@@ -207,8 +212,8 @@ def test_a_body_that_is_none_is_not_filled(text: str) -> None:
         ("é = 'ö█'█\n", "ü = 'ß'\n", "ü = 'ß'\n"),
     ],
 )
-def test_lines_are_rewritten(engine: Engine, text: str, writes: str, expected: str) -> None:
-    run = Run(engine, "selection", asked(text), writes)
+async def test_lines_are_rewritten(prompts: PromptModel, text: str, writes: str, expected: str) -> None:
+    run = await act(prompts, "selection", asked(text), writes)
     assert run.text == expected
 
 
@@ -248,20 +253,24 @@ def test_lines_are_rewritten(engine: Engine, text: str, writes: str, expected: s
         ),
     ],
 )
-def test_a_docstring_is_written(engine: Engine, language: str, text: str, writes: str, expected: str) -> None:
-    assert Run(engine, "docstring", asked(text, language), writes).text == expected
+async def test_a_docstring_is_written(
+    prompts: PromptModel, language: str, text: str, writes: str, expected: str
+) -> None:
+    assert (await act(prompts, "docstring", asked(text, language), writes)).text == expected
 
 
-def test_what_is_hidden_is_not_in_the_prompt_and_what_is_around_is(engine: Engine) -> None:
-    run = Run(engine, "body", asked(FUNCTION.replace("read(path)", "read(█path)")), "return path")
+async def test_what_is_hidden_is_not_in_the_prompt_and_what_is_around_is(prompts: PromptModel) -> None:
+    run = await act(prompts, "body", asked(FUNCTION.replace("read(path)", "read(█path)")), "return path")
     assert "with open" not in run.prompt
     assert "def read(path):\n" in run.prompt
     assert "x = 1\n" in run.prompt
 
 
-def test_a_message_stands_in_the_prompt_only(engine: Engine) -> None:
+async def test_a_message_stands_in_the_prompt_only(prompts: PromptModel) -> None:
     text = "def f():\n    return raed(█1)\n\n\ny = 1\n"
-    run = Run(engine, "diagnostic", asked(text, message="no raed:\n  did you mean read?\\\n"), "return read(1)\n")
+    run = await act(
+        prompts, "diagnostic", asked(text, message="no raed:\n  did you mean read?\\\n"), "return read(1)\n"
+    )
     assert "    # no raed:\n    #   did you mean read?\n" in run.prompt
     assert "raed(1)" not in run.prompt
     assert run.text == "def f():\n    return read(1)\n\n\ny = 1\n"
@@ -278,70 +287,72 @@ def test_a_long_message_is_cut() -> None:
 
 
 @pytest.mark.parametrize("writes", ["", "   \n\n", "password = 'hunter2hunter2'\n", ")\n"])
-def test_nothing_of_use(engine: Engine, writes: str) -> None:
-    rewrite = Run(engine, "selection", asked("a = 1\n█b = 2█\nc = 3\n"), writes).rewrite
+async def test_nothing_of_use(prompts: PromptModel, writes: str) -> None:
+    rewrite = (await act(prompts, "selection", asked("a = 1\n█b = 2█\nc = 3\n"), writes)).rewrite
     assert (rewrite.text, rewrite.completion.reason != "") == ("", True)
 
 
-def test_a_loop_of_lines_is_written_once(engine: Engine) -> None:
+async def test_a_loop_of_lines_is_written_once(prompts: PromptModel) -> None:
     turn = "if x:\n        raise ValueError(x)\n    "
-    run = Run(engine, "body", asked("def f(x):█\n    pass\n\n\ny = 1\n"), "x = 1\n    " + turn * 9)
+    run = await act(prompts, "body", asked("def f(x):█\n    pass\n\n\ny = 1\n"), "x = 1\n    " + turn * 9)
     assert run.text == "def f(x):\n    x = 1\n    if x:\n        raise ValueError(x)\n\n\ny = 1\n"
 
 
-def test_lines_that_are_alike_are_no_loop(engine: Engine) -> None:
+async def test_lines_that_are_alike_are_no_loop(prompts: PromptModel) -> None:
     body = "f(1)\n    f(2)\n    f(1)\n    f(2)\n    return [0]"
-    run = Run(engine, "body", asked("def f(x):█\n    pass\n\n\ny = 1\n"), body)
+    run = await act(prompts, "body", asked("def f(x):█\n    pass\n\n\ny = 1\n"), body)
     assert run.text == f"def f(x):\n    {body}\n\n\ny = 1\n"
 
 
-def test_a_generation_that_is_cancelled(engine: Engine) -> None:
+async def test_a_generation_that_is_cancelled(prompts: PromptModel, engine: LocalEngine) -> None:
     hole = hole_of("body", asked(FUNCTION.replace("def", "█def")))
-    rewrite = write(hole, Model.of(engine), DEFAULTS, lambda: True)
+    rewrite = await write(hole, Model.of(prompts, engine), DEFAULTS, Cancellation(is_cancelled=True))
     assert (rewrite.text, rewrite.completion.reason) == ("", "cancelled")
 
 
-def test_windows_of_texts_that_nobody_wrote_are_not_remembered(engine: Engine) -> None:
-    scripted = Model.of(Scripted(engine, b"return 1"))
+async def test_windows_of_texts_that_nobody_wrote_are_not_remembered(prompts: PromptModel) -> None:
+    scripted = Model.of(prompts, Scripted(prompts, b"return 1"))
     snapshot = opened("def f():\n    pass\n\n\ny = 1\n")
-    complete(snapshot, 13, scripted, DEFAULTS, lambda: False)
+    await complete(snapshot, 13, scripted, DEFAULTS, Cancellation())
     before = dict(scripted.anchors._places)
-    write(hole_of("body", Asked(snapshot, 5, 5)), scripted, DEFAULTS, lambda: False)
+    await write(hole_of("body", Asked(snapshot, 5, 5)), scripted, DEFAULTS, Cancellation())
     assert scripted.anchors._places == before
 
 
-def test_a_window_that_shows_what_is_hidden_is_not_used(engine: Engine) -> None:
+async def test_a_window_that_shows_what_is_hidden_is_not_used(prompts: PromptModel) -> None:
     """Elsewhere a window serves while a few letters behind the cursor come and go; here they may be the whole body."""
-    scripted = Scripted(engine, b"return 1")
-    model = Model.of(scripted)
+    scripted = Scripted(prompts, b"return 1")
+    model = Model.of(prompts, scripted)
     snapshot = opened("def f():\n    pass\n\n\ny = 1\n")
-    complete(snapshot, 13, model, DEFAULTS, lambda: False)
-    write(hole_of("body", Asked(snapshot, 5, 5)), model, DEFAULTS, lambda: False)
-    prompt = b"".join(map(engine.tokenizer.piece, scripted.requests[-1].prompt.ids))
+    await complete(snapshot, 13, model, DEFAULTS, Cancellation())
+    await write(hole_of("body", Asked(snapshot, 5, 5)), model, DEFAULTS, Cancellation())
+    prompt = b"".join(map(prompts.tokenizer.piece, scripted.requests[-1].prompt.ids))
     assert b"y = 1" in prompt
     assert b"pass" not in prompt
 
 
-def test_a_small_context_has_room_for_prompt_and_answer(engine: Engine) -> None:
-    small = Scripted(engine, b"return 1")
-    small.info = evolve(engine.info, n_context=256)
-    write(hole_of("body", asked(FUNCTION.replace("def", "█def"))), Model.of(small), DEFAULTS, lambda: False)
-    request = small.requests[-1]
+async def test_a_small_context_has_room_for_prompt_and_answer(prompts: PromptModel) -> None:
+    engine, hole = Scripted(prompts, b"return 1"), hole_of("body", asked(FUNCTION.replace("def", "█def")))
+    small = Model.of(evolve(prompts, n_context=256), engine)
+    await write(hole, small, DEFAULTS, Cancellation())
+    request = engine.requests[-1]
     assert request.max_new_tokens == 64
     assert len(request.prompt.ids) + request.max_new_tokens <= 256
 
 
 @pytest.mark.parametrize("source", sorted((Path(__file__).parents[2] / "starcoder_lsp" / "documents").glob("*.py")))
-def test_every_function_of_a_file_can_be_filled_and_what_is_around_stays(engine: Engine, source: Path) -> None:
+async def test_every_function_of_a_file_can_be_filled_and_what_is_around_stays(
+    prompts: PromptModel, source: Path
+) -> None:
     """On the real demonstrator's answers nothing is sure but this: the text around the hole is there, byte for byte."""
-    text = source.read_text()
-    model, snapshot = Model.of(Scripted(engine, b"return None")), opened(text, uri=source.as_uri())
+    text = source.read_text()  # noqa: ASYNC240  a small file of this machine
+    model, snapshot = Model.of(prompts, Scripted(prompts, b"return None")), opened(text, uri=source.as_uri())
     for match in list(re.finditer(r"^ *def \w+", text, re.MULTILINE))[:12]:
         at = Asked(snapshot, len(text[: match.end()].encode()), len(text[: match.end()].encode()))
         for kind, hole in offers(at):
             if kind.name == "test":
                 continue
-            rewrite = write(hole, model, DEFAULTS, lambda: False)
+            rewrite = await write(hole, model, DEFAULTS, Cancellation())
             data, made = snapshot.text.data, after(rewrite).encode()
             assert made.startswith(data[: hole.start_byte])
             assert made.endswith(data[hole.end_byte :])
@@ -364,46 +375,46 @@ def source_in(project: Path, name: str, text: str, language: str = "python") -> 
     return at, Surroundings(project, (at.snapshot,))
 
 
-def test_a_new_file_of_tests(engine: Engine, project: Path) -> None:
+async def test_a_new_file_of_tests(prompts: PromptModel, project: Path) -> None:
     at, around = source_in(project, "pkg/sub/a.py", "class A:\n    def _go(self):█\n        return 1\n")
-    run = Run(engine, "test", at, "():\n    assert A()._go() == 1\n\n\ndef test_x():", around)
+    run = await act(prompts, "test", at, "():\n    assert A()._go() == 1\n\n\ndef test_x():", around)
     assert run.rewrite.is_new_file
     assert run.rewrite.snapshot.uri == (project / "tests/test_a.py").as_uri()
     assert run.text == "from pkg.sub.a import A\n\n\ndef test_go():\n    assert A()._go() == 1\n"
     assert "# def _go(self):\n#         return 1\n" in run.prompt
 
 
-def test_a_test_is_added_to_the_file_that_is_there(engine: Engine, project: Path) -> None:
+async def test_a_test_is_added_to_the_file_that_is_there(prompts: PromptModel, project: Path) -> None:
     there = project / "tests/test_a.py"
     there.write_text("def test_b():\n    pass")
     at, around = source_in(project, "pkg/a.py", "def f():█\n    return 1\n")
-    run = Run(engine, "test", at, "():\n    assert f() == 1\n", around)
+    run = await act(prompts, "test", at, "():\n    assert f() == 1\n", around)
     assert not run.rewrite.is_new_file
     assert run.text == "def test_b():\n    pass\n\n\ndef test_f():\n    assert f() == 1\n"
     assert run.prompt.index("def test_b") < run.prompt.index("# def f():") < run.prompt.index("def test_f")
 
 
 @pytest.mark.parametrize("writes", ["_more(expr):\n", "():", "():\n    def g():\n\n", "():\n    class A(B):", "_more"])
-def test_what_is_not_whole_is_nothing_of_use(engine: Engine, project: Path, writes: str) -> None:
+async def test_what_is_not_whole_is_nothing_of_use(prompts: PromptModel, project: Path, writes: str) -> None:
     at, around = source_in(project, "pkg/a.py", "def f():█\n    return 1\n")
-    run = Run(engine, "test", at, writes, around)
+    run = await act(prompts, "test", at, writes, around)
     assert (run.rewrite.text, run.rewrite.completion.reason) == ("", "not whole")
 
 
-def test_an_open_file_of_tests_counts_as_it_is_in_the_editor(engine: Engine, project: Path) -> None:
+async def test_an_open_file_of_tests_counts_as_it_is_in_the_editor(prompts: PromptModel, project: Path) -> None:
     at, around = source_in(project, "pkg/a.py", "def f():█\n    return 1\n")
     tests = Documents().open((project / "tests/test_a.py").as_uri(), "python", 7, "import a\r\n")
-    run = Run(engine, "test", at, "():\n    assert f()\n", evolve(around, open_documents=(at.snapshot, tests)))
+    run = await act(prompts, "test", at, "():\n    assert f()\n", evolve(around, open_documents=(at.snapshot, tests)))
     assert run.rewrite.snapshot is tests
     assert not run.rewrite.is_new_file
     assert run.text == "import a\r\n\r\n\r\ndef test_f():\r\n    assert f()\r\n"
 
 
-def test_a_file_of_tests_that_may_not_be_read(engine: Engine, project: Path) -> None:
+async def test_a_file_of_tests_that_may_not_be_read(prompts: PromptModel, project: Path) -> None:
     (project / "tests/test_a.py").write_bytes(b"\0")
     at, around = source_in(project, "pkg/a.py", "def f():█\n    return 1\n")
     with pytest.raises(CannotWriteError, match=r"test_a\.py is there and may not be read"):
-        Run(engine, "test", at, "(): pass", around)
+        await act(prompts, "test", at, "(): pass", around)
 
 
 @pytest.mark.parametrize(
@@ -427,11 +438,11 @@ def test_a_file_of_tests_that_may_not_be_read(engine: Engine, project: Path) -> 
         ),
     ],
 )
-def test_other_conventions(  # noqa: PLR0913, PLR0917
-    engine: Engine, project: Path, name: str, language: str, text: str, writes: str, test_name: str, expected: str
+async def test_other_conventions(  # noqa: PLR0913, PLR0917
+    prompts: PromptModel, project: Path, name: str, language: str, text: str, writes: str, test_name: str, expected: str
 ) -> None:
     at, around = source_in(project, name, text, language)
-    run = Run(engine, "test", at, writes, around)
+    run = await act(prompts, "test", at, writes, around)
     assert run.rewrite.snapshot.uri == (project / test_name).as_uri()
     assert run.text == expected
 

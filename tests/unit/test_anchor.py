@@ -13,9 +13,9 @@ from starcoder_lsp.context.moved import Move
 from starcoder_lsp.context.snippets import Snippet
 from starcoder_lsp.context.window import Budget, Head, Segment, Window, choose_window, normalized
 from starcoder_lsp.documents.documents import Documents, Snapshot
-from starcoder_lsp.engine.engine import Engine
 from starcoder_lsp.engine.fim import RepositoryFile
-from starcoder_lsp.prompting import Model
+from starcoder_lsp.engine.prompt_model import PromptModel
+from starcoder_lsp.prompting import Prompter
 
 BUDGET = Budget(512, 0.25)
 URI = "file:///a.py"
@@ -26,10 +26,10 @@ def opened(marked: str, uri: str = URI) -> tuple[Snapshot, int]:
     return Documents().open(uri, "python", 1, before + after), len(before.encode())
 
 
-def grown(engine: Engine, first: str, then: str) -> Window | None:
+def grown(prompts: PromptModel, first: str, then: str) -> Window | None:
     snapshot, cursor_byte = opened(first)
-    window = choose_window(snapshot, cursor_byte, BUDGET, engine.tokenizer)
-    return followed(window, *opened(then), engine.tokenizer)
+    window = choose_window(snapshot, cursor_byte, BUDGET, prompts.tokenizer)
+    return followed(window, *opened(then), prompts.tokenizer)
 
 
 GOES_ON = [
@@ -54,50 +54,50 @@ IS_CHOSEN_ANEW = [
 
 
 @pytest.mark.parametrize(("first", "then"), GOES_ON)
-def test_goes_on(engine: Engine, first: str, then: str) -> None:
-    window = grown(engine, first, then)
+def test_goes_on(prompts: PromptModel, first: str, then: str) -> None:
+    window = grown(prompts, first, then)
     assert window is not None
     snapshot, cursor_byte = opened(then)
     assert window.cursor_byte == cursor_byte
-    written = b"".join(engine.tokenizer.piece(i) for i in (*window.prefix.ids, *window.middle.ids))
+    written = b"".join(prompts.tokenizer.piece(i) for i in (*window.prefix.ids, *window.middle.ids))
     assert written == snapshot.text.data[:cursor_byte]
     for segment in window.suffix.segments:
         assert cursor_byte <= segment.start_byte <= segment.end_byte <= len(snapshot.text.data)
 
 
 @pytest.mark.parametrize(("first", "then"), IS_CHOSEN_ANEW)
-def test_is_chosen_anew(engine: Engine, first: str, then: str) -> None:
-    assert grown(engine, first, then) is None
+def test_is_chosen_anew(prompts: PromptModel, first: str, then: str) -> None:
+    assert grown(prompts, first, then) is None
 
 
-def test_a_middle_that_outgrows_its_room_is_chosen_anew(engine: Engine) -> None:
+def test_a_middle_that_outgrows_its_room_is_chosen_anew(prompts: PromptModel) -> None:
     snapshot, cursor_byte = opened("x = 1\n" * 500 + "█\n" + "y = 2\n" * 200)
-    window: Window | None = choose_window(snapshot, cursor_byte, BUDGET, engine.tokenizer)
+    window: Window | None = choose_window(snapshot, cursor_byte, BUDGET, prompts.tokenizer)
     n_followed = 0
     text = "x = 1\n" * 500
     while window is not None:
         text += "z = 3\n"
-        window = followed(window, *opened(text + "█\n" + "y = 2\n" * 200), engine.tokenizer)
+        window = followed(window, *opened(text + "█\n" + "y = 2\n" * 200), prompts.tokenizer)
         n_followed += window is not None
         assert window is None or window.n_tokens <= BUDGET.n_tokens
     assert 5 <= n_followed <= 100
 
 
-def test_closing_and_typing_over_a_bracket_again_and_again_does_not_drift(engine: Engine) -> None:
+def test_closing_and_typing_over_a_bracket_again_and_again_does_not_drift(prompts: PromptModel) -> None:
     """Stickiness is measured against what was evaluated, not against the step before."""
     anchors = Anchors()
     line = "a = f"
-    first = anchors.window(*opened(line + "█\n"), BUDGET, BUDGET, engine.tokenizer)
+    first = anchors.window(*opened(line + "█\n"), BUDGET, BUDGET, prompts.tokenizer)
     anchors.remember(first)
     for n_open in range(1, MAX_STICKY_BYTES + 3):
         window = anchors.window(
-            *opened(line + "(" * n_open + "█" + ")" * n_open + "\n"), BUDGET, BUDGET, engine.tokenizer
+            *opened(line + "(" * n_open + "█" + ")" * n_open + "\n"), BUDGET, BUDGET, prompts.tokenizer
         )
         anchors.remember(window)
         assert (window.suffix.ids == first.suffix.ids) == (n_open <= MAX_STICKY_BYTES)
 
 
-def test_returning_to_a_place_finds_its_window(engine: Engine) -> None:
+def test_returning_to_a_place_finds_its_window(prompts: PromptModel) -> None:
     anchors = Anchors()
     text = ["a = \n", *["x = 1\n"] * 400, "b = \n", *["y = 2\n"] * 400]
     places = (0, 401)
@@ -105,7 +105,7 @@ def test_returning_to_a_place_finds_its_window(engine: Engine) -> None:
     def window_at(line: int) -> Window:
         marked = [*text]
         marked[line] = marked[line].replace("\n", "█\n")
-        window = anchors.window(*opened("".join(marked)), BUDGET, BUDGET, engine.tokenizer)
+        window = anchors.window(*opened("".join(marked)), BUDGET, BUDGET, prompts.tokenizer)
         anchors.remember(window)
         return window
 
@@ -114,26 +114,26 @@ def test_returning_to_a_place_finds_its_window(engine: Engine) -> None:
     assert [(w.prefix.ids, w.suffix.ids) for w in first] == [(w.prefix.ids, w.suffix.ids) for w in again]
 
 
-def test_edits_elsewhere_move_a_window_along(engine: Engine) -> None:
+def test_edits_elsewhere_move_a_window_along(prompts: PromptModel) -> None:
     anchors = Anchors()
     filler = [f"name_{n} = {n}\n" for n in range(600)]
     place = "".join([*filler[:400], "b = █\n", *filler[400:]])
-    first = anchors.window(*opened(place), BUDGET, BUDGET, engine.tokenizer)
+    first = anchors.window(*opened(place), BUDGET, BUDGET, prompts.tokenizer)
     anchors.remember(first)
     for edited in ("import os\n" * 40 + place, place[100:], place + "c = 1\n", place[:-50]):
-        window = anchors.window(*opened(edited), BUDGET, BUDGET, engine.tokenizer)
+        window = anchors.window(*opened(edited), BUDGET, BUDGET, prompts.tokenizer)
         assert (window.prefix.ids, window.suffix.ids) == (first.prefix.ids, first.suffix.ids)
         check(window)
 
 
-def test_a_new_window_begins_where_an_earlier_one_began(engine: Engine) -> None:
+def test_a_new_window_begins_where_an_earlier_one_began(prompts: PromptModel) -> None:
     """So that two places near each other share what is above both, whatever was written far above meanwhile."""
     anchors = Anchors()
     filler = [f"name_{n} = {n}\n" for n in range(600)]
 
     def window_at(line: int, above: str) -> Window:
         marked = above + "".join([*filler[:line], "█", *filler[line:]])
-        window = anchors.window(*opened(marked), BUDGET, BUDGET, engine.tokenizer)
+        window = anchors.window(*opened(marked), BUDGET, BUDGET, prompts.tokenizer)
         anchors.remember(window)
         check(window)
         return window
@@ -145,12 +145,12 @@ def test_a_new_window_begins_where_an_earlier_one_began(engine: Engine) -> None:
         assert first.prefix.text[:n_shared] == second.prefix.text[:n_shared]
 
 
-def test_only_so_many_windows_are_remembered(engine: Engine) -> None:
+def test_only_so_many_windows_are_remembered(prompts: PromptModel) -> None:
     anchors = Anchors()
     filler = [f"name_{n} = {n}\n" for n in range(2000)]
     for line in range(0, 2000, 40):
         anchors.remember(
-            anchors.window(*opened("".join([*filler[:line], "█", *filler[line:]])), BUDGET, BUDGET, engine.tokenizer)
+            anchors.window(*opened("".join([*filler[:line], "█", *filler[line:]])), BUDGET, BUDGET, prompts.tokenizer)
         )
     assert len(anchors._places[URI].windows) == N_ANCHORS >= len(anchors._places[URI].starts)
 
@@ -169,14 +169,16 @@ PIECES = st.sampled_from(["a", "x = 1\n", "\n", "é", "(", "    return\n", "😀
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 40), st.lists(PIECES, max_size=4)), min_size=1, max_size=12))
-def test_windows_name_their_text_after_any_edits(engine: Engine, edits: list[tuple[float, int, list[str]]]) -> None:
+def test_windows_name_their_text_after_any_edits(
+    prompts: PromptModel, edits: list[tuple[float, int, list[str]]]
+) -> None:
     text = "import os\n" + "".join(f"def f_{n}():\n    return {n}\n" for n in range(80))
     anchors = Anchors()
     for at, n_deleted, pieces in edits:
         cursor = int(at * len(text))
         text = text[:cursor] + "".join(pieces) + text[cursor + n_deleted :]
         cursor += len("".join(pieces))
-        window = anchors.window(*opened(text[:cursor] + "█" + text[cursor:]), BUDGET, BUDGET, engine.tokenizer)
+        window = anchors.window(*opened(text[:cursor] + "█" + text[cursor:]), BUDGET, BUDGET, prompts.tokenizer)
         anchors.remember(window)
         check(window)
 
@@ -193,8 +195,8 @@ def test_a_move_finds_the_same_text(before: str, now: str) -> None:
             assert moved is None or new[moved.start_byte : moved.end_byte] == old[start:end]
 
 
-def head_of(engine: Engine, text: bytes) -> Head:
-    ids = engine.tokenizer.encode(text)
+def head_of(prompts: PromptModel, text: bytes) -> Head:
+    ids = prompts.tokenizer.encode(text)
     return Head((Snippet("b.py", 0, len(text), 1, 1, text, ids, "a test"),), (RepositoryFile((), ids),), (), ())
 
 
@@ -202,51 +204,51 @@ SHORT = "a = █\n"
 WHOLE = Budget(1024, 0.25, 400, 1400)
 
 
-def test_other_files_are_looked_at_once_and_again_ahead_of_need(engine: Engine) -> None:
+def test_other_files_are_looked_at_once_and_again_ahead_of_need(prompts: PromptModel) -> None:
     asked: list[int] = []
-    head = head_of(engine, b"def first(): pass\n")
+    head = head_of(prompts, b"def first(): pass\n")
 
     def choose(n_tokens: int) -> Head | None:
         asked.append(n_tokens)
         return head
 
     anchors, cold = Anchors(), Budget(256, 0.25, 64, 256)
-    first = anchors.window(*opened(SHORT), WHOLE, cold, engine.tokenizer, choose)
+    first = anchors.window(*opened(SHORT), WHOLE, cold, prompts.tokenizer, choose)
     anchors.remember(first)
     assert first.head == head
-    anchors.remember(anchors.window(*opened(SHORT + "b = 1\n" * 30), WHOLE, cold, engine.tokenizer, choose))
+    anchors.remember(anchors.window(*opened(SHORT + "b = 1\n" * 30), WHOLE, cold, prompts.tokenizer, choose))
     assert asked == [64]
-    whole = anchors.whole_window(*opened(SHORT), WHOLE, engine.tokenizer, choose)
+    whole = anchors.whole_window(*opened(SHORT), WHOLE, prompts.tokenizer, choose)
     anchors.remember(whole)
-    anchors.whole_window(*opened(SHORT), WHOLE, engine.tokenizer, choose)
+    anchors.whole_window(*opened(SHORT), WHOLE, prompts.tokenizer, choose)
     assert asked == [64, 400]
-    head = head_of(engine, b"def second(): pass\n")
-    renewed = anchors.whole_window(*opened(SHORT), WHOLE, engine.tokenizer, choose, renew=True)
+    head = head_of(prompts, b"def second(): pass\n")
+    renewed = anchors.whole_window(*opened(SHORT), WHOLE, prompts.tokenizer, choose, renew=True)
     assert renewed.head == head
-    before = anchors.window(*opened(SHORT), WHOLE, cold, engine.tokenizer, choose)
+    before = anchors.window(*opened(SHORT), WHOLE, cold, prompts.tokenizer, choose)
     assert before.head == whole.head, "a request does not wait for what is still to be evaluated ahead of need"
     anchors.remember(renewed)
-    assert anchors.window(*opened(SHORT), WHOLE, cold, engine.tokenizer, choose).head == head
-    assert anchors.window(*opened("b" + SHORT), WHOLE, cold, engine.tokenizer, choose).head == head
+    assert anchors.window(*opened(SHORT), WHOLE, cold, prompts.tokenizer, choose).head == head
+    assert anchors.window(*opened("b" + SHORT), WHOLE, cold, prompts.tokenizer, choose).head == head
 
 
-def test_a_head_that_is_there_takes_nothing_of_a_cold_window(engine: Engine) -> None:
+def test_a_head_that_is_there_takes_nothing_of_a_cold_window(prompts: PromptModel) -> None:
     """However slow the machine: the head's cells are in the cache, and the cursor's file must be seen."""
     anchors, cold = Anchors(), Budget(128, 0.25, 32, 128)
-    head = head_of(engine, b"def helper(x): return x\n" * 40)
+    head = head_of(prompts, b"def helper(x): return x\n" * 40)
     assert head.n_tokens > cold.n_room
     text = "".join(f"name_{n} = {n}\n" for n in range(300))
     first = text[:2000] + "█" + text[2000:]
-    anchors.remember(anchors.whole_window(*opened(first), WHOLE, engine.tokenizer, lambda _n: head))
-    elsewhere = anchors.window(*opened(text[:500] + "█" + text[500:]), WHOLE, cold, engine.tokenizer, no_head)
+    anchors.remember(anchors.whole_window(*opened(first), WHOLE, prompts.tokenizer, lambda _n: head))
+    elsewhere = anchors.window(*opened(text[:500] + "█" + text[500:]), WHOLE, cold, prompts.tokenizer, no_head)
     assert elsewhere.head == head
     assert cold.n_tokens // 2 < elsewhere.n_tokens <= cold.n_tokens
 
 
-def test_random_typing_always_shows_the_text_up_to_the_cursor(engine: Engine) -> None:
+def test_random_typing_always_shows_the_text_up_to_the_cursor(prompts: PromptModel) -> None:
     rng = random.Random(5)
     anchors = Anchors()
-    model = Model.of(engine)
+    model = Prompter.reading(prompts)
     before, after = "import os\n\ndef f(x):\n    ", "\n\ny = 1\n" + "z = 2\n" * 300
     n_kept, previous = 0, None
     for _ in range(300):
@@ -261,9 +263,9 @@ def test_random_typing_always_shows_the_text_up_to_the_cursor(engine: Engine) ->
         window = anchors.window(snapshot, cursor_byte, BUDGET, BUDGET, model.tokenizer)
         anchors.remember(window)
         assert window.n_tokens <= BUDGET.n_tokens
-        shown = b"".join(engine.tokenizer.piece(i) for i in (*window.prefix.ids, *window.middle.ids))
+        shown = b"".join(prompts.tokenizer.piece(i) for i in (*window.prefix.ids, *window.middle.ids))
         assert before.encode().endswith(shown[-200:])
-        assert b"".join(map(engine.tokenizer.piece, window.middle.ids)) == before.encode()[window.anchor_byte :]
+        assert b"".join(map(prompts.tokenizer.piece, window.middle.ids)) == before.encode()[window.anchor_byte :]
         n_kept += previous is not None and window.suffix.ids == previous.suffix.ids
         previous = window
     assert n_kept > 200

@@ -3,82 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
-from attrs import evolve
+from attrs import evolve, field, frozen
 
 from starcoder_lsp.completion import Completion
 from starcoder_lsp.documents.documents import Documents, Snapshot
 from starcoder_lsp.documents.workspace import Surroundings
-from starcoder_lsp.engine.engine import Cancelled, Engine, Generation, GenerationRequest, StopRule, Written
+from starcoder_lsp.engine.prompt_model import PromptModel
 from starcoder_lsp.lsp.answers import Answers, Question
 from starcoder_lsp.lsp.metrics import Metrics
 from starcoder_lsp.lsp.scheduler import Scheduler, Superseded
 from starcoder_lsp.prompting import Model
 from starcoder_lsp.settings import Settings
+from starcoder_lsp.suggestions.reuse import Memory
+from tests.scripted import Told
 
 URI = "file:///a.py"
 SETTINGS = Settings()
 PATIENCE_S = 20
 
 
-class Told:
-    """Writes the letters of `text` one by one, each when it is told to, and remembers how each generation ended."""
-
-    def __init__(self, engine: Engine, text: str) -> None:
-        self.info, self.tokenizer, self.prefill_speed = engine.info, engine.tokenizer, engine.prefill_speed
-        self.text = text
-        self.rival = b""
-        """A letter with which another answer parts from the text, again and again."""
-        self.ends: list[str] = []
-        self.n_begun = 0
-        self._allowed, self._wrote = threading.Semaphore(0), threading.Semaphore(0)
-        self.begun, self.ended = threading.Semaphore(0), threading.Semaphore(0)
-
-    def generate(self, request: GenerationRequest, stop: StopRule, cancelled: Cancelled) -> Generation:
-        self.n_begun += 1
-        self.begun.release()
-        text, reason = b"", None
-        for letter in self.text.encode():
-            if self.rival:
-                stop(text + self.rival)
-            while reason is None and not self._allowed.acquire(timeout=0.002):
-                reason = "cancelled" if cancelled() else None
-            if reason is None:
-                text += bytes([letter])
-                reason = stop(text) or ("cancelled" if cancelled() else None)
-                self._wrote.release()
-            if reason is not None:
-                break
-        self.ends.append(reason or "stop_token")
-        self.ended.release()
-        written = Written(text, (1,), (0.0,), reason or "stop_token")
-        return Generation((written,) * request.n_answers, 1, 0, 1, 0.0, 0.0, 0.0)
-
-    async def write(self, n: int) -> None:
-        """Let it write `n` letters and wait for them."""
-        for _ in range(n):
-            self._allowed.release()
-            await asyncio.to_thread(self._wrote.acquire, timeout=PATIENCE_S)
-
-    def write_on(self) -> None:
-        """Let it write as much as it wants to."""
-        for _ in range(1000):
-            self._allowed.release()
-
-
 @pytest.fixture
-def told(engine: Engine) -> Told:
-    return Told(engine, "foo(a)")
+def told(prompts: PromptModel) -> Told:
+    return Told(prompts, "foo(a)")
 
 
 @pytest.fixture
 async def answers() -> AsyncIterator[Answers]:
-    scheduler = Scheduler()
-    yield Answers(scheduler, Metrics())
-    assert scheduler.close(PATIENCE_S)
+    made = Answers(Scheduler(), Metrics())
+    yield made
+    for key in list(made._flights):
+        made.forget_flight(key)
+    made.scheduler.supersede_all()
+    async with asyncio.timeout(PATIENCE_S):  # all that was given up ends by itself
+        await asyncio.gather(*made._tasks, *made.scheduler._running)
+    assert (made._flights, made._newest) == ({}, {})
 
 
 class Person:
@@ -86,7 +47,7 @@ class Person:
 
     def __init__(self, answers: Answers, told: Told) -> None:
         self.answers, self.documents = answers, Documents()
-        self.model = Model.of(told)
+        self.model = Model.of(told.prompts, told)
         self.version = 0
         self.snapshot = self.type("x = ")
 
@@ -129,7 +90,7 @@ async def test_a_generation_goes_on_while_the_person_types_what_it_writes(person
 
 
 async def test_it_goes_on_with_whichever_of_two_answers_is_typed(person: Person, told: Told) -> None:
-    told.rival = b"~"
+    told.rivals = [told.text[:n] + "~" for n in range(len(told.text))]
     first = person.ask()
     await told.write(3)
     person.type("x = f")
@@ -148,7 +109,7 @@ async def test_its_answer_is_there_for_who_asks_later(person: Person, told: Told
     with pytest.raises(Superseded):
         await first
     told.write_on()
-    await asyncio.to_thread(told.ended.acquire, timeout=PATIENCE_S)
+    await told.ended.wait()
     assert (await person.ask()).text == "oo(a)"
     assert told.n_begun == 1
 
@@ -180,7 +141,7 @@ async def test_an_edit_elsewhere_ends_it(person: Person, told: Told, line: str, 
 
 async def test_before_it_wrote_anything_it_begins_anew(person: Person, told: Told) -> None:
     first = person.ask()
-    await asyncio.to_thread(told.begun.acquire, timeout=PATIENCE_S)
+    await told.begun.wait()
     person.type("x = f")
     with pytest.raises(Superseded):
         await first
@@ -228,7 +189,7 @@ async def test_a_cancelled_request_ends_it(person: Person, told: Told) -> None:
     first = person.ask()
     await told.write(1)
     first.cancel()
-    await asyncio.to_thread(told.ended.acquire, timeout=PATIENCE_S)
+    await told.ended.wait()
     assert told.ends == ["cancelled"]
 
 
@@ -259,7 +220,7 @@ async def test_an_answer_from_memory_costs_nothing(person: Person, told: Told) -
     person.type("x = foo")
     assert (await person.ask()).text == "(a)"
     assert told.n_begun == 1
-    assert person.answers.metrics.tokens.prompt == 1
+    assert person.answers.metrics.tokens.prompt == len(told.requests[0].prompt.ids)
 
 
 async def test_what_comes_next_is_there_when_the_suggestion_is_accepted(person: Person, told: Told) -> None:
@@ -270,7 +231,8 @@ async def test_what_comes_next_is_there_when_the_suggestion_is_accepted(person: 
     await person.answers.prepare_next(person.question(), item)
     assert person.model.anchors._places == window._places, "the text is not accepted yet"
     counted = person.answers.metrics.tokens
-    assert (counted.prompt, counted.ahead) == (1, 1)
+    assert (counted.prompt, counted.ahead) == tuple(len(request.prompt.ids) for request in told.requests)
+    assert [request.is_ahead for request in told.requests] == [False, True]
     assert (await person.ask()).text == "foo(a)"
     person.type("x = foo(a)")
     assert (await person.ask()).text == " + 1"
@@ -278,3 +240,72 @@ async def test_what_comes_next_is_there_when_the_suggestion_is_accepted(person: 
     await person.answers.prepare_next(person.question(), evolve(item, text=" + 1"))
     await person.answers.prepare_next(person.question(), evolve(item, text=" + 1"))
     assert told.n_begun == 3, "it is prepared once"
+
+
+async def test_an_edit_before_a_generation_had_its_first_turn_ends_it(person: Person, told: Told) -> None:
+    """Both may stand in the same chunk of the client's bytes."""
+    first = person.ask()
+    await asyncio.sleep(0)  # it is asked, and what does the work is about to begin
+    assert person.answers._flights
+    person.type("x = f")
+    with pytest.raises(Superseded):
+        await first
+    assert told.n_begun == 0
+
+
+@frozen
+class Telling(Memory):
+    """When the next answer is there, something happens before whoever asked for it hears of it."""
+
+    happening: list[Callable[[], object]] = field(factory=list)
+
+    def remember(self, *args: object) -> None:
+        Memory.remember(self, *args)
+        while self.happening:
+            asyncio.get_running_loop().call_soon(self.happening.pop())
+
+
+async def test_an_answer_is_no_answer_to_a_text_that_was_edited_meanwhile(person: Person, told: Told) -> None:
+    person.answers.memory = Telling(happening=[lambda: person.type("y = ")])
+    first = person.ask()
+    told.write_on()
+    with pytest.raises(Superseded):
+        await first
+
+
+async def test_who_asked_first_does_not_push_aside_who_asks_now(person: Person, told: Told) -> None:
+    """One finds that the generation was no answer after all, and begins anew; not if another did so meanwhile."""
+    first = person.ask()
+    await told.write(3)
+    person.type("x = foo")
+    with pytest.raises(Superseded):
+        await first
+    second = person.ask()
+    newer: list[asyncio.Future[Completion]] = []
+
+    def ask_elsewhere() -> None:
+        person.type("z = ")
+        newer.append(person.ask())
+
+    person.answers.memory = Telling(happening=[ask_elsewhere])
+    told.write_on()
+    with pytest.raises(Superseded):
+        await second
+    assert (await newer[0]).text == "foo(a)"
+    assert told.ends == ["stop_token", "stop_token"]
+
+
+async def test_two_answers_may_begin_alike(person: Person, told: Told) -> None:
+    """What is typed agrees with the one that parts from the other, before all of the step is read and after."""
+    told.text, told.rivals = "foo(a)", ["fob"]
+    first = person.ask()
+    await told.write(2)
+    person.type("x = fob")
+    with pytest.raises(Superseded):
+        await first
+    second = person.ask()
+    await told.write(1)
+    assert told.ends == []
+    told.write_on()
+    assert (await second).text == "foo(a)"
+    assert told.ends == ["stop_token", "stop_token"], "the other one was likelier"

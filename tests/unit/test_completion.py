@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import _pydecimal
+import asyncio
 import random
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,19 +18,9 @@ from starcoder_lsp.completion import Completion, complete, show
 from starcoder_lsp.context.window import normalized
 from starcoder_lsp.documents.documents import MAX_BYTES, Documents, Snapshot
 from starcoder_lsp.documents.globs import matches, path_of
-from starcoder_lsp.engine.engine import (
-    CachedDocument,
-    Cancelled,
-    Engine,
-    Generation,
-    GenerationRequest,
-    ModelInfo,
-    Prefilled,
-    Prompt,
-    StopRule,
-    Written,
-)
-from starcoder_lsp.engine.tokens import Tokenizer
+from starcoder_lsp.engine.engine import Cancellation, Generation, GenerationRequest, Prefilled, Prompt, Written
+from starcoder_lsp.engine.prompt_model import PromptModel
+from starcoder_lsp.engine.stream import TokenStream
 from starcoder_lsp.prompting import (
     N_HEALED_TOKENS,
     N_LEAST_COLD_TOKENS,
@@ -43,9 +33,12 @@ from starcoder_lsp.prompting import (
 )
 from starcoder_lsp.settings import Settings
 from starcoder_lsp.suggestions.site import describe_site
+from tests.local_engine import LocalEngine
+from tests.scripted import Scripted
 
 ROOT = Path(__file__).parents[2]
 DEFAULTS = Settings()
+LONG_FILE = Path(_pydecimal.__file__).read_text()
 FILES = {
     "python": (ROOT / "starcoder_lsp/documents/text.py").read_text(),
     "rust": "use std::fmt;\n\npub fn total(values: &[u64]) -> u64 {\n    values.iter().sum()\n}\n\nstruct Naïve;\n",
@@ -57,55 +50,32 @@ def generation_of(*written: Written) -> Generation:
     return Generation(written, 1, 0, 1, 0.0, 0.0, 0.0)
 
 
-class Scripted:
-    """An engine that writes `text` token by token and asks the stop rule, as the real one does."""
-
-    def __init__(self, engine: Engine, text: bytes = b"", stop_reason: str = "stop_token") -> None:
-        self.info: ModelInfo = engine.info
-        self.tokenizer: Tokenizer = engine.tokenizer
-        self.text, self.stop_reason = text, stop_reason
-        self.requests: list[GenerationRequest] = []
-
-    def generate(self, request: GenerationRequest, stop: StopRule, _cancelled: Cancelled) -> Generation:
-        self.requests.append(request)
-        written, ids, reason = b"", [], None
-        for token_id in self.tokenizer.encode(self.text):
-            written += self.tokenizer.piece(token_id)
-            ids.append(token_id)
-            reason = stop(written)
-            if reason:
-                break
-        return generation_of(Written(written, tuple(ids), (0.0,) * len(ids), reason or self.stop_reason))
-
-    prefill_speed = 0.0
-
-    def prefill(self, _document: str, prompt: Prompt, _cancelled: Cancelled) -> Prefilled:
-        return Prefilled(len(prompt.ids), is_complete=True)
-
-    def forget(self, document: str) -> None: ...
-
-    def put_away(self, document: str) -> None: ...
-
-    def cached(self) -> Iterator[CachedDocument]:
-        yield from ()
-
-    def close(self) -> None: ...
-
-
 @pytest.fixture(scope="session")
-def model(engine: Engine) -> Model:
-    return Model.of(engine)
+def model(prompts: PromptModel, engine: LocalEngine) -> Model:
+    return Model.of(prompts, engine)
 
 
 def opened(text: str, language: str = "python", uri: str = "file:///src/a.py") -> Snapshot:
     return Documents().open(uri, language, 1, text)
 
 
-def suggest(engine: Engine, marked: str, writes: str, *, stop_reason: str = "stop_token", **options: str) -> Completion:
-    """What is shown at `█` where the model writes `writes`."""
+async def suggest(prompts: PromptModel, marked: str, writes: str, *, ends_by: str = "stop_token") -> Completion:
+    """What is shown at `█` where the model writes `writes` and then ends, or says no more until somebody else ends it.
+
+    That is a timeout or a cancel.
+    """
     before, _, after = marked.partition("█")
-    scripted = Model.of(Scripted(engine, writes.encode(), stop_reason))
-    return complete(opened(before + after, **options), len(before.encode()), scripted, DEFAULTS, lambda: False)
+    scripted, cancellation, settings = Scripted(prompts, writes.encode(), ends_by), Cancellation(), DEFAULTS
+    if ends_by == "timeout":
+        settings = evolve(DEFAULTS, completion=evolve(DEFAULTS.completion, timeout_ms=100))
+    model = Model.of(prompts, scripted)
+    asking = asyncio.ensure_future(
+        complete(opened(before + after), len(before.encode()), model, settings, cancellation)
+    )
+    if ends_by == "cancelled":
+        await scripted.begun.wait()
+        cancellation.cancel()
+    return await asking
 
 
 # Which documents
@@ -119,17 +89,19 @@ def suggest(engine: Engine, marked: str, writes: str, *, stop_reason: str = "sto
         (evolve(DEFAULTS, disabled_globs=("**/*.env", "src/**")), "'src/**'"),
     ],
 )
-def test_a_document_is_declined_without_asking_the_model(engine: Engine, settings: Settings, reason: str) -> None:
-    scripted = Scripted(engine, b"x")
-    completion = complete(opened("a = "), 4, Model.of(scripted), settings, lambda: False)
+async def test_a_document_is_declined_without_asking_the_model(
+    prompts: PromptModel, settings: Settings, reason: str
+) -> None:
+    scripted = Scripted(prompts, b"x")
+    completion = await complete(opened("a = "), 4, Model.of(prompts, scripted), settings, Cancellation())
     assert completion.text == ""
     assert reason in completion.reason
     assert (completion.generation, completion.window, scripted.requests) == (None, None, [])
 
 
 @pytest.mark.parametrize("text", ["a = 1\n\0", "x" * (MAX_BYTES + 1)])
-def test_binary_and_huge_documents_are_declined(model: Model, text: str) -> None:
-    completion = complete(opened(text, language="plaintext"), 0, model, DEFAULTS, lambda: False)
+async def test_binary_and_huge_documents_are_declined(model: Model, text: str) -> None:
+    completion = await complete(opened(text, language="plaintext"), 0, model, DEFAULTS, Cancellation())
     assert completion.text == ""
     assert completion.reason
 
@@ -249,73 +221,103 @@ def test_a_glob_is_matched_against_the_decoded_path() -> None:
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("marked", ["def f():\n    █\n", "def f():\n    █", "def f():\n    █\n    c()\n"])
-def test_inserted_lines_end_as_the_document_does(engine: Engine, line_end: str, marked: str) -> None:
-    completion = suggest(engine, marked.replace("\n", line_end), "a()\n    b()")
+async def test_inserted_lines_end_as_the_document_does(prompts: PromptModel, line_end: str, marked: str) -> None:
+    completion = await suggest(prompts, marked.replace("\n", line_end), "a()\n    b()")
     assert completion.text == f"a(){line_end}    b()"
 
 
-def test_line_ends_that_the_model_writes_are_no_part_of_the_text(engine: Engine) -> None:
-    assert suggest(engine, "def f():\n    █\n", "a()\r\n    b()").text == "a()\n    b()"
-    assert suggest(engine, "def f():\r\n    █\r\n", "a()\r\n    b()").text == "a()\r\n    b()"
-    assert suggest(engine, "x = █\r\n", "1\r\n").text == "1"
+async def test_line_ends_that_the_model_writes_are_no_part_of_the_text(prompts: PromptModel) -> None:
+    assert (await suggest(prompts, "def f():\n    █\n", "a()\r\n    b()")).text == "a()\n    b()"
+    assert (await suggest(prompts, "def f():\r\n    █\r\n", "a()\r\n    b()")).text == "a()\r\n    b()"
+    assert (await suggest(prompts, "x = █\r\n", "1\r\n")).text == "1"
 
 
-def test_the_prompt_has_no_carriage_return(engine: Engine) -> None:
+async def test_the_prompt_has_no_carriage_return(prompts: PromptModel) -> None:
     snapshot = opened("a = 1\r\nb = 2\r\nc = \r\nd = 4\r\n")
-    scripted = Scripted(engine, b"3")
-    completion = complete(snapshot, 18, Model.of(scripted), DEFAULTS, lambda: False)
-    sent = b"".join(map(engine.tokenizer.piece, scripted.requests[0].prompt.ids))
+    scripted = Scripted(prompts, b"3")
+    completion = await complete(snapshot, 18, Model.of(prompts, scripted), DEFAULTS, Cancellation())
+    sent = b"".join(map(prompts.tokenizer.piece, scripted.requests[0].prompt.ids))
     assert b"\r" not in sent
     assert (completion.cursor_byte, completion.end_byte, completion.text) == (18, 18, "3")
 
 
-def test_an_empty_text_has_a_reason(engine: Engine) -> None:
-    assert suggest(engine, "x = █\n", "").reason == "stop_token"
-    assert suggest(engine, "x = █\n", "   ").reason == "visible"
-    assert suggest(engine, "x = █\n", "\ny").reason == "within_line"
-    assert suggest(engine, "x = █\n", "1").reason == ""
+async def test_an_empty_text_has_a_reason(prompts: PromptModel) -> None:
+    assert (await suggest(prompts, "x = █\n", "")).reason == "stop_token"
+    assert (await suggest(prompts, "x = █\n", "   ")).reason == "visible"
+    assert (await suggest(prompts, "x = █\n", "\ny")).reason == "within_line"
+    assert (await suggest(prompts, "x = █\n", "1")).reason == ""
 
 
 @pytest.mark.parametrize("writes", ["1 + 2", "   ", ""])
-def test_a_cancelled_request_shows_nothing_and_says_so(engine: Engine, writes: str) -> None:
-    completion = suggest(engine, "x = █\n", writes, stop_reason="cancelled")
+async def test_a_cancelled_request_shows_nothing_and_says_so(prompts: PromptModel, writes: str) -> None:
+    completion = await suggest(prompts, "x = █\n", writes, ends_by="cancelled")
     assert (completion.text, completion.reason) == ("", "cancelled")
 
 
-def test_after_a_timeout_there_is_what_there_is_by_then(engine: Engine) -> None:
-    assert suggest(engine, "x = █\n", "1 + ", stop_reason="timeout").text == "1"
-    assert suggest(engine, "def f():\n    █\n", "a()\n    b(c", stop_reason="timeout").text == "a()"
-    completion = suggest(engine, "x = █\n", "", stop_reason="timeout")
+async def test_after_a_timeout_there_is_what_there_is_by_then(prompts: PromptModel) -> None:
+    assert (await suggest(prompts, "x = █\n", "1 + ", ends_by="timeout")).text == "1"
+    assert (await suggest(prompts, "def f():\n    █\n", "a()\n    b(c", ends_by="timeout")).text == "a()"
+    completion = await suggest(prompts, "x = █\n", "", ends_by="timeout")
     assert (completion.text, completion.reason) == ("", "timeout")
 
 
-def test_a_real_cancel_ends_it_before_anything_is_written(model: Model) -> None:
-    completion = complete(opened("import os\n" * 50), 500, model, DEFAULTS, lambda: True)
+class Interrupted:
+    """The demonstrator on a machine where every request is cancelled as soon as it began."""
+
+    def __init__(self, engine: LocalEngine, cancellation: Cancellation) -> None:
+        self._engine, self._cancellation = engine, cancellation
+
+    def generate(self, request: GenerationRequest) -> TokenStream:
+        stream = self._engine.generate(request)
+        self._cancellation.cancel()
+        return stream
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._engine, name)
+
+
+async def test_a_real_cancel_ends_it_before_anything_is_written(prompts: PromptModel, engine: LocalEngine) -> None:
+    cancellation = Cancellation()
+    model = Model.of(prompts, Interrupted(engine, cancellation))
+    completion = await complete(opened("import os\n" * 50), 500, model, DEFAULTS, cancellation)
     assert (completion.text, completion.reason) == ("", "cancelled")
     assert completion.generation is not None
     assert completion.generation.n_generated == 0
+    await engine.settled()
+    engine.check_cells()
 
 
-def test_stages_are_timed(model: Model) -> None:
-    timings = complete(opened("x = 1\ny = "), 10, model, DEFAULTS, lambda: False).timings
+async def test_what_is_cancelled_before_its_turn_costs_nothing(prompts: PromptModel) -> None:
+    scripted, cancellation = Scripted(prompts, b"x"), Cancellation()
+    model = Model.of(prompts, scripted)
+    asking = asyncio.ensure_future(complete(opened("a = "), 4, model, DEFAULTS, cancellation))
+    cancellation.cancel()
+    completion = await asking
+    assert (completion.text, completion.reason, completion.generation) == ("", "cancelled", None)
+    assert scripted.requests == []
+    assert model.anchors._places == {}, "no window was chosen"
+
+
+async def test_stages_are_timed(model: Model) -> None:
+    timings = (await complete(opened("x = 1\ny = "), 10, model, DEFAULTS, Cancellation())).timings
     assert timings.total_ms >= timings.window_ms + timings.prefill_ms + timings.decode_ms > 0
 
 
-def test_prompt_and_answer_fit_the_context(engine: Engine) -> None:
+async def test_prompt_and_answer_fit_the_context(prompts: PromptModel) -> None:
     """Whatever the settings say."""
-    snapshot = opened(Path(_pydecimal.__file__).read_text())
+    snapshot = opened(LONG_FILE)
     completion_settings = evolve(DEFAULTS.completion, max_tokens=700)
     settings = evolve(DEFAULTS, completion=completion_settings, context=evolve(DEFAULTS.context, max_tokens=16_384))
-    scripted = Scripted(engine, b"x")
+    scripted = Scripted(prompts, b"x")
     for cursor_byte in (0, 9_000, len(snapshot.text.data)):
-        complete(snapshot, cursor_byte, Model.of(scripted), settings, lambda: False)
-        assert len(scripted.requests[-1].prompt.ids) + 700 <= engine.info.n_context
+        await complete(snapshot, cursor_byte, Model.of(prompts, scripted), settings, Cancellation())
+        assert len(scripted.requests[-1].prompt.ids) + 700 <= prompts.n_context
         assert cursor_byte == 0 or len(scripted.requests[-1].prompt.ids) > 800
 
 
-def test_the_suggestion_is_for_the_snapshot_that_was_asked_about(model: Model) -> None:
+async def test_the_suggestion_is_for_the_snapshot_that_was_asked_about(model: Model) -> None:
     snapshot = opened("def add(a, b):\n    return a\n")
-    completion = complete(snapshot, 27, model, DEFAULTS, lambda: False)
+    completion = await complete(snapshot, 27, model, DEFAULTS, Cancellation())
     assert completion.snapshot is snapshot
     assert completion.cursor_byte == completion.end_byte == 27
 
@@ -343,7 +345,7 @@ def test_prompt_and_heal_are_the_text_up_to_the_cursor(
     window = see(snapshot, cursor_byte, model, DEFAULTS)
     prompt = ask(window, model)
     ids = prompt.ids[1:]
-    suffix_at, middle_at = ids.index(model.fim.suffix), ids.index(model.fim.middle)
+    suffix_at, middle_at = ids.index(model.prompts.fim.suffix), ids.index(model.prompts.fim.middle)
     before = b"".join(map(model.tokenizer.piece, (*ids[:suffix_at], *ids[middle_at + 1 :]))) + prompt.heal
     assert prompt.heal
     assert before == window.prefix.text + window.middle.text
@@ -354,7 +356,7 @@ def test_prompt_and_heal_are_the_text_up_to_the_cursor(
     assert b"".join(map(model.tokenizer.piece, ids[suffix_at + 1 : middle_at])) == window.suffix.text
 
 
-def test_what_is_written_in_a_word_continues_it(model: Model) -> None:
+async def test_what_is_written_in_a_word_continues_it(model: Model) -> None:
     """The first tokens spell what was typed of the word, and the text is what comes behind that."""
     rng = random.Random(4)
     n_new_tokens, settings = 0, evolve(DEFAULTS, completion=evolve(DEFAULTS.completion, max_tokens=6))
@@ -363,7 +365,7 @@ def test_what_is_written_in_a_word_continues_it(model: Model) -> None:
             line_end = text.find("\n", at)
             snapshot, cursor_byte = opened(text[:at] + text[line_end:], language), len(text[:at].encode())
             prompt = ask(see(snapshot, cursor_byte, model, settings), model)
-            completion = complete(snapshot, cursor_byte, model, settings, lambda: False)
+            completion = await complete(snapshot, cursor_byte, model, settings, Cancellation())
             generation = completion.generation
             assert generation is not None
             (answer,) = generation.written
@@ -385,14 +387,14 @@ def test_showing_nothing_of_half_a_character(model: Model) -> None:
 # From one request to the next
 
 
-def test_typing_evaluates_little(model: Model) -> None:
+async def test_typing_evaluates_little(model: Model) -> None:
     """Each letter at the end of a long file costs a few tokens; the first request paid for all of them."""
-    text = Path(_pydecimal.__file__).read_text()[:60_000]
+    text = LONG_FILE[:60_000]
     settings = evolve(DEFAULTS, completion=evolve(DEFAULTS.completion, max_tokens=1))
     costs = []
     for letter in "\n\ndef total(values):\n    return sum(":
         text += letter
-        completion = complete(opened(text), len(text.encode()), model, settings, lambda: False)
+        completion = await complete(opened(text), len(text.encode()), model, settings, Cancellation())
         assert completion.generation is not None
         costs.append(completion.generation.n_evaluated)
     assert costs[0] > 1000
@@ -403,7 +405,7 @@ def test_typing_evaluates_little(model: Model) -> None:
 class Slow:
     """The demonstrator as a machine would run it that evaluates `prefill_speed` tokens a second."""
 
-    def __init__(self, engine: Engine, prefill_speed: float) -> None:
+    def __init__(self, engine: LocalEngine, prefill_speed: float) -> None:
         self._engine, self.prefill_speed = engine, prefill_speed
 
     def __getattr__(self, name: str) -> object:
@@ -415,33 +417,56 @@ TYPED_AT = len(LONG) // 2
 
 
 @given(st.floats(0, 1e5), st.integers(50, 120_000))
-def test_a_cold_prompt_takes_no_longer_than_it_may(engine: Engine, tokens_per_s: float, max_prefill_ms: int) -> None:
-    n_tokens = n_cold_tokens(Slow(engine, tokens_per_s), max_prefill_ms)
+def test_a_cold_prompt_takes_no_longer_than_it_may(
+    prompts: PromptModel, tokens_per_s: float, max_prefill_ms: int
+) -> None:
+    model = Model.of(prompts, Scripted(prompts, prefill_speed=tokens_per_s))
+    n_tokens = n_cold_tokens(model, max_prefill_ms)
     if n_tokens > N_LEAST_COLD_TOKENS and tokens_per_s:
         assert n_tokens / tokens_per_s * 1000 <= max_prefill_ms
     assert n_tokens >= N_LEAST_COLD_TOKENS
 
 
-def test_a_slow_machine_begins_with_a_narrow_window_and_goes_on_with_a_whole_one(engine: Engine) -> None:
-    model = Model.of(Slow(engine, 100.0))
+async def test_a_slow_machine_begins_with_a_narrow_window_and_goes_on_with_a_whole_one(
+    prompts: PromptModel, engine: LocalEngine
+) -> None:
+    model = Model.of(prompts, Slow(engine, 100.0))
     settings = evolve(DEFAULTS, context=evolve(DEFAULTS.context, max_prefill_ms=2000))
-    cursor_byte = TYPED_AT
-    narrow = complete(opened(LONG, "python"), cursor_byte, model, settings, lambda: False)
+    cursor_byte, cancelled = TYPED_AT, Cancellation(is_cancelled=True)
+    narrow = await complete(opened(LONG, "python"), cursor_byte, model, settings, Cancellation())
     assert 100 < narrow.window.n_tokens <= 200
     before = opened(LONG, "python")
-    assert not prepare(before, cursor_byte, model, settings, lambda: True).is_complete
+    assert not (await prepare(before, cursor_byte, model, settings, cancelled)).is_complete
     assert see(before, cursor_byte, model, settings).budget == narrow.window.budget
-    assert prepare(before, cursor_byte, model, settings, lambda: False).is_complete
+    assert (await prepare(before, cursor_byte, model, settings, Cancellation())).is_complete
     typed = opened(LONG[:cursor_byte] + "x" + LONG[cursor_byte:], "python")
-    whole = complete(typed, cursor_byte + 1, model, settings, lambda: False)
+    whole = await complete(typed, cursor_byte + 1, model, settings, Cancellation())
     assert whole.window.n_tokens > 1000
     assert whole.generation.n_evaluated <= 2
-    assert prepare(typed, cursor_byte + 1, model, settings, lambda: False).n_evaluated <= 1
+    assert (await prepare(typed, cursor_byte + 1, model, settings, Cancellation())).n_evaluated <= 1
+
+
+async def test_what_is_prepared_is_not_remembered_once_it_is_not_wanted(
+    prompts: PromptModel, engine: LocalEngine
+) -> None:
+    """A later text may be remembered by then, which the window of an earlier one would push aside."""
+    cancellation = Cancellation()
+
+    class Late(Slow):
+        async def prefill(self, document: str, prompt: Prompt, given: Cancellation) -> Prefilled:
+            prefilled = await self._engine.prefill(document, prompt, given)
+            cancellation.cancel()
+            return prefilled
+
+    model = Model.of(prompts, Late(engine, 100.0))
+    prefilled = await prepare(opened(LONG, "python"), TYPED_AT, model, DEFAULTS, cancellation)
+    assert prefilled.is_complete
+    assert not model.anchors._places["file:///src/a.py"].windows
 
 
 @pytest.mark.parametrize("cursor_byte", [None, 0, 1, 2, 10**9])
-def test_any_place_can_be_prepared(engine: Engine, cursor_byte: int | None) -> None:
-    model = Model.of(engine)
+async def test_any_place_can_be_prepared(prompts: PromptModel, engine: LocalEngine, cursor_byte: int | None) -> None:
+    model = Model.of(prompts, engine)
     snapshot = opened("é = 'ö'\n" * 20, "python")
-    assert prepare(snapshot, cursor_byte, model, DEFAULTS, lambda: False).is_complete
-    assert prepare(snapshot, cursor_byte, model, evolve(DEFAULTS, enabled=False), lambda: False) is None
+    assert (await prepare(snapshot, cursor_byte, model, DEFAULTS, Cancellation())).is_complete
+    assert await prepare(snapshot, cursor_byte, model, evolve(DEFAULTS, enabled=False), Cancellation()) is None

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from demo_model import evaluate, holes
+from starcoder_lsp.engine.host.ladder import Caution
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,9 +46,9 @@ def path() -> Path:
 
 
 @pytest.fixture(scope="module")
-def model(path: Path) -> evaluate.Model:
-    """Load the bundled file once."""
-    return evaluate.Model(path, n_threads=1)
+def model(path: Path, caution: Caution) -> evaluate.Model:
+    """Load the bundled file once, as carefully as this machine needs it."""
+    return evaluate.Model(path, n_threads=1, lays_out_anew=caution < Caution.PLAIN_WEIGHTS)
 
 
 @pytest.fixture(scope="module")

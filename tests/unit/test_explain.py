@@ -12,19 +12,20 @@ from hypothesis import strategies as st
 from starcoder_lsp.context.explain import explain
 from starcoder_lsp.context.window import Budget, Window, choose_window
 from starcoder_lsp.documents.documents import Documents
-from starcoder_lsp.engine.engine import Engine, Prompt
-from starcoder_lsp.prompting import Model, ask
+from starcoder_lsp.engine.engine import Prompt
+from starcoder_lsp.engine.prompt_model import PromptModel
+from starcoder_lsp.prompting import Prompter, ask
 
 SOURCE = (Path(__file__).parents[2] / "starcoder_lsp/documents/syntax.py").read_text()
 MARKERS = ("<fim_prefix>", "<fim_suffix>", "<fim_middle>")
 
 
 @pytest.fixture(scope="session")
-def model(engine: Engine) -> Model:
-    return Model.of(engine)
+def model(prompts: PromptModel) -> Prompter:
+    return Prompter.reading(prompts)
 
 
-def seen(model: Model, text: str, n_characters: int, n_tokens: int) -> tuple[Window, Prompt, dict]:
+def seen(model: Prompter, text: str, n_characters: int, n_tokens: int) -> tuple[Window, Prompt, dict]:
     snapshot = Documents().open("file:///a.py", "python", 1, text)
     cursor_byte = len(text[:n_characters].encode())
     window = choose_window(snapshot, cursor_byte, Budget(n_tokens, 0.2), model.tokenizer)
@@ -34,7 +35,7 @@ def seen(model: Model, text: str, n_characters: int, n_tokens: int) -> tuple[Win
 
 @settings(deadline=None, max_examples=40)
 @given(at=st.integers(0, len(SOURCE)), n_tokens=st.sampled_from([64, 300, 1900]))
-def test_the_prompt_is_spelled_as_it_is_sent(model: Model, at: int, n_tokens: int) -> None:
+def test_the_prompt_is_spelled_as_it_is_sent(model: Prompter, at: int, n_tokens: int) -> None:
     window, prompt, explained = seen(model, SOURCE, at, n_tokens)
     prefix, suffix, middle = (part.text.decode() for part in (window.prefix, window.suffix, window.middle))
     assert explained["prompt"] == f"{MARKERS[0]}{prefix}{MARKERS[1]}{suffix}{MARKERS[2]}{middle}"
@@ -46,7 +47,7 @@ def test_the_prompt_is_spelled_as_it_is_sent(model: Model, at: int, n_tokens: in
 
 @settings(deadline=None, max_examples=40)
 @given(at=st.integers(0, len(SOURCE)), n_tokens=st.sampled_from([64, 300, 1900]))
-def test_the_segments_cover_the_prompt(model: Model, at: int, n_tokens: int) -> None:
+def test_the_segments_cover_the_prompt(model: Prompter, at: int, n_tokens: int) -> None:
     window, prompt, explained = seen(model, SOURCE, at, n_tokens)
     segments = explained["segments"]
     lines = SOURCE.splitlines(keepends=True)
@@ -64,21 +65,21 @@ def test_the_segments_cover_the_prompt(model: Model, at: int, n_tokens: int) -> 
     assert all(s["path"] == "src/a.py" and s["why"] and s["tokens"] > 0 for s in segments)
 
 
-def test_an_empty_document_has_no_segments(model: Model) -> None:
+def test_an_empty_document_has_no_segments(model: Prompter) -> None:
     _, prompt, explained = seen(model, "", 0, 64)
     assert explained["segments"] == []
     assert explained["prompt"] == "".join(MARKERS)
     assert explained["promptTokens"] == len(prompt.ids) == 3
 
 
-def test_it_is_json_and_names_language_and_format(model: Model) -> None:
+def test_it_is_json_and_names_language_and_format(model: Prompter) -> None:
     _, _, explained = seen(model, SOURCE, 5000, 300)
     assert json.loads(json.dumps(explained)) == explained
     assert explained["language"] == "Python"
     assert explained["format"] == "starcoder2/psm"
 
 
-def test_a_character_split_between_tokens_is_whole_in_the_spelling(model: Model) -> None:
+def test_a_character_split_between_tokens_is_whole_in_the_spelling(model: Prompter) -> None:
     """What is healed may begin inside a character's bytes."""
     n_split = 0
     for word in ("é😀", "😀é", "😀éé", "日本語😀", "🏳️‍🌈", "ab😀é"):
@@ -89,9 +90,12 @@ def test_a_character_split_between_tokens_is_whole_in_the_spelling(model: Model)
     assert n_split > 0
 
 
-def test_markers_in_the_text_are_text(model: Model) -> None:
+def test_markers_in_the_text_are_text(model: Prompter) -> None:
     text = "a = '<fim_middle><|endoftext|>'\n"
     window, prompt, explained = seen(model, text, len(text), 64)
     assert explained["prompt"].count("<fim_middle>") == 2
-    assert sum(i in {model.fim.prefix, model.fim.suffix, model.fim.middle} for i in prompt.ids) == 3
+    assert (
+        sum(i in {model.prompts.fim.prefix, model.prompts.fim.suffix, model.prompts.fim.middle} for i in prompt.ids)
+        == 3
+    )
     assert window.prefix.text.decode() == text

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from attrs import frozen
 
-from starcoder_lsp.engine.engine import Engine, EngineError
+from starcoder_lsp.engine.engine import EngineError
 from starcoder_lsp.engine.fim import FimFormat, RepositoryFile, format_for
+from starcoder_lsp.engine.prompt_model import PromptModel
 
 FIM = FimFormat("starcoder2", prefix=1, middle=2, suffix=3, stop_ids=frozenset(range(7)), repo=5, file=6)
 
@@ -80,15 +81,14 @@ def test_a_model_without_markers_is_refused_in_plain_words() -> None:
         format_for("llama", Vocabulary({}))
 
 
-def test_markers_of_the_demonstrator(engine: Engine) -> None:
-    fim = format_for(engine.info.architecture, engine.tokenizer)
+def test_markers_of_the_demonstrator(prompts: PromptModel) -> None:
+    fim = format_for(prompts.architecture, prompts.tokenizer)
     assert (fim.prefix, fim.middle, fim.suffix, fim.repo, fim.file) == (1, 2, 3, 5, 6)
     assert fim.stop_ids == frozenset(range(7))
 
 
 @pytest.mark.parametrize("text", ["<fim_middle>", "<|endoftext|>", "a <file_sep> b", "<repo_name>"])
-def test_a_marker_in_a_file_is_plain_text(engine: Engine, text: str) -> None:
-    fim = format_for(engine.info.architecture, engine.tokenizer)
-    ids = engine.tokenizer.encode(text.encode())
-    assert not fim.stop_ids & set(ids)
-    assert b"".join(map(engine.tokenizer.piece, ids)) == text.encode()
+def test_a_marker_in_a_file_is_plain_text(prompts: PromptModel, text: str) -> None:
+    ids = prompts.tokenizer.encode(text.encode())
+    assert not prompts.fim.stop_ids & set(ids)
+    assert b"".join(map(prompts.tokenizer.piece, ids)) == text.encode()

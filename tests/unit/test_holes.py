@@ -14,6 +14,8 @@ from starcoder_lsp.cli.complete import configured
 from starcoder_lsp.cli.eval import Ask, Filled, difference, fill, summary
 from starcoder_lsp.cli.holes import BLOCK, INSIDE_LINE, MID_WORD, REST_OF_LINE, Hole, closers, cut_holes, read_sources
 from starcoder_lsp.completion import Completion, Item
+from starcoder_lsp.documents.documents import Snapshot
+from starcoder_lsp.documents.workspace import Surroundings
 from starcoder_lsp.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +37,10 @@ def names(folder: Path, settings: Settings | None = None) -> set[str]:
 
 
 def suggesting(text: str, n_replaced: int = 0) -> Ask:
-    return lambda snapshot, cursor, _around: Completion(snapshot, cursor, (Item(text, n_replaced),) if text else ())
+    async def ask(snapshot: Snapshot, cursor_byte: int, _around: Surroundings) -> Completion:
+        return Completion(snapshot, cursor_byte, (Item(text, n_replaced),) if text else ())
+
+    return ask
 
 
 @pytest.fixture
@@ -233,8 +238,8 @@ BODY = Hole(BLOCK, None, Path("/a.py"), "def f(x):\n    ", "y = x\n    return y"
         (Hole(BLOCK, None, Path("/a.nonsense"), "a:\n  ", "b", "\nc"), "b", 0, "exact"),
     ],
 )
-def test_what_is_said_of_a_suggestion(hole: Hole, text: str, n_replaced: int, expected: str) -> None:
-    filled = fill(hole, suggesting(text, n_replaced))
+async def test_what_is_said_of_a_suggestion(hole: Hole, text: str, n_replaced: int, expected: str) -> None:
+    filled = await fill(hole, suggesting(text, n_replaced))
     assert filled.is_exact == (expected == "exact")
     assert filled.repeats_next_line == (expected == "repeats")
     assert (filled.similarity == 1) == (expected == "exact")
@@ -244,20 +249,20 @@ def test_what_is_said_of_a_suggestion(hole: Hole, text: str, n_replaced: int, ex
         assert filled.adds_no_error == filled.parses_as_before == (expected != "error")
 
 
-def test_a_suggestion_may_keep_an_error_that_was_there() -> None:
+async def test_a_suggestion_may_keep_an_error_that_was_there() -> None:
     hole = Hole(REST_OF_LINE, None, Path("/a.py"), "x = f(", "1)", "\n")
-    filled = fill(hole, suggesting("1"))
+    filled = await fill(hole, suggesting("1"))
     assert (filled.adds_no_error, filled.parses_as_before) == (True, False)
 
 
-def test_a_line_that_is_hidden_too_is_no_repetition() -> None:
+async def test_a_line_that_is_hidden_too_is_no_repetition() -> None:
     hole = Hole(BLOCK, None, Path("/a.py"), "if x:\n    ", "return 1", "\nreturn 1\n")
-    assert not fill(hole, suggesting("return 1")).repeats_next_line
-    assert fill(hole, suggesting("return 1\nreturn 1")).repeats_next_line
+    assert not (await fill(hole, suggesting("return 1"))).repeats_next_line
+    assert (await fill(hole, suggesting("return 1\nreturn 1"))).repeats_next_line
 
 
-def test_figures() -> None:
-    filled = [fill(HOLE, suggesting(*each)) for each in [("x), 2)", 2), ("x), 2)",), ("",), ("x), 2)", 2)]]
+async def test_figures() -> None:
+    filled = [await fill(HOLE, suggesting(*each)) for each in [("x), 2)", 2), ("x), 2)",), ("",), ("x), 2)", 2)]]
     row = summary(filled)
     assert (row["holes"], row["exact"], row["withheld"]) == (4, 0.5, 0.25)
     assert (row["addsNoError"], row["parsesAsBefore"], row["repeatsNextLine"]) == (0.6667, 0.6667, 0)
@@ -265,8 +270,8 @@ def test_figures() -> None:
     assert summary([filled[2]])["addsNoError"] is None
 
 
-def test_the_difference_is_of_the_same_holes() -> None:
-    right, wrong = fill(HOLE, suggesting("x), 2)", 2)), fill(HOLE, suggesting(""))
+async def test_the_difference_is_of_the_same_holes() -> None:
+    right, wrong = await fill(HOLE, suggesting("x), 2)", 2)), await fill(HOLE, suggesting(""))
     gained: list[Filled] = [right, right, right, wrong]
     row = difference([right, right, wrong, wrong], gained)
     assert (row["exact"], row["exactStandardError"]) == (0.25, 0.2165)

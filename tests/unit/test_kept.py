@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from starcoder_lsp.context.kept import kept, spans_of
 from starcoder_lsp.documents.documents import Documents
-from starcoder_lsp.engine.engine import Engine
+from starcoder_lsp.engine.prompt_model import PromptModel
 
 PYTHON = ["import re\n", *(f"from package import name_{n}, other_{n}\n" for n in range(200)), "import numpy as np\n"]
 RUST = ["use std::io;\n", *(f"use crate::module_{n}::Name{n};\n" for n in range(200))]
@@ -40,12 +40,12 @@ def test_each_import_comes_once(lines: list[str]) -> None:
     assert sorted(imports_wanted("".join(lines) + FUNCTION)) == sorted(lines)
 
 
-def test_what_little_room_holds_is_what_is_named_in_the_files_order(engine: Engine) -> None:
+def test_what_little_room_holds_is_what_is_named_in_the_files_order(prompts: PromptModel) -> None:
     snapshot = Documents().open("file:///case", "python", 1, "".join(PYTHON) + FUNCTION)
     assert snapshot.syntax is not None
     cursor_byte = len(snapshot.text.data)
     wanted = kept(snapshot, cursor_byte, snapshot.syntax.enclosing_scopes(cursor_byte), ())
-    spans = spans_of(snapshot, wanted, cursor_byte, 60, engine.tokenizer)
+    spans = spans_of(snapshot, wanted, cursor_byte, 60, prompts.tokenizer)
     shown = b"".join(snapshot.text.data[span.start_byte : span.end_byte] for span in spans).decode()
     assert [line for line in (PYTHON[0], PYTHON[151], PYTHON[-1], "def f(text):\n") if line not in shown] == []
     assert shown.startswith(PYTHON[0])

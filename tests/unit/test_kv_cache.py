@@ -5,7 +5,7 @@ from itertools import takewhile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from starcoder_lsp.engine.kv_cache import SequenceLedger, common_prefix_length
+from starcoder_lsp.engine.local.kv_cache import CachedSequence, common_prefix_length
 
 IDS = st.lists(st.integers(0, 2), max_size=40)
 
@@ -18,15 +18,7 @@ def test_common_prefix_is_what_a_walk_finds(a: list[int], b: list[int]) -> None:
 
 @given(IDS, IDS.filter(bool))
 def test_the_last_id_of_a_prompt_is_always_evaluated(held: list[int], prompt: list[int]) -> None:
-    ledger = SequenceLedger(0, ids=list(held))
-    n = ledger.match(prompt)
+    cached = CachedSequence(0, ids=list(held))
+    n = cached.match(prompt)
     assert n < len(prompt)
     assert held[:n] == prompt[:n]
-
-
-def test_truncate_and_extend() -> None:
-    ledger = SequenceLedger(0)
-    ledger.extend([1, 2, 3])
-    ledger.truncate(1)
-    ledger.extend((4,))
-    assert ledger.ids == [1, 4]

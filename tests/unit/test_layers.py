@@ -11,26 +11,29 @@ PACKAGE = Path(__file__).parents[2] / "starcoder_lsp"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Each may import from itself and from what stands after it in its row.
-STAGES = {"suggestions", "context", "engine", "documents", "settings"}
+STAGES = {"suggestions", "context", "engine", "documents", "settings", "background"}
 MAY_IMPORT = {
     "cli": {"lsp", "actions", "completion", "prompting", "settings_layers", *STAGES},
     "lsp": {"actions", "completion", "prompting", "settings_layers", *STAGES},
     "actions": {"completion", "prompting", *STAGES},
     "completion": {"prompting", *STAGES},
-    "prompting": {"context", "engine", "documents", "settings"},
+    "prompting": {"context", "engine", "documents", "settings", "background"},
     "suggestions": {"engine", "documents", "settings"},
     "context": {"engine", "documents", "settings"},
-    "engine": {"settings"},
+    "engine": {"settings", "background"},
     "documents": {"settings"},
     "settings_layers": {"settings"},
     "settings": set(),
+    "background": set(),
     "__main__": {"cli"},
     "__init__": set(),
 }
 ONLY_IN = {
     "pygls": "lsp",
     "lsprotocol": "lsp",
-    "llama_cpp": "engine/llama.py",
+    "llama_cpp": "engine/local/llama.py",
+    "msgspec": ("engine/host", "cli"),
+    "filelock": "engine/host",
     "tree_sitter": "documents",
     "tree_sitter_language_pack": "documents",
     "rich": "cli",

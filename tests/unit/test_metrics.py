@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
 from starcoder_lsp.completion import Completion, Item
 from starcoder_lsp.documents.documents import Documents
-from starcoder_lsp.engine.engine import CachedDocument, Generation, ModelInfo, Written
+from starcoder_lsp.engine.engine import CachedDocument, Generation, Written
+from starcoder_lsp.engine.prompt_model import PromptModel
 from starcoder_lsp.lsp.metrics import N_LATENCIES, Metrics
+from starcoder_lsp.prompting import Model
+from tests.scripted import Scripted
 
 SNAPSHOT = Documents().open("file:///a.py", "python", 1, "x = 1\n")
-INFO = ModelInfo("a model", "starcoder2", 3_000, 2_000, 4096, 7)
 
 
 def completion(text: str, n_prompt: int = 10, n_reused: int = 6, n_generated: int = 3) -> Completion:
@@ -70,6 +73,13 @@ def test_tokens_add_up(requests: list[tuple[int, int, int]]) -> None:
     assert tokens["generated"] == sum(n for _, _, n in requests)
 
 
+def test_of_a_prompt_that_was_given_up_as_much_counts_as_was_gone_through() -> None:
+    metrics = Metrics()
+    given_up = completion("", n_prompt=100, n_reused=6)
+    metrics.count_tokens(evolve(given_up, generation=evolve(given_up.generation, n_evaluated=20)))
+    assert (metrics.tokens.prompt, metrics.tokens.reused, metrics.tokens.evaluated) == (26, 6, 20)
+
+
 def test_what_nobody_saw_costs_tokens_too() -> None:
     metrics = Metrics()
     metrics.count_tokens(completion("x"))
@@ -102,8 +112,12 @@ def test_old_latencies_are_forgotten_and_still_counted() -> None:
     assert (report["count"], report["p50"], report["p95"]) == (2 * N_LATENCIES, 1.0, 1.0)
 
 
-def test_the_model_and_its_documents_are_reported_as_json() -> None:
-    report = Metrics().report(INFO, [CachedDocument("file:///a.py", 120, "device")])
+def test_the_model_and_its_documents_are_reported_as_json(prompts: PromptModel) -> None:
+    described = evolve(
+        prompts, name="a model", architecture="starcoder2", n_context=4096, n_parameters=3_000, n_bytes=2_000
+    )
+    model = Model.of(described, Scripted(described, n_gpu_layers=7))
+    report = Metrics().report(model, [CachedDocument("file:///a.py", 120, "device")])
     assert report["model"] == {
         "name": "a model",
         "architecture": "starcoder2",

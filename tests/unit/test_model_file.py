@@ -69,7 +69,7 @@ def test_a_valid_file_is_described(tmp_path: Path):
     path = tmp_path / "model.gguf"
     path.write_bytes(VALID)
     n_parameters = sum(tensor.n_bytes // 4 for tensor in TENSORS)
-    assert check_model_file(path) == ModelFile(path, "starcoder2", "tiny", n_parameters, 64, 1, 8, len(VALID))
+    assert check_model_file(path) == ModelFile(path, "starcoder2", "tiny", n_parameters, 64, 1, 8, len(VALID), 1, 4)
 
 
 @given(

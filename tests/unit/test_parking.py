@@ -9,21 +9,23 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from attrs import evolve
 
-from starcoder_lsp.engine.engine import Engine, Generation, GenerationRequest
-from starcoder_lsp.engine.fim import FimFormat, format_for
-from starcoder_lsp.engine.llama import LlamaEngine, load
-from starcoder_lsp.engine.loading import DEMONSTRATOR, load_engine
-from starcoder_lsp.engine.parking import N_WORTH_PARKING, ParkedState, ParkedStates
-from starcoder_lsp.engine.state_files import DiskSpace, StateFiles, StoredState
+from starcoder_lsp.engine.engine import Cancellation, Engine, Generation, GenerationRequest
+from starcoder_lsp.engine.generation import generate
+from starcoder_lsp.engine.host.ladder import Caution
+from starcoder_lsp.engine.loading import DEMONSTRATOR, opened
+from starcoder_lsp.engine.local.kv_cache import Owner
+from starcoder_lsp.engine.local.parking import N_WORTH_PARKING, ParkedState, ParkedStates
+from starcoder_lsp.engine.local.state_files import DiskSpace, StateFiles, StoredState, model_key
+from starcoder_lsp.engine.prompt_model import PromptModel
 from starcoder_lsp.settings import CacheSettings, Settings
+from tests.local_engine import LocalEngine, differences
 
 MIB = 1024 * 1024
 
 
-def state(document: str, ids: tuple[int, ...], n_bytes: int = 10) -> ParkedState:
-    return ParkedState(document, ids, memoryview(bytearray(n_bytes)))
+def state(document: str, ids: tuple[int, ...], n_bytes: int = 10, client: str = "test") -> ParkedState:
+    return ParkedState(Owner(client, document), ids, memoryview(bytearray(n_bytes)))
 
 
 def test_the_least_recently_used_goes_first() -> None:
@@ -41,15 +43,23 @@ def test_a_copy_that_a_newer_one_continues_is_dropped() -> None:
     states.add(state("a", (5, 6)))
     longer = state("a", (1, 2, 3))
     states.add(longer)
-    assert [parked.document for parked in states] == ["a", "a", "b"]
-    assert states.best((1, 2, 3, 4)) == (longer, 3)
+    assert [parked.owner.document for parked in states] == ["a", "a", "b"]
+    assert states.match_prefix((1, 2, 3, 4)) == (longer, 3)
 
 
 def test_a_copy_over_the_limit_is_not_kept() -> None:
     states = ParkedStates(9)
     states.add(state("a", (1,)))
     assert list(states) == []
-    assert states.best((1,)) == (None, 0)
+    assert states.match_prefix((1,)) == (None, 0)
+
+
+def test_a_copy_over_the_limit_pushes_no_other_out() -> None:
+    states = ParkedStates(25)
+    a = state("a", (1,))
+    states.add(a)
+    states.add(state("b", (2,), n_bytes=26))
+    assert list(states) == [a]
 
 
 def test_forget_and_take() -> None:
@@ -59,46 +69,69 @@ def test_forget_and_take() -> None:
     states.add(b)
     states.take(b)
     states.take(b)
-    states.forget("a")
-    assert list(states) == []
+    states.add(state("a", (3,), client="other"))
+    states.forget("test")
+    assert [parked.owner for parked in states] == [Owner("other", "a")]
+
+
+def test_documents_of_two_clients_are_different_documents() -> None:
+    states = ParkedStates(100)
+    states.add(state("a", (1, 2), client="one"))
+    states.add(state("a", (1, 2, 3), client="two"))
+    assert [(parked.owner.client, parked.ids) for parked in states] == [("two", (1, 2, 3)), ("one", (1, 2))]
+
+
+def test_all_clients_share_one_limit() -> None:
+    states = ParkedStates(25)
+    for client in ("one", "two", "three"):
+        states.add(state("a", (1,), client=client))
+    assert [parked.owner.client for parked in states] == ["three", "two"]
+
+
+def test_to_look_at_a_copy_is_to_use_it() -> None:
+    states = ParkedStates(25)
+    a, b = state("a", (1,)), state("b", (2,))
+    states.add(a)
+    states.add(b)
+    assert states.look(a) == a.state
+    states.add(state("c", (3,)))
+    assert [parked.owner.document for parked in states] == ["c", "a"]
 
 
 # With the real model
 
 
 @pytest.fixture(scope="module")
-def parking() -> Iterator[LlamaEngine]:
-    loaded = load(DEMONSTRATOR, n_context=2048, n_gpu_layers=0, n_threads=1, n_parked_bytes=4 * MIB)
+def parking(prompts: PromptModel, caution: Caution) -> Iterator[LocalEngine]:
+    loaded = LocalEngine.load(prompts, DEMONSTRATOR, caution, n_parked_bytes=4 * MIB)
     yield loaded
-    loaded.close()
+    loaded.end()
 
 
 @pytest.fixture(scope="module")
-def uncached() -> Iterator[LlamaEngine]:
-    loaded = load(DEMONSTRATOR, n_context=2048, n_gpu_layers=0, n_threads=1)
+def uncached(prompts: PromptModel, caution: Caution) -> Iterator[LocalEngine]:
+    loaded = LocalEngine.load(prompts, DEMONSTRATOR, caution)
     yield loaded
-    loaded.close()
+    loaded.end()
 
 
-@pytest.fixture
-def fim(parking: LlamaEngine) -> FimFormat:
-    return format_for(parking.info.architecture, parking.tokenizer)
-
-
-def asked(engine: Engine, fim: FimFormat, document: str, text: bytes) -> GenerationRequest:
-    prompt = fim.psm(engine.tokenizer.encode(text), engine.tokenizer.encode(b"\n\nx = 1\n"))
+def asked(prompts: PromptModel, document: str, text: bytes) -> GenerationRequest:
+    encode = prompts.tokenizer.encode
+    prompt = prompts.fim.psm(encode(text), encode(b"\n\nx = 1\n"))
     return GenerationRequest(document, prompt, max_new_tokens=3, timeout_ms=60_000)
 
 
-def run(engine: LlamaEngine, request: GenerationRequest, cancel_after: int | None = None) -> Generation:
-    looks: list[int] = []
+async def answer(engine: Engine, prompts: PromptModel, request: GenerationRequest) -> Generation:
+    return await generate(engine, request, prompts.tokenizer.piece, lambda _text: None, Cancellation())
 
-    def cancelled() -> bool:
-        looks.append(1)
-        return cancel_after is not None and len(looks) > cancel_after
 
-    generation = engine.generate(request, lambda _text: None, cancelled)
-    engine.check_ledger()
+async def run(engine: LocalEngine, request: GenerationRequest, cancel_after: int | None = None) -> Generation:
+    """Ask, and see that records and context agree afterwards."""
+    cancellation, piece = Cancellation(), engine.context.pieces.__getitem__
+    with engine.cancelling(cancellation, 0 if cancel_after is None else cancel_after + 1):
+        generation = await generate(engine, request, piece, lambda _text: None, cancellation)
+        await engine.settled()
+    engine.check_cells()
     return generation
 
 
@@ -106,46 +139,46 @@ def body(name: str, n_functions: int = 20) -> bytes:
     return "".join(f"def {name}_{i}(x):\n    return x + {i}\n\n\n" for i in range(n_functions)).encode()
 
 
-def test_coming_back_to_a_document_evaluates_one_token(parking: LlamaEngine, fim: FimFormat) -> None:
-    first, second = asked(parking, fim, "first", body("a")), asked(parking, fim, "second", body("b"))
-    cold = run(parking, first)
+async def test_coming_back_to_a_document_evaluates_one_token(parking: LocalEngine, prompts: PromptModel) -> None:
+    first, second = asked(prompts, "first", body("a")), asked(prompts, "second", body("b"))
+    cold = await run(parking, first)
     assert cold.n_reused == 0
-    run(parking, second)
-    where = {cached.document: cached.where for cached in parking.cached()}
+    await run(parking, second)
+    where = {cached.document: cached.where for cached in await parking.cached()}
     assert where == {"first": "ram", "second": "device"}
-    back = run(parking, first)
+    back = await run(parking, first)
     assert back.n_evaluated == 1
     assert back.written[0].text == cold.written[0].text
-    assert run(parking, second).n_evaluated == 1
+    assert (await run(parking, second)).n_evaluated == 1
 
 
-def test_coming_back_to_a_place_in_a_document_too(parking: LlamaEngine, fim: FimFormat) -> None:
-    here, there = asked(parking, fim, "doc", body("here")), asked(parking, fim, "doc", body("there"))
-    run(parking, here)
-    run(parking, there)
-    assert run(parking, here).n_evaluated == 1
-    parking.forget("doc")
-    assert run(parking, here).n_reused == 0
+async def test_coming_back_to_a_place_in_a_document_too(parking: LocalEngine, prompts: PromptModel) -> None:
+    here, there = asked(prompts, "doc", body("here")), asked(prompts, "doc", body("there"))
+    await run(parking, here)
+    await run(parking, there)
+    assert (await run(parking, here)).n_evaluated == 1
+    await parking.forget()
+    assert (await run(parking, here)).n_reused == 0
 
 
-def test_without_memory_for_copies_nothing_is_lost_but_time(
-    parking: LlamaEngine, fim: FimFormat, monkeypatch: pytest.MonkeyPatch
+async def test_without_memory_for_copies_nothing_is_lost_but_time(
+    parking: LocalEngine, prompts: PromptModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = asked(parking, fim, "no memory", body("m"))
-    wanted = run(parking, first).written[0].text
-    monkeypatch.setattr(parking._context, "save", lambda _sequence: None)
-    run(parking, asked(parking, fim, "other", body("o")))
-    assert run(parking, first).written[0].text == wanted
+    first = asked(prompts, "no memory", body("m"))
+    wanted = (await run(parking, first)).written[0].text
+    monkeypatch.setattr(parking.context, "save", lambda _sequence: None)
+    await run(parking, asked(prompts, "other", body("o")))
+    assert (await run(parking, first)).written[0].text == wanted
 
 
-def test_a_copy_that_cannot_be_restored_is_evaluated_again(
-    parking: LlamaEngine, fim: FimFormat, monkeypatch: pytest.MonkeyPatch
+async def test_a_copy_that_cannot_be_restored_is_evaluated_again(
+    parking: LocalEngine, prompts: PromptModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = asked(parking, fim, "damaged", body("d"))
-    wanted = run(parking, first).written[0].text
-    run(parking, asked(parking, fim, "other", body("p")))
-    monkeypatch.setattr(parking._context, "restore", lambda _sequence, _state: False)
-    again = run(parking, first)
+    first = asked(prompts, "damaged", body("d"))
+    wanted = (await run(parking, first)).written[0].text
+    await run(parking, asked(prompts, "other", body("p")))
+    monkeypatch.setattr(parking.context, "restore", lambda _sequence, _state: False)
+    again = await run(parking, first)
     assert again.n_reused == 0
     assert again.written[0].text == wanted
 
@@ -154,139 +187,148 @@ def test_a_copy_that_cannot_be_restored_is_evaluated_again(
 
 
 @pytest.fixture
-def open_engine(tmp_path: Path) -> Iterator[Callable[..., LlamaEngine]]:
+def open_engine(tmp_path: Path, prompts: PromptModel, caution: Caution) -> Iterator[Callable[..., LocalEngine]]:
     """Makes engines, each in place of the one before: a start of the program after its end."""
-    opened: list[LlamaEngine] = []
+    opened: list[LocalEngine] = []
 
     def start(
         n_parked_bytes: int = 4 * MIB, n_disk_bytes: int = 64 * MIB, folder: Path = tmp_path / "states"
-    ) -> LlamaEngine:
+    ) -> LocalEngine:
         if opened:
-            opened.pop().close()
-        space = DiskSpace(folder, n_disk_bytes)
-        opened.append(
-            load(DEMONSTRATOR, n_context=2048, n_gpu_layers=0, n_threads=1, n_parked_bytes=n_parked_bytes, disk=space)
-        )
+            opened.pop().end()
+        files = StateFiles(DiskSpace(folder, n_disk_bytes), model_key(DEMONSTRATOR))
+        opened.append(LocalEngine.load(prompts, DEMONSTRATOR, caution, n_parked_bytes, files))
         return opened[0]
 
     yield start
-    opened.pop().close()
+    opened.pop().end()
 
 
-def where(engine: LlamaEngine) -> dict[str, set[str]]:
+def n_below(folder: Path, pattern: str = "*") -> int:
+    return len(list(folder.glob(pattern)))
+
+
+async def where(engine: LocalEngine) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
-    for cached in engine.cached():
+    for cached in await engine.cached():
         found.setdefault(cached.document, set()).add(cached.where)
     return found
 
 
-def test_a_closed_document_is_found_by_the_next_process(
-    open_engine: Callable[..., LlamaEngine], fim: FimFormat, tmp_path: Path
+async def test_a_closed_document_is_found_by_the_next_process(
+    open_engine: Callable[..., LocalEngine], prompts: PromptModel, tmp_path: Path
 ) -> None:
     engine = open_engine()
-    request = asked(engine, fim, "doc", body("x"))
-    cold = run(engine, request)
-    assert list(tmp_path.iterdir()) == []
-    engine.put_away("doc")
-    assert where(engine) == {"doc": {"device", "disk"}}
+    request = asked(prompts, "doc", body("x"))
+    cold = await run(engine, request)
+    assert n_below(tmp_path) == 0
+    engine.persist("doc")
+    assert await where(engine) == {"doc": {"device", "disk"}}
     engine = open_engine()
-    assert where(engine) == {"doc": {"disk"}}
-    back = run(engine, request)
+    assert await where(engine) == {"doc": {"disk"}}
+    back = await run(engine, request)
     assert back.n_evaluated == 1
     assert back.written[0].text == cold.written[0].text
-    assert where(engine) == {"doc": {"device", "disk"}}
+    assert await where(engine) == {"doc": {"device", "disk"}}
 
 
-def test_what_is_held_at_the_end_is_found_by_the_next_process(
-    open_engine: Callable[..., LlamaEngine], fim: FimFormat
+async def test_what_is_held_at_the_end_is_found_by_the_next_process(
+    open_engine: Callable[..., LocalEngine], prompts: PromptModel
 ) -> None:
     engine = open_engine()
-    requests = [asked(engine, fim, name, body(name)) for name in ("a", "b", "c")]
-    cold = [run(engine, request).written[0].text for request in requests]
+    requests = [asked(prompts, name, body(name)) for name in ("a", "b", "c")]
+    cold = [(await run(engine, request)).written[0].text for request in requests]
     engine = open_engine()
-    assert [cached.document for cached in engine.cached()] == ["c", "b", "a"]
+    assert [cached.document for cached in await engine.cached()] == ["c", "b", "a"]
     for request, text in zip(requests, cold, strict=True):
-        back = run(engine, request)
+        back = await run(engine, request)
         assert (back.n_evaluated, back.written[0].text) == (1, text)
 
 
 @pytest.mark.parametrize("disk_mib", [0, 1])
-def test_the_setting_says_whether_states_go_to_disk(
-    fim: FimFormat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk_mib: int
+async def test_the_setting_says_whether_states_go_to_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk_mib: int
 ) -> None:
-    monkeypatch.setattr("platformdirs.user_cache_path", lambda name, **_named: tmp_path / name)
-    engine = load_engine(Settings(cache=CacheSettings(disk_mib=disk_mib)), lambda _share: None)
-    engine.generate(asked(engine, fim, "doc", body("x")), lambda _text: None, lambda: False)
-    engine.put_away("doc")
-    engine.close()
-    assert len(list(tmp_path.glob("starcoder-lsp/states/*.kv"))) == disk_mib
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    async with opened(Settings(cache=CacheSettings(disk_mib=disk_mib))) as (prompts, engine):
+        request = asked(prompts, "doc", body("x"))
+        await answer(engine, prompts, request)
+        engine.persist("doc")
+        await engine.score(request.prompt, ())  # answered once the model thread has written
+        assert n_below(tmp_path, "starcoder-lsp/states/*.kv") == disk_mib
 
 
-def test_closing_a_document_writes_no_other(open_engine: Callable[..., LlamaEngine], fim: FimFormat) -> None:
+async def test_closing_a_document_writes_no_other(
+    open_engine: Callable[..., LocalEngine], prompts: PromptModel
+) -> None:
     engine = open_engine()
     for name in ("a", "b", "c"):
-        run(engine, asked(engine, fim, name, body(name)))
-    engine.put_away("a")
-    engine.put_away("unknown")
-    assert where(engine) == {"a": {"ram", "disk"}, "b": {"ram"}, "c": {"device"}}
-    engine.forget("a")
-    assert where(engine) == {"b": {"ram"}, "c": {"device"}}
+        await run(engine, asked(prompts, name, body(name)))
+    engine.persist("a")
+    engine.persist("unknown")
+    assert await where(engine) == {"a": {"ram", "disk"}, "b": {"ram"}, "c": {"device"}}
+    await engine.forget()
+    assert await where(engine) == {}
 
 
-def test_a_few_tokens_are_not_written(open_engine: Callable[..., LlamaEngine], fim: FimFormat) -> None:
+async def test_a_few_tokens_are_not_written(open_engine: Callable[..., LocalEngine], prompts: PromptModel) -> None:
     engine = open_engine()
-    run(engine, asked(engine, fim, "doc", b"x = 1\n"))
-    engine.put_away("doc")
-    assert where(engine) == {"doc": {"device"}}
+    await run(engine, asked(prompts, "doc", b"x = 1\n"))
+    engine.persist("doc")
+    assert await where(engine) == {"doc": {"device"}}
 
 
-def test_what_memory_has_no_room_for_goes_to_disk(open_engine: Callable[..., LlamaEngine], fim: FimFormat) -> None:
+async def test_what_memory_has_no_room_for_goes_to_disk(
+    open_engine: Callable[..., LocalEngine], prompts: PromptModel
+) -> None:
     engine = open_engine(n_parked_bytes=0)
-    first, second = asked(engine, fim, "first", body("a")), asked(engine, fim, "second", body("b"))
-    text = run(engine, first).written[0].text
-    run(engine, second)
-    assert where(engine) == {"first": {"disk"}, "second": {"device"}}
-    back = run(engine, first)
+    first, second = asked(prompts, "first", body("a")), asked(prompts, "second", body("b"))
+    text = (await run(engine, first)).written[0].text
+    await run(engine, second)
+    assert await where(engine) == {"first": {"disk"}, "second": {"device"}}
+    back = await run(engine, first)
     assert (back.n_evaluated, back.written[0].text) == (1, text)
 
 
-def test_a_disk_too_small_for_one_state(open_engine: Callable[..., LlamaEngine], fim: FimFormat) -> None:
+async def test_a_disk_too_small_for_one_state(open_engine: Callable[..., LocalEngine], prompts: PromptModel) -> None:
     engine = open_engine(n_parked_bytes=0, n_disk_bytes=1000)
-    first = asked(engine, fim, "first", body("a"))
-    text = run(engine, first).written[0].text
-    run(engine, asked(engine, fim, "second", body("b")))
-    engine.put_away("first")
-    assert where(engine) == {"second": {"device"}}
-    assert run(engine, first).written[0].text == text
+    first = asked(prompts, "first", body("a"))
+    text = (await run(engine, first)).written[0].text
+    await run(engine, asked(prompts, "second", body("b")))
+    engine.persist("first")
+    assert await where(engine) == {"second": {"device"}}
+    assert (await run(engine, first)).written[0].text == text
 
 
-def test_a_folder_that_cannot_be_made(open_engine: Callable[..., LlamaEngine], fim: FimFormat, tmp_path: Path) -> None:
+async def test_a_folder_that_cannot_be_made(
+    open_engine: Callable[..., LocalEngine], prompts: PromptModel, tmp_path: Path
+) -> None:
     (tmp_path / "file").touch()
     engine = open_engine(n_parked_bytes=0, folder=tmp_path / "file" / "states")
-    run(engine, asked(engine, fim, "first", body("a")))
-    engine.put_away("first")
-    run(engine, asked(engine, fim, "second", body("b")))
-    assert where(engine) == {"second": {"device"}}
+    await run(engine, asked(prompts, "first", body("a")))
+    engine.persist("first")
+    await run(engine, asked(prompts, "second", body("b")))
+    assert await where(engine) == {"second": {"device"}}
 
 
-def test_at_the_end_the_last_used_are_kept(open_engine: Callable[..., LlamaEngine], fim: FimFormat) -> None:
+async def test_at_the_end_the_last_used_are_kept(open_engine: Callable[..., LocalEngine], prompts: PromptModel) -> None:
     engine = open_engine(n_disk_bytes=2 * MIB)
     for name in ("a", "b", "c", "d"):
-        run(engine, asked(engine, fim, name, body(name, 25)))
-    assert [cached.document for cached in open_engine().cached()] == ["d", "c"]
+        await run(engine, asked(prompts, name, body(name, 25)))
+    assert [cached.document for cached in await open_engine().cached()] == ["d", "c"]
 
 
-def test_writing_at_the_end_takes_a_second_at_most(
-    open_engine: Callable[..., LlamaEngine], fim: FimFormat, monkeypatch: pytest.MonkeyPatch
+async def test_writing_at_the_end_takes_a_second_at_most(
+    open_engine: Callable[..., LocalEngine], prompts: PromptModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = open_engine()
     for name in ("a", "b", "c", "d"):
-        run(engine, asked(engine, fim, name, body(name)))
+        await run(engine, asked(prompts, name, body(name)))
     with monkeypatch.context() as patch:
         seconds = iter(range(100))
-        patch.setattr("starcoder_lsp.engine.parking.time.monotonic", lambda: next(seconds) * 0.4)
+        patch.setattr("starcoder_lsp.engine.local.parking.time.monotonic", lambda: next(seconds) * 0.4)
         engine = open_engine()
-    assert [cached.document for cached in engine.cached()] == ["d", "c"]
+    assert [cached.document for cached in await engine.cached()] == ["d", "c"]
 
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
@@ -312,45 +354,37 @@ def flip(path: Path, at: int) -> None:
 
 @pytest.mark.parametrize("when", ["while it runs", "between two runs"])
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_file_costs_time_and_nothing_else(
-    open_engine: Callable[..., LlamaEngine], fim: FimFormat, tmp_path: Path, damage: str, when: str
+async def test_a_damaged_file_costs_time_and_nothing_else(
+    open_engine: Callable[..., LocalEngine], prompts: PromptModel, tmp_path: Path, damage: str, when: str
 ) -> None:
     engine = open_engine(n_parked_bytes=0)
-    request, other = asked(engine, fim, "doc", body("x")), asked(engine, fim, "two", body("y"))
-    text = run(engine, request).written[0].text
-    run(engine, other)
+    request, other = asked(prompts, "doc", body("x")), asked(prompts, "two", body("y"))
+    text = (await run(engine, request)).written[0].text
+    await run(engine, other)
     (path,) = (tmp_path / "states").iterdir()
-    engine.put_away("two")
+    engine.persist("two")
+    await engine.settled()
     DAMAGES[damage](path)
     if when == "between two runs":
         engine = open_engine(n_parked_bytes=0)
-    again = run(engine, request)
+    again = await run(engine, request)
     assert again.n_reused < 5  # how any file begins
     assert again.written[0].text == text
-    assert run(engine, other).n_evaluated == 1
+    assert (await run(engine, other)).n_evaluated == 1
 
 
 class Uncached:
     """The answers of an engine that forgets before each question, each question asked once."""
 
-    def __init__(self, engine: LlamaEngine) -> None:
+    def __init__(self, engine: LocalEngine) -> None:
         self._engine = engine
         self._answers: dict[tuple[int, ...], Generation] = {}
 
-    def __call__(self, request: GenerationRequest) -> Generation:
+    async def __call__(self, request: GenerationRequest) -> Generation:
         if request.prompt.ids not in self._answers:
-            self._engine.forget("uncached")
-            self._answers[request.prompt.ids] = run(self._engine, evolve(request, document="uncached"))
+            await self._engine.forget()
+            self._answers[request.prompt.ids] = await run(self._engine, request)
         return self._answers[request.prompt.ids]
-
-
-def is_same_or_a_tie(got: Generation, wanted: Generation) -> bool:
-    """Whether answers part, if at all, where two candidates are equally likely; see test_generation."""
-    if got.written[0].ids == wanted.written[0].ids:
-        return True
-    pairs = zip(got.written[0].ids, wanted.written[0].ids, strict=False)
-    at = next((i for i, (mine, theirs) in enumerate(pairs) if mine != theirs), None)
-    return at is not None and got.written[0].logprobs[at] == pytest.approx(wanted.written[0].logprobs[at], abs=0.05)
 
 
 def files_by_age(folder: Path) -> list[Path]:
@@ -368,10 +402,11 @@ def next_text(rng: random.Random, kind: str, seen: list[bytes]) -> bytes:
     return text[-450:] + rng.choice([b"x", b" = ", b"self.", b"\n", b"return ", b"(", b")"])
 
 
-def test_parking_changes_time_and_not_meaning(
-    open_engine: Callable[..., LlamaEngine],
-    uncached: LlamaEngine,
-    fim: FimFormat,
+@pytest.mark.timeout(300)  # 80 s on a busy machine
+async def test_parking_changes_time_and_not_meaning(
+    open_engine: Callable[..., LocalEngine],
+    uncached: LocalEngine,
+    prompts: PromptModel,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -391,7 +426,7 @@ def test_parking_changes_time_and_not_meaning(
     monkeypatch.setattr(StateFiles, "read", read)
     rng = random.Random(3)
     sizes = {"n_parked_bytes": 600_000, "n_disk_bytes": 1_500_000}
-    engine, folder, answer = open_engine(**sizes), tmp_path / "states", Uncached(uncached)
+    engine, folder, uncached_answer = open_engine(**sizes), tmp_path / "states", Uncached(uncached)
     seen = {name: [body(name, 5)] for name in ("a", "b", "c", "d")}
     document = "a"
     weights = {"type": 40, "jump": 8, "return": 25, "cancel": 8, "close": 6, "restart": 2, "damage": 8, "forget": 1}
@@ -400,27 +435,30 @@ def test_parking_changes_time_and_not_meaning(
         kind = rng.choices(list(weights), list(weights.values()))[0]
         counts[kind] += 1
         if kind == "close":
-            engine.put_away(document)
+            engine.persist(document)
         elif kind == "restart":
             engine = open_engine(**sizes)
         elif kind == "forget":
-            engine.forget(document)
+            await engine.forget()
         elif kind == "damage":
             for path in rng.sample(files_by_age(folder), min(1, len(files_by_age(folder)))):
                 DAMAGES[rng.choice(["a bit of the state", "a bit of the ids", "cut off", "gone", "a folder"])](path)
         else:
             seen[document] = [*seen[document][-5:], next_text(rng, kind, seen[document])]
-            request = asked(engine, fim, document, seen[document][-1])
+            request = asked(prompts, document, seen[document][-1])
             if kind == "cancel":
-                run(engine, request, cancel_after=rng.randrange(4))
+                await run(engine, request, cancel_after=rng.randrange(4))
             else:
-                got, wanted = run(engine, request), answer(request)
-                assert is_same_or_a_tie(got, wanted)
-                counts["ties"] += got.written[0].ids != wanted.written[0].ids
+                got, wanted = await run(engine, request), await uncached_answer(request)
+                (mine,), (theirs,) = got.written, wanted.written
+                n_same = len(differences(mine, theirs))
+                assert mine.ids == theirs.ids or n_same < min(len(mine.ids), len(theirs.ids))
+                counts["same tokens"] += n_same
                 counts["reused"] += got.n_reused > N_WORTH_PARKING
-        engine.check_ledger()
+        await engine.settled()
+        engine.check_cells()
         assert sum(path.stat().st_size for path in files_by_age(folder)) <= sizes["n_disk_bytes"]
     assert counts["reused"] > 300
     assert counts["from disk"] > 80
     assert counts["damaged"] > 8
-    assert counts["ties"] < 20
+    assert counts["same tokens"] > 1500

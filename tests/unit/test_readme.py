@@ -11,6 +11,7 @@ import pytest
 
 from starcoder_lsp.cli.settings import settings_table
 from starcoder_lsp.settings import describe_settings
+from tests.e2e.conftest import ENVIRONMENT
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -33,7 +34,9 @@ def test_the_example_has_at_most_twenty_lines_that_count_and_passes(tmp_path: Pa
     test.write_text(example)
     (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_mode = auto\n")
     program = [sys.executable, "-m", "pytest", "-q", "--rootdir", str(tmp_path), str(test)]
-    ran = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=100)  # noqa: S603
+    ran = subprocess.run(  # noqa: S603  our own example
+        program, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=100
+    )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "1 passed" in ran.stdout
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from starcoder_lsp.context.remembered import N_LINES, RememberingTokenizer
-from starcoder_lsp.engine.engine import Engine
+from starcoder_lsp.engine.prompt_model import PromptModel
 
 ODD = [
     "\n",
@@ -32,26 +32,26 @@ PIECES = st.sampled_from([*ODD, "\n", "\n", "a", "1", "_", "'s", "(", ";", "retu
 
 
 @given(st.lists(PIECES, max_size=30).map("".join))
-def test_the_ids_are_those_of_the_whole_text(engine: Engine, text: str) -> None:
+def test_the_ids_are_those_of_the_whole_text(prompts: PromptModel, text: str) -> None:
     data = text.encode()
-    assert RememberingTokenizer(engine.tokenizer).encode(data) == engine.tokenizer.encode(data)
+    assert RememberingTokenizer(prompts.tokenizer).encode(data) == prompts.tokenizer.encode(data)
 
 
 @given(st.binary(max_size=30) | st.lists(st.sampled_from([b"\x80", b"\n", b"a", b"\xc3"])).map(b"".join))
-def test_bytes_that_are_no_text_too(engine: Engine, data: bytes) -> None:
-    assert RememberingTokenizer(engine.tokenizer).encode(data) == engine.tokenizer.encode(data)
+def test_bytes_that_are_no_text_too(prompts: PromptModel, data: bytes) -> None:
+    assert RememberingTokenizer(prompts.tokenizer).encode(data) == prompts.tokenizer.encode(data)
 
 
-def test_a_line_is_tokenized_once(engine: Engine) -> None:
+def test_a_line_is_tokenized_once(prompts: PromptModel) -> None:
     asked: list[bytes] = []
 
     class Counting:
         def encode(self, text: bytes) -> tuple[int, ...]:
             asked.append(text)
-            return engine.tokenizer.encode(text)
+            return prompts.tokenizer.encode(text)
 
         def piece(self, token_id: int) -> bytes:
-            return engine.tokenizer.piece(token_id)
+            return prompts.tokenizer.piece(token_id)
 
     tokenizer = RememberingTokenizer(Counting())
     text = Path(__file__).read_bytes()
@@ -63,9 +63,9 @@ def test_a_line_is_tokenized_once(engine: Engine) -> None:
     assert first != second
 
 
-def test_what_is_remembered_has_an_end(engine: Engine) -> None:
-    tokenizer = RememberingTokenizer(engine.tokenizer)
+def test_what_is_remembered_has_an_end(prompts: PromptModel) -> None:
+    tokenizer = RememberingTokenizer(prompts.tokenizer)
     for start in range(0, 3 * N_LINES, 1000):
         lines = b"".join(b"x%d\n" % n for n in range(start, start + 1000))
-        assert tokenizer.encode(lines) == engine.tokenizer.encode(lines)
+        assert tokenizer.encode(lines) == prompts.tokenizer.encode(lines)
         assert len(tokenizer._known) <= N_LINES

@@ -1,105 +1,127 @@
-"""Newest wins, cancellation stops work, every waiter gets an outcome. Threads are synchronized by events, not time."""
+"""Newest wins, cancellation stops work, every waiter gets an outcome. Synchronized by events, not by time."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable
+from typing import TypeVar
 
 import pytest
 
-from starcoder_lsp.engine.engine import Cancelled
-from starcoder_lsp.lsp.scheduler import AHEAD, Scheduler, Superseded
+from starcoder_lsp.engine.engine import Cancellation
+from starcoder_lsp.lsp.scheduler import AHEAD, Scheduler, Superseded, Work
+
+T = TypeVar("T")
+PATIENCE_S = 20
 
 
 @pytest.fixture
-def scheduler() -> Iterator[Scheduler]:
+async def scheduler() -> AsyncIterator[Scheduler]:
     made = Scheduler()
     yield made
-    assert made.close(timeout_s=5)
+    made.supersede_all()
+    async with asyncio.timeout(PATIENCE_S):  # all that was given up ends by itself
+        await asyncio.gather(*made._running)
+
+
+def work_of(function: Callable[[], T]) -> Work[T]:
+    async def work(_cancellation: Cancellation) -> T:
+        return function()
+
+    return work
 
 
 class Blocking:
-    """Work that starts, tells so, and goes on until it is stopped."""
+    """Work that starts, tells so, and goes on until it is cancelled."""
 
     def __init__(self) -> None:
-        self.started = threading.Event()
-        self.was_stopped = False
+        self.started, self.stopped = asyncio.Event(), asyncio.Event()
 
-    def __call__(self, cancelled: Cancelled) -> str:
+    async def __call__(self, cancellation: Cancellation) -> str:
         self.started.set()
-        while not cancelled():
-            pass
-        self.was_stopped = True
+        over = asyncio.Event()
+        cancellation.when_cancelled(over.set)
+        await over.wait()
+        self.stopped.set()
         return "stopped"
 
 
+async def stopped(work: Blocking) -> bool:
+    async with asyncio.timeout(PATIENCE_S):
+        return await work.stopped.wait()
+
+
 async def test_an_answer_comes_back(scheduler: Scheduler) -> None:
-    assert await scheduler.run("a", lambda _cancelled: 42) == 42
+    assert await scheduler.run("a", work_of(lambda: 42)) == 42
 
 
-async def test_work_runs_on_one_thread(scheduler: Scheduler) -> None:
-    threads = await asyncio.gather(*(scheduler.run(str(i), lambda _c: threading.get_ident()) for i in range(5)))
-    assert len(set(threads)) == 1
-    assert threads[0] != threading.get_ident()
-
-
-async def test_an_exception_comes_back_and_the_thread_lives(scheduler: Scheduler) -> None:
-    def fail(_cancelled: Cancelled) -> None:
+async def test_an_exception_comes_back_and_others_go_on(scheduler: Scheduler) -> None:
+    def fail() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await scheduler.run("a", fail)
-    assert await scheduler.run("a", lambda _cancelled: 1) == 1
+        await scheduler.run("a", work_of(fail))
+    assert await scheduler.run("a", work_of(lambda: 1)) == 1
+
+
+async def test_work_that_is_cancelled_from_inside_leaves_nobody_waiting(scheduler: Scheduler) -> None:
+    def lose() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(asyncio.ensure_future(scheduler.run("a", work_of(lose))), PATIENCE_S)
+    assert await scheduler.run("a", work_of(lambda: 1)) == 1
 
 
 async def test_a_newer_request_supersedes_one_that_runs(scheduler: Scheduler) -> None:
     work = Blocking()
     older = asyncio.ensure_future(scheduler.run("a", work))
-    await asyncio.to_thread(work.started.wait)
-    assert await scheduler.run("a", lambda _cancelled: "newer") == "newer"
+    await work.started.wait()
+    assert await scheduler.run("a", work_of(lambda: "newer")) == "newer"
     with pytest.raises(Superseded):
         await older
-    assert work.was_stopped
+    assert await stopped(work)
 
 
-async def test_a_newer_request_supersedes_one_that_waits(scheduler: Scheduler) -> None:
-    blocker, ran = Blocking(), []
-    first = asyncio.ensure_future(scheduler.run("blocker", blocker))
-    await asyncio.to_thread(blocker.started.wait)
-    waiting = asyncio.ensure_future(scheduler.run("a", lambda _cancelled: ran.append("older")))
-    await asyncio.sleep(0)
-    newer = asyncio.ensure_future(scheduler.run("a", lambda _cancelled: ran.append("newer")))
+async def test_a_newer_request_supersedes_one_that_has_not_begun(scheduler: Scheduler) -> None:
+    ran: list[str] = []
+    waiting = asyncio.ensure_future(scheduler.run("a", work_of(lambda: ran.append("older"))))
+    newer = asyncio.ensure_future(scheduler.run("a", work_of(lambda: ran.append("newer"))))
     with pytest.raises(Superseded):
         await waiting
-    scheduler.supersede("blocker")
-    with pytest.raises(Superseded):
-        await first
     await newer
     assert ran == ["newer"]
 
 
 async def test_another_document_is_left_alone(scheduler: Scheduler) -> None:
-    answers = await asyncio.gather(scheduler.run("a", lambda _c: 1), scheduler.run("b", lambda _c: 2))
+    answers = await asyncio.gather(scheduler.run("a", work_of(lambda: 1)), scheduler.run("b", work_of(lambda: 2)))
     assert answers == [1, 2]
+    work = Blocking()
+    running = asyncio.ensure_future(scheduler.run("a", work))
+    await work.started.wait()
+    assert await scheduler.run("b", work_of(lambda: 2)) == 2
+    assert not running.done()
+    scheduler.supersede("a")
+    with pytest.raises(Superseded):
+        await running
 
 
 async def test_cancelling_the_wait_stops_the_work(scheduler: Scheduler) -> None:
     work = Blocking()
     task = asyncio.ensure_future(scheduler.run("a", work))
-    await asyncio.to_thread(work.started.wait)
+    await work.started.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert await scheduler.run("a", lambda _cancelled: "next") == "next"
-    assert work.was_stopped
+    assert await stopped(work)
+    assert await scheduler.run("a", work_of(lambda: "next")) == "next"
 
 
 async def test_delayed_work_that_is_superseded_never_runs(scheduler: Scheduler) -> None:
     ran: list[str] = []
-    delayed = asyncio.ensure_future(scheduler.run("a", lambda _c: ran.append("delayed"), delay_ms=3_600_000))
+    delayed = asyncio.ensure_future(scheduler.run("a", work_of(lambda: ran.append("delayed")), delay_ms=3_600_000))
     await asyncio.sleep(0)
-    await scheduler.run("a", lambda _c: ran.append("now"))
+    await scheduler.run("a", work_of(lambda: ran.append("now")))
     with pytest.raises(Superseded):
         await delayed
     assert ran == ["now"]
@@ -108,9 +130,9 @@ async def test_delayed_work_that_is_superseded_never_runs(scheduler: Scheduler) 
 async def test_whatever_comes_goes_before_what_is_done_ahead(scheduler: Scheduler) -> None:
     work = Blocking()
     ahead = asyncio.ensure_future(scheduler.run(AHEAD, work))
-    await asyncio.to_thread(work.started.wait)
-    assert await scheduler.run("a", lambda _cancelled: 1) == 1
-    assert work.was_stopped
+    await work.started.wait()
+    assert await scheduler.run("a", work_of(lambda: 1)) == 1
+    assert await stopped(work)
     with pytest.raises(Superseded):
         await ahead
 

@@ -23,7 +23,8 @@ ALL_KEYS = [
     *("completion.minConfidence", "completion.asMenuItems", "completion.temperature", "completion.seed"),
     *("context.maxTokens", "context.suffixShare", "context.openFiles", "context.recentEdits", "context.imports"),
     *("context.maxSnippetTokens", "context.maxPrefillMs", "debounce.mode", "debounce.ms"),
-    *("cache.ramMiB", "cache.diskMiB", "engine.kind", "engine.url", "engine.model", "engine.apiKeyEnv"),
+    *("cache.ramMiB", "cache.diskMiB", "host.shared", "host.idleMinutes", "host.transport"),
+    *("engine.kind", "engine.url", "engine.model", "engine.apiKeyEnv"),
     *("stats.enabled", "logLevel"),
 ]
 TRUSTED_ONLY = ["model.path", "model.name", "engine.kind", "engine.url", "engine.model", "engine.apiKeyEnv"]

@@ -17,8 +17,8 @@ ALL = Sources()
 
 
 @pytest.fixture(scope="module")
-def tokenizer(engine):
-    return RememberingTokenizer(engine.tokenizer)
+def tokenizer(prompts):
+    return RememberingTokenizer(prompts.tokenizer)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from starcoder_lsp.engine.state_files import START, DiskSpace, StateFiles, model_key
+from starcoder_lsp.engine.local.state_files import START, DiskSpace, StateFiles, model_key
 
 KEY, OTHER_KEY = b"k" * 32, b"o" * 32
 IDS = tuple(range(100, 140))
@@ -160,7 +160,7 @@ def test_no_memory_to_read_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         monkeypatch.undo()
         raise MemoryError
 
-    monkeypatch.setattr("starcoder_lsp.engine.state_files.bytearray", exhausted, raising=False)
+    monkeypatch.setattr("starcoder_lsp.engine.local.state_files.bytearray", exhausted, raising=False)
     assert [files.read(stored) for stored in files] == [None]
 
 

@@ -13,13 +13,16 @@ import pytest
 from starcoder_lsp.cli import CommandError
 from starcoder_lsp.cli import synthetic as command
 from starcoder_lsp.engine import synthetic as writer
-from starcoder_lsp.engine.engine import EngineError, GenerationRequest
+from starcoder_lsp.engine.engine import Cancellation, EngineError, GenerationRequest
 from starcoder_lsp.engine.fim import format_for
+from starcoder_lsp.engine.generation import generate
 from starcoder_lsp.engine.gguf import Array, Cursor
-from starcoder_lsp.engine.llama import load
+from starcoder_lsp.engine.host.ladder import Caution
 from starcoder_lsp.engine.loading import DEMONSTRATOR
 from starcoder_lsp.engine.model_file import check_model_file
+from starcoder_lsp.engine.prompt_model import read_prompt_model
 from starcoder_lsp.engine.synthetic import N_VOCAB, SHAPES, Shape, read_vocabulary, synthetic_model, tensors_of
+from tests.local_engine import LocalEngine
 from tests.unit.gguf_files import gguf, starcoder2_metadata
 
 TINY = Shape(n_embd=64, n_layers=2, n_heads=2, n_kv_heads=1, n_ff=96, rope_base=1e4, is_tied=False)
@@ -57,26 +60,28 @@ def test_the_file_is_a_model_by_our_own_check(tiny: Path) -> None:
     assert checked.n_parameters == sum(tensor.n_elements for tensor in tensors_of(TINY))
 
 
-def test_the_model_writes_with_finite_logits(tiny: Path) -> None:
-    engine = load(tiny, n_context=256, n_gpu_layers=0, n_threads=1)
+async def test_the_model_writes_with_finite_logits(tiny: Path, caution: Caution) -> None:
+    prompts = read_prompt_model(tiny, 256)
+    engine = LocalEngine.load(prompts, tiny, caution)
     try:
-        ids = engine.tokenizer.encode(b"def add(a, b):\n")
-        prompt = format_for("starcoder2", engine.tokenizer).psm(ids, ())
+        ids = prompts.tokenizer.encode(b"def add(a, b):\n")
+        prompt = format_for("starcoder2", prompts.tokenizer).psm(ids, ())
         request = GenerationRequest("a", prompt, max_new_tokens=8, timeout_ms=math.inf)
-        generation = engine.generate(request, lambda _text: None, lambda: False)
-        engine.check_ledger()
+        generation = await generate(engine, request, prompts.tokenizer.piece, lambda _text: None, Cancellation())
+        await engine.settled()
+        engine.check_cells()
         assert generation.n_evaluated == len(ids) + 3
         assert generation.written[0].ids
         assert np.isfinite(engine.context.logits()).all()
-        assert b"".join(engine.tokenizer.piece(i) for i in ids) == b"def add(a, b):\n"
+        assert b"".join(prompts.tokenizer.piece(i) for i in ids) == b"def add(a, b):\n"
     finally:
-        engine.close()
+        engine.end()
 
 
-def test_a_small_file_loads(tmp_path: Path) -> None:
+def test_a_small_file_loads(tmp_path: Path, caution: Caution) -> None:
     path = make("small", SHAPES["small"], tmp_path)
     assert 30 << 20 <= path.stat().st_size <= 60 << 20
-    load(path, n_context=256, n_gpu_layers=0, n_threads=1).close()
+    LocalEngine.load(read_prompt_model(path, 256), path, caution).end()
 
 
 def test_a_whole_file_is_kept(tmp_path: Path) -> None:
@@ -151,20 +156,22 @@ def test_a_cache_folder_that_is_a_file(tmp_path: Path) -> None:
         make("tiny", TINY, tmp_path / "cache" / "synthetic")
 
 
-def tokens_in(keys: dict[bytes, bytes]) -> object:
-    return Cursor(keys[b"tokenizer.ggml.tokens"]).value(distinct=True)
+def counts(keys: dict[bytes, bytes], key: str, *, distinct: bool = False) -> tuple[int, int | None]:
+    array = Cursor(keys[f"tokenizer.ggml.{key}".encode()]).value(distinct=distinct)
+    assert isinstance(array, Array)
+    return array.n, array.n_distinct
 
 
 def test_the_demonstrators_vocabulary_is_filled_up() -> None:
     keys = read_vocabulary(DEMONSTRATOR)
-    assert tokens_in(keys) == Array(N_VOCAB, 8, 16, N_VOCAB)
-    assert Cursor(keys[b"tokenizer.ggml.token_type"]).value() == Array(N_VOCAB, 5, 16)
+    assert counts(keys, "tokens", distinct=True) == (N_VOCAB, N_VOCAB)
+    assert counts(keys, "token_type") == (N_VOCAB, None)
 
 
 def test_the_real_vocabulary_is_copied(shared: Path) -> None:
     path = shared / "data" / "starcoder2-vocab.gguf"
     keys, data = read_vocabulary(path), path.read_bytes()
-    assert tokens_in(keys) == Array(N_VOCAB, 8, 16, N_VOCAB)
+    assert counts(keys, "tokens", distinct=True) == (N_VOCAB, N_VOCAB)
     assert all(value in data for value in keys.values())
 
 
@@ -203,7 +210,6 @@ def test_a_vocabulary_that_is_not_there(tmp_path: Path) -> None:
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The command on the tiny shape, with a cache and settings of its own."""
     monkeypatch.setitem(SHAPES, "small", TINY)
-    monkeypatch.setattr(command, "N_DECODED", 4)
     monkeypatch.setattr(command.platformdirs, "user_cache_path", lambda *_a, **_k: tmp_path)
     monkeypatch.setattr("starcoder_lsp.cli.complete.user_file", lambda: tmp_path / "none.toml")
 
@@ -237,7 +243,7 @@ def test_the_table_says_that_the_text_is_noise(capsys: pytest.CaptureFixture[str
 def test_tokens_are_cut_to_the_context(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(command, "N_CONTEXT_TRAIN", 256)
     command.synthetic("small", vocabulary=None, n_tokens=10_000, as_json=True)
-    assert json.loads(capsys.readouterr().out)["tokens"] == 256 - 4
+    assert json.loads(capsys.readouterr().out)["tokens"] == 256 - command.N_DECODED
 
 
 @pytest.mark.usefixtures("quick")

@@ -37,7 +37,7 @@ N_CORPUS_BYTES = 1 << 20
 ORACLE = """
 import json, sys
 import llama_cpp
-from starcoder_lsp.engine.llama import LlamaTokenizer
+from tests.llama_tokenizer import LlamaTokenizer
 params = llama_cpp.llama_model_default_params()
 params.vocab_only = True
 model = llama_cpp.llama_model_load_from_file(sys.argv[1].encode(), params)

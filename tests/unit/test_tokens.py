@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from starcoder_lsp.engine.engine import Engine
 from starcoder_lsp.engine.local.pieces import PieceIndex
+from starcoder_lsp.engine.prompt_model import PromptModel
 from starcoder_lsp.engine.tokens import fit_head, fit_tail
 
 TEXTS = st.text(st.characters(codec="utf-8") | st.sampled_from(" \n\tabcdef_0123(){}[]=:."), max_size=300)
 VOCABULARY_PROGRAM = """
 import ctypes, json, sys
 import llama_cpp
-from starcoder_lsp.engine.llama import LlamaTokenizer
+from tests.llama_tokenizer import LlamaTokenizer
 params = llama_cpp.llama_model_default_params()
 params.vocab_only = True
 model = llama_cpp.llama_model_load_from_file(sys.argv[1].encode(), params)
@@ -34,27 +34,27 @@ print(json.dumps({"ids": ids, "back": back, "markers": [tokenizer.marker(m) for 
 
 @settings(deadline=None)
 @given(text=TEXTS)
-def test_pieces_put_together_are_the_text(engine: Engine, text: str) -> None:
-    ids = engine.tokenizer.encode(text.encode())
-    assert b"".join(map(engine.tokenizer.piece, ids)) == text.encode()
+def test_pieces_put_together_are_the_text(prompts: PromptModel, text: str) -> None:
+    ids = prompts.tokenizer.encode(text.encode())
+    assert b"".join(map(prompts.tokenizer.piece, ids)) == text.encode()
 
 
 @settings(deadline=None)
 @given(data=st.binary(max_size=200))
-def test_any_bytes_can_be_tokenized(engine: Engine, data: bytes) -> None:
-    ids = engine.tokenizer.encode(data)
+def test_any_bytes_can_be_tokenized(prompts: PromptModel, data: bytes) -> None:
+    ids = prompts.tokenizer.encode(data)
     assert bool(ids) == bool(data)
-    assert all(engine.tokenizer.piece(token_id) for token_id in ids)
+    assert all(prompts.tokenizer.piece(token_id) for token_id in ids)
 
 
 @settings(deadline=None)
 @given(text=TEXTS, n_tokens=st.integers(0, 60))
-def test_what_fits_is_the_most_that_fits(engine: Engine, text: str, n_tokens: int) -> None:
+def test_what_fits_is_the_most_that_fits(prompts: PromptModel, text: str, n_tokens: int) -> None:
     data = text.encode()
     for fit, part in ((fit_head, lambda n: data[:n]), (fit_tail, lambda n: data[len(data) - n :])):
-        n_bytes = fit(engine.tokenizer, data, n_tokens)
-        assert n_bytes == len(data) or len(engine.tokenizer.encode(part(n_bytes))) >= min(n_tokens, 1) - 1
-        if n_tokens >= len(engine.tokenizer.encode(data)):
+        n_bytes = fit(prompts.tokenizer, data, n_tokens)
+        assert n_bytes == len(data) or len(prompts.tokenizer.encode(part(n_bytes))) >= min(n_tokens, 1) - 1
+        if n_tokens >= len(prompts.tokenizer.encode(data)):
             assert n_bytes == len(data)
 
 

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from starcoder_lsp.context.anchor import Anchors
 from starcoder_lsp.context.window import Budget, Window, choose_window, normalized
 from starcoder_lsp.documents.documents import Documents, Edit, Snapshot
-from starcoder_lsp.engine.engine import Engine
+from starcoder_lsp.engine.prompt_model import PromptModel
 from starcoder_lsp.engine.tokens import Tokenizer
-from starcoder_lsp.prompting import Model
+from starcoder_lsp.prompting import Prompter
 from tests.queries.samples import SAMPLES
 
 ROOT = Path(__file__).parents[2]
@@ -33,9 +33,9 @@ BUDGETS = st.builds(Budget, st.integers(16, 2000), st.floats(0, 0.9))
 
 
 @pytest.fixture(scope="session")
-def tokenizer(engine: Engine) -> Tokenizer:
+def tokenizer(prompts: PromptModel) -> Tokenizer:
     """As in the pipeline; the texts of a file are measured again and again."""
-    return Model.of(engine).tokenizer
+    return Prompter.reading(prompts).tokenizer
 
 
 def opened(text: str, language: str = "python") -> Snapshot:

@@ -18,12 +18,13 @@ CMAKE_FILE = Path(__file__).parents[1] / "llama.cmake"
 GPU_BACKENDS = ("cuda", "hip", "musa", "sycl", "vulkan")  # Metal is on wherever it is built on a Mac
 
 
-def rebuild_command() -> str:
+def rebuild_command(*more_backends: str) -> str:
     """Return a line for a POSIX shell that builds llama.cpp anew for this machine and this interpreter.
 
-    A GPU that the installed build can use stays in use. Other options of the user's own `CMAKE_ARGS` are not known.
+    A GPU that the installed build can use stays in use, and `more_backends` are built besides. Other options of the
+    user's own `CMAKE_ARGS` are not known.
     """
-    options = [f"-DGGML_{backend.upper()}=on" for backend in installed_gpu_backends()]
+    options = [f"-DGGML_{backend.upper()}=on" for backend in [*installed_gpu_backends(), *more_backends]]
     options.append(f"-DCMAKE_PROJECT_llama_cpp_INCLUDE={CMAKE_FILE}")
     # With --no-binary alone pip takes what it built before, since 23.1; without it a wheel of a --find-links folder.
     install = ["install", "--force-reinstall", "--no-cache-dir", "--no-deps", "--no-binary", "llama-cpp-python"]

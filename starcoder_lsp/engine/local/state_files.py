@@ -57,6 +57,16 @@ def model_key(path: Path, *how: object) -> bytes:
         return sha256(identity + file.read(N_IDENTITY_BYTES)).digest()
 
 
+def state_files(n_most_bytes: int, model: Path, *how: object) -> StateFiles | None:
+    """The states of a model file in the user's cache folder, or `None` without room for any."""
+    if not n_most_bytes:
+        return None
+    import platformdirs
+
+    folder = platformdirs.user_cache_path("starcoder-lsp", appauthor=False) / "states"
+    return StateFiles(DiskSpace(folder, n_most_bytes), model_key(model, *how))
+
+
 class StateFiles:
     """The states of one model in a folder that other models share; the least recently used files of all go first."""
 

@@ -1,0 +1,70 @@
+"""Which model a host runs and how: what it is started with, and what tells one host from another."""
+
+from __future__ import annotations
+
+import os
+from hashlib import sha256
+from pathlib import Path
+
+import msgspec
+from attrs import frozen
+
+from starcoder_lsp import __version__
+from starcoder_lsp.engine.model_file import ModelFile
+from starcoder_lsp.settings import Settings
+
+MIB = 1024 * 1024
+
+
+@frozen
+class HostOptions:
+    """What a host is started with. Sizes in bytes, `idle_s` is how long it stays after its last client."""
+
+    path: str
+    n_context: int
+    n_gpu_layers: int
+    n_threads: int
+    n_parked_bytes: int
+    n_disk_bytes: int
+    is_shared: bool
+    transport: str
+    idle_s: float
+    caution: int = 0
+    use_extra_buffers: bool = True
+    use_flash_attention: bool = True
+
+    @classmethod
+    def of(cls, settings: Settings, model: ModelFile) -> HostOptions:
+        """The options that settings ask for, for a model file that was checked."""
+        return cls(
+            path=str(model.path.resolve()),
+            n_context=min(settings.model.context_length, model.n_context_train),
+            n_gpu_layers=settings.model.gpu_layers,
+            n_threads=settings.model.threads,
+            n_parked_bytes=settings.cache.ram_mib * MIB,
+            n_disk_bytes=settings.cache.disk_mib * MIB,
+            is_shared=settings.host.shared,
+            transport=settings.host.transport,
+            idle_s=settings.host.idle_minutes * 60,
+        )
+
+    @property
+    def key(self) -> str:
+        """The name of hosts that can serve these options: the same program, model file and settings."""
+        try:
+            stat = Path(self.path).stat()
+            file = (stat.st_size, stat.st_mtime_ns)
+        except OSError:
+            file = (0, 0)
+        settings = (self.n_context, self.n_gpu_layers, self.n_threads, self.n_parked_bytes, self.n_disk_bytes)
+        program = (__version__, str(Path(__file__).parent), os.environ.get("LLAMA_CPP_LIB_PATH", ""))
+        return sha256(repr((program, self.path, file, settings)).encode()).hexdigest()[:16]
+
+    def to_json(self) -> bytes:
+        """The options on the host's command line."""
+        return msgspec.json.encode(self)
+
+    @classmethod
+    def from_json(cls, data: bytes) -> HostOptions:
+        """Read what `to_json` wrote. Raises `msgspec.DecodeError`."""
+        return msgspec.json.decode(data, type=cls)

@@ -1,0 +1,133 @@
+"""Sample behind evaluated tokens: the answers of one request, each in a sequence of its own behind the prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import numpy as np
+from attrs import define, field, frozen
+
+from starcoder_lsp.engine.engine import Sampling
+from starcoder_lsp.engine.local.backend import Backend, Logits
+from starcoder_lsp.engine.local.pieces import TokenIds
+from starcoder_lsp.engine.stream import Token
+
+Choice = tuple[int, float]
+"""A token's id and its natural-log probability under the model, before temperature."""
+
+
+@frozen
+class Decoding:
+    """What is asked for: see `GenerationRequest`, of which this is the engine's part."""
+
+    ids: tuple[int, ...]
+    stop_ids: frozenset[int]
+    heal: bytes
+    max_new_tokens: int
+    n_answers: int = 1
+    beam_margin_nats: float = 0.0
+    sampling: Sampling = field(factory=Sampling)
+
+    @property
+    def n_branches(self) -> int:
+        """Sequences that it may take beside the prompt's."""
+        return 1 if self.n_answers == 1 and self.beam_margin_nats > 0 else max(0, self.n_answers - 1)
+
+
+@define(eq=False)
+class Answer:
+    """One answer as it grows. `end` is empty, or why nothing more is decoded."""
+
+    number: int
+    sequence: int
+    heal: bytes
+    """What is still to be written again of the text before the cursor."""
+    rng: np.random.Generator | None
+    n_most_tokens: int
+    ids: list[int] = field(factory=list)
+    end: Literal["", "stop_token", "max_tokens", "dropped"] = ""
+
+
+def choices(logits: Logits, n: int, allowed: TokenIds | None = None) -> list[Choice]:
+    """The `n` likeliest tokens, the likeliest first, among `allowed` if that is given."""
+    candidates, log_total = _candidates(logits, allowed)
+    best = [int(candidates.argmax())] if n == 1 else np.argsort(-candidates, kind="stable")[:n].tolist()
+    return [(index if allowed is None else int(allowed[index]), float(candidates[index]) - log_total) for index in best]
+
+
+def sample(
+    logits: Logits, sampling: Sampling, rng: np.random.Generator | None, allowed: TokenIds | None = None
+) -> Choice:
+    """Choose the next token, among `allowed` if that is given; with a temperature above 0 by `rng`."""
+    if sampling.temperature == 0 or rng is None:
+        return choices(logits, 1, allowed)[0]
+    candidates, log_total = _candidates(logits, allowed)
+    weights = np.exp((candidates - candidates.max()).astype(np.float64) / sampling.temperature)
+    index = int(rng.choice(len(weights), p=weights / weights.sum()))
+    return index if allowed is None else int(allowed[index]), float(candidates[index]) - log_total
+
+
+def _candidates(logits: Logits, allowed: TokenIds | None) -> tuple[Logits, float]:
+    """The logits to choose from, and the logarithm of the sum over all of them, both less the largest."""
+    shifted = logits - logits.max()
+    return shifted if allowed is None else shifted[allowed], float(np.log(np.exp(shifted).sum()))
+
+
+def begin(
+    backend: Backend, asked: Decoding, sequences: Sequence[int], n_room: int
+) -> tuple[list[Answer], tuple[Token, ...]]:
+    """Choose the first tokens behind a prompt that the first of `sequences` holds; the others are empty.
+
+    All answers together have at most `n_room` tokens.
+
+    The choices are among the tokens that agree with the prompt's `heal`. Without a temperature the answers begin with
+    the likeliest first tokens, one each; with one, each draws for itself. One answer may become a beam of two.
+    """
+    sampling, heal = asked.sampling, asked.heal
+    allowed = backend.agreeing(heal) if heal else None
+    n_answers = min(asked.n_answers, len(sequences))
+    may_fork = n_answers == 1 < len(sequences) and asked.beam_margin_nats > 0 and sampling.temperature == 0
+    firsts = choices(backend.logits(), 2 if may_fork else n_answers, allowed)
+    if may_fork:
+        is_open = firsts[0][1] - firsts[-1][1] <= asked.beam_margin_nats
+        is_text = not any(token_id in asked.stop_ids for token_id, _ in firsts)
+        firsts = firsts if is_open and is_text else firsts[:1]
+    n_most = min(asked.max_new_tokens, n_room // len(firsts))
+    answers, tokens = [], []
+    for number, first in enumerate(firsts):
+        rng, choice = None, first
+        if sampling.temperature > 0:
+            rng = np.random.default_rng([sampling.seed, number] if number else sampling.seed)
+            choice = sample(backend.logits(), sampling, rng, allowed)
+        answers.append(Answer(number, sequences[number], heal, rng, n_most))
+        tokens.append(_take(backend, asked, answers[-1], choice))
+        if number:
+            backend.branch(sequences[0], sequences[number])
+    return answers, tuple(tokens)
+
+
+def inputs(asked: Decoding, answers: Iterable[Answer]) -> list[tuple[int, int, int]]:
+    """What `Backend.step` must evaluate before the next choices: `(sequence, id, position)` of each answer."""
+    return [(answer.sequence, answer.ids[-1], len(asked.ids) + len(answer.ids) - 1) for answer in answers]
+
+
+def choose_next(backend: Backend, asked: Decoding, answers: Sequence[Answer], first_row: int) -> tuple[Token, ...]:
+    """Choose the next token of each answer, whose logits begin at `first_row` of the step."""
+    tokens = []
+    for row, answer in enumerate(answers, first_row):
+        allowed = backend.agreeing(answer.heal) if answer.heal else None
+        tokens.append(_take(backend, asked, answer, sample(backend.logits(row), asked.sampling, answer.rng, allowed)))
+    return tuple(tokens)
+
+
+def _take(backend: Backend, asked: Decoding, answer: Answer, choice: Choice) -> Token:
+    token_id, logprob = choice
+    if token_id in asked.stop_ids:
+        answer.end = "stop_token"
+    else:
+        answer.ids.append(token_id)
+        answer.heal = answer.heal[len(backend.pieces[token_id]) :]
+        if len(answer.ids) >= answer.n_most_tokens:
+            answer.end = "max_tokens"
+    return Token(answer.number, token_id, logprob, answer.end)

@@ -1,0 +1,97 @@
+"""Which tokens are in which cells: the record that decides what a request need not evaluate again.
+
+The invariant is that a sequence's recorded ids equal the cells which the context holds for it, position by position, on
+every way out of every function here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from attrs import define, field
+
+from starcoder_lsp.engine.local.backend import Backend, Interrupted
+
+
+class Owner(NamedTuple):
+    """Whose cells they are: documents of two clients are different documents, also under one name."""
+
+    client: str
+    document: str
+
+
+NOBODY = Owner("", "")
+
+
+def common_prefix_length(a: Sequence[int], b: Sequence[int]) -> int:
+    """How many leading items `a` and `b` share."""
+    n = min(len(a), len(b))
+    if tuple(a[:n]) == tuple(b[:n]):
+        return n
+    low, high = 0, n  # a[:low] is shared, a[:high] is not
+    while high - low > 1:
+        mid = (low + high) // 2
+        if tuple(a[low:mid]) == tuple(b[low:mid]):
+            low = mid
+        else:
+            high = mid
+    return low
+
+
+@define(eq=False)
+class CachedSequence:
+    """The token ids of one sequence's cells, in order of position, and whose they are."""
+
+    sequence: int
+    owner: Owner = NOBODY
+    ids: list[int] = field(factory=list)
+
+    def match(self, prompt_ids: Sequence[int]) -> int:
+        """How many leading ids of `prompt_ids` need no evaluation.
+
+        At least the last id is always evaluated, since its logits are not kept.
+        """
+        return min(common_prefix_length(self.ids, prompt_ids), len(prompt_ids) - 1)
+
+
+def rewind(backend: Backend, cached: CachedSequence, n_tokens: int) -> None:
+    """Bring record and context to the first `n_tokens` cells, or to none where the context cannot."""
+    if not backend.truncate(cached.sequence, n_tokens) or backend.n_cells_of(cached.sequence) != n_tokens:
+        backend.truncate(cached.sequence, 0)
+        n_tokens = 0
+    del cached.ids[n_tokens:]
+
+
+def evaluate_slice(backend: Backend, cached: CachedSequence, ids: Sequence[int], interrupted: Interrupted) -> bool:
+    """Evaluate a few `ids` behind the sequence's cells; false if that was broken off, and none of them is there.
+
+    A decode that fails or is broken off may leave finished micro-batches behind; they are given up. Raises
+    `EngineError`.
+    """
+    is_done = False
+    try:
+        is_done = backend.decode(cached.sequence, ids, len(cached.ids), interrupted)
+    finally:
+        if not is_done:
+            rewind(backend, cached, len(cached.ids))
+    if is_done:
+        cached.ids.extend(ids)
+    return is_done
+
+
+def share(backend: Backend, source: CachedSequence, target: CachedSequence, n_tokens: int) -> None:
+    """Let the empty sequence `target` begin with the first `n_tokens` cells of `source`; nothing is copied."""
+    backend.branch(source.sequence, target.sequence, n_tokens)
+    target.ids[:] = source.ids[:n_tokens]
+    if backend.n_cells_of(target.sequence) != n_tokens:
+        rewind(backend, target, 0)
+
+
+def move(backend: Backend, source: int, target: CachedSequence, ids: Sequence[int]) -> None:
+    """Give the cells of the sequence `source`, which hold `ids` and perhaps one more, to `target`."""
+    backend.truncate(target.sequence, 0)
+    backend.branch(source, target.sequence)
+    backend.truncate(source, 0)
+    target.ids[:] = ids[: backend.n_cells_of(target.sequence)]
+    rewind(backend, target, len(target.ids))

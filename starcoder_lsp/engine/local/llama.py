@@ -1,0 +1,283 @@
+"""A StarCoder model in this process, through llama.cpp's low-level API. The only importer of `llama_cpp`.
+
+Not the high-level `Llama` class: its infilling uses one id for all three markers, and it hides how many sequences a
+context has.
+
+A failed assertion inside llama.cpp ends the process, so a file is checked by `model_file.py` before it comes here.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import llama_cpp
+import numpy as np
+from attrs import frozen
+
+from starcoder_lsp.engine.engine import EngineError
+from starcoder_lsp.engine.local.backend import N_SLICE, Interrupted, Logits
+from starcoder_lsp.engine.local.pieces import PieceIndex
+from starcoder_lsp.engine.threads import default_n_threads
+
+ERROR_LEVEL = 3
+N_RESIDENTS = 4
+"""Sequences with a document each."""
+N_BRANCHES = 14
+"""Sequences for answers beside the first one: two clients that ask for eight each."""
+ABORTED = 2
+"""What `llama_decode` answers when the abort callback broke it off (llama.h)."""
+NEVER = llama_cpp.ggml_abort_callback()
+"""No abort callback: for one token, asking before each node of the graph would cost up to a tenth of its time."""
+N_LEAST_MEASURED = N_SLICE // 2
+"""A batch of fewer tokens says little about the speed of a prefill."""
+SPEED_WEIGHT = 0.1
+"""Weight of the newest slice in the measured speed: some 600 tokens are what it remembers."""
+Progress = Callable[[float], None]
+
+
+@frozen
+class LoadOptions:
+    """How a model is loaded. `n_cells` are the KV cells that all sequences share."""
+
+    path: Path
+    n_cells: int
+    n_model_bytes: int
+    n_gpu_layers: int = -1
+    """A negative number offloads everything where the build can."""
+    n_threads: int = 0
+    """0 takes `default_n_threads`."""
+    use_extra_buffers: bool = True
+    """Whether weights may be laid out anew for this CPU (repacking, AMX)."""
+    use_flash_attention: bool = True
+
+
+class _Log:
+    """llama.cpp's log, of which only the last error is kept: standard error belongs to the editor's log."""
+
+    def __init__(self) -> None:
+        self.last_error = ""
+
+        @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
+        def receive(level: int, text: bytes, _data: object) -> None:
+            if level == ERROR_LEVEL:
+                self.last_error = text.decode("utf-8", "replace").strip()
+
+        self._receive = receive  # llama.cpp keeps the pointer, so the object must live as long
+        llama_cpp.llama_log_set(receive, ctypes.c_void_p(0))
+
+
+@lru_cache(maxsize=1)
+def _start_backend() -> _Log:
+    """Initialize llama.cpp once in a process."""
+    log = _Log()
+    llama_cpp.llama_backend_init()
+    return log
+
+
+class LlamaContext:
+    """The `Backend` of the model thread: one model, one llama context, and a batch that is reused for every decode.
+
+    `pieces` are the bytes of each token, by id. Raises `EngineError` where llama.cpp cannot load the file, or has no
+    memory for the context; `on_progress` is told the share that is loaded, 0 to 1.
+    """
+
+    def __init__(
+        self, options: LoadOptions, pieces: Sequence[bytes], on_progress: Progress = lambda _share: None
+    ) -> None:
+        self._model = _load(options, on_progress)
+        self.n_gpu_layers = _n_offloaded(self._model, options)
+        self.n_threads = options.n_threads or default_n_threads(options.n_model_bytes)
+        params = llama_cpp.llama_context_default_params()
+        params.n_ctx = self.n_cells = options.n_cells
+        params.n_batch = params.n_ubatch = N_SLICE
+        params.n_seq_max = self.n_sequences = N_RESIDENTS + N_BRANCHES
+        params.kv_unified = True  # the answers to a prompt share its cells
+        params.n_threads = params.n_threads_batch = self.n_threads
+        params.no_perf = True
+        self.uses_flash_attention = options.use_flash_attention  # which decides how values are laid out
+        if not options.use_flash_attention:
+            params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        self._context = llama_cpp.llama_init_from_model(self._model, params)
+        if not self._context:
+            llama_cpp.llama_model_free(self._model)
+            raise EngineError(_start_backend().last_error or "the context could not be made; lower model.contextLength")
+        self.pieces = pieces
+        self._n_vocab = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self._model))
+        self.agreeing = PieceIndex.of((piece, token_id) for token_id, piece in enumerate(pieces)).agreeing
+        self._memory = llama_cpp.llama_get_memory(self._context)
+        self._interrupted: Interrupted = lambda: False
+        self._abort = llama_cpp.ggml_abort_callback(lambda _data: self._interrupted())
+        self._logits: dict[int, Logits] = {}
+        self.evaluation_ms = 0.0
+        self.prefill_speed = 0.0
+        self._batch = llama_cpp.llama_batch_init(params.n_batch, 0, 1)
+
+    @property
+    def cells_key(self) -> tuple[object, ...]:
+        """What must be equal for another context's cells to be of use in this one, besides the model file."""
+        # The other parameters are llama.cpp's defaults: they change with its version, and with where layers run.
+        return llama_cpp.__version__, self.n_gpu_layers, self.uses_flash_attention
+
+    def decode(
+        self, sequence: int, ids: Sequence[int], first_position: int, interrupted: Interrupted = lambda: False
+    ) -> bool:
+        """Evaluate at most `n_batch` ids; logits are kept for the last one. False if `interrupted` broke it off.
+
+        On a CPU it is asked before each of the graph's some hundred nodes, unless there is but one id; on a GPU never.
+        """
+        batch = self._batch
+        batch.n_tokens = n = len(ids)
+        for i, token_id in enumerate(ids):
+            batch.token[i] = token_id
+            batch.pos[i] = first_position + i
+            batch.n_seq_id[i] = 1
+            batch.seq_id[i][0] = sequence
+            batch.logits[i] = i == n - 1
+        self._interrupted = interrupted
+        llama_cpp.llama_set_abort_callback(self._context, self._abort if n > 1 else NEVER, None)
+        elapsed_ms = self._evaluate_batch()
+        if elapsed_ms is None:
+            return False
+        if n >= N_LEAST_MEASURED:
+            speed = n / elapsed_ms * 1000
+            self.prefill_speed += (speed - self.prefill_speed) * (SPEED_WEIGHT if self.prefill_speed else 1)
+        return True
+
+    def step(self, tokens: Sequence[tuple[int, int, int]]) -> None:
+        """Evaluate `(sequence, id, position)` of several sequences in one batch; logits are kept for each."""
+        batch = self._batch
+        batch.n_tokens = len(tokens)
+        for i, (sequence, token_id, position) in enumerate(tokens):
+            batch.token[i] = token_id
+            batch.pos[i] = position
+            batch.n_seq_id[i] = batch.logits[i] = 1
+            batch.seq_id[i][0] = sequence
+        llama_cpp.llama_set_abort_callback(self._context, NEVER, None)
+        self._evaluate_batch()
+
+    def _evaluate_batch(self) -> float | None:
+        """Milliseconds that the batch took, or `None` if it was broken off. Raises `EngineError`."""
+        started = time.perf_counter()
+        code = llama_cpp.llama_decode(self._context, self._batch)
+        llama_cpp.llama_synchronize(self._context)
+        elapsed_ms = (time.perf_counter() - started) * 1000
+        self.evaluation_ms += elapsed_ms
+        if code == ABORTED:
+            return None
+        if code:
+            message = f"llama.cpp could not evaluate {self._batch.n_tokens} tokens (code {code})"
+            raise EngineError(message)
+        return elapsed_ms
+
+    def decode_bare(self, sequence: int, token_id: int, first_position: int, n_calls: int) -> None:
+        """Evaluate one token `n_calls` times at growing positions, with nothing in between.
+
+        What the generation loop's speed is measured by. As in llama.cpp's llama-bench, each call is waited for.
+        """
+        batch = self._batch
+        batch.n_tokens = batch.n_seq_id[0] = batch.logits[0] = 1
+        batch.token[0], batch.seq_id[0][0] = token_id, sequence
+        for position in range(first_position, first_position + n_calls):
+            batch.pos[0] = position
+            if llama_cpp.llama_decode(self._context, batch):
+                message = f"llama.cpp could not evaluate a token at {position}"
+                raise EngineError(message)
+            llama_cpp.llama_synchronize(self._context)
+
+    def logits(self, row: int = -1) -> Logits:
+        """Logits behind an evaluated token, shape `(n_vocab,)`, a view that the next evaluation overwrites."""
+        pointer = llama_cpp.llama_get_logits_ith(self._context, row)
+        address = ctypes.addressof(pointer.contents)
+        if address not in self._logits:  # making the view takes longer than choosing a token
+            self._logits[address] = np.ctypeslib.as_array(pointer, shape=(self._n_vocab,))
+        return self._logits[address]
+
+    def branch(self, source: int, target: int, n_tokens: int = -1) -> None:
+        """Let the empty sequence `target` share the first `n_tokens` cells of `source`, or all; nothing is copied."""
+        llama_cpp.llama_memory_seq_cp(self._memory, source, target, -1, n_tokens)
+
+    def truncate(self, sequence: int, n_tokens: int) -> bool:
+        """Keep the first `n_tokens` cells of the sequence."""
+        return bool(llama_cpp.llama_memory_seq_rm(self._memory, sequence, n_tokens, -1))
+
+    def warm_up(self) -> None:
+        """Touch all weights, and then measure the speed of a prefill for the first time."""
+        for _ in range(2):
+            self.prefill_speed = 0.0
+            self.decode(0, [0] * N_LEAST_MEASURED, 0)
+            self.truncate(0, 0)
+
+    def save(self, sequence: int) -> memoryview | None:
+        """A copy of the sequence's cells, or `None` where there is no memory for it."""
+        n_bytes = llama_cpp.llama_state_seq_get_size(self._context, sequence)
+        try:
+            buffer = (ctypes.c_uint8 * n_bytes)()
+        except MemoryError:
+            return None
+        n_written = llama_cpp.llama_state_seq_get_data(self._context, buffer, n_bytes, sequence)
+        return memoryview(buffer) if n_written == n_bytes else None
+
+    def restore(self, sequence: int, state: memoryview) -> bool:
+        """Put a copy into the empty sequence."""
+        buffer = (ctypes.c_uint8 * state.nbytes).from_buffer(state)
+        return bool(llama_cpp.llama_state_seq_set_data(self._context, buffer, state.nbytes, sequence))
+
+    def n_cells_of(self, sequence: int) -> int:
+        """How many cells the sequence has."""
+        return int(llama_cpp.llama_memory_seq_pos_max(self._memory, sequence)) + 1
+
+    def close(self) -> None:
+        """Free context and model."""
+        llama_cpp.llama_batch_free(self._batch)
+        llama_cpp.llama_free(self._context)
+        llama_cpp.llama_model_free(self._model)
+
+
+def system_info() -> str:
+    """What llama.cpp says of its build and of this CPU: `AVX2 = 1 | AMX_INT8 = 1 | …`."""
+    _start_backend()
+    return bytes(llama_cpp.llama_print_system_info()).decode()
+
+
+def can_offload() -> bool:
+    """Whether this build of llama.cpp finds a GPU that it can use."""
+    _start_backend()
+    return bool(llama_cpp.llama_supports_gpu_offload())
+
+
+def _load(options: LoadOptions, on_progress: Progress) -> Any:
+    """A pointer to the model."""
+    log = _start_backend()
+    params = llama_cpp.llama_model_default_params()
+    params.n_gpu_layers = options.n_gpu_layers
+    params.use_extra_bufts = options.use_extra_buffers
+    # Not memory-mapped: llama.cpp lays quantized weights out anew for the CPU, and the mapped file would stay resident
+    # beside that, as large as the weights.
+    params.load_mode = llama_cpp.LLAMA_LOAD_MODE_NONE
+
+    @llama_cpp.llama_progress_callback  # type: ignore[untyped-decorator]
+    def progress(share: float, _data: object) -> bool:
+        on_progress(share)
+        return True
+
+    params.progress_callback = progress
+    model = llama_cpp.llama_model_load_from_file(os.fsencode(options.path), params)
+    if not model:
+        why = log.last_error or "no reason given"
+        message = f"{options.path}: llama.cpp could not load it ({why}); fetch the file again"
+        raise EngineError(message)
+    return model
+
+
+def _n_offloaded(model: Any, options: LoadOptions) -> int:
+    """Layers on a GPU, the output layer among them."""
+    if not llama_cpp.llama_supports_gpu_offload():
+        return 0
+    n_all = int(llama_cpp.llama_model_n_layer(model)) + 1
+    return n_all if options.n_gpu_layers < 0 else min(options.n_gpu_layers, n_all)

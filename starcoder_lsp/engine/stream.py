@@ -1,0 +1,94 @@
+"""The tokens of one request, as they come from an engine: fed by the engine, read by `generation.py`. On the loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from attrs import define, field, frozen
+
+
+@frozen
+class Token:
+    """One sampled token of the `answer`-th answer; `logprob` in nats, before temperature.
+
+    `end` is empty, or why the engine ends this answer with it: `"stop_token"` (the token is no part of the answer) or
+    `"max_tokens"`.
+    """
+
+    answer: int
+    id: int
+    logprob: float
+    end: str = ""
+
+
+@frozen
+class Usage:
+    """What a request cost in the end: prompt tokens reused and evaluated, and milliseconds inside decode calls."""
+
+    n_reused: int = 0
+    n_evaluated: int = 0
+    evaluation_ms: float = 0.0
+    is_complete: bool = False
+    """Whether the whole prompt was evaluated; known at the end only."""
+
+
+@define(eq=False)
+class TokenStream:
+    """The answers to one request. `on_drop` and `on_close` tell the engine what the reader decided."""
+
+    on_drop: Callable[[int], None]
+    on_close: Callable[[int], None]
+    usage: Usage = field(factory=Usage)
+    """So far."""
+    n_answers: int = 0
+    """How many answers the engine began; 0 until the prompt is evaluated."""
+    _queue: asyncio.Queue[tuple[Token, ...] | None] = field(factory=asyncio.Queue)
+    _ended: asyncio.Event = field(factory=asyncio.Event)
+    _error: Exception | None = None
+    _is_closed: bool = False
+
+    def __aiter__(self) -> TokenStream:
+        """Read it once, to the end or not; no generator, which a reader that leaves early would have to close."""
+        return self
+
+    async def __anext__(self) -> tuple[Token, ...]:
+        """Return the tokens of a step together, until the stream is closed or lost. Raises `EngineError`."""
+        tokens = await self._queue.get()
+        if tokens is not None:
+            return tokens
+        if self._error is not None and not self._is_closed:
+            raise self._error
+        raise StopAsyncIteration
+
+    def drop(self, answer: int) -> None:
+        """End one answer; its tokens that are under way will be ignored."""
+        if not self._is_closed:
+            self.on_drop(answer)
+
+    def close(self, kept: int = 0) -> None:
+        """End all answers. The KV cells of the answer `kept` stay, as far as it was decoded."""
+        if not self._is_closed:
+            self._is_closed = True
+            self.on_close(kept)
+            self._queue.put_nowait(None)
+
+    async def ended(self) -> Usage:
+        """Wait until the engine is done with the request, and return what all of it cost. Raises `EngineError`."""
+        await self._ended.wait()
+        if self._error is not None:
+            raise self._error
+        return self.usage
+
+    def feed(self, tokens: tuple[Token, ...], usage: Usage) -> None:
+        """Take in the tokens of a step."""
+        self.n_answers = max(self.n_answers, *(token.answer + 1 for token in tokens))
+        self.usage = usage
+        self._queue.put_nowait(tokens)
+
+    def end(self, usage: Usage | None, error: Exception | None = None) -> None:
+        """The engine is done with the request, or failed."""
+        self.usage = usage or self.usage
+        self._error = error
+        self._ended.set()
+        self._queue.put_nowait(None)

@@ -1,0 +1,269 @@
+"""A host's life: found, shared, lost, brought up again, and over when nobody needs it."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import signal
+import stat
+import struct
+from collections.abc import Callable
+
+import pytest
+from attrs import evolve
+
+from starcoder_lsp.engine.engine import Cancellation, EngineError, EngineLostError, GenerationRequest, Sampling
+from starcoder_lsp.engine.host import launch, wire
+from starcoder_lsp.engine.host.address import Address, runtime_folder
+from starcoder_lsp.engine.host.launch import join
+from tests.host.conftest import TEXT, Hosts
+
+TRANSPORTS = ["socket", "port"]
+
+
+async def gone(process_id: int) -> None:
+    """Wait until a process is not there any more, as a zombie either."""
+    while True:
+        try:
+            os.kill(process_id, 0)
+        except ProcessLookupError:
+            return
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_those_who_start_at_once_end_up_with_one_host(hosts: Hosts, transport: str) -> None:
+    engines = [hosts.engine(transport=transport) for _ in range(4)]
+    await asyncio.gather(*(engine.start() for engine in engines))
+    assert len({engine.host_process_id for engine in engines}) == 1
+    answers = await asyncio.gather(*(hosts.ask(engine) for engine in engines))
+    assert len({answer.written[0].text for answer in answers}) == 1
+    process_id = engines[0].host_process_id
+    assert process_id is not None
+    for engine in engines:
+        await engine.close()
+    await gone(process_id)
+    assert list((hosts.folder / "starcoder-lsp").iterdir()) == []
+
+
+async def test_other_settings_get_another_host_and_so_does_one_that_shares_nothing(hosts: Hosts) -> None:
+    shared, own, other = hosts.engine(), hosts.engine(is_shared=False), hosts.engine(n_parked_bytes=1)
+    await asyncio.gather(shared.start(), own.start(), other.start())
+    ids = {engine.host_process_id for engine in (shared, own, other)}
+    assert len(ids) == 3
+    process_id = own.host_process_id
+    await own.close()
+    await asyncio.wait_for(gone(process_id or 0), 2)
+    assert (await hosts.ask(shared)).written[0].text
+
+
+async def test_the_files_of_a_host_are_the_users_alone(hosts: Hosts) -> None:
+    await hosts.started()
+    await hosts.started(transport="port", n_parked_bytes=1)
+    folder = runtime_folder()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
+
+
+async def test_a_folder_that_others_can_read_is_refused(hosts: Hosts) -> None:
+    runtime_folder().chmod(0o755)
+    with pytest.raises(EngineError, match="yours alone"):
+        await hosts.started()
+
+
+async def test_who_does_not_know_the_secret_is_refused(hosts: Hosts) -> None:
+    engine = await hosts.started(transport="port")
+    address = Address.of(engine.options.key, "port")
+    reader, writer, secret = await address.connect()
+    wrong = ("0" if secret[0] != "0" else "1") + secret[1:]
+    writer.write(wire.framed(wire.Hello(engine.options.key, wrong, os.getpid(), "stranger")))
+    assert isinstance(await wire.read_from_host(reader), wire.Refused)
+    assert await wire.read_from_host(reader) is None
+    assert (await hosts.ask(engine)).written[0].text
+
+
+async def test_another_version_or_other_settings_are_refused(hosts: Hosts) -> None:
+    engine = await hosts.started()
+    address = Address.of(engine.options.key, "socket")
+    with pytest.raises(EngineError, match="version"):
+        await join(evolve(engine.options, n_parked_bytes=1), address, "other")
+
+
+GARBAGE = [
+    b"",
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"\0\0\0\0",
+    b"\xff\xff\xff\xff",
+    struct.pack(">I", 3) + b"\x93\xa1",
+    wire.framed(wire.Cached(1)),
+    wire.framed(wire.Generate(1, "d", [1], 1, is_ahead=False)),
+]
+
+
+@pytest.mark.parametrize("data", GARBAGE, ids=range(len(GARBAGE)))
+@pytest.mark.parametrize("after_hello", [False, True])
+async def test_what_is_no_message_harms_nobody(hosts: Hosts, data: bytes, *, after_hello: bool) -> None:
+    engine = await hosts.started()
+    reader, writer, _ = await Address.of(engine.options.key, "socket").connect()
+    if after_hello:
+        writer.write(wire.framed(wire.Hello(engine.options.key, "", os.getpid(), "odd")))
+    writer.write(data)
+    writer.write_eof()
+    while await wire.read_from_host(reader) is not None:
+        pass
+    assert (await hosts.ask(engine)).written[0].text
+    assert len((await engine.status())["clients"]) == 1
+
+
+@pytest.mark.parametrize("ids", [[], [10**6], [5] * 5000], ids=["empty", "out of range", "too long"])
+async def test_a_prompt_that_cannot_be_is_refused_and_nothing_dies(hosts: Hosts, ids: list[int]) -> None:
+    engine = await hosts.started()
+    prompt = evolve(hosts.prompt(), ids=tuple(ids))
+    with pytest.raises(EngineError, match=r"no room|not among"):
+        await hosts.ask(engine, prompt=prompt)
+    assert (await hosts.ask(engine)).written[0].text
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
+async def test_a_host_that_dies_is_there_again(hosts: Hosts, how: signal.Signals) -> None:
+    engine = await hosts.started()
+    before = await hosts.ask(engine)
+    for _ in range(3):
+        old = engine.host_process_id
+        assert old is not None
+        os.kill(old, how)
+        await hosts.noticed()
+        again = await hosts.ask(engine)
+        assert again.written[0].text == before.written[0].text
+        assert engine.host_process_id != old
+    assert hosts.states[-2:] == ["loading", ""]
+
+
+async def test_what_was_under_way_is_lost_and_the_next_is_answered(hosts: Hosts, crash: Callable[..., None]) -> None:
+    (poison,) = hosts.prompts.tokenizer.encode(b"\x07")
+    crash(f"decoding={poison}", "SIGSEGV")
+    engine = await hosts.started()
+    assert (await hosts.ask(engine)).written[0].text
+    for _ in range(2):
+        with pytest.raises(EngineLostError, match="SIGSEGV"):
+            await hosts.ask(engine, TEXT + b"\x07")
+        assert (await hosts.ask(engine)).written[0].text
+    n_starts = hosts.n_starts
+    with pytest.raises(EngineError, match="twice"):
+        await hosts.ask(engine, TEXT + b"\x07")
+    assert (await hosts.ask(engine)).written[0].text
+    assert hosts.n_starts == n_starts, "it was not sent a third time"
+
+
+async def test_crashes_one_after_another_lead_to_more_caution(hosts: Hosts, crash: Callable[..., None]) -> None:
+    (poison,) = hosts.prompts.tokenizer.encode(b"\x07")
+    crash(f"decoding={poison}", "SIGSEGV", 1)
+    engine = await hosts.started()
+    for number in range(3):
+        with pytest.raises(EngineLostError):
+            await hosts.ask(engine, TEXT + b"%d\x07" % number)
+    assert (await hosts.ask(engine, TEXT + b"\x07")).written[0].text
+    assert engine.caution == 1
+    assert len(hosts.messages) == 1
+
+
+async def test_questions_to_a_host_that_dies_are_answered(hosts: Hosts) -> None:
+    engine = await hosts.started()
+    host = engine.host_process_id
+    assert host is not None
+    os.kill(host, signal.SIGSTOP)
+    waiting = [asyncio.ensure_future(each) for each in (engine.cached(), engine.forget(), hosts.ask(engine))]
+    ahead = asyncio.ensure_future(engine.prefill("doc", hosts.prompt(TEXT * 3), Cancellation()))
+    await asyncio.sleep(0)
+    os.kill(host, signal.SIGKILL)
+    assert await waiting[0] == []
+    assert await waiting[1] is None
+    for lost in (waiting[2], ahead):
+        with pytest.raises(EngineLostError):
+            await lost
+
+
+async def test_a_host_that_does_not_answer_is_an_error_in_time(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = await hosts.started()
+    host = engine.host_process_id or 0
+    monkeypatch.setattr(launch, "WELCOME_S", 0.2)
+    os.kill(host, signal.SIGSTOP)
+    try:
+        assert await engine.cached() == []
+        with pytest.raises(EngineError, match="does not answer"):
+            await hosts.started()
+    finally:
+        os.kill(host, signal.SIGCONT)
+    assert (await hosts.ask(engine)).written[0].text
+
+
+@pytest.mark.parametrize("temperature", [math.nan, -1.0, math.inf])
+async def test_a_temperature_that_cannot_be_ends_that_client_alone(hosts: Hosts, temperature: float) -> None:
+    one, other = await hosts.started(), await hosts.started()
+    with pytest.raises(EngineLostError):
+        await hosts.ask(one, sampling=Sampling(temperature))
+    assert (await hosts.ask(other)).written[0].text
+
+
+async def test_clients_that_are_killed_are_missed_by_nobody(hosts: Hosts) -> None:
+    """The connection ends, whatever ended the client; then the host has no clients, and ends."""
+    engine = await hosts.started()
+    host = engine.host_process_id
+    assert host is not None
+    request = GenerationRequest("doc", hosts.prompt(TEXT * 20), 500, 60_000)
+    stream = engine.generate(request)
+    async for _tokens in stream:
+        break
+    assert engine._connection is not None
+    engine._is_closing = True
+    engine._connection.writer.transport.abort()
+    await asyncio.wait_for(gone(host), 10)
+    assert list((hosts.folder / "starcoder-lsp").iterdir()) == []
+
+
+async def test_documents_of_two_clients_are_two_though_they_have_one_name(hosts: Hosts) -> None:
+    one, other = await hosts.started(), await hosts.started()
+    assert one.host_process_id == other.host_process_id
+    await hosts.ask(one, TEXT)
+    await hosts.ask(other, b"x = 1\n" * 30)
+    assert [(each.document, each.where) for each in await one.cached()] == [("doc", "device")]
+    await one.forget()
+    assert await one.cached() == []
+    assert len(await other.cached()) == 1
+    assert (await hosts.ask(other, b"x = 1\n" * 30)).n_evaluated == 1
+
+
+async def test_what_another_editor_evaluated_need_not_be_evaluated_again(hosts: Hosts) -> None:
+    one, other = await hosts.started(), await hosts.started()
+    text = b"".join(b"value_%d = compute(%d)\n" % (i, i) for i in range(60))
+    first = await hosts.ask(one, text)
+    assert (await hosts.ask(other, text)).n_evaluated < first.n_evaluated / 10
+
+
+async def test_a_restart_gives_another_process_unless_somebody_else_uses_it(hosts: Hosts) -> None:
+    one = await hosts.started(idle_s=60.0)
+    first = one.host_process_id
+    await one.close(is_restart=True)
+    two, other = await hosts.started(idle_s=60.0), await hosts.started(idle_s=60.0)
+    assert first != two.host_process_id == other.host_process_id
+    await two.close(is_restart=True)
+    three = await hosts.started(idle_s=60.0)
+    assert three.host_process_id == other.host_process_id
+    last = other.host_process_id
+    await three.close()
+    while len((await other.status())["clients"]) > 1:
+        pass
+    await other.close(is_restart=True)
+    await gone(last or 0)
+
+
+async def test_what_killed_hosts_left_is_removed_by_the_next(hosts: Hosts) -> None:
+    engine = await hosts.started(n_parked_bytes=1)
+    host = engine.host_process_id
+    engine._is_closing = True
+    os.kill(host or 0, signal.SIGKILL)
+    await gone(host or 0)
+    assert len(list(runtime_folder().glob("*.sock"))) == 1
+    other = await hosts.started()
+    assert [path.stem for path in runtime_folder().glob("*.sock")] == [other.options.key]
