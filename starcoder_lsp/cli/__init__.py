@@ -65,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
     demo.set_defaults(runs="demo.demo")
     demo.add_argument("spelled", metavar="FILE:LINE", nargs="?", help="the line to type; otherwise one of this program")
 
+    _add_doctor(commands.add_parser("doctor", help="say what is wrong where completions do not come, or are slow"))
     _add_eval(commands.add_parser("eval", help="measure suggestions in your own files, to choose model and settings"))
     _add_benches(commands.add_parser("bench", help="measure on this machine"))
     host = commands.add_parser("host", help="the process that the model runs in; servers start it")
@@ -74,6 +75,21 @@ def parser() -> argparse.ArgumentParser:
     settings = commands.add_parser("settings", help="list the settings, their defaults and what they do")
     settings.set_defaults(runs="settings.print_settings")
     return top
+
+
+def _add_doctor(doctor: argparse.ArgumentParser) -> None:
+    doctor.set_defaults(runs="doctor.doctor")
+    _add_model(doctor)
+    doctor.add_argument(
+        "--speed", dest="measures_speed", action="store_true", help="load the model and measure how fast it is"
+    )
+    doctor.add_argument(
+        "--forget-crashes",
+        dest="forgets_crashes",
+        action="store_true",
+        help="let llama.cpp try again what was turned off after a crash",
+    )
+    _add_json(doctor, "write the report for a program; paths of this machine are in it")
 
 
 def _add_eval(evaluate: argparse.ArgumentParser) -> None:

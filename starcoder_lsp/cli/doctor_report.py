@@ -1,0 +1,89 @@
+"""The report of `starcoder-lsp doctor`: its lines in their order, for a person and for a program."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from io import TextIOWrapper
+
+from attrs import asdict
+from rich.console import Console
+from rich.text import Text
+
+from starcoder_lsp import __version__
+from starcoder_lsp.cli.doctor_checks import (
+    ERROR,
+    OK,
+    WARNING,
+    Check,
+    check_crashes,
+    check_folders,
+    check_gpu,
+    check_hosts,
+    check_library,
+    check_memory,
+    check_model,
+    check_programs,
+    check_settings,
+    check_speed,
+    counted,
+)
+from starcoder_lsp.cli.doctor_editors import check_editors, check_path
+from starcoder_lsp.cli.doctor_facts import Facts
+
+CHECKS: tuple[Callable[[Facts], Iterator[Check]], ...] = (
+    check_programs,
+    check_library,
+    check_crashes,
+    check_gpu,
+    check_model,
+    check_memory,
+    check_speed,
+    check_settings,
+    check_folders,
+    check_hosts,
+    check_path,
+    check_editors,
+)
+"""The report, in its order."""
+COLOURS = {OK: "green", WARNING: "yellow", ERROR: "bold red"}
+N_STATE_COLUMNS = max(map(len, COLOURS)) + 2
+N_NAME_COLUMNS = 18
+
+
+def examine(facts: Facts) -> list[Check]:
+    """The lines of the report."""
+    return [line for check in CHECKS for line in _lines(check, facts)]
+
+
+def _lines(check: Callable[[Facts], Iterator[Check]], facts: Facts) -> Iterator[Check]:
+    """The lines of one check. What it may not look at is a line, too."""
+    try:
+        yield from check(facts)
+    except OSError as error:
+        name = check.__name__.removeprefix("check_")
+        yield Check(name, WARNING, f"cannot be looked at: {error}", "Check the permissions of what is named there.")
+
+
+def show(checks: Sequence[Check], *, as_json: bool) -> None:
+    """Print the report. Lines are not wrapped, so that what is to be pasted stays in one piece."""
+    if as_json:
+        print(json.dumps({"version": __version__, "platform": sys.platform, "checks": list(map(asdict, checks))}))
+        return
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path need not fit the terminal's encoding
+    console = Console(highlight=False, soft_wrap=True)
+    for check in checks:
+        state = (check.state.ljust(N_STATE_COLUMNS), COLOURS[check.state])
+        name = (check.name.ljust(N_NAME_COLUMNS), "bold")
+        console.print(Text.assemble(state, name, visible(check.found)))
+        for advice in check.advice.splitlines():
+            console.print(Text(" " * N_STATE_COLUMNS + visible(advice)))
+    n_errors, n_warnings = (sum(check.state == state for check in checks) for state in (ERROR, WARNING))
+    console.print(f"\n{counted(n_errors, 'error', 'errors')}, {counted(n_warnings, 'warning', 'warnings')}")
+
+
+def visible(text: str) -> str:
+    """Text on one line, without what a terminal would obey."""
+    return "".join(character if character.isprintable() else "?" for character in text)
