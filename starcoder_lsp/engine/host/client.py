@@ -52,6 +52,8 @@ N_DEATHS_A_PROMPT = 2
 """Deaths in a row after which a prompt is not sent again."""
 SILENCE_S = 1.0
 """How long the host's event loop may take to say what is kept; it does nothing that takes long."""
+OUTSIDE_PATIENCE = 10
+"""Deaths from outside that count as one: whoever kills a host again and again wants to see it come back."""
 ENDED_FROM_OUTSIDE = {-9, -15, 0}
 """SIGKILL and SIGTERM, which a host answers by an orderly end: no prompt's fault."""
 
@@ -283,7 +285,7 @@ class HostEngine:
                 message = f"the process of the model ended while it was loaded, {n_starts} times: {how_it_ended(code)}"
                 raise EngineError(message + (f" ({words})" if words else ""))
             self.caution = max(self.caution, self.ladder.caution(self.kind))  # another server may have seen a crash
-            await asyncio.sleep(_pause_s(n_starts))
+            await asyncio.sleep(_pause_s(n_starts, code))
 
     def _step_down(self, stage: str, code: int | None) -> str:
         """Go on more carefully after a crash; the message about it. Raises `EngineError` if nothing is left."""
@@ -337,7 +339,7 @@ class HostEngine:
                 if self._n_crashes == N_CRASHES_A_RUNG and next_rung(self.caution, self.options) is not None:
                     self.on_message(self._step_down("answering", code))
                     self._n_crashes = 0
-                await asyncio.sleep(_pause_s(self._n_deaths))
+                await asyncio.sleep(_pause_s(self._n_deaths, code))
                 connection = await self._load()
             except EngineError as error:
                 self._failure = error
@@ -404,6 +406,7 @@ class HostEngine:
         self._questions.clear()
 
 
-def _pause_s(n_deaths: int) -> float:
-    """Seconds before the next start, after so many deaths in a row."""
-    return PAUSES_S[min(n_deaths, len(PAUSES_S)) - 1]
+def _pause_s(n_deaths: int, code: int | None) -> float:
+    """Seconds before the next start, after so many deaths in a row; they grow slowly where somebody ended the host."""
+    n_pauses = n_deaths // OUTSIDE_PATIENCE if code in ENDED_FROM_OUTSIDE else n_deaths
+    return PAUSES_S[max(0, min(n_pauses, len(PAUSES_S)) - 1)]
