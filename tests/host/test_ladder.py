@@ -44,7 +44,7 @@ async def test_where_nothing_helps_the_error_says_how_to_build_anew(hosts: Hosts
     assert hosts.alive() == []
 
 
-@pytest.mark.parametrize("how", ["SIGKILL", "SIGHUP"])
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGUSR1"])
 async def test_who_is_killed_did_not_crash(hosts: Hosts, crash: Crash, how: str) -> None:
     crash("loading", how)
     with pytest.raises(EngineError, match=how):
