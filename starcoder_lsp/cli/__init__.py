@@ -25,7 +25,7 @@ class CommandError(Exception):
 
 def warn(message: str) -> None:
     """Tell the user something on standard error."""
-    print(f"starcoder-lsp: {message}", file=sys.stderr)
+    tell(f"starcoder-lsp: {message}")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -185,7 +185,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if sys.stdout is not None:
                 sys.stdout.flush()
     except CommandError as error:
-        tell(f"starcoder-lsp: {error}")
+        warn(str(error))
         return FAILED
     except BrokenPipeError:  # whoever read the output has seen enough
         discard_output()

@@ -18,7 +18,7 @@ from typing import Any
 from rich.table import Table
 
 from starcoder_lsp.cli.complete import configured
-from starcoder_lsp.cli.figures import Report, model_file, percentile, watched, write_report
+from starcoder_lsp.cli.figures import Report, model_file, percentile, watching, write_report
 from starcoder_lsp.cli.llama_server import Peer, Turn, arguments, ask, llama_server
 from starcoder_lsp.cli.replay import SETTINGS, replaying, spelled, where_and_what
 from starcoder_lsp.cli.traces import Edit, check_range, edits_of, grouped, read_trace, text_before
@@ -98,8 +98,7 @@ def compare(path: Path, *, llama_server_path: Path, model: str, first: int, n_ed
     n_threads = default_n_threads(checked.n_bytes)
     settings = SETTINGS | {"completion": {"maxTokens": 1}, "model": {"threads": n_threads}}
     command = arguments(llama_server_path, checked.path, n_threads)
-    edits = watched(edits_of(trace, first, n_edits), n_edits, "comparing")
-    with llama_server(command) as peer:
+    with watching(edits_of(trace, first, n_edits), n_edits, "comparing") as edits, llama_server(command) as peer:
         turns = asyncio.run(play(text_before(trace, first), edits, settings, checked.path, peer))
     report = {
         **where_and_what(path, first, checked),

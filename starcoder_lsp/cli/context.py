@@ -20,7 +20,7 @@ from rich.table import Table
 
 from starcoder_lsp.cli import CommandError, warn
 from starcoder_lsp.cli.complete import configured
-from starcoder_lsp.cli.figures import Report, machine, percentile, watched, write_report
+from starcoder_lsp.cli.figures import Report, machine, percentile, watching, write_report
 from starcoder_lsp.cli.holes import WORD, Hole, Source, code_lines, hide_rest, read_sources
 from starcoder_lsp.completion import complete
 from starcoder_lsp.context.kept import NAME
@@ -169,9 +169,10 @@ async def fill_all(holes: Sequence[Hole], settings: Settings) -> tuple[str, dict
     filled: dict[str, list[Filled]] = {mode: [] for mode in MODES}
     async with opened(settings, Listeners(on_message=warn)) as (prompts, engine):
         model = Model.of(prompts, engine)
-        for hole in watched(holes, len(holes), "filling"):
-            for mode, results in filled.items():
-                results.append(await fill(hole, mode, model, engine, settings))
+        with watching(holes, len(holes), "filling") as each:
+            for hole in each:
+                for mode, results in filled.items():
+                    results.append(await fill(hole, mode, model, engine, settings))
     return prompts.name, filled
 
 

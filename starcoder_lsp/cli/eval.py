@@ -18,7 +18,7 @@ from rich.table import Table
 
 from starcoder_lsp.cli import CommandError, warn
 from starcoder_lsp.cli.complete import configured
-from starcoder_lsp.cli.figures import Report, machine, model_file, percentile, watched, write_report
+from starcoder_lsp.cli.figures import Report, machine, model_file, percentile, watching, write_report
 from starcoder_lsp.cli.holes import BLOCK, INSIDE_LINE, MID_WORD, REST_OF_LINE, Hole, cut_holes, read_sources
 from starcoder_lsp.completion import Completion, complete
 from starcoder_lsp.context.anchor import Anchors
@@ -248,7 +248,8 @@ def fill_all(holes: Sequence[Hole], way: Way) -> list[Filled]:
     async def run() -> list[Filled]:
         async with opened(way.settings, Listeners(on_message=warn)) as model:
             ask = pipeline(Model.of(*model), way.settings)
-            return [await fill(hole, ask) for hole in watched(holes, len(holes), f"filling, {way.name}")]
+            with watching(holes, len(holes), f"filling, {way.name}") as each:
+                return [await fill(hole, ask) for hole in each]
 
     try:
         return asyncio.run(run())

@@ -6,13 +6,14 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 from rich.table import Table
 
 from starcoder_lsp.cli import CommandError
@@ -58,7 +59,20 @@ def write_report(report: Report, table_of: Callable[[Report], Table], *, as_json
         Console(width=None if sys.stdout.isatty() else PAGE_COLUMNS).print(table_of(report))
 
 
-def watched(items: Iterable[T], n_items: int, what: str) -> Iterable[T]:
-    """The items, with a progress bar on standard error where that is a terminal."""
+@contextmanager
+def watching(items: Iterable[T], n_items: int, what: str) -> Iterator[Iterable[T]]:
+    """Give out the items, with a progress bar on standard error where that is a terminal.
+
+    The bar ends with the block. `rich.progress.track` would leave it, and a thread, to whenever its generator is
+    collected: over the message of an error, or at the end of the process, which then waits for that thread for ever.
+    """
     console = Console(stderr=True)
-    return track(items, what, n_items, console=console, transient=True, disable=not console.is_terminal)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(what, total=n_items)
+
+        def counted() -> Iterator[T]:
+            for item in items:
+                yield item
+                progress.advance(task)
+
+        yield counted()

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from starcoder_lsp.cli import CommandError
 from starcoder_lsp.cli.complete import configured
-from starcoder_lsp.cli.figures import Report, machine, model_file, percentile, watched, write_report
+from starcoder_lsp.cli.figures import Report, machine, model_file, percentile, watching, write_report
 from starcoder_lsp.cli.traces import Edit, check_range, edits_of, grouped, read_trace, text_before
 from starcoder_lsp.engine.model_file import ModelFile
 from starcoder_lsp.lsp.child import ServerEndedError
@@ -115,8 +115,8 @@ def replay(path: Path, *, first: int, n_edits: int, model: str | None, as_json: 
     trace = read_trace(path)
     n_edits = check_range(trace, path, first, n_edits)
     checked = model_file(configured(model))
-    edits = watched(edits_of(trace, first, n_edits), n_edits, "replaying")
-    replayed = asyncio.run(play(text_before(trace, first), edits, checked.path))
+    with watching(edits_of(trace, first, n_edits), n_edits, "replaying") as edits:
+        replayed = asyncio.run(play(text_before(trace, first), edits, checked.path))
     report = {
         **where_and_what(path, first, checked),
         "settings": SETTINGS,
