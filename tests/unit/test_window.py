@@ -217,7 +217,7 @@ def test_headers_and_imports_far_above_are_in_view(tokenizer: Tokenizer, path: P
         line = rng.choice(rng.choice(scopes)[1])
         if not text.line_text(line - 1).strip():
             continue
-        window = choose_window(snapshot, text.line_span(line - 1)[1], Budget(640, 0.2), tokenizer)
+        window = choose_window(snapshot, text.line_span(line - 1)[1], Budget(800, 0.2), tokenizer)
         check(window, tokenizer)
         seen = {
             number
