@@ -8,7 +8,9 @@ import os
 import signal
 import stat
 import struct
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 from attrs import evolve
@@ -16,7 +18,9 @@ from attrs import evolve
 from starcoder_lsp.engine.engine import Cancellation, EngineError, EngineLostError, GenerationRequest, Sampling
 from starcoder_lsp.engine.host import launch, wire
 from starcoder_lsp.engine.host.address import Address, runtime_folder
-from starcoder_lsp.engine.host.launch import join
+from starcoder_lsp.engine.host.launch import HostProcess, join
+from starcoder_lsp.engine.host.options import HostOptions
+from starcoder_lsp.engine.host.server import FIRST_CLIENT_S
 from tests.host.conftest import TEXT, Hosts
 
 TRANSPORTS = ["socket", "port"]
@@ -267,3 +271,39 @@ async def test_what_killed_hosts_left_is_removed_by_the_next(hosts: Hosts) -> No
     assert len(list(runtime_folder().glob("*.sock"))) == 1
     other = await hosts.started()
     assert [path.stem for path in runtime_folder().glob("*.sock")] == [other.options.key]
+
+
+@pytest.mark.parametrize("stage", ["", "listening", "importing", "loading", "warming up"])
+async def test_a_host_that_starts_ends_when_its_starter_gives_up(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    started: list[HostProcess] = []
+    start_process = HostProcess.start
+
+    def start(options: HostOptions, address: Address) -> HostProcess:
+        started.append(start_process(options, address))
+        return started[-1]
+
+    monkeypatch.setattr(HostProcess, "start", start)
+    engine = hosts.engine(is_shared=False)
+    starting = asyncio.ensure_future(engine.start())
+    while not started or started[0].stage != stage:  # noqa: ASYNC110  a thread writes it
+        await asyncio.sleep(0)
+    starting.cancel()
+    with suppress(asyncio.CancelledError):
+        await starting
+    await engine.close()
+    await asyncio.wait_for(gone(started[0].process.pid), 10)
+    assert list((hosts.folder / "starcoder-lsp").iterdir()) == []
+
+
+async def test_a_host_whose_starter_is_gone_ends_at_once(hosts: Hosts) -> None:
+    options = hosts.engine(idle_s=3600.0).options
+    runtime_folder()
+    command = [sys.executable, "-m", "starcoder_lsp", "host", options.key, options.to_json().decode()]
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = await asyncio.create_subprocess_exec(*command, stdout=writing, stderr=asyncio.subprocess.DEVNULL)
+    os.close(writing)
+    assert await asyncio.wait_for(process.wait(), FIRST_CLIENT_S / 2) == 0
+    assert list((hosts.folder / "starcoder-lsp").iterdir()) == []

@@ -17,7 +17,7 @@ from attrs import define, field
 
 from starcoder_lsp.engine.engine import EngineError
 from starcoder_lsp.engine.host import wire
-from starcoder_lsp.engine.host.address import Address
+from starcoder_lsp.engine.host.address import Address, sweep
 from starcoder_lsp.engine.host.options import HostOptions
 
 LISTEN_S = 60.0
@@ -181,9 +181,15 @@ async def join_or_start(options: HostOptions, address: Address, client: str) -> 
             message = f"another process has {address.path('.lock')} and does not listen; end it"
             raise EngineError(message)
         process = HostProcess.start(options, address)
-        if not await process.listens() and await process.exit_code() != NAME_TAKEN:
-            return process
-        connection = await join(options, address, client)
+        try:
+            if not await process.listens() and await process.exit_code() != NAME_TAKEN:
+                return process
+            connection = await join(options, address, client)
+        except asyncio.CancelledError:  # nobody will come
+            process.process.terminate()
+            await process.exit_code()
+            sweep(address.folder)
+            raise
         if connection is not None:
             connection.process = process if process.stage else None
             return connection

@@ -45,11 +45,13 @@ STEP = 0.05
 """Progress is told in steps of this share."""
 
 
-def tell_starter(stage: str) -> None:
-    """Tell whoever started this process how far it is. It may be gone."""
+def tell_starter(stage: str) -> bool:
+    """Tell whoever started this process how far it is; false if it is gone."""
     with suppress(OSError, ValueError):
         sys.stdout.write(f"{stage}\n")
         sys.stdout.flush()
+        return True
+    return False
 
 
 @define(eq=False)
@@ -207,8 +209,8 @@ class Host:
             with suppress(NotImplementedError, AttributeError):
                 loop.add_signal_handler(getattr(signal, name), self._end.set)
         await self.listener.listen(self.accept)
-        tell_starter("listening")
-        self._expect_clients(FIRST_CLIENT_S)
+        has_starter = tell_starter("listening")
+        self._expect_clients(FIRST_CLIENT_S if has_starter else 0.0)
         threading.Thread(target=self._load, args=(loop,), name="load", daemon=True).start()
         await self._end.wait()
         for client in list(self.clients.values()):
