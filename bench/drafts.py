@@ -17,15 +17,15 @@ from statistics import median
 
 from attrs import evolve
 
+from starcoder_lsp.cli.bench.figures import watching
+from starcoder_lsp.cli.bench.holes import cut_holes, read_sources
 from starcoder_lsp.cli.complete import configured
-from starcoder_lsp.cli.figures import watched
-from starcoder_lsp.cli.holes import cut_holes, read_sources
 from starcoder_lsp.context.anchor import Anchors
-from starcoder_lsp.documents.workspace import Surroundings
+from starcoder_lsp.documents.workspace import WorkspaceContext
 from starcoder_lsp.engine.host.ladder import Caution
 from starcoder_lsp.engine.loading import model_path, opened, read_prompts
 from starcoder_lsp.engine.local.llama import LlamaContext, LoadOptions
-from starcoder_lsp.prompting import Prompter, ask, see
+from starcoder_lsp.prompting import CompletionRequest, PromptBuilder, build_prompt, choose_window
 from starcoder_lsp.settings import Settings
 
 BATCH_COSTS = {1: 1.0, 2: 100 / 62, 3: 100 / 62, 4: 100 / 62}
@@ -34,31 +34,34 @@ N_TIMED = 12
 
 
 def answers(
-    model: Prompter, settings: Settings, folders: Sequence[Path], n_holes: int, seed: int
+    model: PromptBuilder, settings: Settings, folders: Sequence[Path], n_holes: int, seed: int
 ) -> Iterator[list[int]]:
     """Prompts with their answers behind them, and then the number of tokens of each answer."""
     holes = cut_holes(read_sources(folders, settings, seed), n_holes, seed)
-    for hole in watched(holes, len(holes), "reading"):
-        fresh = evolve(model, anchors=Anchors())
-        prompt = ask(see(hole.snapshot(""), len(hole.before.encode()), fresh, settings, Surroundings(hole.root)), fresh)
-        answer = model.tokenizer.encode(prompt.heal + hole.hidden.encode())
-        yield [*prompt.ids, *answer, len(answer)]
+    with watching(holes, len(holes), "reading") as watched:
+        for hole in watched:
+            fresh, cursor_byte = evolve(model, anchors=Anchors()), len(hole.before.encode())
+            context = WorkspaceContext(hole.root)
+            request = CompletionRequest(hole.snapshot(""), cursor_byte, fresh, settings, context)
+            prompt = build_prompt(choose_window(request), fresh)
+            answer = model.tokenizer.encode(prompt.heal + hole.hidden.encode())
+            yield [*prompt.ids, *answer, len(answer)]
 
 
-def draft_of(ids: Sequence[int], n_gram: int, n_most: int) -> list[int]:
+def draft_of(ids: Sequence[int], n_gram: int, max_tokens: int) -> list[int]:
     """What stood behind the last `n_gram` tokens when they occurred before."""
     last = list(ids[-n_gram:])
     for at in range(len(ids) - n_gram - 1, -1, -1):
         if ids[at] == last[0] and list(ids[at : at + n_gram]) == last:
-            return list(ids[at + n_gram : at + n_gram + n_most])
+            return list(ids[at + n_gram : at + n_gram + max_tokens])
     return []
 
 
-def decode(ids: list[int], n_answer: int, n_gram: int, n_most: int) -> tuple[float, int, int]:
+def decode(ids: list[int], n_answer: int, n_gram: int, max_tokens: int) -> tuple[float, int, int]:
     """The time of an answer in decodes of one token, and how many tokens were drafted and right."""
     at, end, cost, n_drafted, n_right = len(ids) - n_answer, len(ids), 0.0, 0, 0
     while at < end:
-        draft = draft_of(ids[:at], n_gram, n_most)
+        draft = draft_of(ids[:at], n_gram, max_tokens)
         right = next(
             (n for n, (one, other) in enumerate(zip(draft, ids[at:], strict=False)) if one != other), len(draft)
         )
@@ -114,16 +117,16 @@ def main() -> None:
     if arguments.decode:
         time_batches(settings)
         return
-    model = Prompter.reading(read_prompts(settings))
+    model = PromptBuilder.reading(read_prompts(settings))
     asked = list(answers(model, settings, arguments.folders, arguments.holes, arguments.seed))
     n_tokens = sum(ids[-1] for ids in asked)
     print(f"{len(asked)} answers of {n_tokens / len(asked):.1f} tokens")
     for n_gram in (1, 2, 3, 4):
-        for n_most in (2, 3):
-            costs = [decode(ids[:-1], ids[-1], n_gram, n_most) for ids in asked]
+        for max_tokens in (2, 3):
+            costs = [decode(ids[:-1], ids[-1], n_gram, max_tokens) for ids in asked]
             cost, n_drafted, n_right = (sum(each) for each in zip(*costs, strict=True))
             print(
-                f"behind {n_gram} tokens, at most {n_most}: {n_drafted / n_tokens:.2f} drafted for each token,"
+                f"behind {n_gram} tokens, at most {max_tokens}: {n_drafted / n_tokens:.2f} drafted for each token,"
                 f" {n_right / max(1, n_drafted):.0%} of them right; time {cost / n_tokens:.2f} of none drafted"
             )
 

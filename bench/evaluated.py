@@ -15,16 +15,16 @@ from statistics import fmean
 
 from attrs import define
 
-from starcoder_lsp.cli.figures import percentile
-from starcoder_lsp.cli.replay import URI_NAME
-from starcoder_lsp.cli.traces import edits_of, grouped, read_trace, text_before
+from starcoder_lsp.cli.bench.figures import percentile
+from starcoder_lsp.cli.bench.replay import URI_NAME
+from starcoder_lsp.cli.bench.traces import edits_of, grouped, read_trace, text_before
 from starcoder_lsp.documents.documents import Documents, Edit
 from starcoder_lsp.engine.loading import read_prompts
 from starcoder_lsp.engine.local.backend import Interrupted, Logits
 from starcoder_lsp.engine.local.kv_cache import CachedSequence, Owner, evaluate_slice, rewind
 from starcoder_lsp.engine.local.parking import ParkedStates, swap_in
 from starcoder_lsp.engine.local.pieces import TokenIds
-from starcoder_lsp.prompting import Prompter, ask, see
+from starcoder_lsp.prompting import CompletionRequest, PromptBuilder, build_prompt, choose_window
 from starcoder_lsp.settings import CompletionSettings, ModelSettings, Settings
 
 N_CELL_BYTES = 30 * 1024
@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--ram-mib", type=int, default=512)
     arguments = parser.parse_args()
     settings = Settings(model=ModelSettings(path=str(arguments.model)), completion=CompletionSettings(max_tokens=16))
-    model = Prompter.reading(read_prompts(settings))
+    model = PromptBuilder.reading(read_prompts(settings))
     context, cached = Counting(), CachedSequence(sequence=0)
     states = ParkedStates(arguments.ram_mib * 1024 * 1024 // N_CELL_BYTES)
     trace, documents = read_trace(arguments.trace), Documents()
@@ -112,10 +112,10 @@ def main() -> None:
         snapshot = documents.change(uri, version, changes, "utf-32")
         cursor_byte = snapshot.text.byte_at(edit.line, edit.character, "utf-32")
         started = time.perf_counter()
-        window = see(snapshot, cursor_byte, model, settings)
+        window = choose_window(CompletionRequest(snapshot, cursor_byte, model, settings))
         see_ms = (time.perf_counter() - started) * 1000
         model.anchors.remember(window)
-        ids = ask(window, model).ids
+        ids = build_prompt(window, model).ids
         swap_in(context, cached, (), states, Owner("bench", uri), ids)
         n_evaluated = evaluate(context, cached, ids)
         measured.append((edit.is_typing, (n_evaluated, len(ids), see_ms)))

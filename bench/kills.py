@@ -21,7 +21,7 @@ from typing import Any
 
 from attrs import define, field
 
-from starcoder_lsp.cli.figures import percentile
+from starcoder_lsp.cli.bench.figures import percentile
 from starcoder_lsp.lsp.client import Client, connect
 
 SETTINGS: dict[str, Any] = {

@@ -16,23 +16,23 @@ from pathlib import Path
 
 from attrs import evolve, frozen
 
+from starcoder_lsp.cli.bench.eval import Ask, Filled, difference, fill, summary
+from starcoder_lsp.cli.bench.figures import watching
+from starcoder_lsp.cli.bench.holes import BLOCK, INSIDE_LINE, MID_WORD, REST_OF_LINE, Hole, cut_holes, read_sources
 from starcoder_lsp.cli.complete import configured
-from starcoder_lsp.cli.eval import Ask, Filled, difference, fill, summary
-from starcoder_lsp.cli.figures import watched
-from starcoder_lsp.cli.holes import BLOCK, INSIDE_LINE, MID_WORD, REST_OF_LINE, Hole, cut_holes, read_sources
 from starcoder_lsp.completion import BEAM_MARGIN_NATS, Completion, Item
 from starcoder_lsp.context.anchor import Anchors
 from starcoder_lsp.context.window import Window, normalized
 from starcoder_lsp.documents.documents import Snapshot
-from starcoder_lsp.documents.workspace import Surroundings
-from starcoder_lsp.engine.engine import Cancellation, GenerationRequest, Prompt, Written
+from starcoder_lsp.documents.workspace import WorkspaceContext
+from starcoder_lsp.engine.engine import Cancellation, CompletionOutput, GenerationRequest, Prompt
 from starcoder_lsp.engine.generation import confidence
 from starcoder_lsp.engine.generation import generate as run
 from starcoder_lsp.engine.loading import opened
-from starcoder_lsp.prompting import Model, ask, see
+from starcoder_lsp.prompting import CompletionRequest, Model, build_prompt, choose_window
 from starcoder_lsp.settings import Settings
+from starcoder_lsp.suggestions.cursor_context import CursorContext, describe_cursor
 from starcoder_lsp.suggestions.postprocess import FILTERS, Filter, postprocess
-from starcoder_lsp.suggestions.site import Site, describe_site
 from starcoder_lsp.suggestions.stopping import stop_rule
 from starcoder_lsp.suggestions.suggestion import Suggestion
 
@@ -46,9 +46,9 @@ class Raw:
 
     hole: Hole
     window: Window
-    site: Site
-    healed: tuple[Written, ...]
-    unhealed: Written
+    cursor: CursorContext
+    healed: tuple[CompletionOutput, ...]
+    unhealed: CompletionOutput
 
 
 Way = Callable[[Raw], Item]
@@ -59,10 +59,10 @@ async def generate(hole: Hole, model: Model, settings: Settings, *, has_trees: b
     snapshot, cursor_byte = hole.snapshot(hole.closed), len(hole.before.encode())
     seen = snapshot if has_trees else evolve(snapshot, syntax=None)
     fresh = evolve(model, anchors=Anchors())
-    window = see(snapshot, cursor_byte, fresh, settings, Surroundings(hole.root))
-    prompt = ask(window, fresh)
+    window = choose_window(CompletionRequest(snapshot, cursor_byte, fresh, settings, WorkspaceContext(hole.root)))
+    prompt = build_prompt(window, fresh)
 
-    async def written(prompt: Prompt, n_answers: int) -> tuple[Written, ...]:
+    async def written(prompt: Prompt, n_answers: int) -> tuple[CompletionOutput, ...]:
         request = GenerationRequest(snapshot.uri, prompt, settings.completion.max_tokens, 1e9, n_answers=n_answers)
         piece = model.tokenizer.piece
         return (await run(model.engine, request, piece, lambda _text: None, Cancellation())).written
@@ -72,23 +72,23 @@ async def generate(hole: Hole, model: Model, settings: Settings, *, has_trees: b
     (unhealed,) = await written(evolve(prompt, ids=ids, heal=b""), 1) if prompt.heal else healed[:1]
     if model.engine.cache is not None:
         await model.engine.cache.forget()
-    return Raw(hole, window, describe_site(seen, cursor_byte, settings.completion.multiline), healed, unhealed)
+    return Raw(hole, window, describe_cursor(seen, cursor_byte, settings.completion.multiline), healed, unhealed)
 
 
-def as_it_is(written: Written, raw: Raw) -> Item:
+def as_it_is(written: CompletionOutput, raw: Raw) -> Item:
     """The raw text, up to the first newline where that is all that is hidden."""
     text = normalized(written.text)
     shown = text if raw.hole.kind == BLOCK else text.partition(b"\n")[0]
     return Item(shown.decode("utf-8", "replace").rstrip())
 
 
-def finished(written: Written, raw: Raw, filters: Sequence[Filter] = FILTERS) -> Item:
+def finished(written: CompletionOutput, raw: Raw, filters: Sequence[Filter] = FILTERS) -> Item:
     """The text after the filters."""
-    suggestion, _ = postprocess(Suggestion(normalized(written.text), written.stop_reason), raw.site, filters)
+    suggestion, _ = postprocess(Suggestion(normalized(written.text), written.stop_reason), raw.cursor, filters)
     return Item(suggestion.text.decode("utf-8", "replace"), suggestion.n_replaced_bytes)
 
 
-def raced(raw: Raw, n: int = 2, margin_nats: float = BEAM_MARGIN_NATS) -> Written:
+def raced(raw: Raw, n: int = 2, margin_nats: float = BEAM_MARGIN_NATS) -> CompletionOutput:
     """The answer with the likeliest first line, of at most `n` that begin nearly as well as the first."""
     first = raw.healed[0]
     if not first.ids or not raw.healed[1:] or not raw.healed[1].ids:
@@ -112,7 +112,7 @@ def at_another_site(**changes: bool) -> Way:
     """All stages, with another decision about one line or several."""
 
     def way(raw: Raw) -> Item:
-        return finished(raced(raw), evolve(raw, site=evolve(raw.site, **changes)))
+        return finished(raced(raw), evolve(raw, cursor=evolve(raw.cursor, **changes)))
 
     return way
 
@@ -134,7 +134,7 @@ WAYS: dict[str, Way] = {
 
 def n_decoded(raw: Raw, model: Model) -> int:
     """After how many tokens the stop rule ends the first answer."""
-    stop, text, heal = stop_rule(raw.site), b"", len(ask(raw.window, model).heal)
+    stop, text, heal = stop_rule(raw.cursor), b"", len(build_prompt(raw.window, model).heal)
     for number, token_id in enumerate(raw.healed[0].ids, 1):
         text += model.tokenizer.piece(token_id)
         if len(text) > heal and stop(text[heal:]) is not None:
@@ -174,18 +174,19 @@ async def fill_all(
     n_stopped = n_all = 0
     async with opened(settings) as (prompts, engine):
         model = Model.of(prompts, engine)
-        for hole in watched(holes, len(holes), "filling"):
-            raw = await generate(hole, model, settings, has_trees=has_trees)
-            n_stopped, n_all = n_stopped + n_decoded(raw, model), n_all + len(raw.healed[0].ids)
-            for name, way in WAYS.items():
-                filled[name].append(await fill(hole, answering(raw, way(raw))))
+        with watching(holes, len(holes), "filling") as watched:
+            for hole in watched:
+                raw = await generate(hole, model, settings, has_trees=has_trees)
+                n_stopped, n_all = n_stopped + n_decoded(raw, model), n_all + len(raw.healed[0].ids)
+                for name, way in WAYS.items():
+                    filled[name].append(await fill(hole, answering(raw, way(raw))))
     return filled, n_stopped, n_all
 
 
 def answering(raw: Raw, item: Item) -> Ask:
     """What answers with an item, or with nothing if that is empty."""
 
-    async def ask(_snapshot: Snapshot, _cursor_byte: int, _around: Surroundings) -> Completion:
+    async def ask(_snapshot: Snapshot, _cursor_byte: int, _around: WorkspaceContext) -> Completion:
         return Completion(raw.window.snapshot, raw.window.cursor_byte, (item,) if item.text else ())
 
     return ask

@@ -13,21 +13,21 @@ from pathlib import Path
 
 from attrs import evolve
 
-from starcoder_lsp.cli.figures import percentile
+from starcoder_lsp.cli.bench.figures import percentile
 from starcoder_lsp.context.anchor import Anchors
 from starcoder_lsp.documents.documents import Documents, Edit
 from starcoder_lsp.engine.loading import read_prompts
-from starcoder_lsp.prompting import Prompter, see
+from starcoder_lsp.prompting import CompletionRequest, PromptBuilder, choose_window
 from starcoder_lsp.settings import Settings
 
 N_EDITS = 200
 
 
-def times_of(path: Path, model: Prompter, settings: Settings) -> Iterator[tuple[float, float, float]]:
+def times_of(path: Path, model: PromptBuilder, settings: Settings) -> Iterator[tuple[float, float, float]]:
     """Milliseconds of each edit, its parse and its window."""
     documents, rng, uri = Documents(), random.Random(1), path.resolve().as_uri()  # noqa: S311  not a secret
     snapshot = documents.open(uri, "", 0, path.read_bytes().decode())
-    see(snapshot, 0, model, settings)
+    choose_window(CompletionRequest(snapshot, 0, model, settings))
     line = character = 0
     for version in range(1, N_EDITS + 1):
         if version % 4 == 1:
@@ -40,7 +40,8 @@ def times_of(path: Path, model: Prompter, settings: Settings) -> Iterator[tuple[
             snapshot.syntax.tree  # noqa: B018  parses
         parsed = time.perf_counter()
         character += 1
-        window = see(snapshot, snapshot.text.byte_at(line, character, "utf-32"), model, settings)
+        cursor_byte = snapshot.text.byte_at(line, character, "utf-32")
+        window = choose_window(CompletionRequest(snapshot, cursor_byte, model, settings))
         chosen = time.perf_counter()
         model.anchors.remember(window)
         yield (edited - began) * 1000, (parsed - edited) * 1000, (chosen - parsed) * 1000
@@ -49,7 +50,7 @@ def times_of(path: Path, model: Prompter, settings: Settings) -> Iterator[tuple[
 def main() -> None:
     """Measure each file and print its percentiles."""
     settings = Settings()
-    model = Prompter.reading(read_prompts(settings))
+    model = PromptBuilder.reading(read_prompts(settings))
     for path in map(Path, sys.argv[1:]):
         times = zip(*times_of(path, evolve(model, anchors=Anchors()), settings), strict=True)
         figures = (

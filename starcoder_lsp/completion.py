@@ -1,6 +1,6 @@
 """The pipeline that a keystroke passes, one stage a line: the first file to read.
 
-`Snapshot -> Site, Window -> Prompt -> Generation -> Completion`. Each stage is a frozen value made from the ones
+`Snapshot -> CursorContext, Window -> Prompt -> Generation -> Completion`. Each stage is a frozen value made from those
 before it. Runs on the event loop, which waits for the background thread and the engine; knows nothing of the protocol.
 """
 
@@ -13,13 +13,11 @@ from attrs import evolve, field, frozen
 from starcoder_lsp.background import in_background
 from starcoder_lsp.context.window import Window, normalized
 from starcoder_lsp.documents.documents import Snapshot
-from starcoder_lsp.documents.workspace import Surroundings
 from starcoder_lsp.engine.engine import Cancellation, Generation, GenerationRequest, Prompt, Sampling
 from starcoder_lsp.engine.generation import OnTexts, generate
-from starcoder_lsp.prompting import NOWHERE, Model, ask, see, why_not
-from starcoder_lsp.settings import Settings
+from starcoder_lsp.prompting import CompletionRequest, Model, build_prompt, choose_window, decline_reason
+from starcoder_lsp.suggestions.cursor_context import CursorContext, describe_cursor
 from starcoder_lsp.suggestions.postprocess import FilterEffect, postprocess
-from starcoder_lsp.suggestions.site import Site, describe_site
 from starcoder_lsp.suggestions.stopping import stop_rule
 from starcoder_lsp.suggestions.suggestion import Suggestion
 
@@ -77,78 +75,72 @@ class Completion:
         return self.cursor_byte + (self.items[0].n_replaced_bytes if self.items else 0)
 
 
-async def complete(  # noqa: PLR0913  the last three by name
-    snapshot: Snapshot,
-    cursor_byte: int,
-    model: Model,
-    settings: Settings,
-    cancellation: Cancellation,
-    around: Surroundings = NOWHERE,
-    *,
-    n_items: int = 1,
-    is_ahead: bool = False,
-    on_texts: OnTexts = lambda _texts: None,
+async def complete(
+    request: CompletionRequest[Model], cancellation: Cancellation, *, on_texts: OnTexts = lambda _texts: None
 ) -> Completion:
-    """Answer one request with at most `n_items` suggestions; `on_texts` is told what the model writes as it grows.
+    """Answer one request; `on_texts` is told what the model writes as it grows.
 
-    A cancelled one has none. Raises `EngineError` when the model cannot; "no suggestion" is a value with a reason.
+    A cancelled one has no suggestions. Raises `EngineError` when the model cannot; "no suggestion" is a value with a
+    reason.
     """
     started = time.perf_counter()
-    declined = why_not(snapshot, settings)
+    snapshot, cursor_byte, model = request.snapshot, request.cursor_byte, request.model
+    declined = decline_reason(snapshot, request.settings)
     if declined:
         return Completion(snapshot, cursor_byte, (), declined)
-    asked = await in_background(_question, snapshot, cursor_byte, model, settings, around, cancellation)
-    if asked is None:
+    chosen = await in_background(_choose_prompt, request, cancellation)
+    if chosen is None:
         return Completion(snapshot, cursor_byte, (), "cancelled")
-    site, window, prompt = asked
+    cursor, window, prompt = chosen
     window_ms = (time.perf_counter() - started) * 1000
     generation = await generate(
         model.engine,
-        GenerationRequest(
-            document=snapshot.uri,
-            prompt=prompt,
-            max_new_tokens=settings.completion.max_tokens,
-            timeout_ms=settings.completion.timeout_ms,
-            sampling=Sampling(settings.completion.temperature, settings.completion.seed),
-            n_answers=n_items,
-            beam_margin_nats=BEAM_MARGIN_NATS,
-            min_confidence=settings.completion.min_confidence,
-            is_ahead=is_ahead,
-        ),
+        generation_request(request, prompt),
         model.tokenizer.piece,
-        stop_rule(site),
+        stop_rule(cursor),
         cancellation,
         on_texts=on_texts,
     )
     generated = time.perf_counter()
-    completion = await in_background(show, window, site, generation)
+    completion = await in_background(to_completion, window, cursor, generation)
     postprocess_ms = (time.perf_counter() - generated) * 1000
     total_ms = (time.perf_counter() - started) * 1000
     timings = Timings(window_ms, generation.prefill_ms, generation.decode_ms, postprocess_ms, total_ms)
     return evolve(completion, timings=timings)
 
 
-def _question(
-    snapshot: Snapshot,
-    cursor_byte: int,
-    model: Model,
-    settings: Settings,
-    around: Surroundings,
-    cancellation: Cancellation,
-) -> tuple[Site, Window, Prompt] | None:
-    """The cursor's surroundings, what the model is to see, and that as token ids.
+def _choose_prompt(
+    request: CompletionRequest[Model], cancellation: Cancellation
+) -> tuple[CursorContext, Window, Prompt] | None:
+    """Describe the cursor's surroundings, choose what the model is to see, and turn that into token ids.
 
     `None` if the request was cancelled while it waited for its turn: then no window is chosen, and none remembered.
     """
     if cancellation.is_cancelled:
         return None
-    site = describe_site(snapshot, cursor_byte, settings.completion.multiline)
-    window = see(snapshot, cursor_byte, model, settings, around)
-    model.anchors.remember(window)
-    return site, window, ask(window, model)
+    cursor = describe_cursor(request.snapshot, request.cursor_byte, request.settings.completion.multiline)
+    window = choose_window(request)
+    request.model.anchors.remember(window)
+    return cursor, window, build_prompt(window, request.model)
 
 
-def show(window: Window, site: Site, generation: Generation) -> Completion:
+def generation_request(request: CompletionRequest[Model], prompt: Prompt) -> GenerationRequest:
+    """What the engine is asked for."""
+    settings = request.settings.completion
+    return GenerationRequest(
+        document=request.snapshot.uri,
+        prompt=prompt,
+        max_new_tokens=settings.max_tokens,
+        timeout_ms=settings.timeout_ms,
+        sampling=Sampling(settings.temperature, settings.seed),
+        n_answers=request.n_items,
+        beam_margin_nats=BEAM_MARGIN_NATS,
+        min_confidence=settings.min_confidence,
+        is_ahead=request.is_ahead,
+    )
+
+
+def to_completion(window: Window, cursor: CursorContext, generation: Generation) -> Completion:
     """Make suggestions of what the model wrote. After a cancel there are none; after a timeout, what there is.
 
     Of several, the one with the likeliest first line comes first: the whole of a long answer says little about the line
@@ -157,10 +149,10 @@ def show(window: Window, site: Site, generation: Generation) -> Completion:
     answers = sorted(generation.written, key=lambda written: -written.first_line_logprob)
     if answers[0].stop_reason == "cancelled":
         return Completion(window.snapshot, window.cursor_byte, (), "cancelled", generation, window)
-    finished = [postprocess(Suggestion(normalized(one.text), one.stop_reason), site) for one in answers]
+    finished = [postprocess(Suggestion(normalized(one.text), one.stop_reason), cursor) for one in answers]
     _, filters = finished[0]
     shown = dict.fromkeys(suggestion for suggestion, _ in finished if suggestion.text)
-    items = tuple(Item(one.text.replace(b"\n", site.line_end).decode(), one.n_replaced_bytes) for one in shown)
+    items = tuple(Item(one.text.replace(b"\n", cursor.line_end).decode(), one.n_replaced_bytes) for one in shown)
     dropped_by = next((effect.name for effect in filters if effect.effect == "dropped"), answers[0].stop_reason)
     return Completion(
         snapshot=window.snapshot,

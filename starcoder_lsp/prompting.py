@@ -6,19 +6,20 @@ The first half of the pipeline in `completion.py`. Runs on the background thread
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from starcoder_lsp.background import in_background
 from starcoder_lsp.context.anchor import Anchors
-from starcoder_lsp.context.remembered import RememberingTokenizer
+from starcoder_lsp.context.caching_tokenizer import CachingTokenizer
 from starcoder_lsp.context.snippets import Sources, choose_snippets
-from starcoder_lsp.context.window import Budget, Head, Window
-from starcoder_lsp.documents.documents import Snapshot, decline_reason, language_of
-from starcoder_lsp.documents.globs import matches, path_of
+from starcoder_lsp.context.window import Budget, CrossFileContext, Window
+from starcoder_lsp.documents.documents import Snapshot, language_of, unreadable_reason
+from starcoder_lsp.documents.globs import matches
 from starcoder_lsp.documents.text import is_inside_character
-from starcoder_lsp.documents.workspace import Surroundings, workspace_at
+from starcoder_lsp.documents.uris import path_of
+from starcoder_lsp.documents.workspace import WorkspaceContext, workspace_at
 from starcoder_lsp.engine.engine import Cancellation, Engine, Prefilled, Prompt
 from starcoder_lsp.engine.fim import N_PSM_MARKERS, RepositoryFile
 from starcoder_lsp.engine.tokens import Tokenizer, fit_head
@@ -33,15 +34,15 @@ N_HEALED_TOKENS = 4
 Words that the demonstrator ends as their author did, of 360 in the standard library that were cut at random: 24 if none
 is given back, 176 with one token, 221 with two, 224 with four or more.
 """
-HEAD_SHARE = 0.25
+CROSS_FILE_SHARE = 0.25
 """Share of a prompt that other files may take at most."""
-NOWHERE = Surroundings()
-N_LEAST_COLD_TOKENS = 128
+NO_WORKSPACE = WorkspaceContext()
+MIN_COLD_TOKENS = 128
 """However slow the machine: with less than some ten lines a model guesses blindly."""
 
 
 @frozen
-class Prompter:
+class PromptBuilder:
     """What choosing a prompt needs: the model's vocabulary and format, and what makes the next keystroke cheap.
 
     That is a tokenizer that remembers texts, and each document's last windows.
@@ -52,9 +53,9 @@ class Prompter:
     anchors: Anchors = field(factory=Anchors)
 
     @classmethod
-    def reading(cls, prompts: PromptModel) -> Prompter:
+    def reading(cls, prompts: PromptModel) -> PromptBuilder:
         """One without an engine, to see what would be asked."""
-        return cls(prompts, RememberingTokenizer(prompts.tokenizer))
+        return cls(prompts, CachingTokenizer(prompts.tokenizer))
 
     @property
     def prefill_speed(self) -> float:
@@ -63,7 +64,7 @@ class Prompter:
 
 
 @frozen
-class Model(Prompter):
+class Model(PromptBuilder):
     """The same with an engine that runs the model."""
 
     engine: Engine = field(kw_only=True)
@@ -71,7 +72,7 @@ class Model(Prompter):
     @classmethod
     def of(cls, prompts: PromptModel, engine: Engine) -> Model:
         """Begin with nothing remembered."""
-        return cls(prompts, RememberingTokenizer(prompts.tokenizer), engine=engine)
+        return cls(prompts, CachingTokenizer(prompts.tokenizer), engine=engine)
 
     @property
     def prefill_speed(self) -> float:
@@ -79,7 +80,7 @@ class Model(Prompter):
         return self.engine.prefill_speed
 
 
-def why_not(snapshot: Snapshot, settings: Settings) -> str:
+def decline_reason(snapshot: Snapshot, settings: Settings) -> str:
     """Why this document gets no suggestions, or an empty string."""
     if not settings.enabled:
         return "starcoder.enabled is false"
@@ -89,112 +90,124 @@ def why_not(snapshot: Snapshot, settings: Settings) -> str:
     for glob in settings.disabled_globs:
         if matches(path_of(snapshot.uri), glob):
             return f"starcoder.disabledGlobs has {glob!r}"
-    return decline_reason(snapshot) or ""
+    return unreadable_reason(snapshot) or ""
 
 
-def see(
-    snapshot: Snapshot, cursor_byte: int, model: Prompter, settings: Settings, around: Surroundings = NOWHERE
-) -> Window:
-    """Choose the window, or go on with an earlier one. A new one is as large as can be read while somebody waits."""
-    whole = whole_budget(model, settings)
-    n_cold = n_cold_tokens(model, settings.context.max_prefill_ms)
+ModelT_co = TypeVar("ModelT_co", bound=PromptBuilder, covariant=True)
+
+
+@frozen(eq=False)
+class CompletionRequest(Generic[ModelT_co]):
+    """At most `n_items` suggestions are wanted at `cursor_byte` of `snapshot`."""
+
+    snapshot: Snapshot
+    cursor_byte: int
+    model: ModelT_co
+    settings: Settings
+    workspace_context: WorkspaceContext = NO_WORKSPACE
+    n_items: int = 1
+    is_ahead: bool = False
+    """Whether nobody waits for them."""
+
+
+def choose_window(request: CompletionRequest[PromptBuilder]) -> Window:
+    """Go on with an earlier window, or choose a new one: as large as can be read while somebody waits."""
+    model = request.model
+    full = full_budget(model, request.settings)
+    n_cold = n_cold_tokens(model, request.settings.context.max_prefill_ms)
     cold = Budget(
-        n_tokens=min(whole.n_tokens, n_cold),
-        suffix_share=whole.suffix_share,
-        n_head_tokens=min(whole.n_head_tokens, int(n_cold * HEAD_SHARE)),
-        n_room=min(whole.n_room, n_cold),
+        n_tokens=min(full.n_tokens, n_cold),
+        suffix_share=full.suffix_share,
+        n_head_tokens=min(full.n_head_tokens, int(n_cold * CROSS_FILE_SHARE)),
+        n_room=min(full.n_room, n_cold),
     )
-    choose_head = partial(head_of, snapshot, cursor_byte, around, model, settings)
-    return model.anchors.window(snapshot, cursor_byte, whole, cold, model.tokenizer, choose_head)
+    return model.anchors.window(
+        request.snapshot, request.cursor_byte, full, cold, model.tokenizer, partial(cross_file_context, request)
+    )
 
 
 async def prepare(
-    snapshot: Snapshot,
-    cursor_byte: int | None,
-    model: Model,
-    settings: Settings,
-    cancellation: Cancellation,
-    around: Surroundings = NOWHERE,
-    *,
-    renew: bool = False,
+    request: CompletionRequest[Model], cancellation: Cancellation, *, is_from_top: bool = False, renew: bool = False
 ) -> Prefilled | None:
-    """Evaluate ahead of need what a request at this place could show the model if nobody waited for it.
+    """Evaluate ahead of need what `request` could show the model if nobody waited for it.
 
-    Without a place it is the text from the top, which most places of a short file have above them. `None` where there
-    are no suggestions. Once it is complete, the requests that follow go on with it; a cancelled one goes on when it is
-    asked for again. With `renew` the other files are looked at again. Raises `EngineError`.
+    With `is_from_top` it is the text from the top, which most places of a short file have above them, whatever the
+    cursor is. `None` where there are no suggestions. Once it is complete, the requests that follow go on with it; a
+    cancelled one goes on when it is asked for again. With `renew` the other files are looked at again. Raises
+    `EngineError`.
     """
-    if why_not(snapshot, settings) or not model.engine.capabilities.prefill:
+    snapshot, model = request.snapshot, request.model
+    if decline_reason(snapshot, request.settings) or not model.engine.capabilities.prefill:
         return None
 
-    def question() -> tuple[Window, Prompt] | None:
+    def choose() -> tuple[Window, Prompt] | None:
         if cancellation.is_cancelled:
             return None
-        window = _window_ahead(snapshot, cursor_byte, model, settings, around, renew=renew)
-        return window, ask(window, model)
+        window = _full_window(request, is_from_top=is_from_top, renew=renew)
+        return window, build_prompt(window, model)
 
-    asked = await in_background(question)
-    if asked is None or cancellation.is_cancelled:
+    chosen = await in_background(choose)
+    if chosen is None or cancellation.is_cancelled:
         return Prefilled(0, is_complete=False)
-    window, prompt = asked
+    window, prompt = chosen
     prefilled = await model.engine.prefill(snapshot.uri, prompt, cancellation)
     if prefilled.is_complete and not cancellation.is_cancelled:  # otherwise a later text may be remembered by now
         await in_background(model.anchors.remember, window)
     return prefilled
 
 
-def _window_ahead(
-    snapshot: Snapshot,
-    cursor_byte: int | None,
-    model: Prompter,
-    settings: Settings,
-    around: Surroundings,
-    *,
-    renew: bool,
-) -> Window:
-    """The whole window at a place, or at the top."""
-    budget, data = whole_budget(model, settings), snapshot.text.data
-    if cursor_byte is None:
+def _full_window(request: CompletionRequest[PromptBuilder], *, is_from_top: bool, renew: bool) -> Window:
+    """The full window at a place, or at the top."""
+    model, data = request.model, request.snapshot.text.data
+    budget, cursor_byte = full_budget(model, request.settings), request.cursor_byte
+    if is_from_top:
         cursor_byte = fit_head(model.tokenizer, data, int(budget.n_tokens * (1 - budget.suffix_share)))
     while is_inside_character(data, cursor_byte):
         cursor_byte -= 1
-    cursor_byte = min(cursor_byte, len(data))
-    choose_head = partial(head_of, snapshot, cursor_byte, around, model, settings)
-    return model.anchors.whole_window(snapshot, cursor_byte, budget, model.tokenizer, choose_head, renew=renew)
+    request = evolve(request, cursor_byte=min(cursor_byte, len(data)))
+    return model.anchors.whole_window(
+        request.snapshot,
+        request.cursor_byte,
+        budget,
+        model.tokenizer,
+        partial(cross_file_context, request),
+        renew=renew,
+    )
 
 
-def whole_budget(model: Prompter, settings: Settings) -> Budget:
+def full_budget(model: PromptBuilder, settings: Settings) -> Budget:
     """The configured budget, or what the context leaves."""
     n_room = max(16, model.prompts.n_context - settings.completion.max_tokens - N_PSM_MARKERS)
     n_head_tokens = (
-        min(settings.context.max_snippet_tokens, int(n_room * HEAD_SHARE)) if model.prompts.fim.has_repository else 0
+        min(settings.context.max_snippet_tokens, int(n_room * CROSS_FILE_SHARE))
+        if model.prompts.fim.has_repository
+        else 0
     )
     return Budget(min(settings.context.max_tokens, n_room), settings.context.suffix_share, n_head_tokens, n_room)
 
 
-def head_of(
-    snapshot: Snapshot, cursor_byte: int, around: Surroundings, model: Prompter, settings: Settings, n_tokens: int
-) -> Head | None:
+def cross_file_context(request: CompletionRequest[PromptBuilder], n_tokens: int) -> CrossFileContext | None:
     """What to show of other files in at most `n_tokens`, or `None`."""
+    snapshot, settings, model, around = request.snapshot, request.settings, request.model, request.workspace_context
     context, encode = settings.context, model.tokenizer.encode
     sources = Sources(context.open_files, context.recent_edits, context.imports, settings.disabled_globs)
     workspace = workspace_at(around.root)
     name_ids = encode(around.root.name.encode() if around.root is not None else b"")
     path_ids = encode(workspace.name_of(path_of(snapshot.uri)).encode() + b"\n")
     n_left = n_tokens - len(name_ids) - len(path_ids) - 2
-    snippets = choose_snippets(snapshot, cursor_byte, around, sources, n_left, model.tokenizer)
+    snippets = choose_snippets(snapshot, request.cursor_byte, around, sources, n_left, model.tokenizer)
     files = tuple(RepositoryFile(encode(snippet.path.encode() + b"\n"), snippet.ids) for snippet in snippets)
-    return Head(snippets, files, name_ids, path_ids) if files else None
+    return CrossFileContext(snippets, files, name_ids, path_ids) if files else None
 
 
-def n_cold_tokens(model: Prompter, max_prefill_ms: float) -> int:
+def n_cold_tokens(model: PromptBuilder, max_prefill_ms: float) -> int:
     """How many tokens this machine evaluates in `max_prefill_ms`, as far as it is known; at least a few lines."""
     if not model.prefill_speed:
         return model.prompts.n_context
-    return max(N_LEAST_COLD_TOKENS, int(model.prefill_speed * max_prefill_ms / 1000))
+    return max(MIN_COLD_TOKENS, int(model.prefill_speed * max_prefill_ms / 1000))
 
 
-def ask(window: Window, model: Prompter) -> Prompt:
+def build_prompt(window: Window, model: PromptBuilder) -> Prompt:
     """Lay the window out as the model was trained.
 
     The tokens of the word before the cursor are given back to the model as bytes: it may go on with the word, and the

@@ -16,11 +16,11 @@ from starcoder_lsp.engine.engine import (
     CachedDocument,
     Cancellation,
     Capabilities,
+    CompletionOutput,
     EngineError,
     GenerationRequest,
     Prefilled,
     Prompt,
-    Written,
 )
 from starcoder_lsp.engine.host.ladder import Caution
 from starcoder_lsp.engine.local.backend import Interrupted
@@ -40,7 +40,7 @@ ROUNDING_NATS = 0.1
 another order, and cells are rounded to 16 bits. Measured of 1,146: 0.012 on average, 0.082 at most."""
 
 
-def differences(got: Written, wanted: Written) -> list[float]:
+def differences(got: CompletionOutput, wanted: CompletionOutput) -> list[float]:
     """How far apart the log-probabilities of two answers' tokens are, in nats, up to where the answers part.
 
     Two candidates that are equally likely but for the rounding may change places. So the answers may part there only.
@@ -61,13 +61,13 @@ class Listener:
     loop: asyncio.AbstractEventLoop = field(factory=asyncio.get_running_loop)
 
     def on_tokens(self, tokens: tuple[Token, ...], usage: Usage) -> None:
-        self._tell(self.stream.feed, tokens, usage)
+        self._report(self.stream.feed, tokens, usage)
 
     def on_end(self, usage: Usage, *, is_complete: bool, error: str) -> None:
         whole = Usage(usage.n_reused, usage.n_evaluated, usage.evaluation_ms, is_complete)
-        self._tell(self.stream.end, whole, EngineError(error) if error else None)
+        self._report(self.stream.end, whole, EngineError(error) if error else None)
 
-    def _tell(self, call: Callable[..., None], *given: object) -> None:
+    def _report(self, call: Callable[..., None], *given: object) -> None:
         with suppress(RuntimeError):  # the test is over, and its loop is closed
             self.loop.call_soon_threadsafe(call, *given)
 

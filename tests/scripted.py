@@ -67,7 +67,7 @@ class Scripted:
 
 
 @define(eq=False)
-class Told:
+class ManualEngine:
     """Writes the letters of `text` one by one, each when it is told to, and remembers how each generation ended.
 
     The answers to one request are equal, but for `rivals`: texts that grow beside it as other answers.

@@ -93,7 +93,7 @@ def _add_doctor(doctor: argparse.ArgumentParser) -> None:
 
 
 def _add_eval(evaluate: argparse.ArgumentParser) -> None:
-    evaluate.set_defaults(runs="eval.evaluate")
+    evaluate.set_defaults(runs="bench.eval.evaluate")
     evaluate.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="files, or folders with files")
     _add_number(evaluate, "holes", 200, "how many places to ask at")
     _add_number(evaluate, "seed", 0, "another seed takes other places", dest="seed")
@@ -120,18 +120,18 @@ def _add_benches(bench: argparse.ArgumentParser) -> None:
     benches = bench.add_subparsers(required=True)
 
     replay = benches.add_parser("replay", help="replay an editing trace through the real server")
-    replay.set_defaults(runs="replay.replay")
+    replay.set_defaults(runs="bench.replay.replay")
     _add_number(replay, "edits", 200, "how many edits")
     _add_model(replay)
 
     synthetic = benches.add_parser("synthetic", help="measure a model of StarCoder2's shape with random weights")
-    synthetic.set_defaults(runs="synthetic.synthetic")
+    synthetic.set_defaults(runs="bench.synthetic.synthetic")
     synthetic.add_argument("size", choices=SIZES, metavar="{" + ",".join(SIZES) + "}", help="the shape")
     synthetic.add_argument("--vocabulary", type=Path, metavar="GGUF", help="a file to take the vocabulary from")
     _add_number(synthetic, "tokens", 4096, "how many tokens to evaluate")
 
     compare = benches.add_parser("compare", help="the same edits on llama.cpp's own server and on this one")
-    compare.set_defaults(runs="compare.compare")
+    compare.set_defaults(runs="bench.compare.compare")
     compare.add_argument(
         "--llama-server",
         dest="llama_server_path",
@@ -144,7 +144,7 @@ def _add_benches(bench: argparse.ArgumentParser) -> None:
     _add_number(compare, "edits", 40, "how many edits")
 
     context = benches.add_parser("context", help="what the text that the model sees is worth")
-    context.set_defaults(runs="context.bench_context")
+    context.set_defaults(runs="bench.context.bench_context")
     context.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="files that the model never saw")
     _add_number(context, "holes", 100, "how many of each folder")
     _add_number(context, "tokens", 1024, "tokens of text around the hole")
@@ -228,6 +228,6 @@ def run(arguments: Sequence[str]) -> int:
         message = "standard output is closed"
         raise CommandError(message)
     options = vars(parser().parse_args(arguments))
-    module, _, function = options.pop("runs").partition(".")
+    module, _, function = options.pop("runs").rpartition(".")
     code: int = getattr(import_module(f"starcoder_lsp.cli.{module}"), function)(**options)
     return code

@@ -14,12 +14,12 @@ from typing import Any
 from attrs import evolve, frozen
 
 from starcoder_lsp.cli import CommandError, discard_output, warn
-from starcoder_lsp.cli.place import around, byte_at, open_file, parse_place
+from starcoder_lsp.cli.place import byte_at, open_file, parse_place, workspace_context_of
 from starcoder_lsp.completion import Completion, complete
 from starcoder_lsp.documents.documents import Snapshot
 from starcoder_lsp.engine.engine import Cancellation, EngineError
 from starcoder_lsp.engine.loading import Listeners, opened
-from starcoder_lsp.prompting import Model, why_not
+from starcoder_lsp.prompting import CompletionRequest, Model, decline_reason
 from starcoder_lsp.settings import Settings
 from starcoder_lsp.settings_layers import SettingsLayer, load_user_file, read_settings, user_file
 
@@ -43,7 +43,7 @@ def question(spelled: str, model: str | None) -> Question:
     snapshot = open_file(place.path)
     cursor_byte = byte_at(place, snapshot)
     settings = configured(model)
-    declined = why_not(snapshot, settings)
+    declined = decline_reason(snapshot, settings)
     if declined:
         message = f"{place.path}: {declined}"
         raise CommandError(message)
@@ -64,9 +64,9 @@ def complete_at(spelled: str, *, as_json: bool, model: str | None) -> int:
 async def _complete(asked: Question) -> Completion:
     """Ask once. Raises `EngineError`."""
     async with opened(asked.settings, Listeners(on_message=warn), joins=True) as model:
-        return await complete(
-            asked.snapshot, asked.cursor_byte, Model.of(*model), asked.settings, Cancellation(), around(asked.path)
-        )
+        context = workspace_context_of(asked.path)
+        request = CompletionRequest(asked.snapshot, asked.cursor_byte, Model.of(*model), asked.settings, context)
+        return await complete(request, Cancellation())
 
 
 def write_out(text: str) -> None:

@@ -21,7 +21,7 @@ from starcoder_lsp.lsp.child import ServerEndedError
 from starcoder_lsp.lsp.client import Answer, connect
 
 DEFAULT_FILE = Path(starcoder_lsp.__file__).parent / "completion.py"
-DEFAULT_LINE = "    window = see("
+DEFAULT_LINE = "    window = choose_window("
 """The demo types the line of this program's own pipeline that begins so."""
 SETTINGS = {"debounce": {"mode": "off"}}
 PAGE_COLUMNS = 200

@@ -17,13 +17,13 @@ def doctor(*, model: str | None, as_json: bool, measures_speed: bool, forgets_cr
 
     from starcoder_lsp.cli.doctor_checks import ERROR
     from starcoder_lsp.cli.doctor_facts import gather
-    from starcoder_lsp.cli.doctor_report import examine, show
+    from starcoder_lsp.cli.doctor_report import examine, print_checks
 
     waits = Console(stderr=True)
     with waits.status("measuring" if measures_speed else "looking") if waits.is_terminal else waits:
         facts = gather(loading, model, measures_speed=measures_speed, forgets_crashes=forgets_crashes)
         checks = examine(facts)
-    show(checks, as_json=as_json)
+    print_checks(checks, as_json=as_json)
     return int(any(check.state == ERROR for check in checks))
 
 

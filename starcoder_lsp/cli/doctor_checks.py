@@ -25,13 +25,13 @@ OK, WARNING, ERROR = "ok", "warning", "error"
 MIB = 1024 * 1024
 N_OVERHEAD_BYTES = 200 * MIB
 """What a host takes besides weights, cells and parked states (bench/RESULTS.md)."""
-N_LEAST_CONTEXT = 1024
+MIN_CONTEXT_TOKENS = 1024
 """A context that is cut further leaves the model too little to see."""
 N_CELLS_A_CLIENT = {True: 2, False: 1}
 """Contexts of a host, by whether it is shared (`engine/host/server.py`)."""
 SLOW_TOKENS_PER_SECOND = 6.0
 """At this speed a line of ten tokens takes more than one and a half seconds."""
-LEAST_PYTHON = (3, 11)
+MIN_PYTHON = (3, 11)
 
 FEATURES = {
     "SSE3": "pni",
@@ -72,7 +72,7 @@ class Check:
 def check_programs(facts: Facts) -> Iterator[Check]:
     """Python and this program."""
     python = Check("Python", OK, f"{platform.python_version()}, {sys.executable}")
-    if sys.version_info < LEAST_PYTHON:
+    if sys.version_info < MIN_PYTHON:
         yield Check(python.name, ERROR, python.found, "Install starcoder-lsp with Python 3.11 or newer.")
     else:
         yield python
@@ -205,9 +205,9 @@ def check_memory(facts: Facts) -> Iterator[Check]:
         return
     n_cells = facts.prompts.n_context * N_CELLS_A_CLIENT[facts.settings.host.shared]
     n_kv, n_parked = n_cells * facts.model.n_kv_bytes, facts.settings.cache.ram_mib * MIB
-    n_weights, n_most = facts.model.n_bytes, facts.model.n_bytes + n_kv + n_parked + N_OVERHEAD_BYTES
+    n_weights, max_bytes = facts.model.n_bytes, facts.model.n_bytes + n_kv + n_parked + N_OVERHEAD_BYTES
     needed = (
-        f"up to {size(n_most)} ({size(n_weights)} of weights, {size(n_kv)} for {n_cells:,} tokens,"
+        f"up to {size(max_bytes)} ({size(n_weights)} of weights, {size(n_kv)} for {n_cells:,} tokens,"
         f" {size(n_parked)} for parked documents, {size(N_OVERHEAD_BYTES)} besides)"
     )
     if facts.runs_on_gpu:
@@ -217,14 +217,16 @@ def check_memory(facts: Facts) -> Iterator[Check]:
     elif facts.host_of_model is not None:
         yield Check("memory", OK, f"{needed}; a shared process has the model already")
     else:
-        yield _judge_memory(facts, facts.memory, n_most, f"{needed}, of {size(facts.memory.n_available)} that are free")
+        yield _judge_memory(
+            facts, facts.memory, max_bytes, f"{needed}, of {size(facts.memory.n_available)} that are free"
+        )
 
 
-def _judge_memory(facts: Facts, memory: Memory, n_most: int, found: str) -> Check:
+def _judge_memory(facts: Facts, memory: Memory, max_bytes: int, found: str) -> Check:
     """What is needed without the parked states must be there; all of it should be."""
     n_parked = facts.settings.cache.ram_mib * MIB
-    n_missing, advice = n_most - memory.n_available, smaller(facts, n_most - memory.n_available)
-    if n_most - n_parked > memory.n_total:
+    n_missing, advice = max_bytes - memory.n_available, smaller(facts, max_bytes - memory.n_available)
+    if max_bytes - n_parked > memory.n_total:
         return Check("memory", ERROR, f"{found}; this machine has {size(memory.n_total)} in all", advice)
     return Check("memory", OK, found) if n_missing <= 0 else Check("memory", WARNING, found, advice)
 
@@ -239,7 +241,7 @@ def smaller(facts: Facts, n_missing: int) -> str:
         return f"Close other programs, or set cache.ramMiB to {ram_mib - n_missing_mib} in {facts.settings_path}."
     n_a_token = facts.model.n_kv_bytes * N_CELLS_A_CLIENT[facts.settings.host.shared]
     n_left = n_context - -(-(n_missing - ram_mib * MIB) // n_a_token)
-    if n_left >= N_LEAST_CONTEXT:
+    if n_left >= MIN_CONTEXT_TOKENS:
         n_left -= n_left % 256
         settings = f"cache.ramMiB to 0 and model.contextLength to {n_left}"
         return f"Close other programs, or set {settings} in {facts.settings_path}."
@@ -257,7 +259,7 @@ def check_speed(facts: Facts) -> Iterator[Check]:
         yield Check("speed", ERROR, found, advice)
     if facts.speed is None or facts.prompts is None:
         return
-    from starcoder_lsp.prompting import N_LEAST_COLD_TOKENS
+    from starcoder_lsp.prompting import MIN_COLD_TOKENS
 
     speed, context = facts.speed, facts.settings.context
     gpu = f"{speed.n_gpu_layers} layers on the GPU" if speed.n_gpu_layers else "on the CPU"
@@ -271,10 +273,10 @@ def check_speed(facts: Facts) -> Iterator[Check]:
     n_fitting = int(speed.prefill * context.max_prefill_ms / 1000)
     n_read = min(n_fitting, context.max_tokens)
     found = f"{n_read:,} of {context.max_tokens:,} tokens (context.maxTokens) are read at a new place"
-    if n_fitting < N_LEAST_COLD_TOKENS:
-        needed_ms = int(N_LEAST_COLD_TOKENS / speed.prefill * 1000)
+    if n_fitting < MIN_COLD_TOKENS:
+        needed_ms = int(MIN_COLD_TOKENS / speed.prefill * 1000)
         advice = (
-            f"The least is {N_LEAST_COLD_TOKENS}, which takes {needed_ms:,} ms: take a smaller model or one with fewer"
+            f"The least is {MIN_COLD_TOKENS}, which takes {needed_ms:,} ms: take a smaller model or one with fewer"
             f" bits a weight, or set context.maxPrefillMs ({context.max_prefill_ms:,}) to that and wait."
         )
         yield Check("prompt", WARNING, found, advice)

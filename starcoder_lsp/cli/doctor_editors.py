@@ -18,9 +18,9 @@ from starcoder_lsp.cli.doctor_facts import Facts
 PROGRAM = "starcoder-lsp"
 NAME = b"starcoder"
 """Stands in every configuration that is for this program."""
-N_MOST_FILES = 500
+MAX_FILES = 500
 """Files of an editor's configuration that are read; what is in its folders of packages is not among them."""
-N_MOST_BYTES = 256 * 1024
+MAX_BYTES = 256 * 1024
 N_LINES_OF_A_SCRIPT = 3
 """Lines in which pip names the interpreter: a long path does not fit the first one."""
 NOT_CONFIGURATION = {".git", "pack", "plugged", "bundle", "node_modules", "spell", "undo"}
@@ -79,7 +79,7 @@ def _config_home(home: Path) -> Path:
 
 def _named(editor: str, files: Iterable[Path]) -> Check:
     """An editor that is set up if a file of its configuration names this program."""
-    for path in islice(files, N_MOST_FILES):
+    for path in islice(files, MAX_FILES):
         if NAME in _start_of(path):
             return Check(editor, OK, f"set up in {path}")
     return Check(editor, OK, "not set up")
@@ -87,7 +87,7 @@ def _named(editor: str, files: Iterable[Path]) -> Check:
 
 def _start_of(path: Path) -> bytes:
     with suppress(OSError), path.open("rb") as file:
-        return file.read(N_MOST_BYTES)
+        return file.read(MAX_BYTES)
     return b""
 
 

@@ -66,7 +66,7 @@ def _lines(check: Callable[[Facts], Iterator[Check]], facts: Facts) -> Iterator[
         yield Check(name, WARNING, f"cannot be looked at: {error}", "Check the permissions of what is named there.")
 
 
-def show(checks: Sequence[Check], *, as_json: bool) -> None:
+def print_checks(checks: Sequence[Check], *, as_json: bool) -> None:
     """Print the report. Lines are not wrapped, so that what is to be pasted stays in one piece."""
     if as_json:
         print(json.dumps({"version": __version__, "platform": sys.platform, "checks": list(map(asdict, checks))}))

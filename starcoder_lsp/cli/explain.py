@@ -15,12 +15,12 @@ from rich.text import Text as RichText
 from starcoder_lsp.cli import CommandError
 from starcoder_lsp.cli.complete import question, write_out
 from starcoder_lsp.cli.explain_page import counted, page_of, place_of, summary, visible
-from starcoder_lsp.cli.place import around
-from starcoder_lsp.context.explain import Json, Told, explain, tell
+from starcoder_lsp.cli.place import workspace_context_of
+from starcoder_lsp.context.explain import Json, PromptSegment, explain, list_segments
 from starcoder_lsp.engine.engine import EngineError, Prompt
 from starcoder_lsp.engine.loading import read_prompts
 from starcoder_lsp.engine.tokens import Tokenizer
-from starcoder_lsp.prompting import Prompter, ask, see
+from starcoder_lsp.prompting import CompletionRequest, PromptBuilder, build_prompt, choose_window
 from starcoder_lsp.suggestions.postprocess import FILTERS
 
 COLOURS = {"prefix": "cyan", "suffix": "yellow", "middle": "green"}
@@ -38,33 +38,36 @@ def explain_at(spelled: str, *, as_json: bool, as_html: bool, model: str | None)
     """Write to standard output what the model sees at a place."""
     asked = question(spelled, model)
     try:
-        reader = Prompter.reading(read_prompts(asked.settings))
+        reader = PromptBuilder.reading(read_prompts(asked.settings))
     except EngineError as error:
         raise CommandError(str(error)) from error
     started = time.perf_counter()
-    window = see(asked.snapshot, asked.cursor_byte, reader, asked.settings, around(asked.path))
-    prompt = ask(window, reader)
+    context = workspace_context_of(asked.path)
+    window = choose_window(CompletionRequest(asked.snapshot, asked.cursor_byte, reader, asked.settings, context))
+    prompt = build_prompt(window, reader)
     explained = explain(window, prompt, reader.tokenizer, asked.snapshot.uri) | {
         "timingsMs": {"window": round((time.perf_counter() - started) * 1000, 3)},
         "filters": [{"name": each.__name__, "effect": "not run"} for each in FILTERS],
     }
-    told = tell(window, reader.tokenizer, str(asked.path))
+    segments = list_segments(window, reader.tokenizer, str(asked.path))
     if as_json:
         write_out(json.dumps(explained, indent=2))
     elif as_html:
-        write_out(page_of(spelled, explained, window, told))
+        write_out(page_of(spelled, explained, window, segments))
     else:
         console = Console(width=None if sys.stdout.isatty() else N_PAGE_COLUMNS)
         with console.capture() as shown:
-            show(console, spelled, explained, laid_out(prompt, reader, told))
+            print_explained(console, spelled, explained, laid_out(prompt, reader, segments))
         write_out(shown.get().rstrip("\n"))
     return 0
 
 
-def laid_out(prompt: Prompt, model: Prompter, told: Sequence[Told]) -> Iterator[str | bytes | Told]:
+def laid_out(
+    prompt: Prompt, model: PromptBuilder, segments: Sequence[PromptSegment]
+) -> Iterator[str | bytes | PromptSegment]:
     """The prompt from start to end: markers by name, the pieces that are told of, and what stands between them."""
     kinds = {model.prompts.fim.prefix: "prefix", model.prompts.fim.suffix: "suffix", model.prompts.fim.middle: "middle"}
-    left = list(told)
+    left = list(segments)
     for marker, text in _runs(prompt, model.tokenizer):
         if marker is not None:
             yield model.tokenizer.spelling(marker).decode()
@@ -91,10 +94,12 @@ def _runs(prompt: Prompt, tokenizer: Tokenizer) -> Iterator[tuple[int | None, by
     yield marker, bytes(text) + prompt.heal
 
 
-def show(console: Console, title: str, explained: Json, parts: Iterator[str | bytes | Told]) -> None:
+def print_explained(
+    console: Console, title: str, explained: Json, parts: Iterator[str | bytes | PromptSegment]
+) -> None:
     """Print the figures and then the prompt, which ends at the cursor."""
     *above, last = parts
-    if isinstance(last, Told):
+    if isinstance(last, PromptSegment):
         above.append(evolve(last, text=last.text + CURSOR.encode()))
     else:
         above += [last, CURSOR.encode()]

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
-from starcoder_lsp.context.explain import Json, Told
+from starcoder_lsp.context.explain import Json, PromptSegment
 from starcoder_lsp.context.window import Segment, Window
 
 OF_THE_FILE = ("prefix", "suffix", "middle")
@@ -37,9 +37,9 @@ li[class], mark { color: CanvasText; }
 """.strip()
 
 
-def page_of(title: str, explained: Json, window: Window, told: Sequence[Told]) -> str:
+def page_of(title: str, explained: Json, window: Window, segments: Sequence[PromptSegment]) -> str:
     """The page as HTML5 that needs nothing else: other files' pieces, the file line by line, the prompt as sent."""
-    others = [piece for piece in told if piece.kind not in OF_THE_FILE]
+    others = [piece for piece in segments if piece.kind not in OF_THE_FILE]
     return "\n".join(
         [
             "<!DOCTYPE html>",
@@ -58,7 +58,7 @@ def page_of(title: str, explained: Json, window: Window, told: Sequence[Told]) -
             "<table>",
             "<thead><tr><th>what</th><th>where</th><th>tokens</th><th>why</th></tr></thead>",
             "<tbody>",
-            *map(_row, told),
+            *map(_row, segments),
             "</tbody>",
             "</table>",
             *(line for piece in others for line in _other(piece)),
@@ -87,7 +87,7 @@ def counted(n_tokens: int) -> str:
     return f"{n_tokens} token{'s' * (n_tokens != 1)}"
 
 
-def place_of(piece: Told) -> str:
+def place_of(piece: PromptSegment) -> str:
     """Path and lines of a piece."""
     last = f"-{piece.end_line}" if piece.end_line > piece.start_line else ""
     return f"{visible(piece.path)}:{piece.start_line}{last}"
@@ -112,7 +112,7 @@ def _class(kind: str) -> str:
     return kind if kind in OF_THE_FILE else "other"
 
 
-def _row(piece: Told) -> str:
+def _row(piece: PromptSegment) -> str:
     where = _html(place_of(piece))
     if piece.kind in OF_THE_FILE:
         where = f'<a href="#L{piece.start_line}">{where}</a>'
@@ -120,7 +120,7 @@ def _row(piece: Told) -> str:
     return f'<tr>{cells}<td class="number">{piece.n_tokens}</td><td>{_html(piece.why)}</td></tr>'
 
 
-def _other(piece: Told) -> Iterator[str]:
+def _other(piece: PromptSegment) -> Iterator[str]:
     """A piece of another file, with its own line numbers."""
     yield f"<h2>{_html(place_of(piece))}</h2>"
     yield f'<ol start="{piece.start_line}">'

@@ -10,7 +10,7 @@ from attrs import frozen
 
 from starcoder_lsp.cli import CommandError
 from starcoder_lsp.documents.documents import MAX_BYTES, Documents, Snapshot
-from starcoder_lsp.documents.workspace import Surroundings
+from starcoder_lsp.documents.workspace import WorkspaceContext
 
 NUMBER = re.compile("[1-9][0-9]{0,8}")
 
@@ -35,10 +35,12 @@ def parse_place(spelled: str, *, with_column: bool) -> Place:
     return Place(Path(name), int(numbers[0]) - 1, int(numbers[1]) - 1 if with_column else 0)
 
 
-def around(path: Path) -> Surroundings:
+def workspace_context_of(path: Path) -> WorkspaceContext:
     """What may be seen beside a file, or from a folder: the repository, or just the folder where it is in none."""
     folder = path.resolve() if path.is_dir() else path.resolve().parent
-    return Surroundings(next((parent for parent in (folder, *folder.parents) if (parent / ".git").exists()), folder))
+    return WorkspaceContext(
+        next((parent for parent in (folder, *folder.parents) if (parent / ".git").exists()), folder)
+    )
 
 
 def open_file(path: Path) -> Snapshot:

@@ -18,8 +18,17 @@ from collections.abc import Callable
 
 from attrs import evolve, frozen
 
-from starcoder_lsp.context.moved import Move
-from starcoder_lsp.context.window import Budget, Head, Segment, Segments, Window, choose_window, normalized, part_of
+from starcoder_lsp.context.text_change import TextChange
+from starcoder_lsp.context.window import (
+    Budget,
+    CrossFileContext,
+    Segment,
+    Segments,
+    Window,
+    new_window,
+    normalized,
+    part_of,
+)
 from starcoder_lsp.documents.documents import Snapshot
 from starcoder_lsp.documents.syntax import Scope
 from starcoder_lsp.engine.tokens import Tokenizer
@@ -31,7 +40,7 @@ N_DOCUMENTS = 16
 MAX_STICKY_BYTES = 4
 """Characters that the suffix's first line may have gained or lost: the closers of two brackets and two quotes."""
 
-HeadChooser = Callable[[int], Head | None]
+HeadChooser = Callable[[int], CrossFileContext | None]
 """What is to be shown of other files in so many tokens."""
 
 
@@ -51,7 +60,7 @@ class Places:
     windows: tuple[Window, ...] = ()
     starts: tuple[Segments, ...] = ()
     outline: tuple[Scope, ...] = ()
-    head: Head | None = None
+    head: CrossFileContext | None = None
     n_head_tokens: int = 0
     """The room for which `head` was chosen; 0 before that."""
 
@@ -64,7 +73,7 @@ class Places:
         """The same in a later text; a window whose prefix was touched is left behind."""
         if snapshot.text is self.snapshot.text:
             return self
-        move = Move.between(self.snapshot.text.data, snapshot.text.data)
+        move = TextChange.between(self.snapshot.text.data, snapshot.text.data)
         windows = (carried(window, snapshot, move) for window in self.windows)
         return evolve(
             self,
@@ -74,7 +83,7 @@ class Places:
             outline=tuple(scope for scope in map(move.scope, self.outline) if scope is not None),
         )
 
-    def with_head(self, head: Head | None, n_tokens: int) -> Places:
+    def with_head(self, head: CrossFileContext | None, n_tokens: int) -> Places:
         """With what is to be seen of other files. It stands before everything, so nothing begins as it did before."""
         if head == self.head:
             return evolve(self, n_head_tokens=n_tokens)
@@ -132,7 +141,7 @@ class Anchors:
             cold = evolve(cold, n_room=whole.n_room)
         elif cold.n_head_tokens:
             head = choose_head(cold.n_head_tokens)
-        return choose_window(snapshot, cursor_byte, cold, tokenizer, places.starts, places.outline, head)
+        return new_window(snapshot, cursor_byte, cold, tokenizer, places.starts, places.outline, head)
 
     def whole_window(
         self,
@@ -159,7 +168,7 @@ class Anchors:
                 return grown
         places = self._keep(evolve(places, outline=_outline(snapshot)))  # some 10 ms in a long file
         starts = places.starts if head == places.head else ()
-        return choose_window(snapshot, cursor_byte, whole, tokenizer, starts, places.outline, head)
+        return new_window(snapshot, cursor_byte, whole, tokenizer, starts, places.outline, head)
 
     def remember(self, window: Window) -> None:
         """Keep a window whose prompt is sent."""
@@ -213,12 +222,12 @@ def _is_within(given: Budget, whole: Budget) -> bool:
 
 def followed(window: Window, snapshot: Snapshot, cursor_byte: int, tokenizer: Tokenizer) -> Window | None:
     """A window grown to a cursor in a later text; `None` where it does not serve."""
-    move = Move.between(window.snapshot.text.data, snapshot.text.data)
+    move = TextChange.between(window.snapshot.text.data, snapshot.text.data)
     now = carried(window, snapshot, move)
     return grow(now, cursor_byte, tokenizer) if now is not None else None
 
 
-def carried(window: Window, snapshot: Snapshot, move: Move) -> Window | None:
+def carried(window: Window, snapshot: Snapshot, move: TextChange) -> Window | None:
     """A window in a later text; `None` if text of it was touched that is not at the cursor."""
     if window.snapshot is snapshot:
         return window
@@ -257,7 +266,7 @@ def grow(window: Window, cursor_byte: int, tokenizer: Tokenizer) -> Window | Non
             segments=(*_behind(window, cursor_byte, window.snapshot), *window.suffix.segments[1:]),
         ),
     )
-    return grown if grown.n_tokens <= grown.n_most_tokens else None
+    return grown if grown.n_tokens <= grown.max_tokens else None
 
 
 def _still_fits(evaluated: bytes, data: bytes, cursor_byte: int) -> bool:

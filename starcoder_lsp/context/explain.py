@@ -15,7 +15,7 @@ Json = dict[str, Any]
 
 
 @frozen
-class Told:
+class PromptSegment:
     """One piece of the prompt's text. Lines are counted from 1, both ends included; `text` is what is sent."""
 
     kind: str
@@ -27,19 +27,23 @@ class Told:
     text: bytes
 
 
-def tell(window: Window, tokenizer: Tokenizer, path: str) -> tuple[Told, ...]:
+def list_segments(window: Window, tokenizer: Tokenizer, path: str) -> tuple[PromptSegment, ...]:
     """Every piece in the order of the prompt. `path` is the name of the cursor's file."""
-    lines, told = window.snapshot.text, []
+    lines, segments = window.snapshot.text, []
     for other in window.head.snippets if window.head is not None else ():
         n_tokens = len(other.ids)
-        told.append(Told("snippet", other.path, other.start_line, other.end_line, n_tokens, other.why, other.text))
+        segments.append(
+            PromptSegment("snippet", other.path, other.start_line, other.end_line, n_tokens, other.why, other.text)
+        )
     for part in (window.prefix, window.suffix, window.middle):
         for segment in part.segments:
             text = segment_text(window.snapshot, segment)
             first = lines.line_of(segment.start_byte) + 1
             last = lines.line_of(max(segment.start_byte, segment.end_byte - 1)) + 1
-            told.append(Told(segment.kind, path, first, last, len(tokenizer.encode(text)), segment.why, text))
-    return tuple(told)
+            segments.append(
+                PromptSegment(segment.kind, path, first, last, len(tokenizer.encode(text)), segment.why, text)
+            )
+    return tuple(segments)
 
 
 def explain(window: Window, prompt: Prompt, tokenizer: Tokenizer, path: str) -> Json:
@@ -47,7 +51,7 @@ def explain(window: Window, prompt: Prompt, tokenizer: Tokenizer, path: str) -> 
     return {
         "language": language_of(window.snapshot).name,
         "format": prompt.format_name,
-        "budgetTokens": window.n_most_tokens,
+        "budgetTokens": window.max_tokens,
         "promptTokens": len(prompt.ids),
         "healed": prompt.heal.decode("utf-8", "replace"),
         "prompt": spelled(prompt, tokenizer),
@@ -60,7 +64,7 @@ def explain(window: Window, prompt: Prompt, tokenizer: Tokenizer, path: str) -> 
                 "tokens": piece.n_tokens,
                 "why": piece.why,
             }
-            for piece in tell(window, tokenizer, path)
+            for piece in list_segments(window, tokenizer, path)
         ],
     }
 

@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Final
 from attrs import evolve, frozen
 
 from starcoder_lsp.context.imported import WORD_BYTES, imported_definitions, words
-from starcoder_lsp.context.likeness import (
+from starcoder_lsp.context.similarity import (
     IDENTIFIER,
     MAX_LINE_BYTES,
     WINDOW_LINES,
     identifiers,
-    likeness,
-    most_alike,
+    most_similar,
+    similarity,
 )
-from starcoder_lsp.documents.documents import Snapshot, decline_reason
-from starcoder_lsp.documents.globs import path_of
+from starcoder_lsp.documents.documents import Snapshot, unreadable_reason
 from starcoder_lsp.documents.text import Text
-from starcoder_lsp.documents.workspace import MAX_FILE_BYTES, Surroundings, Workspace, workspace_at
+from starcoder_lsp.documents.uris import path_of
+from starcoder_lsp.documents.workspace import MAX_FILE_BYTES, Workspace, WorkspaceContext, workspace_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 N_ABOVE: Final = 20
 """Lines above the cursor's that say what the code there is about, as in RepoCoder."""
 N_BELOW: Final = 10
-LEAST_LIKENESS: Final = 0.175
+MIN_SIMILARITY: Final = 0.175
 """Of the windows most alike in files of other packages, 1 in 500 is above, of the same package 1 in 15 (Python)."""
-LEAST_LIKENESS_OF_EDITS: Final = 0.1
+MIN_SIMILARITY_OF_EDITS: Final = 0.1
 """What was edited lately belongs to what is being done now; it needs to be less alike."""
 N_DOCUMENTS: Final = 64
 N_EDITS: Final = 16
@@ -48,7 +48,7 @@ alike are worth most."""
 N_KNOWN_LINES: Final = 100
 """Lines on either side of the cursor which the model is taken to see."""
 
-_NAMED_AT_CURSOR, _EDITED, _ALIKE, _IMPORTED = 3, 2, 1, 0
+_NAMED_AT_CURSOR, _EDITED, _SIMILAR, _IMPORTED = 3, 2, 1, 0
 
 
 @frozen
@@ -99,7 +99,7 @@ class _Piece:
 def choose_snippets(
     snapshot: Snapshot,
     cursor_byte: int,
-    around: Surroundings,
+    around: WorkspaceContext,
     sources: Sources,
     n_tokens: int,
     tokenizer: Tokenizer,
@@ -114,7 +114,7 @@ def choose_snippets(
     documents: dict[str, Snapshot] = {}
     for document in around.open_documents[:N_DOCUMENTS]:
         path = path_of(document.uri)
-        if path != own_path and len(document.text.data) <= MAX_FILE_BYTES and decline_reason(document) is None:
+        if path != own_path and len(document.text.data) <= MAX_FILE_BYTES and unreadable_reason(document) is None:
             documents.setdefault(path, document)
     place = _Place.of(snapshot, cursor_byte, workspace, documents, sources.disabled_globs)
     pieces: list[_Piece] = []
@@ -123,7 +123,7 @@ def choose_snippets(
     if sources.recent_edits:
         pieces += _edited(around.recent_edits[:N_EDITS], place)
     if sources.open_files:
-        pieces += _alike(place)
+        pieces += _similar(place)
     pieces.sort(key=lambda piece: piece.rank, reverse=True)
     return _selected(pieces, place, n_tokens, tokenizer)
 
@@ -202,12 +202,14 @@ def _definitions(snapshot: Snapshot, place: _Place) -> Iterator[_Piece]:
         yield _Piece(rank, definition.document, lines, definition.header, definition.name)
 
 
-def _alike(place: _Place) -> Iterator[_Piece]:
+def _similar(place: _Place) -> Iterator[_Piece]:
     for path, document in place.open_documents.items():
-        found = most_alike(place.near, document.text.data, LEAST_LIKENESS)
+        found = most_similar(place.near, document.text.data, MIN_SIMILARITY)
         if found is not None and place.document(path) is not None:
-            start, end, alike = found
-            yield _window_piece(document, start, end, (_ALIKE, alike), "open file like the lines around the cursor")
+            start, end, similarity_of_window = found
+            yield _window_piece(
+                document, start, end, (_SIMILAR, similarity_of_window), "open file like the lines around the cursor"
+            )
 
 
 def _edited(recent_edits: Iterable[tuple[str, int, int]], place: _Place) -> Iterator[_Piece]:
@@ -223,7 +225,7 @@ def _edited(recent_edits: Iterable[tuple[str, int, int]], place: _Place) -> Iter
         end = min(start + WINDOW_LINES, text.n_lines)
         window = text.data[text.line_starts[start] : text.line_span(end - 1)[1]]
         is_code = len(window) <= WINDOW_LINES * MAX_LINE_BYTES
-        if is_code and likeness(place.near, identifiers(window)) > LEAST_LIKENESS_OF_EDITS:
+        if is_code and similarity(place.near, identifiers(window)) > MIN_SIMILARITY_OF_EDITS:
             done.add(path)
             yield _window_piece(document, start, end, (_EDITED, -float(age)), "edited lately")
 

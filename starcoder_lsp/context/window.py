@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from attrs import frozen
 
 from starcoder_lsp.context.edges import hop, left_edge, right_edge
-from starcoder_lsp.context.kept import following, headers, kept, lines_of, spans_of
+from starcoder_lsp.context.pinned import following, headers, lines_of, pinned, spans_of
 from starcoder_lsp.context.snippets import Snippet
 from starcoder_lsp.documents.documents import Snapshot
 from starcoder_lsp.documents.syntax import Scope
@@ -27,13 +27,13 @@ KEPT_SHARE = 0.4
 MIDDLE_SHARE = 0.125
 """Share of the tokens before the cursor that is left for what will be written there, where text has to be cut."""
 
-LEAST_PREFIX_SHARE = 0.4
+MIN_PREFIX_SHARE = 0.4
 """Share of the tokens before the cursor that is enough to begin where an earlier window began."""
 SIGNATURES_SHARE = 0.1
 """Share of the suffix that signatures of what follows may take."""
-N_MOST_BYTES_PER_TOKEN = 16
+MAX_BYTES_PER_TOKEN = 16
 """A text of more than this for each token is not measured to find out that it does not fit as a whole."""
-LEAST_SUFFIX_SHARE = 0.125
+MIN_SUFFIX_SHARE = 0.125
 """Share of the text that would fit behind the cursor which is enough to end with the scope around it.
 
 The suffix is evaluated anew at each new place, and what follows the cursor's function says little about what is missing
@@ -79,7 +79,7 @@ class Part:
 
 
 @frozen
-class Head:
+class CrossFileContext:
     """What stands before the cursor's file: pieces of other files, in the repository format.
 
     `files` are their paths and texts as token ids, `name_ids` the repository's, `path_ids` those of the cursor's file.
@@ -99,7 +99,7 @@ class Head:
 
 @frozen
 class Window:
-    """What the model sees; `n_tokens` of the cursor's file are at most `n_most_tokens`.
+    """What the model sees; `n_tokens` of the cursor's file are at most `max_tokens`.
 
     `prefix` ends at the anchor, `middle` goes from there to the cursor, `suffix` begins at the cursor. `head` is what
     is shown of other files, if there is any.
@@ -112,12 +112,12 @@ class Window:
     prefix: Part
     middle: Part
     suffix: Part
-    head: Head | None = None
+    head: CrossFileContext | None = None
 
     @property
-    def n_most_tokens(self) -> int:
+    def max_tokens(self) -> int:
         """What all three parts may take: the budget, or what the head leaves."""
-        return n_most_tokens(self.budget, self.head)
+        return max_tokens(self.budget, self.head)
 
     @property
     def n_tokens(self) -> int:
@@ -131,14 +131,14 @@ class Window:
         return self.suffix.text[: len(self.suffix.text) - n_further]
 
 
-def choose_window(
+def new_window(
     snapshot: Snapshot,
     cursor_byte: int,
     budget: Budget,
     tokenizer: Tokenizer,
     starts: Sequence[Segments] = (),
     outline: Sequence[Scope] = (),
-    head: Head | None = None,
+    head: CrossFileContext | None = None,
 ) -> Window:
     """Choose what the model sees. The budget is counted on the ids that are sent.
 
@@ -147,7 +147,7 @@ def choose_window(
     `starts` are the prefixes' segments of earlier windows, in this text, of which the first that serves is gone on
     with. `outline` are the definitions of the file, of which signatures are taken.
     """
-    n_tokens = n_most_tokens(budget, head)
+    n_tokens = max_tokens(budget, head)
     n_suffix = int(n_tokens * budget.suffix_share)
     n_before = n_tokens - n_suffix
     anchor_byte = _anchor(snapshot, cursor_byte, n_before // 2, tokenizer)
@@ -173,7 +173,7 @@ def choose_window(
     return Window(snapshot, anchor_byte, cursor_byte, budget, prefix, middle, suffix, head)
 
 
-def n_most_tokens(budget: Budget, head: Head | None) -> int:
+def max_tokens(budget: Budget, head: CrossFileContext | None) -> int:
     """What the parts of a window may take together."""
     return min(budget.n_tokens, budget.n_room - (head.n_tokens if head is not None else 0))
 
@@ -195,19 +195,19 @@ def part_of(snapshot: Snapshot, segments: Iterable[Segment], tokenizer: Tokenize
     return Part(chosen, text, tokenizer.encode(text))
 
 
-def _anchor(snapshot: Snapshot, cursor_byte: int, n_most: int, tokenizer: Tokenizer) -> int:
-    """The start of the cursor's line, or a place inside it where at most `n_most` tokens are left to the cursor."""
+def _anchor(snapshot: Snapshot, cursor_byte: int, max_tokens: int, tokenizer: Tokenizer) -> int:
+    """The start of the cursor's line, or a place inside it where at most `max_tokens` tokens are left to the cursor."""
     text = snapshot.text
     line_start = text.line_starts[text.line_of(cursor_byte)]
-    earliest = cursor_byte - fit_tail(tokenizer, text.data[line_start:cursor_byte], n_most)
-    return line_start if earliest <= line_start else hop(text, earliest, cursor_byte, n_most)
+    earliest = cursor_byte - fit_tail(tokenizer, text.data[line_start:cursor_byte], max_tokens)
+    return line_start if earliest <= line_start else hop(text, earliest, cursor_byte, max_tokens)
 
 
 def _whole_if_it_fits(
     snapshot: Snapshot, segment: Segment, n_tokens: int, n_taken: int, tokenizer: Tokenizer
 ) -> Part | None:
     """The segment if it takes at most `n_tokens - n_taken`. `n_tokens` is what typing does not change."""
-    if segment.end_byte - segment.start_byte > n_tokens * N_MOST_BYTES_PER_TOKEN:
+    if segment.end_byte - segment.start_byte > n_tokens * MAX_BYTES_PER_TOKEN:
         return None
     text = segment_text(snapshot, segment)
     if fit_head(tokenizer, text, n_tokens) < len(text):
@@ -237,14 +237,14 @@ def _gone_on_with(place: _Place, starts: Sequence[Segments], n_tokens: int) -> P
     text = place.snapshot.text
     needed = [lines_of(text, start, end)[0] for start, end, _ in headers(text, place.scopes)]
     for start in starts:
-        kept, edge = start[:-1], start[-1].start_byte
+        pinned, edge = start[:-1], start[-1].start_byte
         if edge >= place.anchor_byte or place.anchor_byte - edge > n_tokens * 2 * N_BYTES_PER_TOKEN:
             continue
-        if any(at < edge and all(at != segment.start_byte for segment in kept) for at in needed):
+        if any(at < edge and all(at != segment.start_byte for segment in pinned) for at in needed):
             continue
         near = Segment("prefix", edge, place.anchor_byte, start[-1].why)
-        part = part_of(place.snapshot, (*kept, near), place.tokenizer)
-        if n_tokens * LEAST_PREFIX_SHARE <= len(part.ids) <= n_tokens:
+        part = part_of(place.snapshot, (*pinned, near), place.tokenizer)
+        if n_tokens * MIN_PREFIX_SHARE <= len(part.ids) <= n_tokens:
             return part
     return None
 
@@ -256,14 +256,14 @@ def _nearest_above(place: _Place, n_tokens: int) -> Part:
     cache is of use.
     """
     snapshot, anchor_byte = place.snapshot, place.anchor_byte
-    text, n_most_kept = snapshot.text, int(n_tokens * KEPT_SHARE)
+    text, max_kept = snapshot.text, int(n_tokens * KEPT_SHARE)
 
     def edge_of(n_room: int) -> int:
         earliest = anchor_byte - fit_tail(place.tokenizer, text.data[:anchor_byte], n_room)
         return left_edge(text, earliest, anchor_byte, n_tokens)
 
-    wanted = kept(snapshot, place.cursor_byte, place.scopes, place.outline)
-    spans = spans_of(snapshot, wanted, edge_of(n_tokens - n_most_kept), n_most_kept, place.tokenizer)
+    wanted = pinned(snapshot, place.cursor_byte, place.scopes, place.outline)
+    spans = spans_of(snapshot, wanted, edge_of(n_tokens - max_kept), max_kept, place.tokenizer)
     n_kept = sum(span.n_tokens for span in spans)
 
     def choose(n_room: int) -> Iterable[Segment]:
@@ -284,13 +284,13 @@ def _nearest_below(place: _Place, n_tokens: int) -> Part:
     def choose(n_room: int) -> Iterable[Segment]:
         latest = cursor_byte + fit_head(place.tokenizer, text.data[cursor_byte:], n_room)
         lines_end = right_edge(text, cursor_byte, latest)
-        least = cursor_byte + int((lines_end - cursor_byte) * LEAST_SUFFIX_SHARE)
+        least = cursor_byte + int((lines_end - cursor_byte) * MIN_SUFFIX_SHARE)
         end, scope = next(((end, scope) for end, scope in ends if least <= end < lines_end), (lines_end, None))
         why = "lines after the cursor" if scope is None else f"to the end of {scope.kind} {scope.name}".strip()
         yield Segment("suffix", cursor_byte, end, why)
         if scope is not None and end > cursor_byte:
-            n_most = int(n_tokens * SIGNATURES_SHARE)
-            for span in spans_of(snapshot, following(place.outline, end), len(text.data), n_most, place.tokenizer):
+            max_tokens = int(n_tokens * SIGNATURES_SHARE)
+            for span in spans_of(snapshot, following(place.outline, end), len(text.data), max_tokens, place.tokenizer):
                 yield Segment("suffix", span.start_byte, span.end_byte, span.why)
 
     return _fit(snapshot, n_tokens, place.tokenizer, choose)

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 MAX_BYTES: Final = 4 * 1024 * 1024
 
 
-class UnknownDocument(LookupError):  # noqa: N818 -- named for what happened, as the protocol's errors are
+class UnknownDocumentError(LookupError):
     """The editor speaks of a document that it has not opened. Its text is the URI."""
 
 
-class OutOfStep(ValueError):  # noqa: N818 -- as above
+class OutOfSyncError(ValueError):
     """An edit is not for the text that is here; only the whole text helps."""
 
 
@@ -67,11 +67,11 @@ class Documents:
     def __init__(self) -> None:
         """Start with nothing open."""
         self._snapshots: dict[str, Snapshot] = {}
-        self._out_of_step: set[str] = set()
+        self._out_of_sync: set[str] = set()
 
     def open(self, uri: str, language_id: str, version: int, text: str) -> Snapshot:
         """Take in a document that the editor opens, or opens again."""
-        self._out_of_step.discard(uri)
+        self._out_of_sync.discard(uri)
         return self._keep(fresh(uri, language_id, version, Text.from_str(text)))
 
     def change(self, uri: str, version: int, edits: Sequence[Edit], encoding: PositionEncoding) -> Snapshot:
@@ -82,15 +82,15 @@ class Documents:
         """
         snapshot = self._snapshots.get(uri)
         if snapshot is None:
-            raise UnknownDocument(uri)
+            raise UnknownDocumentError(uri)
         whole = max((index for index, edit in enumerate(edits) if edit.start_line is None), default=None)
         if whole is not None:
-            self._out_of_step.discard(uri)
+            self._out_of_sync.discard(uri)
             edits = edits[whole:]
-        elif uri in self._out_of_step or version <= snapshot.version:
-            self._out_of_step.add(uri)
+        elif uri in self._out_of_sync or version <= snapshot.version:
+            self._out_of_sync.add(uri)
             message = f"an edit to version {version} of {uri}, which is at version {snapshot.version}"
-            raise OutOfStep(message)
+            raise OutOfSyncError(message)
         text, input_edits = snapshot.text, []
         for edit in edits:
             start, end, new = _splice(text, edit, encoding)
@@ -102,16 +102,16 @@ class Documents:
     def close(self, uri: str) -> None:
         """Forget a document. Raises UnknownDocument where it is not open."""
         if self._snapshots.pop(uri, None) is None:
-            raise UnknownDocument(uri)
-        self._out_of_step.discard(uri)
+            raise UnknownDocumentError(uri)
+        self._out_of_sync.discard(uri)
 
     def get(self, uri: str) -> Snapshot | None:
         """Return the current snapshot; None for a document that is not open or is out of step."""
-        return self._snapshots.get(uri) if self.is_in_step(uri) else None
+        return self._snapshots.get(uri) if self.is_in_sync(uri) else None
 
-    def is_in_step(self, uri: str) -> bool:
+    def is_in_sync(self, uri: str) -> bool:
         """Whether the text here is the editor's. False for a document that is not open."""
-        return uri in self._snapshots and uri not in self._out_of_step
+        return uri in self._snapshots and uri not in self._out_of_sync
 
     def __contains__(self, uri: str) -> bool:
         """Whether a document is open, in step or not."""
@@ -119,16 +119,16 @@ class Documents:
 
     def __iter__(self) -> Iterator[Snapshot]:
         """Iterate over the snapshots of the documents that are open and in step, those opened first first."""
-        return iter([snapshot for uri, snapshot in self._snapshots.items() if uri not in self._out_of_step])
+        return iter([snapshot for uri, snapshot in self._snapshots.items() if uri not in self._out_of_sync])
 
     def _keep(self, snapshot: Snapshot) -> Snapshot:
         self._snapshots[snapshot.uri] = snapshot
         return snapshot
 
 
-def decline_reason(snapshot: Snapshot) -> str | None:
+def unreadable_reason(snapshot: Snapshot) -> str | None:
     """Return in a few plain words why a document gets no completions at all, None where it does."""
-    return _decline_reason(snapshot.text)
+    return _unreadable_reason(snapshot.text)
 
 
 def language_of(snapshot: Snapshot) -> Language:
@@ -136,7 +136,7 @@ def language_of(snapshot: Snapshot) -> Language:
     return _language_of(snapshot.uri, snapshot.language_id)
 
 
-def _decline_reason(text: Text) -> str | None:
+def _unreadable_reason(text: Text) -> str | None:
     if len(text.data) > MAX_BYTES:
         return f"larger than {MAX_BYTES // 1024 // 1024} MiB"
     if b"\0" in text.data:
@@ -152,13 +152,13 @@ def _language_of(uri: str, language_id: str) -> Language:
 def fresh(uri: str, language_id: str, version: int, text: Text) -> Snapshot:
     """Return the snapshot of a text about which nothing is known."""
     language = _language_of(uri, language_id)
-    has_syntax = language.grammar is not None and _decline_reason(text) is None
+    has_syntax = language.grammar is not None and _unreadable_reason(text) is None
     return Snapshot(uri, version, language_id, text, Syntax.parse_fresh(language, text) if has_syntax else None)
 
 
 def derived(before: Snapshot, version: int, text: Text, input_edits: Sequence[InputEdit]) -> Snapshot:
     """Return the snapshot of the `text` that `input_edits`, in order, make of an earlier one."""
-    if before.syntax is None or _decline_reason(text) is not None:
+    if before.syntax is None or _unreadable_reason(text) is not None:
         return fresh(before.uri, before.language_id, version, text)
     return Snapshot(before.uri, version, before.language_id, text, before.syntax.derive(text, input_edits))
 

@@ -11,22 +11,9 @@ import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote
 
-_URI: Final = re.compile(r"(?:([a-z][a-z0-9+.-]+):)?(?://([^/]*))?(.*)", re.IGNORECASE | re.DOTALL)
 _PART: Final = re.compile(r"(?:\*\*/)+|\*+|\?|\[!?[^]/]+]|\{[^{}]*}|.", re.DOTALL)
 _DRIVE: Final = re.compile(r"[a-z]:", re.IGNORECASE)
-
-
-def path_of(uri: str) -> str:
-    """The path in a document's URI with `/` between its parts, without percent escapes and without a drive's slash."""
-    [(scheme, authority, path)] = _URI.findall(uri)[:1]
-    if scheme not in ("", "file"):
-        path = re.split(r"[?#]", path, maxsplit=1)[0]
-    path = unquote(path).replace("\\", "/")
-    if scheme == "file" and authority and authority != "localhost":
-        path = f"//{authority}{path}"
-    return path[1:] if _DRIVE.match(path, 1) and path.startswith("/") else path
 
 
 def matches(path: str, glob: str) -> bool:

@@ -14,10 +14,18 @@ from urllib.parse import quote
 
 from attrs import define, field, frozen
 
-from starcoder_lsp.documents.documents import Documents, Edit, OutOfStep, Snapshot, UnknownDocument, derived, fresh
-from starcoder_lsp.documents.globs import path_of
+from starcoder_lsp.documents.documents import (
+    Documents,
+    Edit,
+    OutOfSyncError,
+    Snapshot,
+    UnknownDocumentError,
+    derived,
+    fresh,
+)
 from starcoder_lsp.documents.languages import language_for
 from starcoder_lsp.documents.text import InputEdit, Text, splice_between
+from starcoder_lsp.documents.uris import path_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -112,16 +120,16 @@ class Notebook:
     texts: Documents = field(factory=Documents)
     """Its cells' texts, those included that have no place in `order`."""
     joined: dict[str, Joined] = field(factory=dict)
-    is_in_step: bool = True
+    is_in_sync: bool = True
 
     def apply(self, change: NotebookChange, encoding: PositionEncoding) -> list[Snapshot]:
         """Apply a change; return the cells after their edits. Raises as `Notebooks.change`."""
-        self.is_in_step = False  # unless all of it can be applied
+        self.is_in_sync = False  # unless all of it can be applied
         if change.splice is not None:
             start, end = change.splice.start, change.splice.start + change.splice.n_deleted
             if not 0 <= start <= end <= len(self.order):
                 message = f"a change of the cells {start} to {end} of {self.uri}, which has {len(self.order)}"
-                raise OutOfStep(message)
+                raise OutOfSyncError(message)
             self.order[start:end] = change.splice.cells
         recast = {cell.uri: cell for cell in change.recast}
         self.order = [recast.get(cell.uri, cell) for cell in self.order]
@@ -132,9 +140,9 @@ class Notebook:
         for cell in change.edits:
             try:
                 edited.append(self.texts.change(cell.uri, cell.version, cell.edits, encoding))
-            except OutOfStep as problem:  # the cell's own; the other cells' edits are good
+            except OutOfSyncError as problem:  # the cell's own; the other cells' edits are good
                 problems.append(problem)
-        self.is_in_step = True
+        self.is_in_sync = True
         if problems:
             raise problems[0]
         return edited
@@ -147,7 +155,7 @@ class Notebook:
     def view(self, cell_uri: str) -> View | None:
         """Return a cell among those of its language; None while any cell is out of step, or this one has no place."""
         own = self.texts.get(cell_uri)
-        if own is None or not self.is_in_step:
+        if own is None or not self.is_in_sync:
             return None
         uri = joined_uri(self.uri, own.language_id)
         before = self.joined.get(uri)
@@ -193,28 +201,33 @@ class Notebooks:
         text for each help; otherwise the notebook is out of step until it is opened again.
         """
         notebook = self._get(uri)
-        if not notebook.is_in_step or version < notebook.version:
-            notebook.is_in_step = False
+        if not notebook.is_in_sync or version < notebook.version:
+            notebook.is_in_sync = False
             message = f"a change to version {version} of {uri}, which is at version {notebook.version}"
-            raise OutOfStep(message)
+            raise OutOfSyncError(message)
         notebook.version = version
         return notebook.apply(change, encoding)
 
-    def lose_step(self, uri: str) -> None:
+    def mark_out_of_sync(self, uri: str) -> None:
         """Trust the notebook here no more: a change got lost. Raises UnknownDocument."""
-        self._get(uri).is_in_step = False
+        self._get(uri).is_in_sync = False
 
-    def close(self, uri: str) -> tuple[list[str], list[str]]:
-        """Forget a notebook; return the URIs of its cells and of their joined texts. Raises UnknownDocument."""
+    def close(self, uri: str) -> list[str]:
+        """Forget a notebook and its cells; return the URIs of its joined texts. Raises UnknownDocument."""
         notebook = self._get(uri)
         del self._notebooks[uri]
-        return [cell.uri for cell in notebook.order], list(notebook.joined)
+        return list(notebook.joined)
+
+    def joined(self, uri: str) -> Snapshot | None:
+        """Return a joined text by its own URI, as it was made last."""
+        known = (notebook.joined[uri] for notebook in self._notebooks.values() if uri in notebook.joined)
+        return next((joined.snapshot for joined in known), None)
 
     def view(self, cell_uri: str) -> View | None:
         """Return a cell among those of its language, see `Notebook.view`. Raises UnknownDocument for no cell."""
         notebook = self._of_cell(cell_uri)
         if notebook is None:
-            raise UnknownDocument(cell_uri)
+            raise UnknownDocumentError(cell_uri)
         return notebook.view(cell_uri)
 
     def __contains__(self, cell_uri: str) -> bool:
@@ -226,7 +239,7 @@ class Notebooks:
 
     def _get(self, uri: str) -> Notebook:
         if uri not in self._notebooks:
-            raise UnknownDocument(uri)
+            raise UnknownDocumentError(uri)
         return self._notebooks[uri]
 
 

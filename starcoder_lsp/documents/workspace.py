@@ -34,7 +34,7 @@ _SECRETS: Final = (  # one glob
 
 
 @frozen
-class Surroundings:
+class WorkspaceContext:
     """What is known beside the document that asks, all of it plain and immutable.
 
     ``open_documents`` come newest used first, the asking one among them or not. ``recent_edits`` are

@@ -89,7 +89,7 @@ class GenerationRequest:
 
 
 @frozen
-class Written:
+class CompletionOutput:
     """One answer: the text behind the prompt and its `heal`, the tokens of both, and their log-probabilities in nats.
 
     `stop_reason` is `"stop_token"`, `"max_tokens"`, `"timeout"`, `"cancelled"`, `"low_confidence"`, or the answer of
@@ -112,7 +112,7 @@ class Generation:
     cells were there already.
     """
 
-    written: tuple[Written, ...]
+    written: tuple[CompletionOutput, ...]
     n_prompt: int
     n_reused: int
     n_evaluated: int

@@ -15,12 +15,12 @@ from attrs import define, field
 
 from starcoder_lsp.engine.engine import (
     Cancellation,
+    CompletionOutput,
     Engine,
     EngineError,
     Generation,
     GenerationRequest,
     StopRule,
-    Written,
 )
 from starcoder_lsp.engine.stream import Token, TokenStream
 
@@ -64,9 +64,9 @@ class Answer:
         self.heal, piece = self.heal[len(piece) :], piece[len(self.heal) :]
         self.text += piece
 
-    def written(self) -> Written:
+    def written(self) -> CompletionOutput:
         """The answer as it is now."""
-        return Written(
+        return CompletionOutput(
             self.text, tuple(self.ids), tuple(self.logprobs), self.stop_reason or "cancelled", self.first_line_logprob
         )
 
@@ -113,12 +113,12 @@ class Reading:
         leads = self.answers and self.request.n_answers == 1
         self.stream.close(_leader(self.answers).number if leads else 0)
 
-    def written(self, early: str) -> tuple[Written, ...]:
+    def written(self, early: str) -> tuple[CompletionOutput, ...]:
         """The answers as they are at the end, at least an empty one; `early` is why some had to end now."""
         for answer in self.answers:
             answer.stop_reason = answer.stop_reason or early
         self._race()
-        return tuple(answer.written() for answer in self.answers) or (Written(b"", (), (), early),)
+        return tuple(answer.written() for answer in self.answers) or (CompletionOutput(b"", (), (), early),)
 
     def _judge(self, answer: Answer, token: Token) -> None:
         """End an answer that is long enough, and tell the engine."""
@@ -171,7 +171,7 @@ async def generate(
     """
     n_prompt = len(request.prompt.ids)
     if cancellation.is_cancelled:
-        return Generation((Written(b"", (), (), "cancelled"),), n_prompt, 0, 0, 0.0, 0.0, 0.0)
+        return Generation((CompletionOutput(b"", (), (), "cancelled"),), n_prompt, 0, 0, 0.0, 0.0, 0.0)
     started = time.perf_counter()
     prefilled = 0.0
     stream = engine.generate(request)

@@ -264,10 +264,10 @@ def _write(path: Path, header: bytes, shape: Shape, on_written: Callable[[int], 
 
 def _write_noise(file: BinaryIO, n_bytes: int, noise: memoryview, rng: np.random.Generator) -> None:
     n_places = _N_RANDOM_BLOCKS // 2
-    n_most = n_places * _BLOCK.itemsize
-    for first in range(0, n_bytes, n_most):
+    max_tokens = n_places * _BLOCK.itemsize
+    for first in range(0, n_bytes, max_tokens):
         start = int(rng.integers(n_places)) * _BLOCK.itemsize
-        file.write(noise[start : start + min(n_most, n_bytes - first)])
+        file.write(noise[start : start + min(max_tokens, n_bytes - first)])
 
 
 def _padded(n_bytes: int) -> int:

@@ -12,9 +12,9 @@ from pygls.exceptions import JsonRpcInvalidParams
 
 from starcoder_lsp.completion import Completion, Item
 from starcoder_lsp.documents.documents import Edit, Snapshot
-from starcoder_lsp.documents.globs import path_of
 from starcoder_lsp.documents.notebooks import Cell, CellEdits, CellSplice, CellText, NotebookChange
 from starcoder_lsp.documents.text import PositionEncoding, Text
+from starcoder_lsp.documents.uris import path_of
 
 WORD_BEFORE = re.compile(r"\w+\Z")
 ACCEPT_COMMAND = "starcoder.accept"

@@ -21,6 +21,8 @@ from pygls.exceptions import (
 from pygls.lsp.server import LanguageServer
 from pygls.protocol import JsonRPCNotification, LanguageServerProtocol, lsp_method
 
+from starcoder_lsp.lsp.client_uris import ClientUris
+
 MISUNDERSTOOD = "starcoder/misunderstood"
 """Our own name for a notification whose parameters are not those of the specification."""
 BEFORE_INITIALIZE = (types.INITIALIZE, types.EXIT)
@@ -49,6 +51,7 @@ class Protocol(LanguageServerProtocol):
 
     def __init__(self, server: LanguageServer, converter: Any) -> None:
         super().__init__(server, converter)
+        self.uris = ClientUris()
         self._unanswered: set[asyncio.Task[Any]] = set()
 
     def structure_message(self, data: dict[str, Any]) -> Any:
@@ -70,6 +73,8 @@ class Protocol(LanguageServerProtocol):
         if objection is not None:
             raise objection
         method = message.get("method")
+        if method:
+            self.uris.normalize(message.get("params"))
         if method and self.get_message_type(method) is None:  # pygls wants exactly these members then
             members = ("jsonrpc", "id", "method", "params") if "id" in message else ("jsonrpc", "method", "params")
             message = {member: message.get(member) for member in members}

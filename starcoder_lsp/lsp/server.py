@@ -17,26 +17,22 @@ from pygls.io_ import run_async
 from pygls.lsp.server import LanguageServer
 
 from starcoder_lsp import __version__
-from starcoder_lsp.documents.documents import OutOfStep, UnknownDocument
+from starcoder_lsp.documents.documents import OutOfSyncError, UnknownDocumentError
 from starcoder_lsp.engine.engine import EngineError
-from starcoder_lsp.lsp import convert, editor_process
-from starcoder_lsp.lsp.actions import register_actions, wants_actions
-from starcoder_lsp.lsp.commands import register_commands
+from starcoder_lsp.lsp import editor_process
 from starcoder_lsp.lsp.configuration import Configuration, can_be_pulled, pull
 from starcoder_lsp.lsp.progress import LoadProgress
-from starcoder_lsp.lsp.protocol import MISUNDERSTOOD, Protocol, described, silence_pygls
-from starcoder_lsp.lsp.scheduler import Superseded
-from starcoder_lsp.lsp.session import Session
-from starcoder_lsp.lsp.status import Status
+from starcoder_lsp.lsp.protocol import Protocol, described
 from starcoder_lsp.lsp.streams import Input, Output, Receive
-from starcoder_lsp.lsp.suggesting import register_completion, register_menu, wants_menu
-from starcoder_lsp.settings import SECTION
+from starcoder_lsp.session.scheduler import SupersededError
+from starcoder_lsp.session.session import Session
+from starcoder_lsp.session.status import Status
 
 NAME = "starcoder-lsp"
 CLIENT_TIMEOUT_S = 1.0
 """How long the model waits for what a client has to answer first. What comes later is taken too."""
 EVERY_NOTEBOOK = types.NotebookDocumentSyncOptions([types.NotebookDocumentFilterWithNotebook(notebook="*")])
-MOST_LOGGED = {
+LOG_LEVELS = {
     "error": types.MessageType.Error,
     "warning": types.MessageType.Warning,
     "info": types.MessageType.Info,
@@ -81,7 +77,7 @@ class Server(LanguageServer):
 
     def log(self, kind: types.MessageType, message: str) -> None:
         """Write a line to the client's log, if `logLevel` has it so."""
-        if kind <= MOST_LOGGED[self.session.settings.log_level]:
+        if kind <= LOG_LEVELS[self.session.settings.log_level]:
             self.window_log_message(types.LogMessageParams(kind, message))
 
     @contextmanager
@@ -89,7 +85,7 @@ class Server(LanguageServer):
         """Write to the log what a notification got wrong: nobody waits for an answer to it."""
         try:
             yield
-        except (UnknownDocument, OutOfStep) as problem:
+        except (UnknownDocumentError, OutOfSyncError) as problem:
             self.log(types.MessageType.Warning, str(problem))
 
     def tell(self, kind: types.MessageType, message: str) -> None:
@@ -135,7 +131,7 @@ class Server(LanguageServer):
             outcome = f"{model.prompts.name} is ready"
         except EngineError as error:
             self.tell(types.MessageType.Error, str(error))
-        except Superseded:
+        except SupersededError:
             outcome = "given up"
         finally:
             progress.end(outcome)
@@ -148,136 +144,3 @@ class Server(LanguageServer):
     def leave(self) -> None:
         """End the process: at once, even while the model decodes."""
         os._exit(0 if self.was_shut_down else 1)
-
-
-def make_server() -> Server:
-    """A server with its handlers, not started."""
-    silence_pygls()
-    server = Server()
-    register_lifecycle(server)
-    register_workspace(server)
-    register_documents(server)
-    register_notebooks(server)
-    register_completion(server)
-    register_commands(server)
-    return server
-
-
-def register_lifecycle(server: Server) -> None:
-    """From `initialize` to `exit`."""
-
-    @server.feature(types.INITIALIZE)
-    def initialize(params: types.InitializeParams) -> None:
-        server.watch_editor(params.process_id)
-        server.configuration.options = convert.plain(params.initialization_options)
-        server.session.recent.roots = convert.roots_of(params)
-        server.session.client = convert.client_of(params)
-        server.session.settings = server.configuration.peek()
-        if convert.wants_status(params):
-            server.session.status.on_change = server.tell_status
-        if wants_menu(server, params):
-            register_menu(server)
-        if wants_actions(params):
-            register_actions(server)
-        server.session.encoding = convert.position_encoding(server.protocol.workspace.position_encoding or "utf-16")
-
-    @server.feature(types.INITIALIZED)
-    async def initialized(_params: types.InitializedParams) -> None:
-        if not server.was_initialized:
-            server.was_initialized = True
-            await asyncio.gather(server.load_model(), watch_configuration(server))
-
-    @server.feature(types.SHUTDOWN)
-    def shutdown(_params: None) -> None:
-        server.was_shut_down = True
-        server.session.stop()
-
-    @server.feature(types.EXIT)
-    async def exit_process(_params: None) -> None:
-        if server.was_shut_down:
-            await server.session.end()
-        server.leave()
-
-
-def register_workspace(server: Server) -> None:
-    """Settings and folders."""
-
-    @server.feature(types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS)
-    def did_change_workspace_folders(params: types.DidChangeWorkspaceFoldersParams) -> None:
-        removed = {convert.folder_of(folder.uri) for folder in params.event.removed}
-        added = (convert.folder_of(folder.uri) for folder in params.event.added)
-        kept = [root for root in server.session.recent.roots if root not in removed]
-        server.session.recent.roots = tuple(dict.fromkeys([*kept, *(root for root in added if root is not None)]))
-
-    @server.feature(types.WORKSPACE_DID_CHANGE_CONFIGURATION)
-    async def did_change_configuration(params: types.DidChangeConfigurationParams) -> None:
-        if can_be_pulled(server):
-            await server.pull_settings()
-        else:
-            server.configuration.workspace = convert.plain(params.settings)
-            server.read_settings()
-
-
-def register_documents(server: Server) -> None:
-    """What the editor has open."""
-
-    @server.feature(types.TEXT_DOCUMENT_DID_OPEN)
-    def did_open(params: types.DidOpenTextDocumentParams) -> None:
-        document = params.text_document
-        server.session.open(document.uri, document.language_id, document.version, document.text)
-
-    @server.feature(types.TEXT_DOCUMENT_DID_CHANGE)
-    def did_change(params: types.DidChangeTextDocumentParams) -> None:
-        document, edits = params.text_document, convert.edits(params.content_changes)
-        with server.noting():
-            server.session.change(document.uri, document.version, edits)
-
-    @server.feature(types.TEXT_DOCUMENT_DID_CLOSE)
-    def did_close(params: types.DidCloseTextDocumentParams) -> None:
-        with server.noting():
-            server.session.close_document(params.text_document.uri)
-
-    @server.feature("textDocument/didFocus")
-    def did_focus(params: Any) -> None:
-        with server.noting():
-            server.session.focus(convert.text_document(params))
-
-    @server.feature(MISUNDERSTOOD)
-    def misunderstood(message: dict[str, Any]) -> None:
-        """An edit that is not understood is an edit that is missing here."""
-        method = message["method"]
-        server.log(types.MessageType.Warning, f"the parameters of {method!r} are not those of the specification")
-        if method in (types.TEXT_DOCUMENT_DID_CHANGE, types.NOTEBOOK_DOCUMENT_DID_CHANGE):
-            server.session.lose_step(convert.uri_of(message.get("params")))
-
-
-def register_notebooks(server: Server) -> None:
-    """What the editor has open in cells."""
-
-    @server.feature(types.NOTEBOOK_DOCUMENT_DID_OPEN)
-    def did_open(params: types.DidOpenNotebookDocumentParams) -> None:
-        notebook, texts = params.notebook_document, convert.cell_texts(params.cell_text_documents)
-        server.session.open_notebook(notebook.uri, notebook.version, convert.cells(notebook.cells), texts)
-
-    @server.feature(types.NOTEBOOK_DOCUMENT_DID_CHANGE)
-    def did_change(params: types.DidChangeNotebookDocumentParams) -> None:
-        notebook, change = params.notebook_document, convert.notebook_change(params.change)
-        with server.noting():
-            server.session.change_notebook(notebook.uri, notebook.version, change)
-
-    @server.feature(types.NOTEBOOK_DOCUMENT_DID_CLOSE)
-    def did_close(params: types.DidCloseNotebookDocumentParams) -> None:
-        with server.noting():
-            server.session.close_notebook(params.notebook_document.uri)
-
-
-async def watch_configuration(server: Server) -> None:
-    """Ask to be told when settings change, where the client wants to be asked."""
-    workspace = server.client_capabilities.workspace
-    changes = workspace.did_change_configuration if workspace is not None else None
-    if changes is not None and changes.dynamic_registration:
-        method = types.WORKSPACE_DID_CHANGE_CONFIGURATION
-        options = types.DidChangeConfigurationRegistrationOptions(section=SECTION)
-        registration = types.Registration(method, method, options)
-        with suppress(JsonRpcException):
-            await server.client_register_capability_async(types.RegistrationParams([registration]))

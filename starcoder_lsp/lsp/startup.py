@@ -15,7 +15,7 @@ def make_server_quickly() -> Server:
     There is next to no garbage in an import: 50 ms of collections would find none.
     """
     gc.disable()
-    from starcoder_lsp.lsp.server import make_server
+    from starcoder_lsp.lsp.app import make_server
 
     server = make_server()
     gc.freeze()

@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 CONTENT_LENGTH = re.compile(rb"content-length *: *([0-9]+)\s*$", re.IGNORECASE)
 """Searched, not matched: behind a body that is longer than was announced stand its rest and the next header."""
-MOST_DIGITS = 9
+MAX_DIGITS = 9
 """A body of a gigabyte or more is none; its header is passed over, as every line that is no header."""
 N_CHUNK_BYTES = 2**18
 
@@ -32,7 +32,7 @@ class Input(asyncio.StreamReader):
     """Bytes from the client, once `listen` was called. `on_end` is called when there are no more. On the event loop."""
 
     def __init__(self, on_end: Callable[[], None]) -> None:
-        super().__init__(limit=10**MOST_DIGITS)
+        super().__init__(limit=10**MAX_DIGITS)
         self._on_end = on_end
 
     def listen(self, receive: Receive) -> None:
@@ -54,7 +54,7 @@ class Input(asyncio.StreamReader):
         length = CONTENT_LENGTH.search(line)
         if length is None:
             return line
-        return b"Content-Length: %s\r\n" % (length[1] if len(length[1]) <= MOST_DIGITS else b"0")
+        return b"Content-Length: %s\r\n" % (length[1] if len(length[1]) <= MAX_DIGITS else b"0")
 
     async def readexactly(self, n: int) -> bytes:
         """One body; nothing if the connection ends in it."""

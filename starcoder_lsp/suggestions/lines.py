@@ -12,10 +12,10 @@ from starcoder_lsp.documents.documents import language_of
 from starcoder_lsp.documents.languages import Language
 from starcoder_lsp.documents.syntax import Syntax
 from starcoder_lsp.documents.text import Text
+from starcoder_lsp.suggestions.cursor_context import SEPARATORS, CursorContext, first_line, indent_width, only_closes
 from starcoder_lsp.suggestions.lexing import brackets, ends_in_string, is_unopened, open_brackets
-from starcoder_lsp.suggestions.site import SEPARATORS, Site, first_line, indent_width, only_closes
 
-N_SHORTEST_REPEATED_BYTES = 4
+MIN_REPEATED_BYTES = 4
 """A following line shorter than this (`}`, `end`, `pass` is just long enough) stands there often by chance."""
 N_ABOVE_BYTES = 2048
 """How far above the cursor a syntax tree of the text begins where no scope is known."""
@@ -29,7 +29,7 @@ N_LOOP_BYTES = 512
 LOOPING = re.compile(rb"[^\W\d_]|[^\x00-\x7f]|^\d+$")
 
 
-def scope_end(text: bytes, site: Site, *, may_go_on: bool = False) -> int | None:
+def scope_end(text: bytes, cursor: CursorContext, *, may_go_on: bool = False) -> int | None:
     """The byte at which `text` leaves the site's scope, or `None`.
 
     The scope is left by a line that is indented less than the site's floor, or by one that stands at the floor below
@@ -37,37 +37,37 @@ def scope_end(text: bytes, site: Site, *, may_go_on: bool = False) -> int | None
     the document has them already; so does a keyword that closes the scope. A line that begins inside a string or a
     comment may begin anywhere. If the answer is the length of `text`, or with `may_go_on`, more may follow.
     """
-    at, wrote, after_blank = 0, bool(site.line_before.strip()), False
-    lines, by_keyword = text.split(b"\n"), _ends_by_keyword(site)
+    at, wrote, after_blank = 0, bool(cursor.line_before.strip()), False
+    lines, by_keyword = text.split(b"\n"), _ends_by_keyword(cursor)
     for number, line in enumerate(lines):
         end = at + len(line)
         may_be_more = may_go_on and by_keyword and number == len(lines) - 1
         if not line.strip():
             after_blank = wrote
         else:
-            is_judged = number > 0 and not may_be_more and not _goes_on_at(at, text, site)
-            outside = is_judged and indent_width(line) < site.floor
-            n_closing = _n_closing(line) if outside and not _is_below(line, site) else 0
+            is_judged = number > 0 and not may_be_more and not _goes_on_at(at, text, cursor)
+            outside = is_judged and indent_width(line) < cursor.floor
+            n_closing = _n_closing(line) if outside and not _is_below(line, cursor) else 0
             if n_closing:
                 return at + n_closing
-            if outside or (is_judged and wrote and after_blank and indent_width(line) <= site.floor):
-                tree, start = _tree_of(text[:at] + b"x", site)  # the same however much of the line is there
+            if outside or (is_judged and wrote and after_blank and indent_width(line) <= cursor.floor):
+                tree, start = _tree_of(text[:at] + b"x", cursor)  # the same however much of the line is there
                 if tree is None or tree.token_over(start + at) is None:
-                    may_close = outside and by_keyword and not _is_below(line, site)
-                    return end if may_close and _closes_scope(text[:end], site) else max(0, at - 1)
+                    may_close = outside and by_keyword and not _is_below(line, cursor)
+                    return end if may_close and _closes_scope(text[:end], cursor) else max(0, at - 1)
             wrote, after_blank = True, False
         at = end + 1
     return None
 
 
-def _ends_by_keyword(site: Site) -> bool:
+def _ends_by_keyword(cursor: CursorContext) -> bool:
     """Whether a word ends a block in this language, and there is a tree to tell which."""
-    return language_of(site.snapshot).blocks is None and site.snapshot.syntax is not None
+    return language_of(cursor.snapshot).blocks is None and cursor.snapshot.syntax is not None
 
 
-def _goes_on_at(at: int, text: bytes, site: Site) -> bool:
+def _goes_on_at(at: int, text: bytes, cursor: CursorContext) -> bool:
     """Whether a line that begins at `at` goes on with a string or a comment of `text`."""
-    language = language_of(site.snapshot)
+    language = language_of(cursor.snapshot)
     has_block_comments = language.line_comment == "//"
     is_in_comment = has_block_comments and text.rfind(b"/*", 0, at) > text.rfind(b"*/", 0, at)
     return is_in_comment or ends_in_string(text[:at]) or _ends_in_raw_string(text[:at], language)
@@ -86,13 +86,13 @@ def _raw_strings(begin: str, end: str) -> re.Pattern[bytes]:
     return re.compile(f"(?:{begin}).*?(?:{end})|(?P<unfinished>{begin})".encode(), re.DOTALL | re.MULTILINE)
 
 
-def unmatched_closer(text: bytes, site: Site) -> int | None:
+def unmatched_closer(text: bytes, cursor: CursorContext) -> int | None:
     """The byte at which the first line of `text` closes a bracket of an earlier line that the document closes itself.
 
     `None` if it does not.
     """
-    n_open = len(open_brackets(site.line_before))
-    below = (site.line_after if site.line_after.strip() else first_line(site.below)).lstrip()[:1]
+    n_open = len(open_brackets(cursor.line_before))
+    below = (cursor.line_after if cursor.line_after.strip() else first_line(cursor.below)).lstrip()[:1]
     for at, bracket in brackets(text.partition(b"\n")[0]):
         n_open += 1 if bracket in b"([{" else -1
         if n_open < 0:
@@ -100,24 +100,24 @@ def unmatched_closer(text: bytes, site: Site) -> int | None:
     return None
 
 
-def repeated_line(text: bytes, site: Site) -> int | None:
+def repeated_line(text: bytes, cursor: CursorContext) -> int | None:
     """The byte at which `text` begins to repeat the first line below the cursor, or `None`.
 
     That is its start where it makes the cursor's line the one below. A short line counts if it closes something that
     `text` did not open, and stands at the same depth.
     """
-    target = first_line(site.below).strip()
-    is_long = len(target) >= N_SHORTEST_REPEATED_BYTES
+    target = first_line(cursor.below).strip()
+    is_long = len(target) >= MIN_REPEATED_BYTES
     at = 0
     for number, line in enumerate(text.split(b"\n")):
         end = at + len(line)
-        begun = line if number > 0 else site.line_before + line
+        begun = line if number > 0 else cursor.line_before + line
         if (
             target
-            and target in (begun.strip(), (begun + site.line_after).strip())
+            and target in (begun.strip(), (begun + cursor.line_after).strip())
             and (
                 is_long
-                or (_is_below(line, site) and is_unopened(target.rstrip(SEPARATORS), text[:end], site.line_before))
+                or (_is_below(line, cursor) and is_unopened(target.rstrip(SEPARATORS), text[:end], cursor.line_before))
             )
         ):
             return max(0, at - 1)
@@ -146,23 +146,23 @@ def loop_start(text: bytes, *, grew: bool = False) -> int | None:
     return None
 
 
-def _tree_of(text: bytes, site: Site) -> tuple[Syntax | None, int]:
+def _tree_of(text: bytes, cursor: CursorContext) -> tuple[Syntax | None, int]:
     """The syntax of the scope's text up to the cursor with `text` behind it, and the byte at which `text` begins."""
-    if site.snapshot.syntax is None:
+    if cursor.snapshot.syntax is None:
         return None, 0
-    data, cursor_byte = site.snapshot.text.data, site.cursor_byte
-    first_byte = site.scopes[-1].start_byte if site.scopes else max(0, cursor_byte - N_ABOVE_BYTES)
+    data, cursor_byte = cursor.snapshot.text.data, cursor.cursor_byte
+    first_byte = cursor.scopes[-1].start_byte if cursor.scopes else max(0, cursor_byte - N_ABOVE_BYTES)
     above = data[data.rfind(b"\n", 0, first_byte) + 1 : cursor_byte]
-    tree = Syntax.parse_fresh(language_of(site.snapshot), Text.from_bytes(above + text))
-    is_blind = tree.token_over(len(above)) is not None and site.snapshot.syntax.token_over(cursor_byte) is None
+    tree = Syntax.parse_fresh(language_of(cursor.snapshot), Text.from_bytes(above + text))
+    is_blind = tree.token_over(len(above)) is not None and cursor.snapshot.syntax.token_over(cursor_byte) is None
     return None if is_blind else tree, len(above)  # a language that begins somewhere in a page of another
 
 
-def _closes_scope(text: bytes, site: Site) -> bool:
+def _closes_scope(text: bytes, cursor: CursorContext) -> bool:
     """Whether the scope around the cursor ends with `text`."""
-    tree, start = _tree_of(text, site)
+    tree, start = _tree_of(text, cursor)
     end_byte = start + len(text)
-    scopes = tree.enclosing_scopes(end_byte - 1) if tree is not None and site.scopes else ()
+    scopes = tree.enclosing_scopes(end_byte - 1) if tree is not None and cursor.scopes else ()
     return any(scope.end_byte == end_byte for scope in scopes[:1])
 
 
@@ -175,8 +175,8 @@ def _n_closing(line: bytes) -> int:
     return n_blank + n_brackets if n_brackets else 0
 
 
-def _is_below(line: bytes, site: Site) -> bool:
+def _is_below(line: bytes, cursor: CursorContext) -> bool:
     """Whether the document goes on below with what `line` is, at the same depth."""
-    below = first_line(site.below)
+    below = first_line(cursor.below)
     closing = line[: _n_closing(line)].strip().rstrip(SEPARATORS) or line.strip()
     return indent_width(below) == indent_width(line) and below.strip().startswith(closing)

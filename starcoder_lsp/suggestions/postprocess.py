@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 from attrs import frozen
 
 from starcoder_lsp.documents.documents import language_of
+from starcoder_lsp.suggestions.cursor_context import SEPARATORS, CursorContext, indent_width
 from starcoder_lsp.suggestions.fitting import fit
 from starcoder_lsp.suggestions.lexing import is_unopened
 from starcoder_lsp.suggestions.lines import loop_start, repeated_line, scope_end, unmatched_closer
-from starcoder_lsp.suggestions.site import SEPARATORS, Site, indent_width
 from starcoder_lsp.suggestions.suggestion import Suggestion, n_whole_bytes
 from starcoder_lsp.suggestions.unwanted import LICENCE, chatter_start, has_secret
 
-Filter = Callable[[Suggestion, Site], Suggestion]
-N_SHORTEST_TAIL_BYTES = 4
+Filter = Callable[[Suggestion, CursorContext], Suggestion]
+MIN_TAIL_BYTES = 4
 """The whole rest of the line counts as repeated from this length on, or if it begins with an unopened bracket."""
 
 N_HEAD_BYTES = 500
@@ -30,23 +30,23 @@ class FilterEffect:
     effect: str
 
 
-def likely_enough(suggestion: Suggestion, _site: Site) -> Suggestion:
+def likely_enough(suggestion: Suggestion, _cursor: CursorContext) -> Suggestion:
     """Drop what the model itself thought unlikely."""
     return suggestion.cut(0 if suggestion.stop_reason == "low_confidence" else None)
 
 
-def whole_characters(suggestion: Suggestion, _site: Site) -> Suggestion:
+def whole_characters(suggestion: Suggestion, _cursor: CursorContext) -> Suggestion:
     """Cut a character that the last token left unfinished, and everything from a byte that is no UTF-8."""
     return suggestion.cut(n_whole_bytes(suggestion.text))
 
 
-def within_line(suggestion: Suggestion, site: Site) -> Suggestion:
+def within_line(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
     """End with the line where a single line is asked for."""
     end = suggestion.text.find(b"\n")
-    return suggestion.cut(end if site.one_line and end >= 0 else None)
+    return suggestion.cut(end if cursor.one_line and end >= 0 else None)
 
 
-def whole_lines(suggestion: Suggestion, _site: Site) -> Suggestion:
+def whole_lines(suggestion: Suggestion, _cursor: CursorContext) -> Suggestion:
     """Leave out a last line in the middle of which the model was stopped, if there is another.
 
     And with it the heads of blocks in which it would have been the first: `if` without anything in it.
@@ -63,52 +63,52 @@ def whole_lines(suggestion: Suggestion, _site: Site) -> Suggestion:
     return suggestion.cut(len(b"\n".join(lines)))
 
 
-def within_scope(suggestion: Suggestion, site: Site) -> Suggestion:
+def within_scope(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
     """End where the enclosing scope ends, or with a bracket that the document closes itself."""
-    suggestion = suggestion.cut(unmatched_closer(suggestion.text, site))
-    return suggestion.cut(scope_end(suggestion.text, site))
+    suggestion = suggestion.cut(unmatched_closer(suggestion.text, cursor))
+    return suggestion.cut(scope_end(suggestion.text, cursor))
 
 
-def before_repeat(suggestion: Suggestion, site: Site) -> Suggestion:
+def before_repeat(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
     """End before the first line below is written again, and before a loop."""
-    suggestion = suggestion.cut(repeated_line(suggestion.text, site))
+    suggestion = suggestion.cut(repeated_line(suggestion.text, cursor))
     return suggestion.cut(loop_start(suggestion.text))
 
 
-def without_chatter(suggestion: Suggestion, site: Site) -> Suggestion:
+def without_chatter(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
     """End before a comment with a file's name or a licence's head, unless the cursor stands in one."""
-    if LICENCE.search(site.snapshot.text.data, max(0, site.cursor_byte - N_HEAD_BYTES), site.cursor_byte):
+    if LICENCE.search(cursor.snapshot.text.data, max(0, cursor.cursor_byte - N_HEAD_BYTES), cursor.cursor_byte):
         return suggestion
-    marker = (language_of(site.snapshot).line_comment or "").encode()
-    start = chatter_start(site.line_before + suggestion.text, marker)
-    return suggestion.cut(None if start is None else max(0, start - len(site.line_before)))
+    marker = (language_of(cursor.snapshot).line_comment or "").encode()
+    start = chatter_start(cursor.line_before + suggestion.text, marker)
+    return suggestion.cut(None if start is None else max(0, start - len(cursor.line_before)))
 
 
-def without_secrets(suggestion: Suggestion, site: Site) -> Suggestion:
+def without_secrets(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
     """Drop what has a string of a secret's shape: a real one was learnt by heart, another one is of no use."""
-    return suggestion.cut(0 if has_secret(site.line_before + suggestion.text) else None)
+    return suggestion.cut(0 if has_secret(cursor.line_before + suggestion.text) else None)
 
 
-def without_what_is_there(suggestion: Suggestion, site: Site) -> Suggestion:
+def without_what_is_there(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
     """Do not write again what stands behind the cursor on its line: all of it, or closing brackets at its start."""
-    after, kept = site.line_after.strip(), suggestion.text.rstrip()
+    after, kept = cursor.line_after.strip(), suggestion.text.rstrip()
     for n in range(min(len(after), len(kept)), 0, -1):
         tail = kept[-n:]
         if after.startswith(tail):
             closers = tail.translate(None, SEPARATORS)
-            is_tail = n == len(after) and (n >= N_SHORTEST_TAIL_BYTES or is_unopened(tail[:1], kept, site.line_before))
-            if is_tail or not closers or is_unopened(closers, kept, site.line_before):
+            is_tail = n == len(after) and (n >= MIN_TAIL_BYTES or is_unopened(tail[:1], kept, cursor.line_before))
+            if is_tail or not closers or is_unopened(closers, kept, cursor.line_before):
                 return suggestion.cut(len(kept) - n)
     return suggestion
 
 
-def fitting_syntax(suggestion: Suggestion, site: Site) -> Suggestion:
+def fitting_syntax(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
     """End where the document has no more syntax errors than without it. What is left may be the line below."""
-    fitted = fit(suggestion, site)
-    return fitted.cut(repeated_line(fitted.text.rstrip(), site))
+    fitted = fit(suggestion, cursor)
+    return fitted.cut(repeated_line(fitted.text.rstrip(), cursor))
 
 
-def visible(suggestion: Suggestion, _site: Site) -> Suggestion:
+def visible(suggestion: Suggestion, _cursor: CursorContext) -> Suggestion:
     """End with something that can be seen; nothing but white space is nothing."""
     return suggestion.cut(len(suggestion.text.rstrip()))
 
@@ -129,13 +129,13 @@ FILTERS: tuple[Filter, ...] = (
 
 
 def postprocess(
-    suggestion: Suggestion, site: Site, filters: Sequence[Filter] = FILTERS
+    suggestion: Suggestion, cursor: CursorContext, filters: Sequence[Filter] = FILTERS
 ) -> tuple[Suggestion, tuple[FilterEffect, ...]]:
     """Run the filters in order; return what is to be shown and what each did."""
-    site = site.after(suggestion.text.partition(b"\n")[0])
+    cursor = cursor.after(suggestion.text.partition(b"\n")[0])
     effects = []
     for apply in filters:
-        shorter = apply(suggestion, site)
+        shorter = apply(suggestion, cursor)
         effects.append(FilterEffect(apply.__name__, _effect(suggestion, shorter)))
         suggestion = shorter
     return suggestion, tuple(effects)

@@ -9,7 +9,7 @@ from attrs import evolve, frozen
 class Suggestion:
     """`text` is inserted at the cursor in place of `n_replaced_bytes` behind it, which are closing brackets or quotes.
 
-    `stop_reason` says why the model ended, see `engine.Written`.
+    `stop_reason` says why the model ended, see `engine.CompletionOutput`.
     """
 
     text: bytes

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from starcoder_lsp import cli
-from starcoder_lsp.cli import CommandError, llama_server
+from starcoder_lsp.cli import CommandError
+from starcoder_lsp.cli.bench import llama_server
 from starcoder_lsp.engine.loading import DEMONSTRATOR
 
 from .conftest import ENVIRONMENT, SERVER, TIMEOUT_S

@@ -71,7 +71,7 @@ def test_a_server_needs_standard_input(folder: Path, closed: str) -> None:
 NOISY = """
 import ctypes, os
 from starcoder_lsp.cli import main
-from starcoder_lsp.lsp.session import Session
+from starcoder_lsp.session.session import Session
 
 open_document = Session.open
 

@@ -16,12 +16,12 @@ from rich.cells import cell_len
 
 from starcoder_lsp.cli.explain import clipped, laid_out
 from starcoder_lsp.cli.explain_page import page_of, visible
-from starcoder_lsp.context.explain import Told, explain, spelled, tell
-from starcoder_lsp.context.window import Budget, choose_window
+from starcoder_lsp.context.explain import PromptSegment, explain, list_segments, spelled
+from starcoder_lsp.context.window import Budget, new_window
 from starcoder_lsp.documents.documents import Documents
 from starcoder_lsp.engine.fim import RepositoryFile
 from starcoder_lsp.engine.prompt_model import PromptModel
-from starcoder_lsp.prompting import Prompter, ask
+from starcoder_lsp.prompting import PromptBuilder, build_prompt
 
 from .conftest import ROOT, Wire
 from .test_cli import assert_refused, run
@@ -85,9 +85,9 @@ def test_it_says_what_the_server_says(wire: Callable[..., Wire], tmp_path: Path,
     wanted = server.ask("explain", "starcoder/explain", where)["result"]
     ran = run("explain", f"{path}:{line + 1}:{column + 1}", "--json")
     assert (ran.returncode, ran.stderr) == (0, b"")
-    told = json.loads(ran.stdout)
-    assert told.pop("timingsMs").keys() == wanted.pop("timingsMs").keys()
-    assert told == wanted
+    segments = json.loads(ran.stdout)
+    assert segments.pop("timingsMs").keys() == wanted.pop("timingsMs").keys()
+    assert segments == wanted
 
 
 # On a terminal
@@ -216,47 +216,47 @@ def test_the_page_has_every_line_once_and_what_was_taken(nasty: tuple[str, str])
 
 
 @pytest.fixture(scope="module")
-def model(prompts: PromptModel) -> Prompter:
-    return Prompter.reading(prompts)
+def model(prompts: PromptModel) -> PromptBuilder:
+    return PromptBuilder.reading(prompts)
 
 
 @given(at=st.integers(0, len(SOURCE)), n_tokens=st.sampled_from([64, 300, 1900]))
-def test_what_is_laid_out_is_the_whole_prompt(model: Prompter, at: int, n_tokens: int) -> None:
+def test_what_is_laid_out_is_the_whole_prompt(model: PromptBuilder, at: int, n_tokens: int) -> None:
     snapshot = Documents().open("file:///a.py", "python", 1, SOURCE)
-    window = choose_window(snapshot, len(SOURCE[:at].encode()), Budget(n_tokens, 0.2), model.tokenizer)
-    prompt, told = ask(window, model), tell(window, model.tokenizer, "a.py")
-    parts = list(laid_out(prompt, model, told))
-    assert [part for part in parts if isinstance(part, Told)] == list(told)
+    window = new_window(snapshot, len(SOURCE[:at].encode()), Budget(n_tokens, 0.2), model.tokenizer)
+    prompt, segments = build_prompt(window, model), list_segments(window, model.tokenizer, "a.py")
+    parts = list(laid_out(prompt, model, segments))
+    assert [part for part in parts if isinstance(part, PromptSegment)] == list(segments)
     assert not any(isinstance(part, bytes) for part in parts)
     assert "".join(map(as_text, parts)) == spelled(prompt, model.tokenizer)
 
 
-def as_text(part: str | bytes | Told) -> str:
+def as_text(part: str | bytes | PromptSegment) -> str:
     if isinstance(part, str):
         return part
-    return (part.text if isinstance(part, Told) else part).decode()
+    return (part.text if isinstance(part, PromptSegment) else part).decode()
 
 
-def test_pieces_of_other_files_come_first(model: Prompter) -> None:
+def test_pieces_of_other_files_come_first(model: PromptBuilder) -> None:
     encode = model.tokenizer.encode
     snapshot = Documents().open("file:///src/a.py", "python", 1, SOURCE)
-    window = choose_window(snapshot, len(SOURCE.encode()), Budget(200, 0.2), model.tokenizer)
+    window = new_window(snapshot, len(SOURCE.encode()), Budget(200, 0.2), model.tokenizer)
     code = b"def <b>(x):\n    return x\n"
-    other = Told("snippet", "lib/other.py", 7, 8, len(encode(code)), "defines what is imported", code)
-    told = (other, *tell(window, model.tokenizer, "src/a.py"))
+    other = PromptSegment("snippet", "lib/other.py", 7, 8, len(encode(code)), "defines what is imported", code)
+    segments = (other, *list_segments(window, model.tokenizer, "src/a.py"))
     file = RepositoryFile(encode(b"lib/other.py\n"), encode(code))
     prompt = model.prompts.fim.repository(
         encode(b"name"), [file], encode(b"src/a.py\n"), window.prefix.ids, window.suffix.ids
     )
 
-    parts = list(laid_out(prompt, model, told))
+    parts = list(laid_out(prompt, model, segments))
     beginning = ["<repo_name>", b"name", "<file_sep>", b"lib/other.py\n", other, "<file_sep>", "<fim_prefix>"]
     assert parts[: len(beginning)] == beginning
     assert parts[len(beginning)] == b"src/a.py\n"
     assert parts[len(beginning) + 1 :][-2:] == ["<fim_suffix>", "<fim_middle>"]
 
     explained: dict[str, Any] = explain(window, prompt, model.tokenizer, "src/a.py")
-    source = page_of("src/a.py:1:1", explained, window, told)
+    source = page_of("src/a.py:1:1", explained, window, segments)
     assert source.index("<h2>lib/other.py:7-8</h2>") < source.index('<ol id="file">')
     page = Page(source)
     for i, line in enumerate(("def <b>(x):", "    return x")):

@@ -174,7 +174,7 @@ def test_two_questions_about_one_document_at_once(wire: Start) -> None:
 
 BUGGY = """
 from starcoder_lsp.cli import main
-from starcoder_lsp.lsp.session import Session
+from starcoder_lsp.session.session import Session
 from starcoder_lsp.documents.documents import Documents
 
 async def complete(self, uri, *_args, **_rest):

@@ -5,10 +5,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from starcoder_lsp import actions, completion
+from starcoder_lsp import completion
 from starcoder_lsp.cli import main
 from starcoder_lsp.engine.engine import Cancellation, Generation
 from starcoder_lsp.engine.generation import generate
+from starcoder_lsp.rewrites import rewrite
 
 POLL_S = 0.01
 FILE = Path(sys.argv.pop(1))
@@ -22,5 +23,5 @@ async def write_slowly(*args: Any, **kwargs: Any) -> Generation:
 
 
 if __name__ == "__main__":
-    completion.generate = actions.generate = write_slowly
+    completion.generate = rewrite.generate = write_slowly
     raise SystemExit(main())

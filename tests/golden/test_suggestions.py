@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from starcoder_lsp.documents.documents import Documents, language_of, spliced
 from starcoder_lsp.documents.languages import language_for
+from starcoder_lsp.suggestions.cursor_context import CursorContext, describe_cursor
 from starcoder_lsp.suggestions.postprocess import FILTERS, postprocess
-from starcoder_lsp.suggestions.site import Site, describe_site
 from starcoder_lsp.suggestions.stopping import stop_rule
 from starcoder_lsp.suggestions.suggestion import Suggestion
 from tests.golden.cases import GROUPS, Group
@@ -26,14 +26,14 @@ class Case:
     """A line of `cases.py`, read: what is to be shown, and how much behind the cursor it replaces."""
 
     group: Group
-    site: Site
+    cursor: CursorContext
     written: bytes
     shown: bytes
     n_replaced_bytes: int
 
     def with_(self, suggestion: Suggestion) -> str:
         """The document with the suggestion between `█` and `│`, and what it replaces in `⟦⟧`."""
-        data, at = self.site.snapshot.text.data, self.site.cursor_byte
+        data, at = self.cursor.snapshot.text.data, self.cursor.cursor_byte
         end = at + suggestion.n_replaced_bytes
         replaced = b"\xe2\x9f\xa6" + data[at:end] + b"\xe2\x9f\xa7" if end > at else b""
         parts = (data[:at], "█".encode(), suggestion.text, "│".encode(), replaced, data[end:])
@@ -41,7 +41,7 @@ class Case:
 
     def stopped(self) -> Suggestion:
         """What the model writes until the stop rule ends it, asked after each letter: the finest steps there are."""
-        stop = stop_rule(self.site)
+        stop = stop_rule(self.cursor)
         for n in range(1, len(self.written) + 1):
             reason = stop(self.written[:n])
             if reason is not None:
@@ -49,11 +49,11 @@ class Case:
         return Suggestion(self.written, self.group.stop_reason)
 
 
-def site_at(marked: str, language: str = "python", multiline: str = "auto") -> Site:
+def site_at(marked: str, language: str = "python", multiline: str = "auto") -> CursorContext:
     before, cursor, after = marked.partition("█")
     assert cursor, "the case has no cursor"
     snapshot = Documents().open("file:///case", language, 1, before + after)
-    return describe_site(snapshot, len(before.encode()), multiline)
+    return describe_cursor(snapshot, len(before.encode()), multiline)
 
 
 def read(group: Group, language: str, document: str, written: str) -> Case:
@@ -61,8 +61,8 @@ def read(group: Group, language: str, document: str, written: str) -> Case:
     assert written.count("│") == 1, "the case does not say where the shown text ends"
     data = written.encode("utf-8", "surrogateescape")
     shown, _, rest = data.partition("│".encode())
-    site = site_at(re.sub("[⟦⟧]", "", document), language, group.multiline)
-    return Case(group, site, shown + rest, shown, len(replaced[1].encode()) if replaced else 0)
+    cursor = site_at(re.sub("[⟦⟧]", "", document), language, group.multiline)
+    return Case(group, cursor, shown + rest, shown, len(replaced[1].encode()) if replaced else 0)
 
 
 def params():
@@ -76,8 +76,8 @@ def test_case(group: Group, language: str, document: str, written: str) -> None:
 
 
 def check(case: Case) -> None:
-    site, expected = case.site, Suggestion(case.shown, n_replaced_bytes=case.n_replaced_bytes)
-    shown, effects = postprocess(Suggestion(case.written, case.group.stop_reason), site)
+    cursor, expected = case.cursor, Suggestion(case.shown, n_replaced_bytes=case.n_replaced_bytes)
+    shown, effects = postprocess(Suggestion(case.written, case.group.stop_reason), cursor)
     done = ", ".join(f"{each.name} {each.effect}" for each in effects if each.effect != "kept")
     told = (
         f"\n{case.group.about}: {case.group.shows}\n--- to be shown\n{case.with_(expected)}"
@@ -85,23 +85,23 @@ def check(case: Case) -> None:
     )
     assert shown.text == expected.text, told
     assert not shown.text or shown.n_replaced_bytes == expected.n_replaced_bytes, told
-    assert n_errors(site, shown) <= n_errors(site, shown.cut(0)), f"adds a syntax error{told}"
-    again, _ = postprocess(Suggestion(shown.text), site)
+    assert n_errors(cursor, shown) <= n_errors(cursor, shown.cut(0)), f"adds a syntax error{told}"
+    again, _ = postprocess(Suggestion(shown.text), cursor)
     assert shown.text.startswith(again.text), f"is another when it is filtered again{told}"
     stopped = case.stopped()
-    early, _ = postprocess(stopped, site)
+    early, _ = postprocess(stopped, cursor)
     assert (early.text, early.n_replaced_bytes) == (shown.text, shown.n_replaced_bytes), (
         f"{stopped.stop_reason} stops the model too early, at {stopped.text!r}{told}"
     )
 
 
-def n_errors(site: Site, suggestion: Suggestion) -> int:
+def n_errors(cursor: CursorContext, suggestion: Suggestion) -> int:
     """Syntax errors of the document with the suggestion, 0 where its language has no grammar."""
     n_replaced = suggestion.n_replaced_bytes if suggestion.text else 0
-    at, end = site.cursor_byte, site.cursor_byte + n_replaced
-    syntax = spliced(site.snapshot, at, end, suggestion.text).syntax
+    at, end = cursor.cursor_byte, cursor.cursor_byte + n_replaced
+    syntax = spliced(cursor.snapshot, at, end, suggestion.text).syntax
     if syntax is None:
-        assert language_of(site.snapshot).grammar is None
+        assert language_of(cursor.snapshot).grammar is None
         return 0
     assert syntax.tree is not None
     return syntax.error_count()
@@ -118,7 +118,7 @@ def test_each_rule_has_cases_in_which_it_acts_and_others_in_which_it_does_not(ab
 def acting(case: Case) -> set[str]:
     """The filters that change the suggestion, and the reason for which the model is stopped."""
     written = Suggestion(case.written, case.group.stop_reason)
-    steps = [postprocess(written, case.site, FILTERS[:n])[0] for n in range(len(FILTERS) + 1)]
+    steps = [postprocess(written, case.cursor, FILTERS[:n])[0] for n in range(len(FILTERS) + 1)]
     changing = {name for name, before, after in zip(FILTER_NAMES, steps, steps[1:], strict=False) if before != after}
     return changing | {case.stopped().stop_reason}
 
@@ -148,19 +148,19 @@ CODE = st.text(st.sampled_from("ab ()[]{}:\n\t\"'=é█").filter(lambda c: c != 
 
 @given(before=CODE, after=CODE, written=CODE)
 def test_filters_shorten_or_drop_and_never_add(before: str, after: str, written: str) -> None:
-    site = site_at(before + "█" + after)
+    cursor = site_at(before + "█" + after)
     suggestion = Suggestion(written.encode())
     for apply in FILTERS:
-        shorter = apply(suggestion, site)
+        shorter = apply(suggestion, cursor)
         assert suggestion.text.startswith(shorter.text)
         suggestion = shorter
 
 
 @given(before=CODE, after=CODE, written=CODE)
 def test_what_is_shown_stays_shown_when_it_is_filtered_again(before: str, after: str, written: str) -> None:
-    site = site_at(before + "█" + after)
-    once, _ = postprocess(Suggestion(written.encode()), site)
-    assert once.text.startswith(postprocess(Suggestion(once.text), site)[0].text)
+    cursor = site_at(before + "█" + after)
+    once, _ = postprocess(Suggestion(written.encode()), cursor)
+    assert once.text.startswith(postprocess(Suggestion(once.text), cursor)[0].text)
 
 
 SOME_LINES = [
@@ -191,9 +191,9 @@ def test_generation_stops_no_earlier_than_what_is_shown(
     before: str, after: str, written: str, language: str, multiline: str
 ) -> None:
     """Text up to the first stop gives the same suggestion as all of it: nothing that counts is decoded or lost."""
-    site = site_at(before + "█" + after, language, multiline)
-    stop = stop_rule(site)
+    cursor = site_at(before + "█" + after, language, multiline)
+    stop = stop_rule(cursor)
     data = written.encode()
-    shown, _ = postprocess(Suggestion(data), site)
+    shown, _ = postprocess(Suggestion(data), cursor)
     stopped_at = next((n for n in range(1, len(data) + 1) if stop(data[:n])), len(data))
-    assert postprocess(Suggestion(data[:stopped_at]), site)[0] == shown
+    assert postprocess(Suggestion(data[:stopped_at]), cursor)[0] == shown

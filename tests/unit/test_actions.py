@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 from attrs import evolve, frozen
 
-from starcoder_lsp.actions import KINDS, CannotWriteError, Rewrite, offers, write
 from starcoder_lsp.completion import complete
 from starcoder_lsp.documents.documents import Documents, Snapshot
 from starcoder_lsp.documents.languages import language_for
-from starcoder_lsp.documents.test_files import find_test_file
-from starcoder_lsp.documents.workspace import Surroundings
+from starcoder_lsp.documents.workspace import WorkspaceContext
 from starcoder_lsp.engine.engine import Cancellation
 from starcoder_lsp.engine.prompt_model import PromptModel
-from starcoder_lsp.prompting import NOWHERE, Model
+from starcoder_lsp.prompting import NO_WORKSPACE, CompletionRequest, Model
+from starcoder_lsp.rewrites.rewrite import KINDS, CannotWriteError, Rewrite, offers, write
+from starcoder_lsp.rewrites.targets import MAX_LINES, N_HINT_CHARACTERS, N_HINT_LINES, Asked, Hole
+from starcoder_lsp.rewrites.test_files import find_test_file
 from starcoder_lsp.settings import Settings
-from starcoder_lsp.suggestions.holes import N_HINT_CHARACTERS, N_HINT_LINES, N_MOST_LINES, Asked, Hole
 from tests.local_engine import LocalEngine
 from tests.scripted import Scripted
 
@@ -44,7 +44,7 @@ def names(at: Asked) -> list[str]:
     return [kind.name for kind, _ in offers(at)]
 
 
-def hole_of(kind: str, at: Asked, around: Surroundings = NOWHERE) -> Hole:
+def hole_of(kind: str, at: Asked, around: WorkspaceContext = NO_WORKSPACE) -> Hole:
     hole = KIND_OF[kind].find(at)
     assert hole is not None
     return KIND_OF[kind].place(hole, around, DEFAULTS)
@@ -69,10 +69,14 @@ class Run:
         return after(self.rewrite)
 
 
-async def act(prompts: PromptModel, kind: str, at: Asked, writes: str, around: Surroundings = NOWHERE) -> Run:
+def asking(hole: Hole, model: Model, context: WorkspaceContext = NO_WORKSPACE) -> CompletionRequest[Model]:
+    return CompletionRequest(hole.snapshot, hole.start_byte, model, DEFAULTS, context)
+
+
+async def act(prompts: PromptModel, kind: str, at: Asked, writes: str, around: WorkspaceContext = NO_WORKSPACE) -> Run:
     engine = Scripted(prompts, writes.encode())
     hole = hole_of(kind, at, around)
-    rewrite = await write(hole, Model.of(prompts, engine), DEFAULTS, Cancellation(), around)
+    rewrite = await write(hole, asking(hole, Model.of(prompts, engine), around), Cancellation())
     request = engine.requests[-1].prompt
     prompt = (b"".join(map(prompts.tokenizer.piece, request.ids)) + request.heal).decode()
     return Run(rewrite, hole, prompt)
@@ -111,7 +115,7 @@ def test_a_diagnostic_is_about_its_own_lines_only() -> None:
 
 
 def test_what_is_too_long_is_not_rewritten() -> None:
-    lines = [f"x{n} = {n}\n" for n in range(N_MOST_LINES + 1)]
+    lines = [f"x{n} = {n}\n" for n in range(MAX_LINES + 1)]
     assert names(asked("█" + "".join(lines[:-1]) + "█")) == ["selection"]
     assert names(asked("█" + "".join(lines) + "█")) == []
     body = "".join(f"    {line}" for line in lines)
@@ -306,16 +310,17 @@ async def test_lines_that_are_alike_are_no_loop(prompts: PromptModel) -> None:
 
 async def test_a_generation_that_is_cancelled(prompts: PromptModel, engine: LocalEngine) -> None:
     hole = hole_of("body", asked(FUNCTION.replace("def", "█def")))
-    rewrite = await write(hole, Model.of(prompts, engine), DEFAULTS, Cancellation(is_cancelled=True))
+    rewrite = await write(hole, asking(hole, Model.of(prompts, engine)), Cancellation(is_cancelled=True))
     assert (rewrite.text, rewrite.completion.reason) == ("", "cancelled")
 
 
 async def test_windows_of_texts_that_nobody_wrote_are_not_remembered(prompts: PromptModel) -> None:
     scripted = Model.of(prompts, Scripted(prompts, b"return 1"))
     snapshot = opened("def f():\n    pass\n\n\ny = 1\n")
-    await complete(snapshot, 13, scripted, DEFAULTS, Cancellation())
+    await complete(CompletionRequest(snapshot, 13, scripted, DEFAULTS), Cancellation())
     before = dict(scripted.anchors._places)
-    await write(hole_of("body", Asked(snapshot, 5, 5)), scripted, DEFAULTS, Cancellation())
+    hole = hole_of("body", Asked(snapshot, 5, 5))
+    await write(hole, asking(hole, scripted), Cancellation())
     assert scripted.anchors._places == before
 
 
@@ -324,8 +329,9 @@ async def test_a_window_that_shows_what_is_hidden_is_not_used(prompts: PromptMod
     scripted = Scripted(prompts, b"return 1")
     model = Model.of(prompts, scripted)
     snapshot = opened("def f():\n    pass\n\n\ny = 1\n")
-    await complete(snapshot, 13, model, DEFAULTS, Cancellation())
-    await write(hole_of("body", Asked(snapshot, 5, 5)), model, DEFAULTS, Cancellation())
+    await complete(CompletionRequest(snapshot, 13, model, DEFAULTS), Cancellation())
+    hole = hole_of("body", Asked(snapshot, 5, 5))
+    await write(hole, asking(hole, model), Cancellation())
     prompt = b"".join(map(prompts.tokenizer.piece, scripted.requests[-1].prompt.ids))
     assert b"y = 1" in prompt
     assert b"pass" not in prompt
@@ -334,7 +340,7 @@ async def test_a_window_that_shows_what_is_hidden_is_not_used(prompts: PromptMod
 async def test_a_small_context_has_room_for_prompt_and_answer(prompts: PromptModel) -> None:
     engine, hole = Scripted(prompts, b"return 1"), hole_of("body", asked(FUNCTION.replace("def", "█def")))
     small = Model.of(evolve(prompts, n_context=256), engine)
-    await write(hole, small, DEFAULTS, Cancellation())
+    await write(hole, asking(hole, small), Cancellation())
     request = engine.requests[-1]
     assert request.max_new_tokens == 64
     assert len(request.prompt.ids) + request.max_new_tokens <= 256
@@ -352,7 +358,7 @@ async def test_every_function_of_a_file_can_be_filled_and_what_is_around_stays(
         for kind, hole in offers(at):
             if kind.name == "test":
                 continue
-            rewrite = await write(hole, model, DEFAULTS, Cancellation())
+            rewrite = await write(hole, asking(hole, model), Cancellation())
             data, made = snapshot.text.data, after(rewrite).encode()
             assert made.startswith(data[: hole.start_byte])
             assert made.endswith(data[hole.end_byte :])
@@ -370,9 +376,9 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def source_in(project: Path, name: str, text: str, language: str = "python") -> tuple[Asked, Surroundings]:
+def source_in(project: Path, name: str, text: str, language: str = "python") -> tuple[Asked, WorkspaceContext]:
     at = asked(text, language, uri=(project / name).as_uri())
-    return at, Surroundings(project, (at.snapshot,))
+    return at, WorkspaceContext(project, (at.snapshot,))
 
 
 async def test_a_new_file_of_tests(prompts: PromptModel, project: Path) -> None:

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from starcoder_lsp.context.anchor import MAX_STICKY_BYTES, N_ANCHORS, Anchors, followed, no_head
-from starcoder_lsp.context.moved import Move
 from starcoder_lsp.context.snippets import Snippet
-from starcoder_lsp.context.window import Budget, Head, Segment, Window, choose_window, normalized
+from starcoder_lsp.context.text_change import TextChange
+from starcoder_lsp.context.window import Budget, CrossFileContext, Segment, Window, new_window, normalized
 from starcoder_lsp.documents.documents import Documents, Snapshot
 from starcoder_lsp.engine.fim import RepositoryFile
 from starcoder_lsp.engine.prompt_model import PromptModel
-from starcoder_lsp.prompting import Prompter
+from starcoder_lsp.prompting import PromptBuilder
 
 BUDGET = Budget(512, 0.25)
 URI = "file:///a.py"
@@ -28,7 +28,7 @@ def opened(marked: str, uri: str = URI) -> tuple[Snapshot, int]:
 
 def grown(prompts: PromptModel, first: str, then: str) -> Window | None:
     snapshot, cursor_byte = opened(first)
-    window = choose_window(snapshot, cursor_byte, BUDGET, prompts.tokenizer)
+    window = new_window(snapshot, cursor_byte, BUDGET, prompts.tokenizer)
     return followed(window, *opened(then), prompts.tokenizer)
 
 
@@ -72,7 +72,7 @@ def test_is_chosen_anew(prompts: PromptModel, first: str, then: str) -> None:
 
 def test_a_middle_that_outgrows_its_room_is_chosen_anew(prompts: PromptModel) -> None:
     snapshot, cursor_byte = opened("x = 1\n" * 500 + "█\n" + "y = 2\n" * 200)
-    window: Window | None = choose_window(snapshot, cursor_byte, BUDGET, prompts.tokenizer)
+    window: Window | None = new_window(snapshot, cursor_byte, BUDGET, prompts.tokenizer)
     n_followed = 0
     text = "x = 1\n" * 500
     while window is not None:
@@ -186,7 +186,7 @@ def test_windows_name_their_text_after_any_edits(
 @given(st.text("ab\n", max_size=12), st.text("ab\n", max_size=12))
 def test_a_move_finds_the_same_text(before: str, now: str) -> None:
     old, new = before.encode(), now.encode()
-    move = Move.between(old, new)
+    move = TextChange.between(old, new)
     for start in range(len(old) + 1):
         place = move.place(start)
         assert place is None or 0 <= place <= len(new)
@@ -195,9 +195,11 @@ def test_a_move_finds_the_same_text(before: str, now: str) -> None:
             assert moved is None or new[moved.start_byte : moved.end_byte] == old[start:end]
 
 
-def head_of(prompts: PromptModel, text: bytes) -> Head:
+def cross_file_context(prompts: PromptModel, text: bytes) -> CrossFileContext:
     ids = prompts.tokenizer.encode(text)
-    return Head((Snippet("b.py", 0, len(text), 1, 1, text, ids, "a test"),), (RepositoryFile((), ids),), (), ())
+    return CrossFileContext(
+        (Snippet("b.py", 0, len(text), 1, 1, text, ids, "a test"),), (RepositoryFile((), ids),), (), ()
+    )
 
 
 SHORT = "a = █\n"
@@ -206,9 +208,9 @@ WHOLE = Budget(1024, 0.25, 400, 1400)
 
 def test_other_files_are_looked_at_once_and_again_ahead_of_need(prompts: PromptModel) -> None:
     asked: list[int] = []
-    head = head_of(prompts, b"def first(): pass\n")
+    head = cross_file_context(prompts, b"def first(): pass\n")
 
-    def choose(n_tokens: int) -> Head | None:
+    def choose(n_tokens: int) -> CrossFileContext | None:
         asked.append(n_tokens)
         return head
 
@@ -222,7 +224,7 @@ def test_other_files_are_looked_at_once_and_again_ahead_of_need(prompts: PromptM
     anchors.remember(whole)
     anchors.whole_window(*opened(SHORT), WHOLE, prompts.tokenizer, choose)
     assert asked == [64, 400]
-    head = head_of(prompts, b"def second(): pass\n")
+    head = cross_file_context(prompts, b"def second(): pass\n")
     renewed = anchors.whole_window(*opened(SHORT), WHOLE, prompts.tokenizer, choose, renew=True)
     assert renewed.head == head
     before = anchors.window(*opened(SHORT), WHOLE, cold, prompts.tokenizer, choose)
@@ -235,7 +237,7 @@ def test_other_files_are_looked_at_once_and_again_ahead_of_need(prompts: PromptM
 def test_a_head_that_is_there_takes_nothing_of_a_cold_window(prompts: PromptModel) -> None:
     """However slow the machine: the head's cells are in the cache, and the cursor's file must be seen."""
     anchors, cold = Anchors(), Budget(128, 0.25, 32, 128)
-    head = head_of(prompts, b"def helper(x): return x\n" * 40)
+    head = cross_file_context(prompts, b"def helper(x): return x\n" * 40)
     assert head.n_tokens > cold.n_room
     text = "".join(f"name_{n} = {n}\n" for n in range(300))
     first = text[:2000] + "█" + text[2000:]
@@ -248,7 +250,7 @@ def test_a_head_that_is_there_takes_nothing_of_a_cold_window(prompts: PromptMode
 def test_random_typing_always_shows_the_text_up_to_the_cursor(prompts: PromptModel) -> None:
     rng = random.Random(5)
     anchors = Anchors()
-    model = Prompter.reading(prompts)
+    model = PromptBuilder.reading(prompts)
     before, after = "import os\n\ndef f(x):\n    ", "\n\ny = 1\n" + "z = 2\n" * 300
     n_kept, previous = 0, None
     for _ in range(300):

@@ -14,25 +14,27 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from starcoder_lsp.completion import Completion, complete, show
+from starcoder_lsp.completion import Completion, complete, to_completion
 from starcoder_lsp.context.window import normalized
 from starcoder_lsp.documents.documents import MAX_BYTES, Documents, Snapshot
-from starcoder_lsp.documents.globs import matches, path_of
-from starcoder_lsp.engine.engine import Cancellation, Generation, GenerationRequest, Prefilled, Prompt, Written
+from starcoder_lsp.documents.globs import matches
+from starcoder_lsp.documents.uris import path_of
+from starcoder_lsp.engine.engine import Cancellation, CompletionOutput, Generation, GenerationRequest, Prefilled, Prompt
 from starcoder_lsp.engine.prompt_model import PromptModel
 from starcoder_lsp.engine.stream import TokenStream
 from starcoder_lsp.prompting import (
+    MIN_COLD_TOKENS,
     N_HEALED_TOKENS,
-    N_LEAST_COLD_TOKENS,
+    CompletionRequest,
     Model,
-    ask,
+    build_prompt,
+    choose_window,
+    decline_reason,
     n_cold_tokens,
     prepare,
-    see,
-    why_not,
 )
 from starcoder_lsp.settings import Settings
-from starcoder_lsp.suggestions.site import describe_site
+from starcoder_lsp.suggestions.cursor_context import describe_cursor
 from tests.local_engine import LocalEngine
 from tests.scripted import Scripted
 
@@ -46,7 +48,7 @@ FILES = {
 }
 
 
-def generation_of(*written: Written) -> Generation:
+def generation_of(*written: CompletionOutput) -> Generation:
     return Generation(written, 1, 0, 1, 0.0, 0.0, 0.0)
 
 
@@ -70,7 +72,7 @@ async def suggest(prompts: PromptModel, marked: str, writes: str, *, ends_by: st
         settings = evolve(DEFAULTS, completion=evolve(DEFAULTS.completion, timeout_ms=100))
     model = Model.of(prompts, scripted)
     asking = asyncio.ensure_future(
-        complete(opened(before + after), len(before.encode()), model, settings, cancellation)
+        complete(CompletionRequest(opened(before + after), len(before.encode()), model, settings), cancellation)
     )
     if ends_by == "cancelled":
         await scripted.begun.wait()
@@ -93,7 +95,9 @@ async def test_a_document_is_declined_without_asking_the_model(
     prompts: PromptModel, settings: Settings, reason: str
 ) -> None:
     scripted = Scripted(prompts, b"x")
-    completion = await complete(opened("a = "), 4, Model.of(prompts, scripted), settings, Cancellation())
+    completion = await complete(
+        CompletionRequest(opened("a = "), 4, Model.of(prompts, scripted), settings), Cancellation()
+    )
     assert completion.text == ""
     assert reason in completion.reason
     assert (completion.generation, completion.window, scripted.requests) == (None, None, [])
@@ -101,7 +105,9 @@ async def test_a_document_is_declined_without_asking_the_model(
 
 @pytest.mark.parametrize("text", ["a = 1\n\0", "x" * (MAX_BYTES + 1)])
 async def test_binary_and_huge_documents_are_declined(model: Model, text: str) -> None:
-    completion = await complete(opened(text, language="plaintext"), 0, model, DEFAULTS, Cancellation())
+    completion = await complete(
+        CompletionRequest(opened(text, language="plaintext"), 0, model, DEFAULTS), Cancellation()
+    )
     assert completion.text == ""
     assert completion.reason
 
@@ -120,7 +126,7 @@ async def test_binary_and_huge_documents_are_declined(model: Model, text: str) -
     ],
 )
 def test_languages(language_id: str, uri: str, languages: tuple[str, ...], is_wanted: bool) -> None:  # noqa: FBT001
-    reason = why_not(opened("x", language_id, uri), evolve(DEFAULTS, languages=languages))
+    reason = decline_reason(opened("x", language_id, uri), evolve(DEFAULTS, languages=languages))
     assert (reason == "") == is_wanted
     assert is_wanted or "languages" in reason
 
@@ -212,8 +218,8 @@ def test_every_glob_has_some_meaning(glob: str, path: str) -> None:
 
 def test_a_glob_is_matched_against_the_decoded_path() -> None:
     settings = evolve(DEFAULTS, disabled_globs=("mein geheimnis/*.py",))
-    assert why_not(opened("x", uri="file:///home/mein%20geheimnis/a.py"), settings)
-    assert not why_not(opened("x", uri="file:///home/kein%20geheimnis/a.py"), settings)
+    assert decline_reason(opened("x", uri="file:///home/mein%20geheimnis/a.py"), settings)
+    assert not decline_reason(opened("x", uri="file:///home/kein%20geheimnis/a.py"), settings)
 
 
 # What is shown
@@ -235,7 +241,7 @@ async def test_line_ends_that_the_model_writes_are_no_part_of_the_text(prompts: 
 async def test_the_prompt_has_no_carriage_return(prompts: PromptModel) -> None:
     snapshot = opened("a = 1\r\nb = 2\r\nc = \r\nd = 4\r\n")
     scripted = Scripted(prompts, b"3")
-    completion = await complete(snapshot, 18, Model.of(prompts, scripted), DEFAULTS, Cancellation())
+    completion = await complete(CompletionRequest(snapshot, 18, Model.of(prompts, scripted), DEFAULTS), Cancellation())
     sent = b"".join(map(prompts.tokenizer.piece, scripted.requests[0].prompt.ids))
     assert b"\r" not in sent
     assert (completion.cursor_byte, completion.end_byte, completion.text) == (18, 18, "3")
@@ -279,7 +285,7 @@ class Interrupted:
 async def test_a_real_cancel_ends_it_before_anything_is_written(prompts: PromptModel, engine: LocalEngine) -> None:
     cancellation = Cancellation()
     model = Model.of(prompts, Interrupted(engine, cancellation))
-    completion = await complete(opened("import os\n" * 50), 500, model, DEFAULTS, cancellation)
+    completion = await complete(CompletionRequest(opened("import os\n" * 50), 500, model, DEFAULTS), cancellation)
     assert (completion.text, completion.reason) == ("", "cancelled")
     assert completion.generation is not None
     assert completion.generation.n_generated == 0
@@ -290,7 +296,7 @@ async def test_a_real_cancel_ends_it_before_anything_is_written(prompts: PromptM
 async def test_what_is_cancelled_before_its_turn_costs_nothing(prompts: PromptModel) -> None:
     scripted, cancellation = Scripted(prompts, b"x"), Cancellation()
     model = Model.of(prompts, scripted)
-    asking = asyncio.ensure_future(complete(opened("a = "), 4, model, DEFAULTS, cancellation))
+    asking = asyncio.ensure_future(complete(CompletionRequest(opened("a = "), 4, model, DEFAULTS), cancellation))
     cancellation.cancel()
     completion = await asking
     assert (completion.text, completion.reason, completion.generation) == ("", "cancelled", None)
@@ -299,7 +305,7 @@ async def test_what_is_cancelled_before_its_turn_costs_nothing(prompts: PromptMo
 
 
 async def test_stages_are_timed(model: Model) -> None:
-    timings = (await complete(opened("x = 1\ny = "), 10, model, DEFAULTS, Cancellation())).timings
+    timings = (await complete(CompletionRequest(opened("x = 1\ny = "), 10, model, DEFAULTS), Cancellation())).timings
     assert timings.total_ms >= timings.window_ms + timings.prefill_ms + timings.decode_ms > 0
 
 
@@ -310,14 +316,14 @@ async def test_prompt_and_answer_fit_the_context(prompts: PromptModel) -> None:
     settings = evolve(DEFAULTS, completion=completion_settings, context=evolve(DEFAULTS.context, max_tokens=16_384))
     scripted = Scripted(prompts, b"x")
     for cursor_byte in (0, 9_000, len(snapshot.text.data)):
-        await complete(snapshot, cursor_byte, Model.of(prompts, scripted), settings, Cancellation())
+        await complete(CompletionRequest(snapshot, cursor_byte, Model.of(prompts, scripted), settings), Cancellation())
         assert len(scripted.requests[-1].prompt.ids) + 700 <= prompts.n_context
         assert cursor_byte == 0 or len(scripted.requests[-1].prompt.ids) > 800
 
 
 async def test_the_suggestion_is_for_the_snapshot_that_was_asked_about(model: Model) -> None:
     snapshot = opened("def add(a, b):\n    return a\n")
-    completion = await complete(snapshot, 27, model, DEFAULTS, Cancellation())
+    completion = await complete(CompletionRequest(snapshot, 27, model, DEFAULTS), Cancellation())
     assert completion.snapshot is snapshot
     assert completion.cursor_byte == completion.end_byte == 27
 
@@ -342,8 +348,8 @@ def test_prompt_and_heal_are_the_text_up_to_the_cursor(
     at = data.draw(st.sampled_from(cursors_in_words(text)))
     after = text[text.find("\n", at) :] if cuts_line else text[at:]
     snapshot, cursor_byte = opened(text[:at] + after, language), len(text[:at].encode())
-    window = see(snapshot, cursor_byte, model, DEFAULTS)
-    prompt = ask(window, model)
+    window = choose_window(CompletionRequest(snapshot, cursor_byte, model, DEFAULTS))
+    prompt = build_prompt(window, model)
     ids = prompt.ids[1:]
     suffix_at, middle_at = ids.index(model.prompts.fim.suffix), ids.index(model.prompts.fim.middle)
     before = b"".join(map(model.tokenizer.piece, (*ids[:suffix_at], *ids[middle_at + 1 :]))) + prompt.heal
@@ -364,8 +370,8 @@ async def test_what_is_written_in_a_word_continues_it(model: Model) -> None:
         for at in rng.sample(cursors_in_words(text), 8):
             line_end = text.find("\n", at)
             snapshot, cursor_byte = opened(text[:at] + text[line_end:], language), len(text[:at].encode())
-            prompt = ask(see(snapshot, cursor_byte, model, settings), model)
-            completion = await complete(snapshot, cursor_byte, model, settings, Cancellation())
+            prompt = build_prompt(choose_window(CompletionRequest(snapshot, cursor_byte, model, settings)), model)
+            completion = await complete(CompletionRequest(snapshot, cursor_byte, model, settings), Cancellation())
             generation = completion.generation
             assert generation is not None
             (answer,) = generation.written
@@ -378,9 +384,9 @@ async def test_what_is_written_in_a_word_continues_it(model: Model) -> None:
 
 def test_showing_nothing_of_half_a_character(model: Model) -> None:
     snapshot = opened("x = '")
-    window = see(snapshot, 5, model, DEFAULTS)
-    half = generation_of(Written("é".encode()[:1], (), (), "max_tokens"))
-    shown = show(window, describe_site(snapshot, 5, "auto"), half)
+    window = choose_window(CompletionRequest(snapshot, 5, model, DEFAULTS))
+    half = generation_of(CompletionOutput("é".encode()[:1], (), (), "max_tokens"))
+    shown = to_completion(window, describe_cursor(snapshot, 5, "auto"), half)
     assert (shown.text, shown.reason) == ("", "whole_characters")
 
 
@@ -394,7 +400,9 @@ async def test_typing_evaluates_little(model: Model) -> None:
     costs = []
     for letter in "\n\ndef total(values):\n    return sum(":
         text += letter
-        completion = await complete(opened(text), len(text.encode()), model, settings, Cancellation())
+        completion = await complete(
+            CompletionRequest(opened(text), len(text.encode()), model, settings), Cancellation()
+        )
         assert completion.generation is not None
         costs.append(completion.generation.n_evaluated)
     assert costs[0] > 1000
@@ -422,9 +430,9 @@ def test_a_cold_prompt_takes_no_longer_than_it_may(
 ) -> None:
     model = Model.of(prompts, Scripted(prompts, prefill_speed=tokens_per_s))
     n_tokens = n_cold_tokens(model, max_prefill_ms)
-    if n_tokens > N_LEAST_COLD_TOKENS and tokens_per_s:
+    if n_tokens > MIN_COLD_TOKENS and tokens_per_s:
         assert n_tokens / tokens_per_s * 1000 <= max_prefill_ms
-    assert n_tokens >= N_LEAST_COLD_TOKENS
+    assert n_tokens >= MIN_COLD_TOKENS
 
 
 async def test_a_slow_machine_begins_with_a_narrow_window_and_goes_on_with_a_whole_one(
@@ -433,17 +441,17 @@ async def test_a_slow_machine_begins_with_a_narrow_window_and_goes_on_with_a_who
     model = Model.of(prompts, Slow(engine, 100.0))
     settings = evolve(DEFAULTS, context=evolve(DEFAULTS.context, max_prefill_ms=2000))
     cursor_byte, cancelled = TYPED_AT, Cancellation(is_cancelled=True)
-    narrow = await complete(opened(LONG, "python"), cursor_byte, model, settings, Cancellation())
+    narrow = await complete(CompletionRequest(opened(LONG, "python"), cursor_byte, model, settings), Cancellation())
     assert 100 < narrow.window.n_tokens <= 200
     before = opened(LONG, "python")
-    assert not (await prepare(before, cursor_byte, model, settings, cancelled)).is_complete
-    assert see(before, cursor_byte, model, settings).budget == narrow.window.budget
-    assert (await prepare(before, cursor_byte, model, settings, Cancellation())).is_complete
+    assert not (await prepare(CompletionRequest(before, cursor_byte, model, settings), cancelled)).is_complete
+    assert choose_window(CompletionRequest(before, cursor_byte, model, settings)).budget == narrow.window.budget
+    assert (await prepare(CompletionRequest(before, cursor_byte, model, settings), Cancellation())).is_complete
     typed = opened(LONG[:cursor_byte] + "x" + LONG[cursor_byte:], "python")
-    whole = await complete(typed, cursor_byte + 1, model, settings, Cancellation())
+    whole = await complete(CompletionRequest(typed, cursor_byte + 1, model, settings), Cancellation())
     assert whole.window.n_tokens > 1000
     assert whole.generation.n_evaluated <= 2
-    assert (await prepare(typed, cursor_byte + 1, model, settings, Cancellation())).n_evaluated <= 1
+    assert (await prepare(CompletionRequest(typed, cursor_byte + 1, model, settings), Cancellation())).n_evaluated <= 1
 
 
 async def test_what_is_prepared_is_not_remembered_once_it_is_not_wanted(
@@ -459,14 +467,18 @@ async def test_what_is_prepared_is_not_remembered_once_it_is_not_wanted(
             return prefilled
 
     model = Model.of(prompts, Late(engine, 100.0))
-    prefilled = await prepare(opened(LONG, "python"), TYPED_AT, model, DEFAULTS, cancellation)
+    prefilled = await prepare(CompletionRequest(opened(LONG, "python"), TYPED_AT, model, DEFAULTS), cancellation)
     assert prefilled.is_complete
     assert not model.anchors._places["file:///src/a.py"].windows
 
 
-@pytest.mark.parametrize("cursor_byte", [None, 0, 1, 2, 10**9])
-async def test_any_place_can_be_prepared(prompts: PromptModel, engine: LocalEngine, cursor_byte: int | None) -> None:
-    model = Model.of(prompts, engine)
+@pytest.mark.parametrize("is_from_top", [True, False])
+@pytest.mark.parametrize("cursor_byte", [0, 1, 2, 10**9])
+async def test_any_place_can_be_prepared(
+    prompts: PromptModel, engine: LocalEngine, cursor_byte: int, *, is_from_top: bool
+) -> None:
     snapshot = opened("é = 'ö'\n" * 20, "python")
-    assert (await prepare(snapshot, cursor_byte, model, DEFAULTS, Cancellation())).is_complete
-    assert await prepare(snapshot, cursor_byte, model, evolve(DEFAULTS, enabled=False), Cancellation()) is None
+    request = CompletionRequest(snapshot, cursor_byte, Model.of(prompts, engine), DEFAULTS)
+    assert (await prepare(request, Cancellation(), is_from_top=is_from_top)).is_complete
+    off = evolve(request, settings=evolve(DEFAULTS, enabled=False))
+    assert await prepare(off, Cancellation(), is_from_top=is_from_top) is None

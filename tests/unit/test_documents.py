@@ -10,10 +10,10 @@ from starcoder_lsp.documents.documents import (
     MAX_BYTES,
     Documents,
     Edit,
-    OutOfStep,
-    UnknownDocument,
-    decline_reason,
+    OutOfSyncError,
+    UnknownDocumentError,
     language_of,
+    unreadable_reason,
 )
 
 URI = "file:///home/me/a%20b/example.py"
@@ -93,22 +93,22 @@ def test_versions_may_have_gaps_and_a_change_may_be_empty() -> None:
 @pytest.mark.parametrize("version", [1, 0, -1])
 def test_an_edit_for_another_text_is_refused_until_the_whole_text_comes(version: int) -> None:
     documents = opened()
-    with pytest.raises(OutOfStep, match="which is at version 1"):
+    with pytest.raises(OutOfSyncError, match="which is at version 1"):
         documents.change(URI, version, [insert("x")], "utf-16")
-    assert not documents.is_in_step(URI)
+    assert not documents.is_in_sync(URI)
     assert documents.get(URI) is None
     assert list(documents) == []
     assert URI in documents
-    with pytest.raises(OutOfStep):  # a higher version alone does not help: an edit was missed
+    with pytest.raises(OutOfSyncError):  # a higher version alone does not help: an edit was missed
         documents.change(URI, 5, [insert("x")], "utf-16")
     documents.change(URI, 2, [insert("no matter"), Edit.whole("all new\n"), insert("is ", 0, 4)], "utf-16")
     assert text_of(documents) == "all is new\n"
-    assert documents.is_in_step(URI)
+    assert documents.is_in_sync(URI)
 
 
 def test_opening_again_sets_things_right() -> None:
     documents = opened()
-    with pytest.raises(OutOfStep):
+    with pytest.raises(OutOfSyncError):
         documents.change(URI, 1, [insert("x")], "utf-16")
     documents.open(URI, "python", 1, "fresh")
     assert text_of(documents) == "fresh"
@@ -117,10 +117,10 @@ def test_opening_again_sets_things_right() -> None:
 def test_an_unknown_document_is_named() -> None:
     documents = Documents()
     assert documents.get(URI) is None
-    assert not documents.is_in_step(URI)
-    with pytest.raises(UnknownDocument, match=URI):
+    assert not documents.is_in_sync(URI)
+    with pytest.raises(UnknownDocumentError, match=URI):
         documents.change(URI, 1, [], "utf-16")
-    with pytest.raises(UnknownDocument, match=URI):
+    with pytest.raises(UnknownDocumentError, match=URI):
         documents.close(URI)
 
 
@@ -150,7 +150,7 @@ def test_iteration_goes_over_the_open_documents() -> None:
 def test_a_binary_or_large_document_is_declined_and_never_parsed(text: str, reason: str | None) -> None:
     snapshot = opened(text).get(URI)
     assert snapshot is not None
-    assert decline_reason(snapshot) == reason
+    assert unreadable_reason(snapshot) == reason
     assert (snapshot.syntax is None) == (reason is not None)
 
 
@@ -158,7 +158,7 @@ def test_a_document_is_declined_only_as_long_as_there_is_a_reason() -> None:
     documents = opened("a = 1")
     assert documents.change(URI, 2, [insert("\0")], "utf-16").syntax is None
     mended = documents.change(URI, 3, [Edit(0, 0, 0, 1, "")], "utf-16")
-    assert decline_reason(mended) is None
+    assert unreadable_reason(mended) is None
     assert mended.syntax is not None
 
 

@@ -10,32 +10,32 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from starcoder_lsp.context.explain import explain
-from starcoder_lsp.context.window import Budget, Window, choose_window
+from starcoder_lsp.context.window import Budget, Window, new_window
 from starcoder_lsp.documents.documents import Documents
 from starcoder_lsp.engine.engine import Prompt
 from starcoder_lsp.engine.prompt_model import PromptModel
-from starcoder_lsp.prompting import Prompter, ask
+from starcoder_lsp.prompting import PromptBuilder, build_prompt
 
 SOURCE = (Path(__file__).parents[2] / "starcoder_lsp/documents/syntax.py").read_text()
 MARKERS = ("<fim_prefix>", "<fim_suffix>", "<fim_middle>")
 
 
 @pytest.fixture(scope="session")
-def model(prompts: PromptModel) -> Prompter:
-    return Prompter.reading(prompts)
+def model(prompts: PromptModel) -> PromptBuilder:
+    return PromptBuilder.reading(prompts)
 
 
-def seen(model: Prompter, text: str, n_characters: int, n_tokens: int) -> tuple[Window, Prompt, dict]:
+def seen(model: PromptBuilder, text: str, n_characters: int, n_tokens: int) -> tuple[Window, Prompt, dict]:
     snapshot = Documents().open("file:///a.py", "python", 1, text)
     cursor_byte = len(text[:n_characters].encode())
-    window = choose_window(snapshot, cursor_byte, Budget(n_tokens, 0.2), model.tokenizer)
-    prompt = ask(window, model)
+    window = new_window(snapshot, cursor_byte, Budget(n_tokens, 0.2), model.tokenizer)
+    prompt = build_prompt(window, model)
     return window, prompt, explain(window, prompt, model.tokenizer, "src/a.py")
 
 
 @settings(deadline=None, max_examples=40)
 @given(at=st.integers(0, len(SOURCE)), n_tokens=st.sampled_from([64, 300, 1900]))
-def test_the_prompt_is_spelled_as_it_is_sent(model: Prompter, at: int, n_tokens: int) -> None:
+def test_the_prompt_is_spelled_as_it_is_sent(model: PromptBuilder, at: int, n_tokens: int) -> None:
     window, prompt, explained = seen(model, SOURCE, at, n_tokens)
     prefix, suffix, middle = (part.text.decode() for part in (window.prefix, window.suffix, window.middle))
     assert explained["prompt"] == f"{MARKERS[0]}{prefix}{MARKERS[1]}{suffix}{MARKERS[2]}{middle}"
@@ -47,39 +47,39 @@ def test_the_prompt_is_spelled_as_it_is_sent(model: Prompter, at: int, n_tokens:
 
 @settings(deadline=None, max_examples=40)
 @given(at=st.integers(0, len(SOURCE)), n_tokens=st.sampled_from([64, 300, 1900]))
-def test_the_segments_cover_the_prompt(model: Prompter, at: int, n_tokens: int) -> None:
+def test_the_segments_cover_the_prompt(model: PromptBuilder, at: int, n_tokens: int) -> None:
     window, prompt, explained = seen(model, SOURCE, at, n_tokens)
     segments = explained["segments"]
     lines = SOURCE.splitlines(keepends=True)
     for part, kind in ((window.prefix, "prefix"), (window.suffix, "suffix"), (window.middle, "middle")):
-        told = [s for s in segments if s["kind"] == kind]
-        assert len(told) == len(part.segments)
-        for s, segment in zip(told, part.segments, strict=True):
+        own = [s for s in segments if s["kind"] == kind]
+        assert len(own) == len(part.segments)
+        for s, segment in zip(own, part.segments, strict=True):
             text = "".join(lines[s["startLine"] - 1 : s["endLine"]]).encode()
             named = SOURCE.encode()[segment.start_byte : segment.end_byte]
             assert named in text
             assert len(named.splitlines()) == s["endLine"] - s["startLine"] + 1
-    n_told = sum(s["tokens"] for s in segments)
+    n_own = sum(s["tokens"] for s in segments)
     n_healed = 1 if prompt.heal else 0
-    assert abs(n_told - (len(prompt.ids) - len(MARKERS) + n_healed)) <= 3 * len(segments)
+    assert abs(n_own - (len(prompt.ids) - len(MARKERS) + n_healed)) <= 3 * len(segments)
     assert all(s["path"] == "src/a.py" and s["why"] and s["tokens"] > 0 for s in segments)
 
 
-def test_an_empty_document_has_no_segments(model: Prompter) -> None:
+def test_an_empty_document_has_no_segments(model: PromptBuilder) -> None:
     _, prompt, explained = seen(model, "", 0, 64)
     assert explained["segments"] == []
     assert explained["prompt"] == "".join(MARKERS)
     assert explained["promptTokens"] == len(prompt.ids) == 3
 
 
-def test_it_is_json_and_names_language_and_format(model: Prompter) -> None:
+def test_it_is_json_and_names_language_and_format(model: PromptBuilder) -> None:
     _, _, explained = seen(model, SOURCE, 5000, 300)
     assert json.loads(json.dumps(explained)) == explained
     assert explained["language"] == "Python"
     assert explained["format"] == "starcoder2/psm"
 
 
-def test_a_character_split_between_tokens_is_whole_in_the_spelling(model: Prompter) -> None:
+def test_a_character_split_between_tokens_is_whole_in_the_spelling(model: PromptBuilder) -> None:
     """What is healed may begin inside a character's bytes."""
     n_split = 0
     for word in ("é😀", "😀é", "😀éé", "日本語😀", "🏳️‍🌈", "ab😀é"):
@@ -90,7 +90,7 @@ def test_a_character_split_between_tokens_is_whole_in_the_spelling(model: Prompt
     assert n_split > 0
 
 
-def test_markers_in_the_text_are_text(model: Prompter) -> None:
+def test_markers_in_the_text_are_text(model: PromptBuilder) -> None:
     text = "a = '<fim_middle><|endoftext|>'\n"
     window, prompt, explained = seen(model, text, len(text), 64)
     assert explained["prompt"].count("<fim_middle>") == 2

@@ -18,7 +18,7 @@ from starcoder_lsp.engine.loading import DEMONSTRATOR
 from starcoder_lsp.engine.local import measure
 from starcoder_lsp.engine.local.backend import N_SLICE
 from starcoder_lsp.engine.local.decoding import sample
-from starcoder_lsp.engine.local.worker import MOST_ANSWERS, Worker
+from starcoder_lsp.engine.local.worker import MAX_ANSWERS, Worker
 from starcoder_lsp.engine.prompt_model import PromptModel
 from tests.local_engine import ROUNDING_NATS, LocalEngine, differences
 
@@ -264,7 +264,7 @@ async def test_no_more_answers_than_there_is_room_for(fresh: LocalEngine, prompt
     while len(prompts.tokenizer.encode(prefix)) < prompts.n_context - 80:
         prefix += b"x = 1\n"
     generation = await run(fresh, request(prompts, prefix=prefix, max_new_tokens=500, n_answers=99))
-    assert len(generation.written) == MOST_ANSWERS
+    assert len(generation.written) == MAX_ANSWERS
     assert generation.n_prompt + generation.n_generated <= prompts.n_context
 
 

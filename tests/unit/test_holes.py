@@ -9,13 +9,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from starcoder_lsp.cli import CommandError, holes
+from starcoder_lsp.cli import CommandError
+from starcoder_lsp.cli.bench import holes
+from starcoder_lsp.cli.bench.eval import Ask, Filled, difference, fill, summary
+from starcoder_lsp.cli.bench.holes import (
+    BLOCK,
+    INSIDE_LINE,
+    MID_WORD,
+    REST_OF_LINE,
+    Hole,
+    closers,
+    cut_holes,
+    read_sources,
+)
 from starcoder_lsp.cli.complete import configured
-from starcoder_lsp.cli.eval import Ask, Filled, difference, fill, summary
-from starcoder_lsp.cli.holes import BLOCK, INSIDE_LINE, MID_WORD, REST_OF_LINE, Hole, closers, cut_holes, read_sources
 from starcoder_lsp.completion import Completion, Item
 from starcoder_lsp.documents.documents import Snapshot
-from starcoder_lsp.documents.workspace import Surroundings
+from starcoder_lsp.documents.workspace import WorkspaceContext
 from starcoder_lsp.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +47,7 @@ def names(folder: Path, settings: Settings | None = None) -> set[str]:
 
 
 def suggesting(text: str, n_replaced: int = 0) -> Ask:
-    async def ask(snapshot: Snapshot, cursor_byte: int, _around: Surroundings) -> Completion:
+    async def ask(snapshot: Snapshot, cursor_byte: int, _around: WorkspaceContext) -> Completion:
         return Completion(snapshot, cursor_byte, (Item(text, n_replaced),) if text else ())
 
     return ask
@@ -209,8 +219,8 @@ def test_paths_that_are_none(folder: Path) -> None:
 
 
 def test_of_many_files_and_lines_there_are_some(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(holes, "N_MOST_FILES", 2)
-    monkeypatch.setattr(holes, "N_MOST_LINES", 1)
+    monkeypatch.setattr(holes, "MAX_FILES", 2)
+    monkeypatch.setattr(holes, "MAX_LINES", 1)
     assert len(names(folder)) == 2
     assert len({hole.before.count("\n") for hole in cut(folder) if hole.kind != BLOCK}) <= 2
 

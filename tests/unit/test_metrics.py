@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from starcoder_lsp.completion import Completion, Item
 from starcoder_lsp.documents.documents import Documents
-from starcoder_lsp.engine.engine import CachedDocument, Generation, Written
+from starcoder_lsp.engine.engine import CachedDocument, CompletionOutput, Generation
 from starcoder_lsp.engine.prompt_model import PromptModel
-from starcoder_lsp.lsp.metrics import N_LATENCIES, Metrics
 from starcoder_lsp.prompting import Model
+from starcoder_lsp.session.metrics import N_LATENCIES, Metrics
 from tests.scripted import Scripted
 
 SNAPSHOT = Documents().open("file:///a.py", "python", 1, "x = 1\n")
@@ -22,7 +22,7 @@ SNAPSHOT = Documents().open("file:///a.py", "python", 1, "x = 1\n")
 
 def completion(text: str, n_prompt: int = 10, n_reused: int = 6, n_generated: int = 3) -> Completion:
     generation = Generation(
-        written=(Written(text.encode(), tuple(range(n_generated)), (0.0,) * n_generated, "max_tokens"),),
+        written=(CompletionOutput(text.encode(), tuple(range(n_generated)), (0.0,) * n_generated, "max_tokens"),),
         n_prompt=n_prompt,
         n_reused=n_reused,
         n_evaluated=n_prompt - n_reused,

@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tree_sitter import Node
 
-from starcoder_lsp.documents.documents import Edit, OutOfStep, UnknownDocument
-from starcoder_lsp.documents.globs import path_of
+from starcoder_lsp.documents.documents import Edit, OutOfSyncError, UnknownDocumentError
 from starcoder_lsp.documents.notebooks import (
     Cell,
     CellEdits,
@@ -24,6 +23,7 @@ from starcoder_lsp.documents.notebooks import (
     joined_uri,
 )
 from starcoder_lsp.documents.text import Text
+from starcoder_lsp.documents.uris import path_of
 
 URI = "file:///home/me/a%20b/study.ipynb"
 CODE, MARKUP = "python", "markdown"
@@ -218,10 +218,10 @@ def test_typing_in_a_cell_leaves_the_snapshot_of_another_language_alone() -> Non
 )
 def test_a_change_of_cells_that_are_not_there_puts_the_notebook_out_of_step(change: NotebookChange) -> None:
     notebooks = opened("a", "b")
-    with pytest.raises((OutOfStep, UnknownDocument)):
+    with pytest.raises((OutOfSyncError, UnknownDocumentError)):
         notebooks.change(URI, 2, change, "utf-16")
     assert notebooks.view(uri_of(0)) is None
-    with pytest.raises(OutOfStep):
+    with pytest.raises(OutOfSyncError):
         notebooks.change(URI, 3, edit_of(0, 2, Edit.whole("x")), "utf-16")
     assert notebooks.view(uri_of(0)) is None
     notebooks.open(URI, 1, [Cell(uri_of(0))], [CellText(uri_of(0), CODE, 1, "a")])
@@ -234,7 +234,7 @@ def test_the_notebooks_version_may_stay_but_not_go_back() -> None:
     notebooks = opened("a", version=5)
     notebooks.change(URI, 5, edit_of(0, 2, Edit(0, 1, 0, 1, "b")), "utf-16")
     assert seen(notebooks, 0).whole.text.data == b"ab\n\n"
-    with pytest.raises(OutOfStep, match="which is at version 5"):
+    with pytest.raises(OutOfSyncError, match="which is at version 5"):
         notebooks.change(URI, 4, edit_of(0, 3, Edit(0, 1, 0, 1, "c")), "utf-16")
     assert notebooks.view(uri_of(0)) is None
 
@@ -243,7 +243,7 @@ def test_a_cell_whose_version_goes_back_is_out_of_step_until_its_whole_text_come
     """Until then no cell is to be completed below a text that nobody sees; the other cell's edit is not lost."""
     notebooks = opened("a", "b")
     stale, good = edit_of(0, 1, Edit(0, 1, 0, 1, "x")).edits, edit_of(1, 2, Edit(0, 1, 0, 1, "c")).edits
-    with pytest.raises(OutOfStep):
+    with pytest.raises(OutOfSyncError):
         notebooks.change(URI, 2, NotebookChange(edits=(*stale, *good)), "utf-16")
     assert notebooks.view(uri_of(0)) is None
     assert notebooks.view(uri_of(1)) is None
@@ -256,19 +256,21 @@ def test_cells_without_a_text_and_texts_without_a_place() -> None:
     notebooks.open(URI, 1, [Cell("no text"), Cell(uri_of(0))], [CellText(uri_of(n), CODE, 1, f"{n}") for n in (0, 1)])
     assert seen(notebooks, 0).whole.text.data == b"0\n\n"
     assert notebooks.view(uri_of(1)) is None
-    with pytest.raises(UnknownDocument):
+    with pytest.raises(UnknownDocumentError):
         notebooks.view("no text")
 
 
 def test_closing_forgets_the_cells_and_tells_what_was_joined() -> None:
     notebooks = opened("a", "b")
     seen(notebooks, 1)
-    assert notebooks.close(URI) == ([uri_of(0), uri_of(1)], [joined_uri(URI, CODE)])
+    assert notebooks.joined(joined_uri(URI, CODE)) is not None
+    assert notebooks.close(URI) == [joined_uri(URI, CODE)]
+    assert notebooks.joined(joined_uri(URI, CODE)) is None
     assert uri_of(0) not in notebooks
-    for what in (notebooks.close, notebooks.lose_step, notebooks.view):
-        with pytest.raises(UnknownDocument):
+    for what in (notebooks.close, notebooks.mark_out_of_sync, notebooks.view):
+        with pytest.raises(UnknownDocumentError):
             what(URI)
-    with pytest.raises(UnknownDocument):
+    with pytest.raises(UnknownDocumentError):
         notebooks.change(URI, 2, NotebookChange(), "utf-16")
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 import pytest
 
 from starcoder_lsp.engine.engine import Cancellation
-from starcoder_lsp.lsp.scheduler import AHEAD, Scheduler, Superseded, Work
+from starcoder_lsp.session.scheduler import AHEAD, Scheduler, SupersededError, Work
 
 T = TypeVar("T")
 PATIENCE_S = 20
@@ -78,7 +78,7 @@ async def test_a_newer_request_supersedes_one_that_runs(scheduler: Scheduler) ->
     older = asyncio.ensure_future(scheduler.run("a", work))
     await work.started.wait()
     assert await scheduler.run("a", work_of(lambda: "newer")) == "newer"
-    with pytest.raises(Superseded):
+    with pytest.raises(SupersededError):
         await older
     assert await stopped(work)
 
@@ -87,7 +87,7 @@ async def test_a_newer_request_supersedes_one_that_has_not_begun(scheduler: Sche
     ran: list[str] = []
     waiting = asyncio.ensure_future(scheduler.run("a", work_of(lambda: ran.append("older"))))
     newer = asyncio.ensure_future(scheduler.run("a", work_of(lambda: ran.append("newer"))))
-    with pytest.raises(Superseded):
+    with pytest.raises(SupersededError):
         await waiting
     await newer
     assert ran == ["newer"]
@@ -102,7 +102,7 @@ async def test_another_document_is_left_alone(scheduler: Scheduler) -> None:
     assert await scheduler.run("b", work_of(lambda: 2)) == 2
     assert not running.done()
     scheduler.supersede("a")
-    with pytest.raises(Superseded):
+    with pytest.raises(SupersededError):
         await running
 
 
@@ -122,7 +122,7 @@ async def test_delayed_work_that_is_superseded_never_runs(scheduler: Scheduler) 
     delayed = asyncio.ensure_future(scheduler.run("a", work_of(lambda: ran.append("delayed")), delay_ms=3_600_000))
     await asyncio.sleep(0)
     await scheduler.run("a", work_of(lambda: ran.append("now")))
-    with pytest.raises(Superseded):
+    with pytest.raises(SupersededError):
         await delayed
     assert ran == ["now"]
 
@@ -133,7 +133,7 @@ async def test_whatever_comes_goes_before_what_is_done_ahead(scheduler: Schedule
     await work.started.wait()
     assert await scheduler.run("a", work_of(lambda: 1)) == 1
     assert await stopped(work)
-    with pytest.raises(Superseded):
+    with pytest.raises(SupersededError):
         await ahead
 
 
@@ -142,6 +142,6 @@ async def test_an_edit_puts_off_what_waits_to_be_done_ahead(scheduler: Scheduler
     ahead = asyncio.ensure_future(scheduler.run(AHEAD, work, delay_ms=60_000))
     await asyncio.sleep(0)
     scheduler.supersede("a")
-    with pytest.raises(Superseded):
+    with pytest.raises(SupersededError):
         await ahead
     assert not work.started.is_set()

@@ -8,17 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from starcoder_lsp.context.remembered import RememberingTokenizer
+from starcoder_lsp.context.caching_tokenizer import CachingTokenizer
 from starcoder_lsp.context.snippets import Sources, choose_snippets
 from starcoder_lsp.documents.documents import Documents
-from starcoder_lsp.documents.workspace import Surroundings
+from starcoder_lsp.documents.workspace import WorkspaceContext
 
 ALL = Sources()
 
 
 @pytest.fixture(scope="module")
 def tokenizer(prompts):
-    return RememberingTokenizer(prompts.tokenizer)
+    return CachingTokenizer(prompts.tokenizer)
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def choose(tmp_path, tokenizer):
         asking = documents.open((tmp_path / name).as_uri(), "", 1, before + after)
         others = tuple(documents.open((tmp_path / n).as_uri(), "", 1, (tmp_path / n).read_text()) for n in opened)
         recent = tuple(((tmp_path / n).as_uri(), start, end) for n, start, end in edits)
-        around = Surroundings(root, others, recent)
+        around = WorkspaceContext(root, others, recent)
         return choose_snippets(asking, len(before.encode()), around, sources, n_tokens, tokenizer)
 
     return chosen
@@ -286,7 +286,7 @@ def test_the_open_text_counts_not_the_file(tmp_path, tokenizer):
     documents = Documents()
     asking = documents.open((tmp_path / "main.py").as_uri(), "", 1, "from a import f\nf(\n")
     other = documents.open((tmp_path / "a.py").as_uri(), "", 1, "def f(new): ...\r\n")
-    [snippet] = choose_snippets(asking, 18, Surroundings(tmp_path, (asking, other)), ALL, 100, tokenizer)
+    [snippet] = choose_snippets(asking, 18, WorkspaceContext(tmp_path, (asking, other)), ALL, 100, tokenizer)
     assert snippet.text == b"def f(new): ...\n"
 
 
@@ -333,7 +333,7 @@ def test_odd_documents_give_fewer_pieces(tmp_path, tokenizer, text):
     unnamed = documents.open("untitled:Untitled-1", "python", 1, text)
     others = [documents.open((tmp_path / name).as_uri(), "", 1, text) for name in ("o.py", "p.md", "q.unknown", "r.js")]
     edits = tuple((other.uri, -3, 2**40) for other in others)
-    around = Surroundings(tmp_path, (*others, asking, unnamed), edits)
+    around = WorkspaceContext(tmp_path, (*others, asking, unnamed), edits)
     for cursor_byte in (0, len(asking.text.data) // 2, len(asking.text.data)):
         choose_snippets(asking, cursor_byte, around, ALL, 200, tokenizer)
 
@@ -365,7 +365,7 @@ def test_within_the_budget_and_whole_lines_of_the_file(
     documents = Documents()
     asking = documents.open((root / "main.py").as_uri(), "", 1, MAIN)
     others = tuple(documents.open((root / n).as_uri(), "", 1, FILES[n]) for n in opened[:n_opened])
-    around = Surroundings(root, others, tuple((other.uri, edit, edit + 3) for other in others[:2]))
+    around = WorkspaceContext(root, others, tuple((other.uri, edit, edit + 3) for other in others[:2]))
     snippets = choose_snippets(asking, int(at * len(MAIN)), around, ALL, n_tokens, tokenizer)
     paths = [snippet.path for snippet in snippets]
     assert sum(len(s.ids) + len(tokenizer.encode(s.path.encode() + b"\n")) + 1 for s in snippets) <= max(n_tokens, 0)

@@ -20,8 +20,8 @@ STATE = random.Random(1).randbytes(1000)
 N_FILE_BYTES = START.size + len("doc") + 4 * len(IDS) + len(STATE) + 4
 
 
-def files_in(folder: Path, key: bytes = KEY, n_most_bytes: int = 1 << 20) -> StateFiles:
-    return StateFiles(DiskSpace(folder, n_most_bytes), key)
+def files_in(folder: Path, key: bytes = KEY, max_bytes: int = 1 << 20) -> StateFiles:
+    return StateFiles(DiskSpace(folder, max_bytes), key)
 
 
 def put(files: StateFiles, document: str = "doc", ids: tuple[int, ...] = IDS, used_ns: int = 1) -> None:
@@ -123,7 +123,7 @@ def test_what_is_no_state_is_ignored(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.kv")
     put(files_in(tmp_path))
     assert documents(files_in(tmp_path)) == ["doc"]
-    files = files_in(tmp_path, n_most_bytes=N_FILE_BYTES)
+    files = files_in(tmp_path, max_bytes=N_FILE_BYTES)
     put(files, "next", (1,), used_ns=2**62)
     assert {"folder.kv", "notes.txt", "pipe.kv"} < {path.name for path in on_disk(tmp_path)}
 
@@ -212,7 +212,7 @@ def test_a_process_killed_while_it_writes_leaves_no_state(tmp_path: Path) -> Non
     assert left.name.startswith(".")
     assert list(files_in(tmp_path)) == []
     assert left.exists()  # it might be another process's that is at work
-    files = files_in(tmp_path, n_most_bytes=N_FILE_BYTES)
+    files = files_in(tmp_path, max_bytes=N_FILE_BYTES)
     put(files, used_ns=2**62)  # it counts, and goes first
     assert documents(files) == ["doc"]
     assert not left.exists()
@@ -233,7 +233,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_the_least_recently_used_goes_first(tmp_path: Path) -> None:
-    files = files_in(tmp_path, n_most_bytes=3 * N_FILE_BYTES)
+    files = files_in(tmp_path, max_bytes=3 * N_FILE_BYTES)
     for i, name in enumerate(["aaa", "bbb", "ccc"]):
         put(files, name, (*IDS[:-1], i), used_ns=10 + i)
     (first,) = [stored for stored in files if stored.document == "aaa"]
@@ -244,7 +244,7 @@ def test_the_least_recently_used_goes_first(tmp_path: Path) -> None:
 
 def test_other_models_files_count_and_go_too(tmp_path: Path) -> None:
     put(files_in(tmp_path, OTHER_KEY), used_ns=1)
-    files = files_in(tmp_path, n_most_bytes=2 * N_FILE_BYTES)
+    files = files_in(tmp_path, max_bytes=2 * N_FILE_BYTES)
     put(files, used_ns=2)
     assert len(on_disk(tmp_path)) == 2
     put(files, "new", used_ns=3)
@@ -255,21 +255,21 @@ def test_other_models_files_count_and_go_too(tmp_path: Path) -> None:
 
 
 def test_what_was_used_later_is_not_pushed_out(tmp_path: Path) -> None:
-    files = files_in(tmp_path, n_most_bytes=N_FILE_BYTES)
+    files = files_in(tmp_path, max_bytes=N_FILE_BYTES)
     put(files, "new", used_ns=5)
     put(files, "old", IDS[::-1], used_ns=4)
     assert documents(files) == ["new"]
 
 
 def test_a_state_over_the_limit_pushes_nothing_out(tmp_path: Path) -> None:
-    files = files_in(tmp_path, n_most_bytes=N_FILE_BYTES)
+    files = files_in(tmp_path, max_bytes=N_FILE_BYTES)
     put(files)
     files.add("big", (1,), memoryview(bytes(N_FILE_BYTES)), 9)
     assert documents(files) == ["doc"]
 
 
 def test_a_file_that_cannot_be_removed_still_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    files = files_in(tmp_path, n_most_bytes=N_FILE_BYTES)
+    files = files_in(tmp_path, max_bytes=N_FILE_BYTES)
     put(files)
 
     def refuse(_path: Path, *, missing_ok: bool) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from starcoder_lsp.cli import CommandError
-from starcoder_lsp.cli import synthetic as command
+from starcoder_lsp.cli.bench import synthetic as command
 from starcoder_lsp.engine import synthetic as writer
 from starcoder_lsp.engine.engine import Cancellation, EngineError, GenerationRequest
 from starcoder_lsp.engine.fim import format_for

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from starcoder_lsp.context.remembered import RememberingTokenizer
+from starcoder_lsp.context.caching_tokenizer import CachingTokenizer
 from starcoder_lsp.engine.engine import EngineError
 from starcoder_lsp.engine.fim import MARKERS_BY_ARCHITECTURE, format_for
 from starcoder_lsp.engine.gguf import Cursor
@@ -27,7 +27,7 @@ from starcoder_lsp.engine.prompt_model import PromptModel, read_prompt_model
 from starcoder_lsp.engine.tokenizer import GgufTokenizer, read_tokenizer
 from starcoder_lsp.engine.tokens import Tokenizer, fit_head, fit_tail
 from tests.unit.gguf_files import Raw, byte_tokens, gguf, starcoder2_metadata, starcoder2_tensors
-from tests.unit.test_remembered import ODD
+from tests.unit.test_caching_tokenizer import ODD
 
 ROOT = Path(__file__).parents[2]
 STARCODER2 = ROOT.parent / "shared" / "data" / "starcoder2-vocab.gguf"
@@ -227,7 +227,7 @@ HALVES = st.lists(st.sampled_from([b"\x80", b"\n", b"\n", b"a", b"\xc3", b"\xff"
 def test_tokenizing_by_lines_gives_the_ids_of_the_whole(demonstrator: GgufTokenizer, data: bytes) -> None:
     tokenizers = [demonstrator, read(STARCODER2)] if STARCODER2.exists() else [demonstrator]
     for tokenizer in tokenizers:
-        assert RememberingTokenizer(tokenizer).encode(data) == tokenizer.encode(data)
+        assert CachingTokenizer(tokenizer).encode(data) == tokenizer.encode(data)
 
 
 @given(text=st.text(max_size=200), n_tokens=st.integers(0, 60))

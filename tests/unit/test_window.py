@@ -16,11 +16,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from starcoder_lsp.context.anchor import Anchors
-from starcoder_lsp.context.window import Budget, Window, choose_window, normalized
+from starcoder_lsp.context.window import Budget, Window, new_window, normalized
 from starcoder_lsp.documents.documents import Documents, Edit, Snapshot
 from starcoder_lsp.engine.prompt_model import PromptModel
 from starcoder_lsp.engine.tokens import Tokenizer
-from starcoder_lsp.prompting import Prompter
+from starcoder_lsp.prompting import PromptBuilder
 from tests.queries.samples import SAMPLES
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +35,7 @@ BUDGETS = st.builds(Budget, st.integers(16, 2000), st.floats(0, 0.9))
 @pytest.fixture(scope="session")
 def tokenizer(prompts: PromptModel) -> Tokenizer:
     """As in the pipeline; the texts of a file are measured again and again."""
-    return Prompter.reading(prompts).tokenizer
+    return PromptBuilder.reading(prompts).tokenizer
 
 
 def opened(text: str, language: str = "python") -> Snapshot:
@@ -136,7 +136,7 @@ ODD_TEXTS = st.lists(st.tuples(ODD_LINES, st.sampled_from(["\n", "\n", "\r\n", "
 def test_a_window_of_any_text(tokenizer: Tokenizer, text: str, at: float, budget: Budget, language: str) -> None:
     n_characters = round(at * len(text))
     cursor_byte = len(text[:n_characters].encode("utf-8", "surrogatepass"))
-    check(choose_window(opened(text, language), cursor_byte, budget, tokenizer), tokenizer)
+    check(new_window(opened(text, language), cursor_byte, budget, tokenizer), tokenizer)
 
 
 @settings(deadline=None, max_examples=60)
@@ -146,7 +146,7 @@ def test_a_window_of_a_real_file(tokenizer: Tokenizer, path: Path, at: float, bu
     cursor_byte = round(at * len(snapshot.text.data))
     while not is_character_start(snapshot.text.data, cursor_byte):
         cursor_byte += 1
-    check(choose_window(snapshot, cursor_byte, budget, tokenizer), tokenizer)
+    check(new_window(snapshot, cursor_byte, budget, tokenizer), tokenizer)
 
 
 LONG_LINES = {
@@ -168,7 +168,7 @@ def test_a_line_of_200_kilobytes(tokenizer: Tokenizer, name: str, around: str) -
     for at in (0, len(data) // 2, len(data), *snapshot.text.line_starts[-1:]):
         cursor_byte = next(n for n in range(at, len(data) + 1) if is_character_start(data, n))
         for n_tokens in (16, 500, 1920):
-            window = choose_window(snapshot, cursor_byte, Budget(n_tokens, 0.2), tokenizer)
+            window = new_window(snapshot, cursor_byte, Budget(n_tokens, 0.2), tokenizer)
             check(window, tokenizer)
             assert window.n_tokens > n_tokens / (4 if cursor_byte else 10) - 2
 
@@ -176,13 +176,13 @@ def test_a_line_of_200_kilobytes(tokenizer: Tokenizer, name: str, around: str) -
 def test_a_long_line_above_the_cursor_is_cut_and_not_left_out(tokenizer: Tokenizer) -> None:
     table = "DATA = [" + "1234, " * 5000 + "]\n"
     snapshot = opened(table + "x = DATA\n")
-    window = choose_window(snapshot, len(table) + 4, Budget(512, 0.2), tokenizer)
+    window = new_window(snapshot, len(table) + 4, Budget(512, 0.2), tokenizer)
     assert len(window.prefix.ids) > 200
     assert window.prefix.text.endswith(b"1234, ]\n")
 
 
 def test_a_cursor_between_carriage_return_and_line_feed(tokenizer: Tokenizer) -> None:
-    check(choose_window(opened("a = 1\r\nb = 2\r\n"), 6, Budget(64, 0.2), tokenizer), tokenizer)
+    check(new_window(opened("a = 1\r\nb = 2\r\n"), 6, Budget(64, 0.2), tokenizer), tokenizer)
 
 
 def test_the_rest_of_one_side_goes_to_the_other(tokenizer: Tokenizer) -> None:
@@ -190,7 +190,7 @@ def test_the_rest_of_one_side_goes_to_the_other(tokenizer: Tokenizer) -> None:
     lines = "".join(f"name_{n} = {n}\n" for n in range(40))
     budget = Budget(len(tokenizer.encode(lines.encode())) + 4, 0.5)
     for cursor_byte in (0, len(lines) // 2, len(lines)):
-        window = choose_window(opened(lines), cursor_byte, budget, tokenizer)
+        window = new_window(opened(lines), cursor_byte, budget, tokenizer)
         assert is_whole(window)
 
 
@@ -217,7 +217,7 @@ def test_headers_and_imports_far_above_are_in_view(tokenizer: Tokenizer, path: P
         line = rng.choice(rng.choice(scopes)[1])
         if not text.line_text(line - 1).strip():
             continue
-        window = choose_window(snapshot, text.line_span(line - 1)[1], Budget(800, 0.2), tokenizer)
+        window = new_window(snapshot, text.line_span(line - 1)[1], Budget(800, 0.2), tokenizer)
         check(window, tokenizer)
         seen = {
             number
@@ -252,7 +252,7 @@ def test_headers_and_imports_in_other_languages(tokenizer: Tokenizer, language: 
     imports, header, line, footer = HEADERS[language]
     filler = "\n" + ("// x\n" if language != "python" else "# x\n") * 300
     above = imports + filler + header + f"        {line}\n" * 300 + "        "
-    window = choose_window(opened(above + "\n" + footer, language), len(above), Budget(512, 0.2), tokenizer)
+    window = new_window(opened(above + "\n" + footer, language), len(above), Budget(512, 0.2), tokenizer)
     check(window, tokenizer)
     assert window.prefix.text.startswith(imports.encode() + header.encode())
     assert window.prefix.text.count(header.encode()) == window.prefix.text.count(imports.encode()) == 1
@@ -261,7 +261,7 @@ def test_headers_and_imports_in_other_languages(tokenizer: Tokenizer, language: 
 def test_what_stands_on_one_line_is_kept_once(tokenizer: Tokenizer) -> None:
     text = "import os; import re\nimport sys\n" + "class A { static class B { void f() {\n" + "  g(1);\n" * 400
     for language in ("python", "java"):
-        window = choose_window(opened(text, language), len(text), Budget(256, 0.2), tokenizer)
+        window = new_window(opened(text, language), len(text), Budget(256, 0.2), tokenizer)
         check(window, tokenizer)
         assert window.prefix.text.count(b"import os") <= 1
         assert window.prefix.text.count(b"class A") <= 1
@@ -273,7 +273,7 @@ def test_a_header_that_the_edge_would_cut_is_whole(tokenizer: Tokenizer) -> None
     text = "# a\n" * 50 + header + "    g()\n" * 40 + "    "
     snapshot = opened(text)
     for n_tokens in range(200, 500, 7):
-        window = choose_window(snapshot, len(text), Budget(n_tokens, 0.0), tokenizer)
+        window = new_window(snapshot, len(text), Budget(n_tokens, 0.0), tokenizer)
         check(window, tokenizer)
         assert header.encode() in window.prefix.text or n_tokens * 0.35 < len(tokenizer.encode(header.encode()))
 
@@ -288,7 +288,7 @@ def test_a_header_that_the_edge_would_cut_is_whole(tokenizer: Tokenizer) -> None
     ],
 )
 def test_without_a_tree_it_is_lines(tokenizer: Tokenizer, text: str, language: str) -> None:
-    window = choose_window(opened(text, language), len(text) // 2, Budget(300, 0.2), tokenizer)
+    window = new_window(opened(text, language), len(text) // 2, Budget(300, 0.2), tokenizer)
     check(window, tokenizer)
     assert len(window.prefix.ids) > 100
     assert window.prefix.segments[-1].why == "lines before the cursor"
@@ -307,7 +307,7 @@ def test_without_a_tree_it_is_lines(tokenizer: Tokenizer, text: str, language: s
 def test_a_header_comes_with_its_docstring(tokenizer: Tokenizer, docstring: str, n_shown: int) -> None:
     header = "@cached\ndef f(x):\n"
     above = "import os\n" + header + docstring + "    g(x)\n" * 400 + "    "
-    window = choose_window(opened(above + "\n"), len(above), Budget(512, 0.2), tokenizer)
+    window = new_window(opened(above + "\n"), len(above), Budget(512, 0.2), tokenizer)
     kept = window.prefix.text.partition(b"    g(x)\n")[0].decode()
     assert kept == "import os\n" + header + "".join(docstring.splitlines(keepends=True)[:n_shown])
 
@@ -322,7 +322,7 @@ def test_any_place_in_any_language(tokenizer: Tokenizer, language: str) -> None:
         cursor_byte = rng.randrange(len(snapshot.text.data) + 1)
         while not is_character_start(snapshot.text.data, cursor_byte):
             cursor_byte -= 1
-        check(choose_window(snapshot, cursor_byte, Budget(1024, 0.2), tokenizer, (), outline), tokenizer)
+        check(new_window(snapshot, cursor_byte, Budget(1024, 0.2), tokenizer, (), outline), tokenizer)
 
 
 FILLER = "def filler_{}(x):\n    return x + 1\n\n\n"
@@ -340,7 +340,7 @@ def test_signatures_that_the_scope_names_and_members_are_in_view(tokenizer: Toke
     behind = ")\n" + BODY * 3 + "\n    def close(self):\n        pass\n\n\n" + "".join(map(FILLER.format, range(300)))
     snapshot = opened(above + behind)
     outline = snapshot.syntax.definitions()
-    window = choose_window(snapshot, len(above), Budget(800, 0.3), tokenizer, (), outline)
+    window = new_window(snapshot, len(above), Budget(800, 0.3), tokenizer, (), outline)
     check(window, tokenizer)
     head = window.prefix.text[: window.prefix.text.index(BODY.encode())].decode()
     assert head == (
@@ -375,7 +375,7 @@ def test_an_edit_of_a_signature_that_is_shown_ends_the_window(tokenizer: Tokeniz
 def test_the_suffix_ends_with_the_scope_around_the_cursor(tokenizer: Tokenizer) -> None:
     function = "def f(x):\n" + "    x += 1\n" * 40 + "    return x\n\n\n"
     above, behind = function * 30 + "def f(x):\n" + "    x += 1\n" * 20, "    x += 1\n" * 20 + "    return x\n"
-    window = choose_window(opened(above + behind + "\n\n" + function * 30), len(above), Budget(1920, 0.2), tokenizer)
+    window = new_window(opened(above + behind + "\n\n" + function * 30), len(above), Budget(1920, 0.2), tokenizer)
     assert window.suffix.text == behind.encode()
     assert window.suffix.segments[0].why == "to the end of function f"
 
@@ -383,7 +383,7 @@ def test_the_suffix_ends_with_the_scope_around_the_cursor(tokenizer: Tokenizer) 
 def test_a_scope_that_ends_at_once_does_not_end_the_suffix(tokenizer: Tokenizer) -> None:
     function = "def f(x):\n    return x\n\n\n"
     above = function * 200 + "def f(x):\n    return"
-    window = choose_window(opened(above + " x\n\n\n" + function * 200), len(above), Budget(1920, 0.2), tokenizer)
+    window = new_window(opened(above + " x\n\n\n" + function * 200), len(above), Budget(1920, 0.2), tokenizer)
     assert len(window.suffix.ids) > 1920 * 0.2 / 2
 
 
@@ -399,7 +399,7 @@ def typed(
         line, character = (line + 1, 0) if letter == "\n" else (line, character + 1)
         cursor_byte = now.text.byte_at(line, character, "utf-8")
         if anchors is None:
-            windows.append(choose_window(now, cursor_byte, budget, tokenizer))
+            windows.append(new_window(now, cursor_byte, budget, tokenizer))
         else:
             windows.append(anchors.window(now, cursor_byte, budget, budget, tokenizer))
             anchors.remember(windows[-1])
@@ -435,5 +435,5 @@ def test_typing_inside_a_line_changes_the_middle_only(tokenizer: Tokenizer) -> N
 def test_where_text_is_cut_there_is_room_to_write(tokenizer: Tokenizer) -> None:
     snapshot = opened_file(PYTHON_FILES[0])
     for line in (100, 3000, 6000):
-        window = choose_window(snapshot, snapshot.text.line_span(line)[1], Budget(1920, 0.2), tokenizer)
+        window = new_window(snapshot, snapshot.text.line_span(line)[1], Budget(1920, 0.2), tokenizer)
         assert window.budget.n_tokens - window.n_tokens + len(window.middle.ids) >= 128

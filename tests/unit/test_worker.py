@@ -12,7 +12,14 @@ from attrs import evolve, frozen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from starcoder_lsp.engine.engine import Cancellation, EngineError, Generation, GenerationRequest, Sampling, Written
+from starcoder_lsp.engine.engine import (
+    Cancellation,
+    CompletionOutput,
+    EngineError,
+    Generation,
+    GenerationRequest,
+    Sampling,
+)
 from starcoder_lsp.engine.generation import generate
 from starcoder_lsp.engine.host.ladder import Caution
 from starcoder_lsp.engine.loading import DEMONSTRATOR
@@ -23,7 +30,7 @@ from starcoder_lsp.engine.local.jobs import Job
 from starcoder_lsp.engine.local.kv_cache import Owner
 from starcoder_lsp.engine.local.llama import LlamaContext
 from starcoder_lsp.engine.local.parking import ParkedStates
-from starcoder_lsp.engine.local.worker import MOST_ANSWERS, Worker
+from starcoder_lsp.engine.local.worker import MAX_ANSWERS, Worker
 from starcoder_lsp.engine.prompt_model import PromptModel
 from starcoder_lsp.engine.stream import Token, TokenStream, Usage
 from tests.local_engine import LocalEngine, differences
@@ -242,7 +249,7 @@ async def test_prompts_that_do_not_fit_beside_each_other_are_all_answered(
 async def test_a_prefill_makes_room_for_who_had_much_less(
     host: LocalEngine, prompts: PromptModel, alone: LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker_module, "MOST_UNFAIR_MS", 0.0)
+    monkeypatch.setattr(worker_module, "MAX_UNFAIR_MS", 0.0)
     asked = {name: request(prompts, name, 700) for name in ("a", "b", "c", "d")}
     answers = await asyncio.gather(*(ask(host.beside(name), each) for name, each in asked.items()))
     host.check_cells()
@@ -257,7 +264,7 @@ async def test_a_large_prompt_is_not_passed_by_for_ever(
     pause = Pause(host, 20)
     streams = [host.beside(name).generate(request(prompts, name, 500, max_new_tokens=250)) for name in ("a", "b")]
     await pause.reached()
-    monkeypatch.setattr(worker_module, "MOST_UNFAIR_MS", -1.0)
+    monkeypatch.setattr(worker_module, "MAX_UNFAIR_MS", -1.0)
     firsts: list[str] = []
 
     async def first(name: str, n_tokens: int) -> None:
@@ -466,7 +473,7 @@ async def test_prompt_and_answers_fit_the_context(
 ) -> None:
     asked = request(prompts, "a", N_CONTEXT - n_room, max_new_tokens=12, n_answers=n_answers)
     answer = await ask(host, asked)
-    assert len(answer.written) == min(n_answers, MOST_ANSWERS, n_room)
+    assert len(answer.written) == min(n_answers, MAX_ANSWERS, n_room)
     assert 0 < answer.n_generated <= n_room
     assert all(len(each.ids) <= 12 for each in answer.written)
 
@@ -581,9 +588,9 @@ class Reader:
         ended = {token.answer for token in self.tokens if token.end} | self.dropped
         return bool(self.tokens) and ended >= {token.answer for token in self.tokens}
 
-    def first_answer(self) -> Written:
+    def first_answer(self) -> CompletionOutput:
         mine = [token for token in self.tokens if token.answer == 0 and token.end != "stop_token"]
-        return Written(b"", tuple(each.id for each in mine), tuple(each.logprob for each in mine), "")
+        return CompletionOutput(b"", tuple(each.id for each in mine), tuple(each.logprob for each in mine), "")
 
 
 class FailingContext(Recorder):
@@ -675,11 +682,11 @@ DEEDS = st.one_of(
 
 
 @pytest.fixture(scope="module")
-def longest(alone: LocalEngine, prompts: PromptModel) -> Callable[[Ask], Written]:
+def longest(alone: LocalEngine, prompts: PromptModel) -> Callable[[Ask], CompletionOutput]:
     """The first answer to a prompt from an engine that nobody else uses, 6 tokens of it, each asked once."""
-    known: dict[tuple[str, int], Written] = {}
+    known: dict[tuple[str, int], CompletionOutput] = {}
 
-    def answer(asked: Ask) -> Written:
+    def answer(asked: Ask) -> CompletionOutput:
         key = asked.prompt, asked.n_tokens
         if key not in known:
             reader = Reader()
@@ -762,7 +769,7 @@ class Play:
 def test_after_anything_in_any_order_all_is_clean(
     loaded: LocalEngine,
     prompts: PromptModel,
-    longest: Callable[[Ask], Written],
+    longest: Callable[[Ask], CompletionOutput],
     deeds: list[object],
     failures: dict[int, bool],
 ) -> None:

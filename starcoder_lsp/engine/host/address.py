@@ -27,7 +27,7 @@ from filelock import FileLock, Timeout
 
 from starcoder_lsp.engine.engine import EngineError
 
-N_LONGEST_SOCKET_PATH_BYTES = 100
+MAX_SOCKET_PATH_BYTES = 100
 """The system's limit is 104 on macOS and 108 on Linux, the NUL included."""
 HAS_SOCKET_FILES = hasattr(socket, "AF_UNIX") and sys.platform != "win32"
 ENDINGS = (".sock", ".port", ".log", ".lock")
@@ -44,7 +44,7 @@ def runtime_path() -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # without XDG_RUNTIME_DIR it is below the folder for temporary files
         folder = platformdirs.user_runtime_path("starcoder-lsp", appauthor=False)
-    if HAS_SOCKET_FILES and len(os.fsencode(folder)) > N_LONGEST_SOCKET_PATH_BYTES - 40:
+    if HAS_SOCKET_FILES and len(os.fsencode(folder)) > MAX_SOCKET_PATH_BYTES - 40:
         folder = Path(tempfile.gettempdir()) / f"starcoder-lsp-{os.getuid()}"
     return folder
 

@@ -261,7 +261,7 @@ class HostEngine:
 
     # The host's life
 
-    async def _load(self, n_most_starts: float = math.inf) -> HostConnection:
+    async def _load(self, max_starts: float = math.inf) -> HostConnection:
         """Bring up a host with its model, rung by rung after crashes. Raises `EngineError`."""
         n_starts, stepped_down = 0, ""
         while True:
@@ -280,7 +280,7 @@ class HostEngine:
                 stepped_down = self._step_down(process.stage, code)
                 continue
             n_starts += 1
-            if n_starts == n_most_starts:
+            if n_starts == max_starts:
                 words = last_words(self._address)
                 message = f"the process of the model ended while it was loaded, {n_starts} times: {how_it_ended(code)}"
                 raise EngineError(message + (f" ({words})" if words else ""))

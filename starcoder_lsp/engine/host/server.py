@@ -39,7 +39,7 @@ HELLO_S = 5.0
 """How long a connection may take to say who it is."""
 LAST_WORK_S = 1.5
 """How long writing KV states to disk may delay the end of the process."""
-MOST_UNREAD_BYTES = 16 * 1024 * 1024
+MAX_UNREAD_BYTES = 16 * 1024 * 1024
 """A client that leaves so much unread is not alive."""
 STEP = 0.05
 """Progress is told in steps of this share."""
@@ -67,7 +67,7 @@ class Connection:
 
     def send(self, message: wire.ToClient) -> None:
         """Send a message, unless the client does not read any more."""
-        if self.writer.transport.get_write_buffer_size() > MOST_UNREAD_BYTES:
+        if self.writer.transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
             self.writer.transport.abort()
         elif not self.writer.is_closing():
             self.writer.write(wire.framed(message))

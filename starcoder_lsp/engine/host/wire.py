@@ -13,7 +13,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-N_MOST_BYTES = 64 * 1024 * 1024
+MAX_BYTES = 64 * 1024 * 1024
 """A longer message is none: a prompt has some ten thousand ids."""
 LENGTH = struct.Struct(">I")
 
@@ -207,7 +207,7 @@ async def _read(reader: asyncio.StreamReader) -> bytes | None:
     """The next message's body; `None` at the end of the stream. Raises `WireError` for one that is too long."""
     try:
         (n_bytes,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
-        if n_bytes > N_MOST_BYTES:
+        if n_bytes > MAX_BYTES:
             message = f"a message of {n_bytes} bytes"
             raise WireError(message)
         return await reader.readexactly(n_bytes)

@@ -44,7 +44,7 @@ class Answer:
     heal: bytes
     """What is still to be written again of the text before the cursor."""
     rng: np.random.Generator | None
-    n_most_tokens: int
+    max_tokens: int
     ids: list[int] = field(factory=list)
     end: Literal["", "stop_token", "max_tokens", "dropped"] = ""
 
@@ -93,14 +93,14 @@ def begin(
         is_open = firsts[0][1] - firsts[-1][1] <= asked.beam_margin_nats
         is_text = not any(token_id in asked.stop_ids for token_id, _ in firsts)
         firsts = firsts if is_open and is_text else firsts[:1]
-    n_most = min(asked.max_new_tokens, n_room // len(firsts))
+    max_tokens = min(asked.max_new_tokens, n_room // len(firsts))
     answers, tokens = [], []
     for number, first in enumerate(firsts):
         rng, choice = None, first
         if sampling.temperature > 0:
             rng = np.random.default_rng([sampling.seed, number] if number else sampling.seed)
             choice = sample(backend.logits(), sampling, rng, allowed)
-        answers.append(Answer(number, sequences[number], heal, rng, n_most))
+        answers.append(Answer(number, sequences[number], heal, rng, max_tokens))
         tokens.append(_take(backend, asked, answers[-1], choice))
         if number:
             backend.branch(sequences[0], sequences[number])
@@ -128,6 +128,6 @@ def _take(backend: Backend, asked: Decoding, answer: Answer, choice: Choice) -> 
     else:
         answer.ids.append(token_id)
         answer.heal = answer.heal[len(backend.pieces[token_id]) :]
-        if len(answer.ids) >= answer.n_most_tokens:
+        if len(answer.ids) >= answer.max_tokens:
             answer.end = "max_tokens"
     return Token(answer.number, token_id, logprob, answer.end)

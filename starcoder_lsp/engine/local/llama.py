@@ -34,7 +34,7 @@ ABORTED = 2
 """What `llama_decode` answers when the abort callback broke it off (llama.h)."""
 NEVER = llama_cpp.ggml_abort_callback()
 """No abort callback: for one token, asking before each node of the graph would cost up to a tenth of its time."""
-N_LEAST_MEASURED = N_SLICE // 2
+MIN_MEASURED_TOKENS = N_SLICE // 2
 """A batch of fewer tokens says little about the speed of a prefill."""
 SPEED_WEIGHT = 0.1
 """Weight of the newest slice in the measured speed: some 600 tokens are what it remembers."""
@@ -144,7 +144,7 @@ class LlamaContext:
         elapsed_ms = self._evaluate_batch()
         if elapsed_ms is None:
             return False
-        if n >= N_LEAST_MEASURED:
+        if n >= MIN_MEASURED_TOKENS:
             speed = n / elapsed_ms * 1000
             self.prefill_speed += (speed - self.prefill_speed) * (SPEED_WEIGHT if self.prefill_speed else 1)
         return True
@@ -210,7 +210,7 @@ class LlamaContext:
         """Touch all weights, and then measure the speed of a prefill for the first time."""
         for _ in range(2):
             self.prefill_speed = 0.0
-            self.decode(0, [0] * N_LEAST_MEASURED, 0)
+            self.decode(0, [0] * MIN_MEASURED_TOKENS, 0)
             self.truncate(0, 0)
 
     def save(self, sequence: int) -> memoryview | None:

@@ -19,7 +19,7 @@ from starcoder_lsp.engine.local.state_files import StateFiles, StoredState
 N_WORTH_PARKING = 64
 """Tokens whose loss is cheaper than a copy: about a second of a 3B model on two CPU cores, much less on a GPU."""
 
-N_MOST_WRITING_S = 1.0
+MAX_WRITING_S = 1.0
 """After how long `persist` begins no other file: a program that is told to exit has two seconds."""
 
 
@@ -33,10 +33,10 @@ class ParkedState:
 
 
 class ParkedStates:
-    """Copies in memory, at most `n_most_bytes` of them; the least recently used ones go first, to `files` if given."""
+    """Copies in memory, at most `max_bytes` of them; the least recently used ones go first, to `files` if given."""
 
-    def __init__(self, n_most_bytes: int, files: StateFiles | None = None) -> None:
-        self._n_most_bytes = n_most_bytes
+    def __init__(self, max_bytes: int, files: StateFiles | None = None) -> None:
+        self._n_most_bytes = max_bytes
         self.files = files
         self._states: OrderedDict[int, ParkedState] = OrderedDict()
 
@@ -166,7 +166,7 @@ def persist(
     started = time.monotonic()
     used_ns = time.time_ns()
     for parked in held:
-        if time.monotonic() - started > N_MOST_WRITING_S:
+        if time.monotonic() - started > MAX_WRITING_S:
             break
         states.files.add(parked.owner.document, parked.ids, parked.state, used_ns)
         used_ns -= 1_000_000  # each was used before the one in front of it, which it must not push out

@@ -36,7 +36,7 @@ class DiskSpace:
     """Where states may be written, and how many bytes of them."""
 
     folder: Path
-    n_most_bytes: int
+    max_bytes: int
 
 
 @frozen
@@ -57,14 +57,14 @@ def model_key(path: Path, *how: object) -> bytes:
         return sha256(identity + file.read(N_IDENTITY_BYTES)).digest()
 
 
-def state_files(n_most_bytes: int, model: Path, *how: object) -> StateFiles | None:
+def state_files(max_bytes: int, model: Path, *how: object) -> StateFiles | None:
     """The states of a model file in the user's cache folder, or `None` without room for any."""
-    if not n_most_bytes:
+    if not max_bytes:
         return None
     import platformdirs
 
     folder = platformdirs.user_cache_path("starcoder-lsp", appauthor=False) / "states"
-    return StateFiles(DiskSpace(folder, n_most_bytes), model_key(model, *how))
+    return StateFiles(DiskSpace(folder, max_bytes), model_key(model, *how))
 
 
 class StateFiles:
@@ -178,10 +178,10 @@ class StateFiles:
 
     def _make_room(self, n_bytes: int, used_ns: int) -> bool:
         """Remove files used before `used_ns` until `n_bytes` fit; false if they do not."""
-        if n_bytes > self._space.n_most_bytes:
+        if n_bytes > self._space.max_bytes:
             return False
         files = self._files()
-        n_free = self._space.n_most_bytes - sum(n_file_bytes for _, n_file_bytes, _ in files)
+        n_free = self._space.max_bytes - sum(n_file_bytes for _, n_file_bytes, _ in files)
         for file_used_ns, n_file_bytes, path in files:
             if n_free >= n_bytes or file_used_ns >= used_ns:
                 break

@@ -24,9 +24,9 @@ from starcoder_lsp.engine.local.parking import ParkedStates, park, persist, swap
 
 IDLE_RESIDENT_S = 10.0
 """After so long without a job a document of another client is copied out: in a unified cache it slows everybody."""
-MOST_UNFAIR_MS = 1000.0
+MAX_UNFAIR_MS = 1000.0
 """A job that finds no room waits while others have so much more time than it had; then they make room for it."""
-MOST_ANSWERS = 8
+MAX_ANSWERS = 8
 """Answers to one prompt: the sequences for them are there for all clients."""
 
 
@@ -164,7 +164,7 @@ class Worker:
         most_ms = math.inf  # who had more is not let in before a job that waits for room
         for job in in_turn(self._jobs):
             if job.resident is None and (job.client.used_ms > most_ms or not self._admit(job)):
-                most_ms = most_ms if job.is_ahead else min(most_ms, job.client.used_ms + MOST_UNFAIR_MS)
+                most_ms = most_ms if job.is_ahead else min(most_ms, job.client.used_ms + MAX_UNFAIR_MS)
                 continue
             self._clock_ms = max(self._clock_ms, job.client.used_ms)
             if job.is_prefilled:
@@ -179,7 +179,7 @@ class Worker:
         if error:
             job.listener.on_end(job.usage, is_complete=False, error=error)
             return
-        asked = job.asked = evolve(job.asked, n_answers=min(job.asked.n_answers, MOST_ANSWERS))
+        asked = job.asked = evolve(job.asked, n_answers=min(job.asked.n_answers, MAX_ANSWERS))
         job.n_needed = min(self.n_context, len(asked.ids) + (1 + asked.n_branches) * asked.max_new_tokens)
         if all(each.client is not job.client for each in self._jobs):
             job.client.used_ms = max(job.client.used_ms, self._clock_ms)
@@ -281,7 +281,7 @@ class Worker:
         others = [other for other in working if not other.is_prefilled]
         if others:
             longest = max(others, key=lambda each: (each.is_ahead, each.client.used_ms))
-            if longest.is_ahead or longest.client.used_ms > job.client.used_ms + MOST_UNFAIR_MS:
+            if longest.is_ahead or longest.client.used_ms > job.client.used_ms + MAX_UNFAIR_MS:
                 self._leave_resident(longest)
                 return True
         for other in working:

@@ -1,0 +1,1 @@
+"""What measures: speed, reuse, and how good suggestions are."""

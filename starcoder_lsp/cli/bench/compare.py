@@ -1,0 +1,130 @@
+"""`starcoder-lsp bench compare TRACE --llama-server PATH --model FILE`: llama.cpp's own server beside this one.
+
+The same edits, the same model file, as many threads. After each edit both are asked for one token, by turns the one or
+the other first; who is not asked is stopped meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from rich.table import Table
+
+from starcoder_lsp.cli.bench.figures import Report, model_file, percentile, watching, write_report
+from starcoder_lsp.cli.bench.llama_server import Peer, Turn, arguments, ask, llama_server
+from starcoder_lsp.cli.bench.replay import SETTINGS, replaying, spelled, where_and_what
+from starcoder_lsp.cli.bench.traces import Edit, check_range, edits_of, grouped, read_trace, text_before
+from starcoder_lsp.cli.complete import configured
+from starcoder_lsp.engine.threads import default_n_threads
+
+
+@contextmanager
+def stopped(process_ids: Sequence[int]) -> Iterator[None]:
+    """Stop processes meanwhile: two servers at work at once would measure each other."""
+    _signal(process_ids, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        _signal(process_ids, signal.SIGCONT)
+
+
+def _signal(process_ids: Sequence[int], number: signal.Signals) -> None:
+    for process_id in process_ids:
+        with suppress(ProcessLookupError):
+            os.kill(process_id, number)
+
+
+async def play(
+    text: str, edits: Iterable[Edit], settings: Mapping[str, Any], model: Path, peer: Peer
+) -> list[tuple[bool, tuple[Turn, Turn]]]:
+    """Ask both after each edit: whether it was typing, our turn, and the peer's."""
+    turns = []
+    async with replaying(text, settings, model) as (client, uri):
+
+        async def ours(edit: Edit) -> Turn:
+            with stopped([peer.process.pid]):
+                answer = await client.complete(uri, edit.line, edit.character, edit.changes)
+            return Turn(answer.elapsed_ms, answer.n_evaluated, answer.n_reused)
+
+        def theirs(edit: Edit) -> Turn:
+            with stopped(client.process_ids()):
+                return ask(peer, edit)
+
+        for number, edit in enumerate(edits):
+            if number % 2:
+                second = theirs(edit)
+                first = await ours(edit)
+            else:
+                first = await ours(edit)
+                second = theirs(edit)
+            turns.append((edit.is_typing, (first, second)))
+    return turns
+
+
+def figures(pairs: Sequence[tuple[Turn, Turn]]) -> Report:
+    """A group of edits: both servers' figures, and how many of our medians fit into the peer's."""
+    if not pairs:
+        return {"edits": 0}
+    ours, theirs = zip(*pairs, strict=True)
+    ratio = _median_ms(theirs) / _median_ms(ours)
+    return {"edits": len(pairs), "ours": _row(ours), "llamaServer": _row(theirs), "ratioOfMedians": round(ratio, 1)}
+
+
+def _row(turns: Sequence[Turn]) -> dict[str, float]:
+    return {
+        "firstTokenMsP50": round(_median_ms(turns), 1),
+        "firstTokenMsP95": round(percentile([turn.elapsed_ms for turn in turns], 0.95), 1),
+        "evaluatedMean": round(fmean(turn.n_evaluated for turn in turns), 2),
+        "reusedMean": round(fmean(turn.n_reused for turn in turns), 2),
+    }
+
+
+def _median_ms(turns: Sequence[Turn]) -> float:
+    return percentile([turn.elapsed_ms for turn in turns], 0.5)
+
+
+def compare(path: Path, *, llama_server_path: Path, model: str, first: int, n_edits: int, as_json: bool) -> int:
+    """Run both and report."""
+    trace = read_trace(path)
+    n_edits = check_range(trace, path, first, n_edits)
+    checked = model_file(configured(model))
+    n_threads = default_n_threads(checked.n_bytes)
+    settings = SETTINGS | {"completion": {"maxTokens": 1}, "model": {"threads": n_threads}}
+    command = arguments(llama_server_path, checked.path, n_threads)
+    with watching(edits_of(trace, first, n_edits), n_edits, "comparing") as edits, llama_server(command) as peer:
+        turns = asyncio.run(play(text_before(trace, first), edits, settings, checked.path, peer))
+    report = {
+        **where_and_what(path, first, checked),
+        "settings": settings,
+        "llamaServer": command[3:],
+        "edits": {name: figures(pairs) for name, pairs in grouped(turns).items()},
+    }
+    write_report(report, table_of, as_json=as_json)
+    return 0
+
+
+def table_of(report: Report) -> Table:
+    """The report for a terminal."""
+    n_threads = report["settings"]["model"]["threads"]
+    table = Table(
+        title="Time from the edit to the first token",
+        caption=f"{spelled(report)}, threads each: {n_threads}; llama-server {' '.join(report['llamaServer'])}",
+        caption_justify="left",
+    )
+    table.add_column("edits")
+    table.add_column("server")
+    for name in ("number", "ms, p50", "ms, p95", "evaluated, mean", "reused, mean", "ratio of p50"):
+        table.add_column(name, justify="right")
+    for name, group in report["edits"].items():
+        for key, server in (("ours", "starcoder-lsp"), ("llamaServer", "llama-server")):
+            row = [f"{value:,}" for value in group.get(key, {}).values()] or [""] * 4
+            ratio = f"{group['ratioOfMedians']:,}" if key == "llamaServer" and key in group else ""
+            table.add_row(name, server, f"{group['edits']:,}", *row, ratio)
+    return table

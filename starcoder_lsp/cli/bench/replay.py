@@ -1,0 +1,164 @@
+"""`starcoder-lsp bench replay TRACE`: a recorded editing session; a completion is asked for after each edit.
+
+The server is the real one, as a process of its own, without the person's settings. Every prompt token counts that it
+evaluates between two answers, also ahead of need.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from attrs import frozen
+from rich.table import Table
+
+from starcoder_lsp.cli import CommandError
+from starcoder_lsp.cli.bench.figures import Report, machine, model_file, percentile, watching, write_report
+from starcoder_lsp.cli.bench.traces import Edit, check_range, edits_of, grouped, read_trace, text_before
+from starcoder_lsp.cli.complete import configured
+from starcoder_lsp.engine.model_file import ModelFile
+from starcoder_lsp.lsp.child import ServerEndedError
+from starcoder_lsp.lsp.client import Answer, Client, connect
+
+SETTINGS: dict[str, Any] = {
+    "debounce": {"mode": "off"},
+    "completion": {"maxTokens": 16},
+    "context": {"maxTokens": 1536 + 384, "suffixShare": 0.2, "maxPrefillMs": 120_000},
+    "host": {"shared": False},
+}
+URI_NAME = "replayed.rs"
+COLUMNS = {
+    "edits": "number",
+    "shown": "with ghost text",
+    "fromMemory": "no model call",
+    "evaluatedMean": "evaluated, mean",
+    "reusedMean": "reused, mean",
+    "latencyMsP50": "ms, p50",
+    "latencyMsP95": "ms, p95",
+    "overheadMsP50": "overhead ms, p50",
+    "overheadMsP95": "overhead ms, p95",
+}
+"""The figures of a group of edits, and what they are called in the table."""
+
+
+@frozen
+class Replayed:
+    """Whether each edit was typing, with its answer; the peak resident set of server and host, and the counters.
+
+    `agreeing` are the answers to those keystrokes that typed what was just suggested.
+    """
+
+    answers: tuple[tuple[bool, Answer], ...]
+    agreeing: tuple[Answer, ...]
+    peak_bytes: int | None
+    metrics: dict[str, Any]
+
+
+@asynccontextmanager
+async def replaying(text: str, settings: Mapping[str, Any], model: Path) -> AsyncIterator[tuple[Client, str]]:
+    """A server that has `text` open, and the text's URI. Raises `CommandError` if it has no model or ends."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        uri = (root / URI_NAME).as_uri()
+        nobody = {**os.environ, "HOME": folder, "XDG_CONFIG_HOME": folder}
+        with_model = {**settings, "model": {"path": str(model), **settings.get("model", {})}}
+        try:
+            async with connect(with_model, root, encoding="utf-32", env=nobody) as client:
+                for message in client.errors:
+                    raise CommandError(message.removeprefix("starcoder-lsp: "))
+                client.open(uri, "", text)
+                yield client, uri
+        except ServerEndedError as error:
+            raise CommandError(str(error)) from error
+
+
+async def play(text: str, edits: Iterable[Edit], model: Path) -> Replayed:
+    """Send the edits one by one and ask after each."""
+    async with replaying(text, SETTINGS, model) as (client, uri):
+        answers, agreeing, suggested = [], [], ""
+        for edit in edits:
+            answer = await client.complete(uri, edit.line, edit.character, edit.changes)
+            answers.append((edit.is_typing, answer))
+            if edit.is_typing and suggested and suggested.startswith(edit.changes[-1].text[:1]):
+                agreeing.append(answer)
+            suggested = answer.text
+        return Replayed(tuple(answers), tuple(agreeing), client.peak_memory_bytes(), await client.metrics())
+
+
+def figures(answers: Sequence[Answer]) -> Report:
+    """A row of the report: what the edits of one group cost."""
+    if not answers:
+        return {"edits": 0}
+    elapsed_ms = [answer.elapsed_ms for answer in answers]
+    overhead_ms = [answer.elapsed_ms - answer.evaluation_ms for answer in answers]
+    return {
+        "edits": len(answers),
+        "shown": sum(bool(answer.text) for answer in answers),
+        "fromMemory": sum(answer.is_from_memory for answer in answers),
+        "evaluatedMean": round(fmean(answer.n_evaluated for answer in answers), 2),
+        "reusedMean": round(fmean(answer.n_reused for answer in answers), 2),
+        "latencyMsP50": round(percentile(elapsed_ms, 0.5), 1),
+        "latencyMsP95": round(percentile(elapsed_ms, 0.95), 1),
+        "overheadMsP50": round(percentile(overhead_ms, 0.5), 2),
+        "overheadMsP95": round(percentile(overhead_ms, 0.95), 2),
+    }
+
+
+def replay(path: Path, *, first: int, n_edits: int, model: str | None, as_json: bool) -> int:
+    """Replay `n_edits` edits from number `first` on and report."""
+    trace = read_trace(path)
+    n_edits = check_range(trace, path, first, n_edits)
+    checked = model_file(configured(model))
+    with watching(edits_of(trace, first, n_edits), n_edits, "replaying") as edits:
+        replayed = asyncio.run(play(text_before(trace, first), edits, checked.path))
+    report = {
+        **where_and_what(path, first, checked),
+        "settings": SETTINGS,
+        "edits": {
+            name: figures(answers)
+            for name, answers in {**grouped(replayed.answers), "agreeing": replayed.agreeing}.items()
+        },
+        "peakMemoryBytes": replayed.peak_bytes,
+        "parkedDocuments": sum(document["where"] != "device" for document in replayed.metrics["documents"]),
+    }
+    write_report(report, table_of, as_json=as_json)
+    return 0
+
+
+def table_of(report: Report) -> Table:
+    """The report for a terminal."""
+    peak, n_parked = report["peakMemoryBytes"], report["parkedDocuments"]
+    table = Table(
+        title="Prompt tokens evaluated per edit; time from the edit to the answer; of that, outside of llama.cpp",
+        caption=f"{spelled(report)}; 1,536 + 384 tokens of text, 16 new tokens at most; peak memory"
+        f" {'unknown' if peak is None else f'{peak / 2**20:,.0f} MiB'}; parked states at the end: {n_parked}",
+        caption_justify="left",
+    )
+    table.add_column("edits")
+    for name in COLUMNS.values():
+        table.add_column(name, justify="right")
+    for name, row in report["edits"].items():
+        table.add_row(name, *(f"{row[key]:,}" if key in row else "" for key in COLUMNS))
+    return table
+
+
+def where_and_what(path: Path, first: int, model: ModelFile) -> Report:
+    """The trace, the machine and the model of a report."""
+    return {
+        "trace": path.name,
+        "first": first,
+        "machine": machine(),
+        "model": {"name": model.name, "bytes": model.n_bytes},
+    }
+
+
+def spelled(report: Report) -> str:
+    """The same for a person."""
+    trace, cpu = f"{report['trace']} from edit {report['first']:,}", report["machine"]
+    return f"{trace}; {report['model']['name']}; {cpu['cpu']}, {cpu['cores']} cores"

@@ -1,0 +1,26 @@
+"""Make the server: the only importer of its handlers."""
+
+from __future__ import annotations
+
+from starcoder_lsp.lsp.handlers import (
+    code_actions,
+    commands,
+    documents,
+    inline_completion,
+    inspection,
+    lifecycle,
+    menu,
+    notebooks,
+)
+from starcoder_lsp.lsp.protocol import silence_pygls
+from starcoder_lsp.lsp.server import Server
+
+
+def make_server() -> Server:
+    """Return a server with its handlers, not started."""
+    silence_pygls()
+    server = Server()
+    lifecycle.register(server, (menu.register_if_wanted, code_actions.register_if_wanted))
+    for handlers in (documents, notebooks, inline_completion, inspection, commands):
+        handlers.register(server)
+    return server

@@ -1,0 +1,1 @@
+"""A few lines for each message, a file for each kind."""

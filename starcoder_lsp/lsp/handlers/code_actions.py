@@ -1,0 +1,270 @@
+"""Code actions: what is offered at a place, and what is written once a person picked one.
+
+An offer is made from the syntax alone and has no edit. Resolving it asks the model, and the edit is for the text that
+the offer was made for, or there is none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+from lsprotocol import types
+from pygls.exceptions import JsonRpcContentModified, JsonRpcException, JsonRpcInvalidParams
+
+from starcoder_lsp.background import in_background
+from starcoder_lsp.documents.documents import UnknownDocumentError
+from starcoder_lsp.documents.notebooks import View
+from starcoder_lsp.documents.workspace import WorkspaceContext
+from starcoder_lsp.engine.engine import Cancellation, EngineError
+from starcoder_lsp.lsp import convert
+from starcoder_lsp.lsp.handlers.inline_completion import not_open
+from starcoder_lsp.rewrites.rewrite import KINDS, CannotWriteError, Kind, Rewrite, offers, write
+from starcoder_lsp.rewrites.targets import Asked, Hole
+from starcoder_lsp.session.scheduler import SupersededError
+
+if TYPE_CHECKING:
+    from starcoder_lsp.lsp.server import Server
+
+PROTOCOL_KINDS = tuple(dict.fromkeys(kind.protocol_kind for kind in KINDS))
+NO_LONGER = "nothing can be written there any more"
+
+
+@frozen
+class Picked:
+    """What the `data` of an offer says: its kind and its place, in the text of one version."""
+
+    uri: str
+    version: int
+    kind: str
+    place: types.Range
+    message: str
+
+    @classmethod
+    def of(cls, action: types.CodeAction) -> Picked:
+        """Read it from what the client sent back. Raises `JsonRpcInvalidParams`."""
+        try:
+            data = convert.plain(action.data)
+            start, end = (types.Position(*place) for place in data["place"])
+            return cls(
+                str(data["uri"]), int(data["version"]), str(data["kind"]), types.Range(start, end), str(data["message"])
+            )
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            message = "this is no code action that came from here"
+            raise JsonRpcInvalidParams(message) from error
+
+    def as_json(self) -> dict[str, Any]:
+        """The `data` of an offer."""
+        ends = (self.place.start, self.place.end)
+        place = [[end.line, end.character] for end in ends]
+        return {"uri": self.uri, "version": self.version, "kind": self.kind, "place": place, "message": self.message}
+
+    def asked(self, view: View, server: Server) -> Asked:
+        """The place in the text that the model sees."""
+        text, encoding, place = view.own.text, server.session.encoding, self.place
+        start_byte, end_byte = sorted(
+            view.offset_byte + text.byte_at(end.line, end.character, encoding) for end in (place.start, place.end)
+        )
+        return Asked(view.whole, start_byte, end_byte, self.message)
+
+
+def _can_resolve_edits(params: types.InitializeParams) -> bool:
+    """Whether the client can take an action whose edit comes later."""
+    editing = params.capabilities.text_document
+    known = editing.code_action if editing is not None else None
+    if known is None or known.code_action_literal_support is None or known.resolve_support is None:
+        return False
+    return bool(known.data_support) and "edit" in known.resolve_support.properties
+
+
+def register_if_wanted(server: Server, params: types.InitializeParams) -> None:
+    """Add the handlers for a client that can take an action whose edit comes later."""
+    if not _can_resolve_edits(params):
+        return
+
+    @server.feature(
+        types.TEXT_DOCUMENT_CODE_ACTION,
+        types.CodeActionOptions(code_action_kinds=PROTOCOL_KINDS, resolve_provider=True),
+    )
+    async def code_action(params: types.CodeActionParams) -> list[types.CodeAction]:
+        view = writable(server, params.text_document.uri)
+        if view is None:
+            return []
+        return await asyncio.to_thread(lambda: list(offered(server, view, params)))
+
+    @server.feature(types.CODE_ACTION_RESOLVE)
+    async def resolve(action: types.CodeAction) -> types.CodeAction:
+        picked = Picked.of(action)
+        view = writable(server, picked.uri)
+        if view is None:
+            raise failed(NO_LONGER)
+        if view.own.version != picked.version:
+            raise JsonRpcContentModified
+        async with progress(server, action.title) as report:
+            rewrite = await written(server, view, picked, report)
+        action.edit = workspace_edit(server, view, rewrite)
+        return action
+
+
+def writable(server: Server, uri: str) -> View | None:
+    """What the session has under that name, see there. Raises `JsonRpcException` for nothing."""
+    try:
+        return server.session.writable(uri)
+    except UnknownDocumentError as problem:
+        raise not_open(problem) from problem
+
+
+def offered(server: Server, view: View, params: types.CodeActionParams) -> Iterator[types.CodeAction]:
+    """The actions of the wanted kinds at a place. Not on the event loop: the text may have to be parsed."""
+    editing = server.client_capabilities.text_document
+    known = editing.code_action.tag_support if editing is not None and editing.code_action is not None else None
+    is_tagged = known is not None and types.CodeActionTag.LlmGenerated in known.value_set
+    for diagnostic in (*params.context.diagnostics, None):
+        place, message = (diagnostic.range, diagnostic.message) if diagnostic else (params.range, "")
+        picked = Picked(params.text_document.uri, view.own.version, "", place, message)
+        for kind, hole in offers(picked.asked(view, server)) if message or diagnostic is None else ():
+            is_own = view.offset_byte <= hole.start_byte <= hole.end_byte <= view.offset_byte + len(view.own.text.data)
+            if is_own and is_wanted(kind, params.context.only):
+                yield types.CodeAction(
+                    title=kind.title.format(hole.name),
+                    kind=kind.protocol_kind,
+                    diagnostics=[diagnostic] if diagnostic else None,
+                    data=Picked(picked.uri, picked.version, kind.name, place, message).as_json(),
+                    tags=[types.CodeActionTag.LlmGenerated] if is_tagged else None,
+                )
+
+
+def is_wanted(kind: Kind, only: Iterable[str] | None) -> bool:
+    """Whether a kind is among those that the client wants, or below one of them."""
+    return only is None or any(f"{kind.protocol_kind}.".startswith(f"{wanted}.") or not wanted for wanted in only)
+
+
+async def written(server: Server, view: View, picked: Picked, report: Callable[[str], None]) -> Rewrite:
+    """Ask the model. An edit or a newer request in the document ends it. Raises `JsonRpcException`."""
+    session = server.session
+    request = session.request_at(view)
+    kind = next((kind for kind in KINDS if kind.name == picked.kind), None)
+    if kind is None or request is None:
+        raise failed(NO_LONGER)
+
+    reported = {0}
+
+    def on_texts(texts: tuple[bytes, ...]) -> None:
+        n_lines = max(text.count(b"\n") for text in texts)
+        if n_lines not in reported:
+            reported.add(n_lines)
+            report(f"{n_lines} line{'s'[: n_lines > 1]}")
+
+    async def work(cancellation: Cancellation) -> Rewrite:
+        hole = await in_background(placed, server, kind, picked.asked(view, server), request.workspace_context)
+        rewrite = await write(hole, request, cancellation, on_texts=on_texts)
+        session.metrics.count_tokens(rewrite.completion)
+        if rewrite.completion.reason:
+            message = f"the model wrote nothing of use ({rewrite.completion.reason})"
+            raise CannotWriteError(message)
+        return rewrite
+
+    session.status.count_running(1)
+    try:
+        return await session.scheduler.run(view.key, work)
+    except SupersededError as superseded:
+        now = None
+        with suppress(UnknownDocumentError):
+            now = session.writable(picked.uri)
+        is_same = now is not None and now.own.version == picked.version
+        raise failed("something newer was asked for") if is_same else JsonRpcContentModified() from superseded
+    except (EngineError, CannotWriteError) as problem:
+        raise failed(str(problem)) from problem
+    finally:
+        session.status.count_running(-1)
+
+
+def placed(server: Server, kind: Kind, asked: Asked, around: WorkspaceContext) -> Hole:
+    """Where it is written. Not on the event loop: files may be read. Raises `CannotWriteError`."""
+    hole = kind.find(asked)
+    if hole is None:
+        raise CannotWriteError(NO_LONGER)
+    hole = kind.place(hole, around, server.session.settings)
+    if hole.is_new_file and not can_make_files(server):
+        name = hole.snapshot.uri.rpartition("/")[2]
+        message = f"there is no {name} yet, and this editor lets no server make a file"
+        raise CannotWriteError(message)
+    return hole
+
+
+def editing_capabilities(server: Server) -> types.WorkspaceEditClientCapabilities:
+    """What the client can do with an edit."""
+    workspace = server.client_capabilities.workspace
+    return (workspace.workspace_edit if workspace is not None else None) or types.WorkspaceEditClientCapabilities()
+
+
+def can_make_files(server: Server) -> bool:
+    """Whether an edit may make a file in this client."""
+    known = editing_capabilities(server)
+    return bool(known.document_changes) and types.ResourceOperationKind.Create in (known.resource_operations or ())
+
+
+def workspace_edit(server: Server, view: View, rewrite: Rewrite) -> types.WorkspaceEdit:
+    """The edit for the version that the text had."""
+    is_here = rewrite.snapshot is view.whole
+    own, offset_byte = (view.own, view.offset_byte) if is_here else (rewrite.snapshot, 0)
+    places = (
+        convert.position(own.text, byte - offset_byte, server.session.encoding)
+        for byte in (rewrite.start_byte, rewrite.end_byte)
+    )
+    edit, uri = types.TextEdit(types.Range(*places), rewrite.text), server.protocol.uris.spelled(own.uri)
+    if not editing_capabilities(server).document_changes:
+        return types.WorkspaceEdit(changes={uri: [edit]})
+    is_open = is_here or own.uri in server.session.documents
+    document = types.OptionalVersionedTextDocumentIdentifier(uri, own.version if is_open else None)
+    created = [types.CreateFile(uri=uri)] if rewrite.is_new_file else []
+    return types.WorkspaceEdit(document_changes=[*created, types.TextDocumentEdit(document, [edit])])
+
+
+def failed(message: str) -> JsonRpcException:
+    """The error for what cannot be done, in one plain line."""
+    return JsonRpcException(message, types.LSPErrorCodes.RequestFailed)
+
+
+@asynccontextmanager
+async def progress(server: Server, title: str) -> AsyncIterator[Callable[[str], None]]:
+    """Tell the client how it goes, if it can show that. Who cancels it there cancels the request that runs in it.
+
+    Resolving has no token of the client's own in the protocol, so one is made; the client may take its time with it.
+    """
+    window, shown, token = server.client_capabilities.window, server.work_done_progress, str(uuid.uuid4())
+    running = asyncio.current_task()
+
+    async def begin() -> bool:
+        with suppress(JsonRpcException):
+            await shown.create_async(token)
+            shown.begin(token, types.WorkDoneProgressBegin(title=title, cancellable=True))
+            shown.tokens[token].add_done_callback(lambda _cancelled: running and running.cancel())
+            return True
+        return False
+
+    begun = asyncio.ensure_future(begin()) if window is not None and window.work_done_progress else None
+
+    def is_shown() -> bool:
+        return begun is not None and begun.done() and not begun.cancelled() and begun.result()
+
+    def report(message: str) -> None:
+        if is_shown():
+            shown.report(token, types.WorkDoneProgressReport(message=message))
+
+    def end() -> None:
+        if is_shown():
+            shown.end(token, types.WorkDoneProgressEnd())
+        shown.tokens.pop(token, None)
+
+    try:
+        yield report
+    finally:
+        if begun is None or begun.done():
+            end()
+        else:  # a client that waits for the edit first answers later, and would show a progress that never ends
+            begun.add_done_callback(lambda _begun: end())

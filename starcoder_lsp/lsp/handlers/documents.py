@@ -1,0 +1,46 @@
+"""The documents that the editor has open, and where the user is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lsprotocol import types
+
+from starcoder_lsp.lsp import convert
+from starcoder_lsp.lsp.protocol import MISUNDERSTOOD
+
+if TYPE_CHECKING:
+    from starcoder_lsp.lsp.server import Server
+
+
+def register(server: Server) -> None:
+    """Add the handlers."""
+
+    @server.feature(types.TEXT_DOCUMENT_DID_OPEN)
+    def did_open(params: types.DidOpenTextDocumentParams) -> None:
+        document = params.text_document
+        server.session.open(document.uri, document.language_id, document.version, document.text)
+
+    @server.feature(types.TEXT_DOCUMENT_DID_CHANGE)
+    def did_change(params: types.DidChangeTextDocumentParams) -> None:
+        document, edits = params.text_document, convert.edits(params.content_changes)
+        with server.noting():
+            server.session.change(document.uri, document.version, edits)
+
+    @server.feature(types.TEXT_DOCUMENT_DID_CLOSE)
+    def did_close(params: types.DidCloseTextDocumentParams) -> None:
+        with server.noting():
+            server.session.close_document(params.text_document.uri)
+
+    @server.feature("textDocument/didFocus")
+    def did_focus(params: Any) -> None:
+        with server.noting():
+            server.session.focus(convert.text_document(params))
+
+    @server.feature(MISUNDERSTOOD)
+    def misunderstood(message: dict[str, Any]) -> None:
+        """An edit that is not understood is an edit that is missing here."""
+        method = message["method"]
+        server.log(types.MessageType.Warning, f"the parameters of {method!r} are not those of the specification")
+        if method in (types.TEXT_DOCUMENT_DID_CHANGE, types.NOTEBOOK_DOCUMENT_DID_CHANGE):
+            server.session.mark_out_of_sync(convert.uri_of(message.get("params")))

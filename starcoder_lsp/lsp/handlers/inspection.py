@@ -1,0 +1,31 @@
+"""What can be asked about the server: what the model would see, and the counters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from starcoder_lsp.documents.documents import UnknownDocumentError
+from starcoder_lsp.lsp import convert
+from starcoder_lsp.lsp.handlers.inline_completion import not_open
+
+if TYPE_CHECKING:
+    from starcoder_lsp.lsp.server import Server
+
+
+def register(server: Server) -> None:
+    """Add the handlers."""
+
+    @server.feature("starcoder/explain")
+    async def explain(params: Any) -> dict[str, Any] | None:
+        uri, position = convert.text_document_position(params)
+        try:
+            return await server.session.explain(uri, position.line, position.character)
+        except UnknownDocumentError as problem:
+            raise not_open(problem) from problem
+
+    @server.feature("starcoder/metrics")
+    async def metrics(_params: None) -> dict[str, Any]:
+        report = await server.session.report()
+        for document in report["documents"]:
+            document["uri"] = server.protocol.uris.spelled(document["uri"])
+        return report

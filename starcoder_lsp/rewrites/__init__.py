@@ -1,0 +1,1 @@
+"""Code actions: where something can be written, the rewrite, test files."""

@@ -1,0 +1,33 @@
+"""The answer to `starcoder/explain`: what the model would see, and what became of the last suggestion there."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from starcoder_lsp.completion import Completion
+from starcoder_lsp.context.explain import explain
+from starcoder_lsp.prompting import CompletionRequest, Model, build_prompt, choose_window
+from starcoder_lsp.suggestions.postprocess import FILTERS
+
+
+def explain_request(request: CompletionRequest[Model]) -> dict[str, Any]:
+    """Return what the model would see and why. Not on the event loop."""
+    started = time.perf_counter()
+    window, model = choose_window(request), request.model
+    explained = explain(window, build_prompt(window, model), model.prompts.tokenizer, request.snapshot.uri)
+    return explained | {"timingsMs": {"window": round((time.perf_counter() - started) * 1000, 3)}}
+
+
+def outcome_of(
+    last: Completion | None, request: CompletionRequest[Model], timings_ms: dict[str, float]
+) -> dict[str, Any]:
+    """Return what the filters did to the last suggestion, if it was made for this request's place and text."""
+    is_here = last is not None and last.snapshot is request.snapshot and last.cursor_byte == request.cursor_byte
+    if last is None or not is_here or not last.filters:
+        return {"filters": [{"name": f.__name__, "effect": "not run"} for f in FILTERS], "timingsMs": timings_ms}
+    timings = last.timings
+    return {
+        "filters": [{"name": e.name, "effect": e.effect} for e in last.filters],
+        "timingsMs": timings_ms | {"prefill": round(timings.prefill_ms, 3), "decode": round(timings.decode_ms, 3)},
+    }

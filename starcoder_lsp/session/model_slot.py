@@ -1,0 +1,77 @@
+"""The model of a session: loaded, loaded again, lost, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import define
+
+from starcoder_lsp.engine.engine import Cancellation, EngineError
+from starcoder_lsp.prompting import Model
+from starcoder_lsp.session.scheduler import Scheduler, SupersededError
+from starcoder_lsp.session.status import StatusReporter
+from starcoder_lsp.settings import Settings
+
+MODEL_KEY = "model"
+"""The scheduler's key for work that belongs to no document."""
+
+
+@define(eq=False)
+class ModelSlot:
+    """Holds the model, if there is one. On the event loop; `on_ready` is called whenever requests can be answered."""
+
+    scheduler: Scheduler
+    status: StatusReporter
+    on_ready: Callable[[], None]
+    model: Model | None = None
+
+    async def load(
+        self,
+        settings: Settings,
+        client: str,
+        on_progress: Callable[[float], None],
+        on_message: Callable[[str], None],
+    ) -> Model:
+        """Load the configured model in place of the one that is there. Raises `EngineError` and `SupersededError`.
+
+        `on_message` is told what a user should know of it, also later.
+        """
+        from starcoder_lsp.engine.loading import Listeners, open_model  # not before `initialize` is answered
+
+        old, self.model = self.model, None
+        self.scheduler.supersede_all()  # nothing that waits may find the old model closed
+        self.status.load()
+
+        async def work(cancellation: Cancellation) -> Model:
+            if old is not None:
+                await old.engine.close(is_restart=True)
+            prompts, engine = await open_model(settings, Listeners(on_progress, on_message, self._follow), client)
+            if cancellation.is_cancelled:
+                await engine.close()
+                raise SupersededError
+            return Model.of(prompts, engine)
+
+        try:
+            self.model = await self.scheduler.run(MODEL_KEY, work)
+        except EngineError as error:
+            self.status.fail(str(error))
+            raise
+        self.status.loaded(self.model.prompts.name)
+        return self.model
+
+    def _follow(self, state: str) -> None:
+        """The engine loads its model again (`"loading"`), has it back (an empty text), or is lost (an error)."""
+        if self.model is None:
+            return
+        if state == "loading":
+            self.status.load()
+        elif state:
+            self.status.fail(state)
+        else:
+            self.status.loaded(self.model.prompts.name)
+            self.on_ready()
+
+    async def close(self) -> None:
+        """Let go of the engine, which may keep what it has of the documents."""
+        if self.model is not None:
+            await self.model.engine.close()

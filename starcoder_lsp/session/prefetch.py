@@ -1,0 +1,77 @@
+"""What is evaluated before anybody asks: the place where the user is, once nothing has come for a while."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+from attrs import define, field
+
+from starcoder_lsp.engine.engine import Cancellation, EngineError
+from starcoder_lsp.prompting import CompletionRequest, Model, prepare
+from starcoder_lsp.session.document_state import DocumentState
+from starcoder_lsp.session.requests import RequestManager
+from starcoder_lsp.session.scheduler import AHEAD, SupersededError
+
+IDLE_MS = 250
+"""How long nothing must come before the next place is evaluated ahead of need: more than between two keystrokes."""
+
+
+@define(eq=False)
+class Prefetcher:
+    """The work that is done where the user is. On the event loop.
+
+    `request_at` returns the request that would be made at the cursor of a document or cell, and its document's state;
+    `None` where nothing is suggested or nothing is open any more.
+    """
+
+    requests: RequestManager
+    request_at: Callable[[str], tuple[DocumentState, CompletionRequest[Model]] | None]
+    focused: str = ""
+    """The document, or the cell, that the user looks at."""
+    _stale: str = ""
+    """The same, as long as other files have not been looked at since the user came to it."""
+    _tasks: set[asyncio.Future[None]] = field(factory=set)
+    """What runs with nobody waiting for it; the event loop itself would let go of it."""
+
+    def on_focus(self, uri: str) -> None:
+        """The user looks at a document: evaluate the place where they were, or its beginning, when nobody types."""
+        if uri != self.focused:
+            self.focused = self._stale = uri
+        task = asyncio.ensure_future(self._when_idle(uri))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _when_idle(self, uri: str) -> None:
+        """Wait, and evaluate unless the user goes on.
+
+        Where they come from another document, other files are looked at again first.
+        """
+        with suppress(SupersededError, EngineError):  # a request for this place will tell
+            await self.requests.scheduler.run(AHEAD, _nothing, delay_ms=IDLE_MS)
+            await self._prefetch(uri)
+
+    async def _prefetch(self, uri: str) -> None:
+        """Evaluate the full window, and write what comes next. Raises what scheduler and engine raise."""
+        found = self.request_at(uri)
+        if found is None or found[1].settings.trigger == "invoked":
+            return
+        state, request = found
+        is_from_top, renew = state.cursor_in(uri) is None, self._stale == uri
+
+        async def work(cancellation: Cancellation) -> None:
+            prefilled = await prepare(request, cancellation, is_from_top=is_from_top, renew=renew)
+            if prefilled is not None:
+                self.requests.metrics.count_ahead(prefilled.n_evaluated)
+
+        await self.requests.scheduler.run(AHEAD, work)
+        self._stale = "" if self._stale == uri else self._stale
+        last = state.last_completion
+        is_here = last is not None and last.snapshot is request.snapshot and last.cursor_byte == request.cursor_byte
+        if last is not None and last.items and is_here:
+            await self.requests.prepare_next(state, request, last.items[0])
+
+
+async def _nothing(_cancellation: Cancellation) -> None:
+    """Only wait."""

@@ -1,0 +1,177 @@
+"""Who gets which answer: from memory, from a generation that is under way, or from a new one.
+
+A generation under way outlives the request for it as long as what is typed agrees with what it wrote so far: the next
+request takes it over. On the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+from attrs import define, evolve, field
+
+from starcoder_lsp.background import in_background
+from starcoder_lsp.completion import Completion, Item, complete
+from starcoder_lsp.documents.documents import spliced
+from starcoder_lsp.engine.engine import Cancellation
+from starcoder_lsp.prompting import CompletionRequest, Model
+from starcoder_lsp.session.document_state import DocumentState
+from starcoder_lsp.session.in_flight import InFlight
+from starcoder_lsp.session.metrics import Metrics
+from starcoder_lsp.session.scheduler import AHEAD, Scheduler, SupersededError
+from starcoder_lsp.session.status import StatusReporter
+from starcoder_lsp.session.suggestion_cache import CachedSuggestion
+
+CANCEL_GRACE_S = 0.05
+"""How long a cancelled request's generation goes on: some clients cancel just before they tell what was typed."""
+
+
+@define(eq=False)
+class RequestManager:
+    """The requests of one session, and their answers."""
+
+    scheduler: Scheduler
+    metrics: Metrics
+    status: StatusReporter = field(factory=StatusReporter)
+    _tasks: set[asyncio.Future[None]] = field(factory=set)
+
+    async def answer(self, state: DocumentState, request: CompletionRequest[Model], delay_ms: float) -> Completion:
+        """Answer one request; a new generation begins after `delay_ms` in which nothing newer came.
+
+        Raises `SupersededError` if something newer comes before, `EngineError`, and what a cancelled await raises.
+        """
+        cached = _lookup(state, request)
+        if cached is not None:
+            self.abandon(state)
+            return cached
+        state.newest_request = request
+        try:
+            in_flight = state.in_flight
+            if in_flight is None or not in_flight.serves(request):
+                in_flight = self._start(state, request, delay_ms)
+            while True:
+                await self._wait(state, in_flight)
+                if state.newest_request is not request:  # something came since the answer was there
+                    raise SupersededError
+                cached = _lookup(state, request)
+                if in_flight.request is request and in_flight.completion is not None:
+                    return in_flight.completion
+                if cached is not None:
+                    return cached
+                in_flight = self._start(state, request, 0)  # what was typed and what was written parted after all
+        finally:
+            if state.newest_request is request:
+                state.newest_request = None
+
+    def edited(self, state: DocumentState, data: bytes, cursor_byte: int) -> None:
+        """A document was edited: nobody waits for an answer to the text before any more.
+
+        A running generation goes on if the edit types what it wrote.
+        """
+        state.newest_request = None
+        in_flight = state.in_flight
+        if in_flight is None or not in_flight.matches(data, cursor_byte):
+            self.abandon(state)
+            return
+        in_flight.release(SupersededError())
+        self.scheduler.supersede(AHEAD)
+
+    def abandon(self, state: DocumentState) -> None:
+        """Give up on what runs for a document, and on what is done ahead of need."""
+        state.newest_request = state.in_flight = None
+        self.scheduler.supersede(state.key)
+
+    async def prepare_next(self, state: DocumentState, request: CompletionRequest[Model], shown: Item) -> None:
+        """Generate what would come next if a suggestion were accepted. Raises as `answer` does."""
+        at, text = request.cursor_byte, shown.text.encode()
+        accepted = spliced(request.snapshot, at, at + shown.n_replaced_bytes, text)
+        following = evolve(request, snapshot=accepted, cursor_byte=at + len(text), n_items=1)
+        if _lookup(state, following) is None:
+            _store(state, following, await self.scheduler.run(AHEAD, partial(self._generate_ahead, following)))
+
+    def _start(self, state: DocumentState, request: CompletionRequest[Model], delay_ms: float) -> InFlight:
+        in_flight = InFlight(request)
+        self.scheduler.supersede(state.key)
+        state.in_flight = in_flight
+        task = asyncio.ensure_future(self._run(state, in_flight, delay_ms))
+        self._tasks.add(task)  # the event loop itself would let go of it
+        task.add_done_callback(self._tasks.discard)
+        return in_flight
+
+    async def _run(self, state: DocumentState, in_flight: InFlight, delay_ms: float) -> None:
+        self.status.count_running(1)
+        try:
+            if state.in_flight is not in_flight:
+                raise SupersededError  # noqa: TRY301  an edit came before this had its first turn
+            work = partial(self._generate, in_flight)
+            in_flight.completion = await self.scheduler.run(state.key, work, delay_ms=delay_ms)
+            _store(state, in_flight.request, in_flight.completion)
+            in_flight.release()
+        except Exception as error:  # noqa: BLE001  it belongs to whoever waits
+            in_flight.release(error)
+        finally:
+            self.status.count_running(-1)
+            if state.in_flight is in_flight:
+                state.in_flight = None
+
+    async def _generate(self, in_flight: InFlight, cancellation: Cancellation) -> Completion:
+        """An answer counts even if nobody gets it."""
+        completion = await generated(in_flight, cancellation)
+        self.metrics.count_tokens(completion)
+        return completion
+
+    async def _generate_ahead(self, request: CompletionRequest[Model], cancellation: Cancellation) -> Completion:
+        """With windows of its own: nobody wrote that text yet."""
+        anchors = await in_background(request.model.anchors.copy)
+        request = evolve(request, model=evolve(request.model, anchors=anchors), is_ahead=True)
+        completion = await generated(InFlight(request), cancellation)
+        if completion.generation is not None:
+            self.metrics.count_ahead(completion.generation.n_evaluated, completion.generation.n_generated)
+        return completion
+
+    async def _wait(self, state: DocumentState, in_flight: InFlight) -> None:
+        """Wait as the newest request; an older one gets `SupersededError`."""
+        in_flight.release(SupersededError())
+        waiter = in_flight.waiter = asyncio.get_running_loop().create_future()
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            asyncio.get_running_loop().call_later(CANCEL_GRACE_S, self._give_up, state, in_flight)
+            raise
+
+    def _give_up(self, state: DocumentState, in_flight: InFlight) -> None:
+        """Some time after a cancel, stop what nobody waits for, unless it is being typed."""
+        if state.in_flight is in_flight and not in_flight.is_waited_for and not in_flight.typed:
+            self.abandon(state)
+
+
+def _lookup(state: DocumentState, request: CompletionRequest[Model]) -> Completion | None:
+    """Answer from an earlier answer under the same settings, without the model."""
+    data, at = request.snapshot.text.data, request.cursor_byte
+    remainders = state.cache.lookup(request.settings, request.n_items, data, at)
+    if remainders is None:
+        return None
+    items = tuple(Item(each.text.decode(), each.n_replaced_bytes) for each in remainders)
+    return Completion(request.snapshot, at, items, "" if items else "nothing was suggested here")
+
+
+def _store(state: DocumentState, request: CompletionRequest[Model], completion: Completion) -> None:
+    """Keep an answer for `_lookup`; not that there was none in time, for there may be one next time."""
+    generation, data, at = completion.generation, request.snapshot.text.data, request.cursor_byte
+    was_early = generation is None or generation.written[0].stop_reason in ("timeout", "cancelled")
+    if completion.items or not was_early:
+        items = completion.items or (Item(""),)
+        suggestions = (CachedSuggestion(data, at, at + item.n_replaced_bytes, item.text.encode()) for item in items)
+        state.cache.store(request.settings, request.n_items, suggestions)
+
+
+async def generated(in_flight: InFlight, cancellation: Cancellation) -> Completion:
+    """Ask the model, for as long as what is typed agrees with what it writes."""
+
+    def on_texts(texts: tuple[bytes, ...]) -> None:
+        in_flight.texts = texts
+        if not in_flight.agrees():
+            cancellation.cancel()
+
+    return await complete(in_flight.request, cancellation, on_texts=on_texts)

@@ -1,0 +1,39 @@
+"""What to suggest while an entry of the client's own menu is selected: what would come behind that entry."""
+
+from __future__ import annotations
+
+from attrs import evolve, frozen
+
+from starcoder_lsp.completion import Completion, Item
+from starcoder_lsp.documents.documents import Snapshot, spliced
+from starcoder_lsp.prompting import CompletionRequest, Model
+
+
+@frozen
+class SelectedEntry:
+    """A menu's entry: `text` in place of `start_byte` to `end_byte`, which ends at the cursor."""
+
+    start_byte: int
+    end_byte: int
+    text: bytes
+
+    def taken(self, request: CompletionRequest[Model]) -> CompletionRequest[Model]:
+        """Return the request as if the entry had been taken.
+
+        Its windows are not remembered: nobody wrote that text yet.
+
+        Raises `ValueError` where the range is not one of the text.
+        """
+        return evolve(
+            request,
+            snapshot=spliced(request.snapshot, self.start_byte, self.end_byte, self.text),
+            cursor_byte=self.start_byte + len(self.text),
+            model=evolve(request.model, anchors=request.model.anchors.copy()),
+        )
+
+    def in_front_of(self, completion: Completion, snapshot: Snapshot) -> Completion:
+        """Return the answer to such a request, for the text as it is: each suggestion begins with the entry."""
+        n_bytes = self.end_byte - self.start_byte
+        text = self.text.decode("utf-8", "replace")
+        items = tuple(Item(text + item.text, n_bytes + item.n_replaced_bytes) for item in completion.items)
+        return evolve(completion, snapshot=snapshot, cursor_byte=self.start_byte, items=items)

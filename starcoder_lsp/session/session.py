@@ -1,0 +1,330 @@
+"""What one client's session holds, and what happens between a handler and the pipeline.
+
+Documents, settings, the model, and the counters. Speaks in the program's own values: `server.py`
+translates.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from attrs import define, evolve, field
+
+from starcoder_lsp.background import in_background
+from starcoder_lsp.completion import Completion
+from starcoder_lsp.documents.documents import Documents, Edit, OutOfSyncError, Snapshot, UnknownDocumentError
+from starcoder_lsp.documents.notebooks import Cell, CellText, NotebookChange, Notebooks, View
+from starcoder_lsp.documents.text import PositionEncoding, Text
+from starcoder_lsp.prompting import CompletionRequest, Model, decline_reason
+from starcoder_lsp.session.acceptance import AcceptanceTracker
+from starcoder_lsp.session.document_state import DocumentState
+from starcoder_lsp.session.edit_history import EditHistory
+from starcoder_lsp.session.explaining import explain_request, outcome_of
+from starcoder_lsp.session.metrics import Metrics
+from starcoder_lsp.session.model_slot import ModelSlot
+from starcoder_lsp.session.prefetch import Prefetcher
+from starcoder_lsp.session.requests import RequestManager
+from starcoder_lsp.session.scheduler import Scheduler, SupersededError
+from starcoder_lsp.session.selected_entry import SelectedEntry
+from starcoder_lsp.session.status import StatusReporter
+from starcoder_lsp.settings import Settings
+
+LOWEST_VERSION = -(2**31)
+"""The protocol's versions are integers of 32 bits."""
+
+
+@define
+class Session:
+    """One client's state. Every method runs on the event loop."""
+
+    settings: Settings = field(factory=Settings)
+    documents: Documents = field(factory=Documents)
+    notebooks: Notebooks = field(factory=Notebooks)
+    history: EditHistory = field(factory=EditHistory)
+    metrics: Metrics = field(factory=Metrics)
+    acceptance: AcceptanceTracker = field(factory=AcceptanceTracker)
+    status: StatusReporter = field(factory=StatusReporter)
+    scheduler: Scheduler = field(factory=Scheduler)
+    states: dict[str, DocumentState] = field(factory=dict)
+    """Of each open document and notebook, by its URI."""
+    requests: RequestManager = field(init=False)
+    prefetcher: Prefetcher = field(init=False)
+    slot: ModelSlot = field(init=False)
+    encoding: PositionEncoding = "utf-16"
+    client: str = "unknown"
+    """The client's name and version."""
+
+    def __attrs_post_init__(self) -> None:
+        """Share the scheduler and the counters."""
+        self.slot = ModelSlot(self.scheduler, self.status, self._refocus)
+        self.requests = RequestManager(self.scheduler, self.metrics, self.status)
+        self.prefetcher = Prefetcher(self.requests, self._request_at_cursor)
+
+    @property
+    def model(self) -> Model | None:
+        """The model, if it is loaded."""
+        return self.slot.model
+
+    async def load_model(self, on_progress: Callable[[float], None], on_message: Callable[[str], None]) -> Model:
+        """Load the configured model in place of the one that is there, see `ModelSlot.load`."""
+        model = await self.slot.load(self.settings, self.client, on_progress, on_message)
+        self._forget_suggestions()
+        self._refocus()
+        return model
+
+    # What the editor has open
+
+    def open(self, uri: str, language_id: str, version: int, text: str) -> None:
+        """Take in a document, in place of one that is open under that name already."""
+        self._drop(uri)
+        self.documents.open(uri, language_id, version, text)
+        self.focus(uri)
+
+    def focus(self, uri: str) -> None:
+        """The user looks at a document or cell. Raises `UnknownDocumentError`."""
+        view = self._view(uri)
+        self.history.use(uri if view is None else view.whole.uri)
+        self.prefetcher.on_focus(uri)
+
+    def _refocus(self) -> None:
+        with suppress(UnknownDocumentError):
+            self.focus(self.prefetcher.focused)
+
+    def change(self, uri: str, version: int, edits: Sequence[Edit]) -> None:
+        """Apply a change. What is being computed for the text before it is not wanted any more.
+
+        Raises `UnknownDocumentError` and `OutOfSyncError`, see `Documents.change`.
+        """
+        try:
+            self.documents.change(uri, version, edits, self.encoding)
+        except (UnknownDocumentError, OutOfSyncError):
+            self._abandon(uri)
+            raise
+        except Exception:  # a bug; the edits after this one are for another text
+            self.mark_out_of_sync(uri)
+            raise
+        self._edited(uri, uri, edits)
+
+    def change_notebook(self, uri: str, version: int, change: NotebookChange) -> None:
+        """Apply a change. One that is more than edits of cells makes what is being computed worthless.
+
+        Raises as `Notebooks.change`.
+        """
+        is_edit = not (change.splice or change.closed or change.opened or change.recast)
+        if not is_edit:
+            self._abandon(uri)
+        try:
+            self.notebooks.change(uri, version, change, self.encoding)
+        except (UnknownDocumentError, OutOfSyncError):
+            self._abandon(uri)
+            raise
+        for opened in change.opened:
+            self.prefetcher.focused = opened.uri
+            self._state(uri).set_cursor(opened.uri, 0)
+        for cell in change.edits:
+            self._edited(uri, cell.uri, cell.edits)
+        self._refocus()
+
+    def _edited(self, key: str, uri: str, edits: Sequence[Edit]) -> None:
+        """Tell everybody of edits that were applied to a document, or to a cell of the notebook `key`."""
+        view = self._view(uri)
+        if view is None or not edits or edits[-1].start_line is None:
+            self._abandon(key)
+            return
+        state, place = self._state(key), end_of(edits[-1], view.own.text, self.encoding)
+        state.set_cursor(uri, place)
+        inserted = edits[-1].text.encode("utf-8", "surrogatepass")
+        self.acceptance.edited(uri, place - len(inserted), inserted)
+        self.requests.edited(state, view.whole.text.data, view.offset_byte + place)
+        self.history.edit(view.whole.uri, edits, view.whole.text.line_of(view.offset_byte))
+        self.focus(uri)
+
+    def mark_out_of_sync(self, uri: str) -> None:
+        """Trust the text here no more, until the editor sends all of it: an edit got lost."""
+        with suppress(UnknownDocumentError, OutOfSyncError):
+            self.documents.change(uri, LOWEST_VERSION, (), self.encoding)
+        with suppress(UnknownDocumentError):
+            self.notebooks.mark_out_of_sync(uri)
+        self._abandon(uri)
+
+    def close_document(self, uri: str) -> None:
+        """Forget a document, but not its KV cells: it may be opened again. Raises `UnknownDocumentError`."""
+        self._drop(uri)
+        self.documents.close(uri)
+        self._persist(uri)
+
+    def open_notebook(self, uri: str, version: int, cells: Sequence[Cell], texts: Sequence[CellText]) -> None:
+        """Take in a notebook, in place of one that is open under that name already."""
+        self._drop(uri)
+        self.notebooks.open(uri, version, cells, texts)
+        self.prefetcher.focused = next((cell.uri for cell in cells if not cell.is_markup), "")
+        self._refocus()
+
+    def close_notebook(self, uri: str) -> None:
+        """Forget a notebook and all of its cells. Raises `UnknownDocumentError`."""
+        self._drop(uri)
+        for joined_uri in self.notebooks.close(uri):
+            self.history.close(joined_uri)
+            self._persist(joined_uri)
+
+    def _state(self, key: str) -> DocumentState:
+        """The state of an open document or notebook; a new one where nothing is known yet."""
+        return self.states.setdefault(key, DocumentState(key))
+
+    def _abandon(self, key: str) -> None:
+        """Give up on what runs for a document or notebook."""
+        if key in self.states:
+            self.requests.abandon(self.states[key])
+
+    def _drop(self, key: str) -> None:
+        """Forget all that is known of a document or notebook."""
+        self._abandon(key)
+        self.states.pop(key, None)
+        self.history.close(key)
+
+    # What it asks
+
+    async def complete(
+        self, uri: str, line: int, character: int, *, automatic: bool, selected: Edit | None = None
+    ) -> Completion | None:
+        """Answer a completion request; `None` where there is nothing to say about this place now.
+
+        With an entry of the client's menu `selected`, which would make an edit around the cursor, the suggestions are
+        those behind it, the entry's own text in front.
+
+        Raises `UnknownDocumentError` for one that is not open, `asyncio.CancelledError` if the client cancels.
+        """
+        started = time.perf_counter()
+        view = self._view(uri)
+        counts = self.metrics.requests
+        counts.total += 1
+        settings = self.settings
+        place = 0 if view is None else view.own.text.byte_at(line, character, self.encoding)
+        request = self.request_at(view, place, 1 if automatic else settings.completion.max_items)
+        if view is None or request is None or (automatic and settings.trigger == "invoked"):
+            counts.empty += 1
+            return None
+        state = self._state(view.key)
+        state.set_cursor(uri, place)
+        entry = None if selected is None else self._entry(selected, view)
+        delay_ms = settings.debounce.ms if automatic and settings.debounce.mode != "off" else 0
+        try:
+            completion = await self.requests.answer(state, entry.taken(request) if entry else request, delay_ms)
+        except SupersededError:
+            counts.superseded += 1
+            return None
+        except asyncio.CancelledError:
+            counts.cancelled += 1
+            raise
+        except Exception:
+            counts.failed += 1
+            raise
+        if entry is not None:
+            completion = entry.in_front_of(completion, view.whole)
+        state.last_completion = completion
+        self.metrics.count(completion)
+        self.metrics.time((time.perf_counter() - started) * 1000)
+        self.focus(uri)
+        return evolve(completion, snapshot=view.own, cursor_byte=completion.cursor_byte - view.offset_byte)
+
+    def request_at(self, view: View | None, place: int = 0, n_items: int = 1) -> CompletionRequest[Model] | None:
+        """Return the request at byte `place` of a document or cell; `None` where nothing is suggested."""
+        if self.model is None or view is None or decline_reason(view.whole, self.settings):
+            return None
+        cursor_byte = view.offset_byte + min(place, len(view.own.text.data))
+        context = self.history.workspace_context(view.own.uri, self._whole_text)
+        return CompletionRequest(view.whole, cursor_byte, self.model, self.settings, context, n_items)
+
+    def _request_at_cursor(self, uri: str) -> tuple[DocumentState, CompletionRequest[Model]] | None:
+        """The request where the user was last in a document or cell, or at its top."""
+        with suppress(UnknownDocumentError):
+            view = self._view(uri)
+            state = None if view is None else self._state(view.key)
+            request = None if state is None else self.request_at(view, state.cursor_in(uri) or 0)
+            return None if state is None or request is None else (state, request)
+        return None
+
+    def _entry(self, selected: Edit, view: View) -> SelectedEntry:
+        text = view.own.text
+        start_byte = text.byte_at(selected.start_line or 0, selected.start_character, self.encoding)
+        end_byte = max(start_byte, text.byte_at(selected.end_line, selected.end_character, self.encoding))
+        inserted = selected.text.encode("utf-8", "surrogatepass")
+        return SelectedEntry(view.offset_byte + start_byte, view.offset_byte + end_byte, inserted)
+
+    def _persist(self, uri: str) -> None:
+        """Let the engine keep a closed document's cells, where it can."""
+        cache = self.model.engine.cache if self.model is not None else None
+        if cache is not None:
+            cache.persist(uri)
+
+    async def explain(self, uri: str, line: int, character: int) -> dict[str, Any] | None:
+        """What the model would see there and why.
+
+        `None` while there is no model, for a document that gets none, and for a question with a newer one behind it.
+        """
+        view = self._view(uri)
+        place = 0 if view is None else view.own.text.byte_at(line, character, self.encoding)
+        request = self.request_at(view, place)
+        if view is None or request is None:
+            return None
+        try:
+            explained = await self.scheduler.run(
+                f"explain {uri}", lambda _cancellation: in_background(explain_request, request)
+            )
+        except SupersededError:
+            return None
+        last = self._state(view.key).last_completion
+        return explained | outcome_of(last, request, explained["timingsMs"])
+
+    def writable(self, uri: str) -> View | None:
+        """Return the document or cell if something can be written in it now. Raises `UnknownDocumentError`."""
+        view = self._view(uri)
+        return None if self.model is None or view is None or decline_reason(view.whole, self.settings) else view
+
+    def _view(self, uri: str) -> View | None:
+        """The document or cell as the editor has it; `None` if it is out of step. Raises `UnknownDocumentError`."""
+        if uri in self.notebooks or uri not in self.documents:
+            return self.notebooks.view(uri)
+        snapshot = self.documents.get(uri)
+        return None if snapshot is None else View(uri, snapshot, snapshot)
+
+    def _whole_text(self, uri: str) -> Snapshot | None:
+        """A document, or a notebook's joined text, by its own URI; `None` if it is out of step or not open."""
+        return self.documents.get(uri) or self.notebooks.joined(uri)
+
+    async def report(self) -> dict[str, Any]:
+        """The answer to `starcoder/metrics`."""
+        model = self.model
+        cache = model.engine.cache if model is not None else None
+        cached = await cache.cached() if cache is not None else ()
+        report = self.metrics.report(model, cached)
+        return report | {"suggestions": self.acceptance.report()}
+
+    async def clear_cache(self) -> None:
+        """Forget every KV state of this session, on disk too, and every suggestion."""
+        self._forget_suggestions()
+        cache = self.model.engine.cache if self.model is not None else None
+        if cache is not None:
+            await cache.forget()
+
+    def _forget_suggestions(self) -> None:
+        for state in self.states.values():
+            state.cache.clear()
+
+    def stop(self) -> None:
+        """Give up on everything that waits or runs."""
+        self.scheduler.supersede_all()
+
+    async def end(self) -> None:
+        """Let go of the engine, which may keep what it has of the documents."""
+        await self.slot.close()
+
+
+def end_of(edit: Edit, text: Text, encoding: PositionEncoding) -> int:
+    """The byte behind what an edit of a range inserted into `text`, which is the text after it."""
+    start_byte = text.byte_at(edit.start_line or 0, edit.start_character, encoding)
+    return min(len(text.data), start_byte + len(edit.text.encode("utf-8", "surrogatepass")))

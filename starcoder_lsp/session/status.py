@@ -1,0 +1,76 @@
+"""What a person is told of the server in one word: loading, ready, thinking, off, error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import asdict, define, field, frozen
+
+
+@frozen
+class Status:
+    """The parameters of `starcoder/didChangeStatus`. `kind` is the word, `message` a line for a person."""
+
+    kind: str
+    message: str
+    model: str | None
+
+
+@define
+class StatusReporter:
+    """Knows what is going on, and tells whoever wants to know when the word changes."""
+
+    on_change: Callable[[Status], None] = lambda _status: None
+    _is_enabled: bool = True
+    _is_loading: bool = True
+    _error: str = ""
+    _model: str | None = None
+    _n_under_way: int = 0
+    _told: Status | None = field(default=None)
+
+    @property
+    def now(self) -> Status:
+        """The status at this moment."""
+        if self._error:
+            return Status("error", self._error, self._model)
+        if self._is_loading:
+            return Status("loading", "the model is being loaded", self._model)
+        if not self._is_enabled:
+            return Status("off", "no suggestions: starcoder.enabled is false", self._model)
+        if self._n_under_way:
+            return Status("thinking", "a suggestion is being written", self._model)
+        return Status("ready", "", self._model)
+
+    def enable(self, *, is_enabled: bool) -> None:
+        """Whether the settings allow suggestions."""
+        self._is_enabled = is_enabled
+        self._report()
+
+    def load(self) -> None:
+        """A model is being loaded."""
+        self._is_loading, self._error, self._model = True, "", None
+        self._report()
+
+    def loaded(self, model: str) -> None:
+        """It is there."""
+        self._is_loading, self._error, self._model = False, "", model
+        self._report()
+
+    def fail(self, error: str) -> None:
+        """It could not be loaded."""
+        self._is_loading, self._error = False, error
+        self._report()
+
+    def count_running(self, n_more: int) -> None:
+        """One more generation is under way, or one less."""
+        self._n_under_way += n_more
+        self._report()
+
+    def _report(self) -> None:
+        if self.now != self._told:
+            self._told = self.now
+            self.on_change(self.now)
+
+    def report(self) -> dict[str, str | None]:
+        """The status as JSON."""
+        return asdict(self.now)

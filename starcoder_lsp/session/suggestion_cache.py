@@ -1,0 +1,117 @@
+"""What a suggestion that was shown before still answers: typed through, deleted back into, asked for again.
+
+Whoever accepts what is left of it gets the very text that accepting all of it at first would have made.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from attrs import field, frozen
+
+from starcoder_lsp.settings import Settings
+from starcoder_lsp.suggestions.cursor_context import CLOSERS, N_CLOSED_BYTES
+
+MAX_CACHED_ANSWERS = 8
+"""Answers remembered of one document, each with the document's text at that time."""
+
+
+@frozen
+class CachedSuggestion:
+    """A suggestion: `text` in place of `start_byte` to `end_byte` of `data`. An empty text: nothing was suggested."""
+
+    data: bytes
+    start_byte: int
+    end_byte: int
+    text: bytes
+
+
+@frozen
+class Remainder:
+    """What is left of a suggestion: `text` in place of `n_replaced_bytes` behind the cursor."""
+
+    text: bytes
+    n_replaced_bytes: int
+
+
+@frozen
+class _Answer:
+    settings: Settings
+    n_items: int
+    suggestions: tuple[CachedSuggestion, ...]
+
+
+@frozen
+class SuggestionCache:
+    """The last answers in one document, the newest first, with the settings under which they were given."""
+
+    _answers: deque[_Answer] = field(factory=lambda: deque(maxlen=MAX_CACHED_ANSWERS))
+
+    def store(self, settings: Settings, n_items: int, suggestions: Iterable[CachedSuggestion]) -> None:
+        """Keep an answer to a request for at most `n_items` suggestions."""
+        self._answers.appendleft(_Answer(settings, n_items, tuple(suggestions)))
+
+    def lookup(self, settings: Settings, n_items: int, data: bytes, cursor_byte: int) -> list[Remainder] | None:
+        """Return what an earlier answer leaves to suggest at a character boundary of `data`; `None` if there is none.
+
+        An empty list: it is known that there is nothing to suggest. A request for several suggestions is answered by
+        what was asked for as many.
+        """
+        for answer in self._answers:
+            if answer.settings == settings and answer.n_items >= n_items:
+                remainders = [
+                    remainder
+                    for suggestion in answer.suggestions
+                    if (remainder := remainder_of(suggestion, data, cursor_byte)) is not None
+                ]
+                if remainders:
+                    return list(dict.fromkeys(each for each in remainders if each.text))[:n_items]
+        return None
+
+    def clear(self) -> None:
+        """Forget all: there is another model, or another text."""
+        self._answers.clear()
+
+
+def typed_since(shown: CachedSuggestion, data: bytes, cursor_byte: int) -> tuple[bytes, bytes] | None:
+    """What was typed in place of a suggestion up to the cursor, and what then stands behind in place of more of it.
+
+    The second is what was to be replaced, or what an editor closed: at most a few closing brackets and quotes. `None`
+    if `data` is changed elsewhere. One document's worth is copied where the ends agree.
+    """
+    end_byte = len(data) - (len(shown.data) - shown.end_byte)
+    if not shown.start_byte <= cursor_byte <= end_byte <= cursor_byte + N_CLOSED_BYTES:
+        return None
+    behind = data[cursor_byte:end_byte]
+    if behind.strip(CLOSERS):
+        return None
+    if not (data.endswith(shown.data[shown.end_byte :]) and data.startswith(shown.data[: shown.start_byte])):
+        return None
+    return data[shown.start_byte : cursor_byte], behind
+
+
+def remainder_of(shown: CachedSuggestion, data: bytes, cursor_byte: int) -> Remainder | None:
+    """What is left of a suggestion at a character boundary of `data`.
+
+    `None` if the text is not the suggestion's own with a beginning of it typed, or if nothing to be seen is left.
+    Closing brackets and quotes behind the cursor may be new if what is left writes them again: they are replaced.
+    That nothing was suggested holds for the same text only.
+    """
+    typed = typed_since(shown, data, cursor_byte)
+    if typed is None or not shown.text.startswith(typed[0]):
+        return None
+    rest, behind = shown.text[len(typed[0]) :], typed[1]
+    if not shown.text:
+        return Remainder(b"", 0) if not behind else None
+    return Remainder(rest, len(behind)) if rest.strip() and _writes_in_order(rest, behind) else None
+
+
+def _writes_in_order(text: bytes, closers: bytes) -> bool:
+    """Whether `text` has the characters of `closers` in the same order."""
+    at = -1
+    for closer in closers:
+        at = text.find(closer, at + 1)
+        if at < 0:
+            return False
+    return True

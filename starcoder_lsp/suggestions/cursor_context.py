@@ -1,0 +1,104 @@
+"""The cursor's place, as the rules about suggestions see it: what is on its line, what is below, how far to write."""
+
+from __future__ import annotations
+
+from attrs import evolve, frozen
+
+from starcoder_lsp.documents.documents import Snapshot, language_of
+from starcoder_lsp.documents.syntax import Scope
+
+N_BELOW_BYTES = 4096
+"""Text below the cursor's line that the rules look at."""
+TAB_WIDTH = 8
+CLOSERS = b")]}>\"'`"
+N_CLOSED_BYTES = 4
+"""Brackets and quotes that an editor may have closed by itself behind the cursor."""
+SEPARATORS = b",;:"
+BODY_OPENERS = {"indent": (b":", b"{"), "brace": (b"{",)}
+"""What a line ends with that opens a body."""
+LIST_OPENERS = (b"(", b"[")
+"""What opens lines that go on with it, if nothing stands behind."""
+
+
+@frozen
+class CursorContext:
+    r"""Where a suggestion goes. All text has `\n` line ends."""
+
+    snapshot: Snapshot
+    cursor_byte: int
+    line_before: bytes
+    line_after: bytes
+    below: bytes
+    one_line: bool
+    """Whether the suggestion ends with the line."""
+    may_open: bool
+    """Whether it may go on all the same if its first line opens a block."""
+    floor: int
+    """Columns: a later line that is indented less than this is outside the scope that is being written."""
+    line_end: bytes
+    """The document's own line end, which the inserted text gets."""
+    scopes: tuple[Scope, ...] = ()
+    """The functions, classes and modules around the cursor, outermost first."""
+
+    def after(self, first_line: bytes) -> CursorContext:
+        """The site as it is once the first line of the suggestion is known: it may open a block."""
+        line = self.line_before + first_line
+        if self.one_line and self.may_open and _opens_block(line, self.line_after, self.snapshot):
+            return evolve(self, one_line=False, floor=indent_width(line) + 1)
+        return self
+
+
+def indent_width(line: bytes) -> int:
+    """Columns of the white space that `line` begins with."""
+    blank = line[: len(line) - len(line.lstrip(b" \t"))]
+    return len(blank.expandtabs(TAB_WIDTH))
+
+
+def first_line(text: bytes) -> bytes:
+    """The first line that is not blank, or nothing."""
+    return next((line for line in text.split(b"\n") if line.strip()), b"")
+
+
+def only_closes(text: bytes) -> bool:
+    """Whether `text`, the rest of a line, is nothing but closing brackets, quotes and separators."""
+    return not text.strip().strip(CLOSERS + SEPARATORS)
+
+
+def describe_cursor(snapshot: Snapshot, cursor_byte: int, multiline: str) -> CursorContext:
+    """Look at the cursor's surroundings.
+
+    `multiline` is `"auto"`, `"never"` or `"always"`. Automatic means: a block where a statement begins on an empty line
+    or a line opens a body that is empty; otherwise the rest of the line, and the block that it opens, if any.
+    """
+    text = snapshot.text
+    line = text.line_of(cursor_byte)
+    line_start, line_end = text.line_span(line)
+    before, after = text.data[line_start:cursor_byte], text.data[cursor_byte : max(cursor_byte, line_end)]
+    next_start = text.line_starts[line + 1] if line + 1 < text.n_lines else len(text.data)
+    below = text.data[next_start : next_start + N_BELOW_BYTES].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    indent = indent_width(before)
+    has_body = indent_width(first_line(below)) > indent
+    opens_block = not has_body and _opens_block(before, after, snapshot)
+    starts_line = not before.strip() and not after.strip()
+    above = text.data[text.line_span(line - 1)[1] : line_start] if line else b""
+    return CursorContext(
+        snapshot=snapshot,
+        cursor_byte=cursor_byte,
+        line_before=before,
+        line_after=after,
+        below=below,
+        one_line=multiline == "never" or (multiline == "auto" and not (starts_line or opens_block)),
+        may_open=multiline == "auto" and not has_body,
+        floor=indent + 1 if opens_block else indent,
+        line_end=text.data[line_end:next_start] or above or b"\n",  # the last line has none of its own
+        scopes=snapshot.syntax.enclosing_scopes(cursor_byte) if snapshot.syntax is not None else (),
+    )
+
+
+def _opens_block(line: bytes, after: bytes, snapshot: Snapshot) -> bool:
+    """Whether a block begins behind `line`, behind which its line goes on with `after`."""
+    language, code = language_of(snapshot), line.strip()
+    if language.blocks is None or (language.line_comment and code.startswith(language.line_comment.encode())):
+        return False
+    openers = BODY_OPENERS[language.blocks]
+    return (code.endswith(openers) and only_closes(after)) or (code.endswith(LIST_OPENERS) and not after.strip())

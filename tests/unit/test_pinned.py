@@ -1,0 +1,52 @@
+"""What has the first claim on the room above the nearest lines."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from starcoder_lsp.context.pinned import pinned, spans_of
+from starcoder_lsp.documents.documents import Documents
+from starcoder_lsp.engine.prompt_model import PromptModel
+
+PYTHON = ["import re\n", *(f"from package import name_{n}, other_{n}\n" for n in range(200)), "import numpy as np\n"]
+RUST = ["use std::io;\n", *(f"use crate::module_{n}::Name{n};\n" for n in range(200))]
+FUNCTION = "\n\ndef f(text):\n    # from here, import or not\n    x = name_150(re.match(text), np.ones({}))\n    "
+
+
+def imports_wanted(text: str, cursor: str = "", language: str = "python") -> list[str]:
+    snapshot = Documents().open("file:///case", language, 1, text)
+    assert snapshot.syntax is not None
+    cursor_byte = snapshot.text.data.rindex(cursor.encode())
+    wanted = pinned(snapshot, cursor_byte, snapshot.syntax.enclosing_scopes(cursor_byte), ())
+    return [snapshot.text.data[start:end].decode() + "\n" for start, end, why in wanted if why == "imports"]
+
+
+def test_imports_that_the_scope_names_come_first_and_keywords_are_no_names() -> None:
+    named = [PYTHON[0], PYTHON[151], PYTHON[-1]]
+    assert imports_wanted("".join(PYTHON) + FUNCTION) == named + [line for line in PYTHON if line not in named]
+    function = "// use this\nfn f(a: Name7) {\n    io::stdin();\n}\n"
+    named = [RUST[0], RUST[8]]
+    wanted = imports_wanted("".join(RUST) + function, "io::", "rust")
+    assert wanted == named + [line for line in RUST if line not in named]
+
+
+def test_outside_of_all_scopes_imports_stay_in_order() -> None:
+    assert imports_wanted("".join(PYTHON) + "\nx = name_150(\n") == PYTHON
+
+
+@given(st.lists(st.sampled_from(PYTHON), max_size=20))
+def test_each_import_comes_once(lines: list[str]) -> None:
+    assert sorted(imports_wanted("".join(lines) + FUNCTION)) == sorted(lines)
+
+
+def test_what_little_room_holds_is_what_is_named_in_the_files_order(prompts: PromptModel) -> None:
+    snapshot = Documents().open("file:///case", "python", 1, "".join(PYTHON) + FUNCTION)
+    assert snapshot.syntax is not None
+    cursor_byte = len(snapshot.text.data)
+    wanted = pinned(snapshot, cursor_byte, snapshot.syntax.enclosing_scopes(cursor_byte), ())
+    spans = spans_of(snapshot, wanted, cursor_byte, 60, prompts.tokenizer)
+    shown = b"".join(snapshot.text.data[span.start_byte : span.end_byte] for span in spans).decode()
+    assert [line for line in (PYTHON[0], PYTHON[151], PYTHON[-1], "def f(text):\n") if line not in shown] == []
+    assert shown.startswith(PYTHON[0])
+    assert shown.endswith(PYTHON[-1] + "def f(text):\n")

@@ -1,0 +1,127 @@
+"""An edit is an edit, in a document as in a cell of a notebook; what is closed is forgotten whole."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from attrs import define, evolve, field
+
+from starcoder_lsp.completion import Completion
+from starcoder_lsp.documents.documents import Edit
+from starcoder_lsp.documents.notebooks import Cell, CellEdits, CellText, NotebookChange
+from starcoder_lsp.engine.prompt_model import PromptModel
+from starcoder_lsp.prompting import Model
+from starcoder_lsp.session.session import Session
+from starcoder_lsp.settings import DebounceSettings, Settings
+from tests.scripted import ManualEngine
+
+FILE, NOTEBOOK, OTHER = "file:///a.py", "file:///a.ipynb", "file:///b.py"
+CELLS = [f"vscode-notebook-cell:/a.ipynb#{n}" for n in range(3)]
+LINE = "value = "
+SETTINGS = Settings(debounce=DebounceSettings(mode="off"))
+
+
+@define
+class Editor:
+    """One client that types at the end of a line of one document or cell."""
+
+    session: Session
+    uri: str
+    key: str
+    typed: str = LINE
+    version: int = 1
+    tasks: list[asyncio.Future[Completion | None]] = field(factory=list)
+
+    def open(self) -> None:
+        if self.key == NOTEBOOK:
+            texts = [CellText(uri, "python", 1, "import os\n" if uri != self.uri else LINE) for uri in CELLS]
+            self.session.open_notebook(NOTEBOOK, 1, [Cell(uri) for uri in CELLS], texts)
+        else:
+            self.session.open(self.uri, "python", 1, LINE)
+
+    def type(self, text: str) -> None:
+        at = len(self.typed)
+        self.version += 1
+        edits = [Edit(0, at, 0, at, text)]
+        self.typed += text
+        if self.key == NOTEBOOK:
+            change = NotebookChange(edits=(CellEdits(self.uri, self.version, edits),))
+            self.session.change_notebook(NOTEBOOK, self.version, change)
+        else:
+            self.session.change(self.uri, self.version, edits)
+
+    def close(self) -> None:
+        if self.key == NOTEBOOK:
+            self.session.close_notebook(NOTEBOOK)
+        else:
+            self.session.close_document(self.uri)
+
+    def ask(self) -> asyncio.Future[Completion | None]:
+        asking = asyncio.ensure_future(self.session.complete(self.uri, 0, len(self.typed), automatic=True))
+        self.tasks.append(asking)
+        return asking
+
+
+@pytest.fixture
+def engine(prompts: PromptModel) -> ManualEngine:
+    return ManualEngine(prompts, "foo(a)")
+
+
+@pytest.fixture(params=[(FILE, FILE), (CELLS[1], NOTEBOOK)], ids=["document", "cell"])
+async def editor(request: pytest.FixtureRequest, prompts: PromptModel, engine: ManualEngine) -> AsyncIterator[Editor]:
+    session = Session(settings=SETTINGS)
+    session.slot.model = Model.of(prompts, engine)
+    made = Editor(session, *request.param)
+    made.open()
+    yield made
+    engine.write_on()
+    session.stop()
+    await asyncio.gather(*made.tasks, return_exceptions=True)
+
+
+async def test_typing_what_is_written_goes_on_with_it(editor: Editor, engine: ManualEngine) -> None:
+    first = editor.ask()
+    await engine.write(3)
+    editor.type("fo")
+    assert await first is None
+    second = editor.ask()
+    engine.write_on()
+    completion = await second
+    assert completion is not None
+    assert (completion.text, engine.n_begun) == ("o(a)", 1)
+
+
+async def test_an_insertion_of_the_suggestion_is_its_acceptance(editor: Editor, engine: ManualEngine) -> None:
+    engine.write_on()
+    completion = await editor.ask()
+    assert completion is not None
+    editor.session.acceptance.make(editor.uri, completion)
+    editor.type(completion.text)
+    assert editor.session.acceptance.report()["accepted"] == 1
+
+
+async def test_an_edit_is_a_recent_edit_for_other_files(editor: Editor) -> None:
+    editor.type("x")
+    editor.session.open(OTHER, "python", 1, "")
+    request = editor.session.request_at(editor.session.writable(OTHER))
+    assert request is not None
+    ((uri, first, last),) = request.workspace_context.recent_edits
+    opened = {snapshot.uri: snapshot for snapshot in request.workspace_context.open_documents}
+    assert first == last
+    assert opened[uri].text.line_text(first) == b"value = x"
+
+
+async def test_closing_forgets_all_of_it(editor: Editor, engine: ManualEngine) -> None:
+    engine.write_on()
+    assert await editor.ask() is not None
+    assert list(editor.session.states) == [editor.key]
+    editor.type("x")
+    editor.close()
+    assert editor.session.states == {}
+    editor.session.open(OTHER, "python", 1, "")
+    request = editor.session.request_at(editor.session.writable(OTHER))
+    assert request is not None
+    assert request.workspace_context == evolve(request.workspace_context, recent_edits=())
+    assert [snapshot.uri for snapshot in request.workspace_context.open_documents] == [OTHER]

@@ -1,0 +1,77 @@
+"""All spellings of a document's URI are one, and different documents stay different."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from starcoder_lsp.documents.uris import normalized_uri, path_of
+from starcoder_lsp.lsp.client_uris import ClientUris
+
+SPELLINGS = [
+    ("file:///a/%5Bid%5D.ts", "file:///a/[id].ts"),
+    ("file:///a/%5bid%5d.ts", "file:///a/[id].ts"),
+    ("file:///c%3A/a.py", "file:///C:/a.py"),
+    ("file:///c%3a/a.py", "file:///c:/a.py"),
+    ("FILE:///a.py", "file:///a.py"),
+    ("file:/a.py", "file:///a.py"),
+    ("file://localhost/a.py", "file:///a.py"),
+    ("file:///a%20b%2Bc.py", "file:///a b+c.py"),
+    ("file:///caf%C3%A9.py", "file:///café.py"),
+    ("file:///%7Euser/a.py", "file:///~user/a.py"),
+    ("file:///a%23b%3F.py", "file:///a#b?.py"),
+    ("file:///100%.py", "file:///100%25.py"),
+    ("file://HOST/share/a.py", "file://host/share/a.py"),
+    ("vscode-notebook-cell:/a%20b.ipynb#W1", "vscode-notebook-cell:/a b.ipynb#W1"),
+    ("untitled:Untitled%2D1", "untitled:Untitled-1"),
+]
+OTHERS = [
+    ("file:///a/b.py", "file:///a%2Fb.py"),
+    ("file:///A.py", "file:///a.py"),
+    ("file:///C:/A.py", "file:///C:/a.py"),
+    ("vscode-notebook-cell:/a.ipynb#1", "vscode-notebook-cell:/a.ipynb#2"),
+    ("vscode-notebook-cell:/a.ipynb#1", "vscode-notebook-cell:/a.ipynb%231"),
+    ("untitled:a", "file:a"),
+    ("file://host/a.py", "file:///a.py"),
+]
+NAMES = st.text("ab/[]%#?: é😀\\\ud800+~", min_size=1, max_size=12)
+
+
+@pytest.mark.parametrize(("one", "other"), SPELLINGS)
+def test_two_spellings_of_one_document(one: str, other: str) -> None:
+    assert normalized_uri(one) == normalized_uri(other)
+
+
+@pytest.mark.parametrize(("one", "other"), OTHERS)
+def test_two_documents(one: str, other: str) -> None:
+    assert normalized_uri(one) != normalized_uri(other)
+
+
+@given(st.sampled_from(["file://", "untitled:", "vscode-notebook-cell:", "x:", ""]), NAMES)
+@example("file://", "//a")
+def test_a_normal_spelling_stays_as_it_is(scheme: str, name: str) -> None:
+    uri = normalized_uri(f"{scheme}{name}")
+    assert normalized_uri(uri) == uri
+
+
+@given(NAMES)
+def test_the_path_is_the_same_for_every_spelling(name: str) -> None:
+    escaped = "file:///" + quote(name.encode("utf-8", "surrogatepass"))
+    drive = name[:1].isalpha() and name[1:2] == ":"
+    assert drive or path_of(normalized_uri(escaped)) == path_of(escaped)
+
+
+def test_replies_are_spelled_as_the_client_does_and_deep_values_are_left_alone() -> None:
+    uris, spelled = ClientUris(), "file:///a/%5bid%5d.ts"
+    deep: object = {"uri": spelled}
+    for _ in range(2000):
+        deep = {"data": deep}
+    params = {"textDocument": {"uri": spelled}, "cells": [{"document": spelled}], "uri": 1, "data": deep}
+    uris.normalize(params)
+    uri = normalized_uri(spelled)
+    assert (params["textDocument"], params["cells"]) == ({"uri": uri}, [{"document": uri}])
+    assert uris.spelled(uri) == spelled
+    assert uris.spelled("file:///other") == "file:///other"
