@@ -1,4 +1,4 @@
-"""What the README shows is what is: its settings, its example, the places that it names."""
+"""What the README and the pages in `docs/` show is true: settings, example, the places that they name."""
 
 from __future__ import annotations
 
@@ -15,20 +15,25 @@ from tests.e2e.conftest import ENVIRONMENT
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+SETTINGS = (ROOT / "docs" / "settings.md").read_text()
+PROGRAMS = (ROOT / "docs" / "programs.md").read_text()
+PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")))
+MAX_README_LINES = 100
+"""The first screens of a newcomer: everything else is behind a link."""
 
 
 def test_the_table_of_settings_is_the_tree_of_settings() -> None:
-    assert settings_table() in README, "run `starcoder-lsp settings` and paste its output"
+    assert settings_table() in SETTINGS, "run `starcoder-lsp settings` and paste its output"
 
 
 def test_settings_without_an_effect_are_named_as_such() -> None:
-    (sentence,) = re.findall(r"Read and checked, but without an effect yet: (.*?)\.\n", README, re.DOTALL)
+    (sentence,) = re.findall(r"Read and checked, but without an effect yet: (.*?)\.\n", SETTINGS, re.DOTALL)
     named = set(re.findall(r"`([\w.]+)`", sentence))
     assert named == {setting.key.removeprefix("starcoder.") for setting in describe_settings() if setting.reserved}
 
 
 def test_the_example_has_at_most_twenty_lines_that_count_and_passes(tmp_path: Path) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (example,) = re.findall(r"```python\n(.*?)```", PROGRAMS, re.DOTALL)
     assert len([line for line in example.split("\n") if line.strip()]) <= 20
     test = tmp_path / "test_example.py"
     test.write_text(example)
@@ -49,11 +54,15 @@ def test_the_commands_that_install_name_a_file_that_is_there() -> None:
         assert (ROOT / target).is_file()
 
 
-@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page: str) -> None:
-    text = (ROOT / page).read_text()
-    for target in re.findall(r"\]\(([^)#:]+)\)", text):
-        assert (ROOT / target).exists(), target
+    path = ROOT / page
+    for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
+        assert (path.parent / target).exists(), target
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= MAX_README_LINES
 
 
 def test_every_path_in_the_code_map_exists_and_every_module_is_on_it() -> None:

@@ -1,5 +1,5 @@
 -- How Neovim starts the server. From 0.11 on it finds this file by itself; plugin/starcoder.lua reads it for 0.10.
--- What a person sets stands in `vim.g.starcoder`: `cmd`, and `settings` as the server's README lists them.
+-- What a person sets stands in `vim.g.starcoder`: `cmd`, and `settings` as docs/settings.md lists them.
 local own = vim.g.starcoder or {}
 
 return {
