@@ -42,7 +42,7 @@ class Timings:
 
 @frozen
 class Item:
-    """One suggestion: `text` is inserted in place of `n_replaced_bytes` behind the cursor."""
+    """One suggestion: `text` replaces `n_replaced_bytes` behind the cursor."""
 
     text: str
     n_replaced_bytes: int = 0
@@ -52,7 +52,7 @@ class Item:
 class Completion:
     """The answer at `cursor_byte` of `snapshot`: suggestions, the best first, or a `reason` why there are none.
 
-    `filters` tells what was done to the first one that the model wrote.
+    `filters` are the effects on the first answer of the model.
     """
 
     snapshot: Snapshot
@@ -78,10 +78,9 @@ class Completion:
 async def complete(
     request: CompletionRequest[Model], cancellation: Cancellation, *, on_texts: OnTexts = lambda _texts: None
 ) -> Completion:
-    """Answer one request; `on_texts` is told what the model writes as it grows.
+    """Answer one request; `on_texts` gets the texts of all answers as they grow.
 
-    A cancelled one has no suggestions. Raises `EngineError` when the model cannot; "no suggestion" is a value with a
-    reason.
+    A cancelled request has no suggestions. "No suggestion" is a value with a reason. Raises `EngineError`.
     """
     started = time.perf_counter()
     snapshot, cursor_byte, model = request.snapshot, request.cursor_byte, request.model
@@ -112,9 +111,9 @@ async def complete(
 def _choose_prompt(
     request: CompletionRequest[Model], cancellation: Cancellation
 ) -> tuple[CursorContext, Window, Prompt] | None:
-    """Describe the cursor's surroundings, choose what the model is to see, and turn that into token ids.
+    """Describe the cursor, choose the window, and build the prompt.
 
-    `None` if the request was cancelled while it waited for its turn: then no window is chosen, and none remembered.
+    Return `None` if the request was cancelled while it waited for its turn; then no window is remembered.
     """
     if cancellation.is_cancelled:
         return None
@@ -125,7 +124,7 @@ def _choose_prompt(
 
 
 def generation_request(request: CompletionRequest[Model], prompt: Prompt) -> GenerationRequest:
-    """What the engine is asked for."""
+    """Return the request for the engine."""
     settings = request.settings.completion
     return GenerationRequest(
         document=request.snapshot.uri,
@@ -141,10 +140,10 @@ def generation_request(request: CompletionRequest[Model], prompt: Prompt) -> Gen
 
 
 def to_completion(window: Window, cursor: CursorContext, generation: Generation) -> Completion:
-    """Make suggestions of what the model wrote. After a cancel there are none; after a timeout, what there is.
+    """Filter the answers of the model into suggestions; after a cancel there are none.
 
-    Of several, the one with the likeliest first line comes first: the whole of a long answer says little about the line
-    that a person reads.
+    The answer with the likeliest first line comes first: the likelihood of a long answer says little about the line
+    that the user reads.
     """
     answers = sorted(generation.written, key=lambda written: -written.first_line_logprob)
     if answers[0].stop_reason == "cancelled":

@@ -1,6 +1,6 @@
-"""From a place in a document to the prompt: which documents get any, how much is shown, the window, the token ids.
+"""From a place in a document to the prompt: whether it gets suggestions, the budget, the window, the token ids.
 
-The first half of the pipeline in `completion.py`. Runs on the background thread, but for `prepare`.
+The first half of the pipeline in `completion.py`. Runs on the background thread, except `prepare`.
 """
 
 from __future__ import annotations
@@ -29,24 +29,21 @@ if TYPE_CHECKING:
     from starcoder_lsp.engine.prompt_model import PromptModel
 
 N_HEALED_TOKENS = 4
-"""Tokens that the word before the cursor may give back, each of which may cost a decode call.
+"""Tokens of the word before the cursor that the model writes again (token healing). Each may cost a decode call.
 
-Words that the demonstrator ends as their author did, of 360 in the standard library that were cut at random: 24 if none
-is given back, 176 with one token, 221 with two, 224 with four or more.
+Of 360 words of the standard library that were cut at random, the demonstrator ended as their author did: 24 without
+healing, 176 with one token, 221 with two, 224 with four or more.
 """
 CROSS_FILE_SHARE = 0.25
-"""Share of a prompt that other files may take at most."""
+"""Largest share of a prompt for pieces of other files. Not measured."""
 NO_WORKSPACE = WorkspaceContext()
 MIN_COLD_TOKENS = 128
-"""However slow the machine: with less than some ten lines a model guesses blindly."""
+"""Smallest window, however slow the machine: about ten lines. Not measured."""
 
 
 @frozen
 class PromptBuilder:
-    """What choosing a prompt needs: the model's vocabulary and format, and what makes the next keystroke cheap.
-
-    That is a tokenizer that remembers texts, and each document's last windows.
-    """
+    """Builds prompts for a model: its vocabulary and format, a caching tokenizer, and each document's last windows."""
 
     prompts: PromptModel
     tokenizer: Tokenizer
@@ -54,34 +51,34 @@ class PromptBuilder:
 
     @classmethod
     def reading(cls, prompts: PromptModel) -> PromptBuilder:
-        """One without an engine, to see what would be asked."""
+        """Return one without an engine, to explain prompts."""
         return cls(prompts, CachingTokenizer(prompts.tokenizer))
 
     @property
     def prefill_speed(self) -> float:
-        """Prompt tokens evaluated in a second; 0 if that is not known, and then the window is the whole one."""
+        """Prompt tokens evaluated a second; 0 if unknown, and then the budget is not cut."""
         return 0.0
 
 
 @frozen
 class Model(PromptBuilder):
-    """The same with an engine that runs the model."""
+    """Builds prompts, and has the engine that runs the model."""
 
     engine: Engine = field(kw_only=True)
 
     @classmethod
     def of(cls, prompts: PromptModel, engine: Engine) -> Model:
-        """Begin with nothing remembered."""
+        """Return one with empty caches."""
         return cls(prompts, CachingTokenizer(prompts.tokenizer), engine=engine)
 
     @property
     def prefill_speed(self) -> float:
-        """As the engine measured it lately."""
+        """As the engine measured it last."""
         return self.engine.prefill_speed
 
 
 def decline_reason(snapshot: Snapshot, settings: Settings) -> str:
-    """Why this document gets no suggestions, or an empty string."""
+    """Return why a document gets no suggestions, or an empty string."""
     if not settings.enabled:
         return "starcoder.enabled is false"
     language_ids = {snapshot.language_id, language_of(snapshot).id}  # an editor's own name for it, and the usual one
@@ -98,7 +95,7 @@ ModelT_co = TypeVar("ModelT_co", bound=PromptBuilder, covariant=True)
 
 @frozen(eq=False)
 class CompletionRequest(Generic[ModelT_co]):
-    """At most `n_items` suggestions are wanted at `cursor_byte` of `snapshot`."""
+    """A request for at most `n_items` suggestions at `cursor_byte` of `snapshot`."""
 
     snapshot: Snapshot
     cursor_byte: int
@@ -107,11 +104,11 @@ class CompletionRequest(Generic[ModelT_co]):
     workspace_context: WorkspaceContext = NO_WORKSPACE
     n_items: int = 1
     is_ahead: bool = False
-    """Whether nobody waits for them."""
+    """Whether this is prefetching."""
 
 
 def choose_window(request: CompletionRequest[PromptBuilder]) -> Window:
-    """Go on with an earlier window, or choose a new one: as large as can be read while somebody waits."""
+    """Continue an earlier window, or choose a new one, as large as this machine can prefill while the user waits."""
     model = request.model
     full = full_budget(model, request.settings)
     n_cold = n_cold_tokens(model, request.settings.context.max_prefill_ms)
@@ -129,12 +126,11 @@ def choose_window(request: CompletionRequest[PromptBuilder]) -> Window:
 async def prepare(
     request: CompletionRequest[Model], cancellation: Cancellation, *, is_from_top: bool = False, renew: bool = False
 ) -> Prefilled | None:
-    """Evaluate ahead of need what `request` could show the model if nobody waited for it.
+    """Prefill the full window at the cursor of `request`, before a request comes.
 
-    With `is_from_top` it is the text from the top, which most places of a short file have above them, whatever the
-    cursor is. `None` where there are no suggestions. Once it is complete, the requests that follow go on with it; a
-    cancelled one goes on when it is asked for again. With `renew` the other files are looked at again. Raises
-    `EngineError`.
+    With `is_from_top`, prefill the text from the top instead, which stands above most places of a short file. With
+    `renew`, choose pieces of other files anew. Once the prefill is complete, later requests continue that window. A
+    cancelled prefill keeps what it evaluated. Return `None` if the document gets no suggestions. Raises `EngineError`.
     """
     snapshot, model = request.snapshot, request.model
     if decline_reason(snapshot, request.settings) or not model.engine.capabilities.prefill:
@@ -151,13 +147,13 @@ async def prepare(
         return Prefilled(0, is_complete=False)
     window, prompt = chosen
     prefilled = await model.engine.prefill(snapshot.uri, prompt, cancellation)
-    if prefilled.is_complete and not cancellation.is_cancelled:  # otherwise a later text may be remembered by now
+    if prefilled.is_complete and not cancellation.is_cancelled:  # a later text may be remembered by now
         await in_background(model.anchors.remember, window)
     return prefilled
 
 
 def _full_window(request: CompletionRequest[PromptBuilder], *, is_from_top: bool, renew: bool) -> Window:
-    """The full window at a place, or at the top."""
+    """Choose the full window at the cursor, or at the top."""
     model, data = request.model, request.snapshot.text.data
     budget, cursor_byte = full_budget(model, request.settings), request.cursor_byte
     if is_from_top:
@@ -176,7 +172,7 @@ def _full_window(request: CompletionRequest[PromptBuilder], *, is_from_top: bool
 
 
 def full_budget(model: PromptBuilder, settings: Settings) -> Budget:
-    """The configured budget, or what the context leaves."""
+    """Return the configured budget, cut to what the context leaves."""
     n_room = max(16, model.prompts.n_context - settings.completion.max_tokens - N_PSM_MARKERS)
     n_head_tokens = (
         min(settings.context.max_snippet_tokens, int(n_room * CROSS_FILE_SHARE))
@@ -187,7 +183,7 @@ def full_budget(model: PromptBuilder, settings: Settings) -> Budget:
 
 
 def cross_file_context(request: CompletionRequest[PromptBuilder], n_tokens: int) -> CrossFileContext | None:
-    """What to show of other files in at most `n_tokens`, or `None`."""
+    """Choose pieces of other files that take at most `n_tokens`; return `None` if there are none."""
     snapshot, settings, model, around = request.snapshot, request.settings, request.model, request.workspace_context
     context, encode = settings.context, model.tokenizer.encode
     sources = Sources(context.open_files, context.recent_edits, context.imports, settings.disabled_globs)
@@ -201,7 +197,7 @@ def cross_file_context(request: CompletionRequest[PromptBuilder], n_tokens: int)
 
 
 def n_cold_tokens(model: PromptBuilder, max_prefill_ms: float) -> int:
-    """How many tokens this machine evaluates in `max_prefill_ms`, as far as it is known; at least a few lines."""
+    """Return how many tokens this machine evaluates in `max_prefill_ms`, as far as known; at least a few lines."""
     if not model.prefill_speed:
         return model.prompts.n_context
     return max(MIN_COLD_TOKENS, int(model.prefill_speed * max_prefill_ms / 1000))

@@ -1,6 +1,6 @@
-"""What was suggested lately, by name, and what became of it: shown, accepted, accepted in part, rejected.
+"""Recent suggestions by name, and their outcomes: shown, accepted, accepted in part, rejected.
 
-Clients tell in different ways, or not at all; then an edit that inserts what was suggested says it.
+Some clients report outcomes. For those that do not, an edit that inserts a suggestion counts as its acceptance.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from attrs import asdict, define, field, frozen
 from starcoder_lsp.completion import Completion, Item
 
 N_REMEMBERED = 64
-"""Suggestions of which it may still be said what became of them."""
+"""Suggestions whose outcome may still come; older ones are forgotten. Not measured."""
 
 
 @define
 class Outcomes:
-    """How many suggestions were offered, and what became of them; `partly` counts parts that were accepted."""
+    """Counts of suggestions by outcome; `partly` counts accepted parts."""
 
     offered: int = 0
     shown: int = 0
@@ -38,15 +38,15 @@ class OfferedSuggestion:
 
 @define
 class AcceptanceTracker:
-    """The suggestions of one session."""
+    """Counts the outcomes of one session's suggestions."""
 
     outcomes: Outcomes = field(factory=Outcomes)
     _open: OrderedDict[str, OfferedSuggestion] = field(factory=OrderedDict)
-    """Those of which nothing is known yet, by name."""
+    """Suggestions without an outcome yet, by name."""
     _shown: set[str] = field(factory=set)
 
     def make(self, uri: str, completion: Completion) -> list[tuple[str, Item]]:
-        """Give the suggestions of an answer names to speak of them by."""
+        """Record the suggestions of an answer, and return them with their names."""
         named = []
         for item in completion.items:
             self.outcomes.offered += 1
@@ -59,35 +59,35 @@ class AcceptanceTracker:
         return named
 
     def show(self, names: Iterable[str]) -> None:
-        """The client says that a person saw these."""
+        """Count suggestions that the client has shown."""
         for name in names:
             if name in self._open and name not in self._shown:
                 self._shown.add(name)
                 self.outcomes.shown += 1
 
     def accept(self, name: str) -> None:
-        """A suggestion was accepted. It is counted once, however often that is said."""
+        """Count an accepted suggestion, once."""
         if self._open.pop(name, None) is not None:
             self._shown.discard(name)
             self.outcomes.accepted += 1
 
     def accept_part(self, name: str) -> None:
-        """A part of a suggestion was accepted; of what is left more may be."""
+        """Count an accepted part of a suggestion; the rest may be accepted later."""
         self.outcomes.partly += name in self._open
 
     def reject(self, names: Iterable[str]) -> None:
-        """The client says that a person did not want these."""
+        """Count suggestions that the user rejected."""
         for name in names:
             if self._open.pop(name, None) is not None:
                 self._shown.discard(name)
                 self.outcomes.rejected += 1
 
     def edited(self, uri: str, start_byte: int, inserted: bytes) -> None:
-        """One edit inserted a text: if it is what was suggested there, that was accepted. What is typed is no such."""
+        """Count a suggestion as accepted if one edit inserted it. A single typed byte does not count."""
         if len(inserted) > 1:
             same = OfferedSuggestion(uri, start_byte, inserted)
             self.accept(next((name for name, offer in reversed(self._open.items()) if offer == same), ""))
 
     def report(self) -> dict[str, int]:
-        """The counters."""
+        """Return the counts."""
         return asdict(self.outcomes)

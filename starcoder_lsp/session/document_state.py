@@ -1,4 +1,4 @@
-"""All that a session knows of one document, or of one notebook with its cells, besides the text."""
+"""All that a session knows of one document, or of one notebook and its cells, besides the text."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ class DocumentState:
 
     key: str
     cursor_uri: str = ""
-    """The document, or the cell, in which the user was last."""
+    """The document or cell in which the user was last."""
     cursor_byte: int | None = None
-    """The byte of it at which they last edited or asked; `None` before that."""
+    """The byte of it at which the user last edited or requested; `None` before that."""
     last_completion: Completion | None = None
     newest_request: CompletionRequest[Model] | None = None
-    """The last request, as long as somebody waits for the answer to that text."""
+    """The last request, until it is answered or superseded."""
     in_flight: InFlight | None = None
     cache: SuggestionCache = field(factory=SuggestionCache)
 
     def cursor_in(self, uri: str) -> int | None:
-        """Return the byte at which the user was last in that document or cell; `None` if they were elsewhere since."""
+        """Return the byte at which the user was last in a document or cell; `None` if they were elsewhere since."""
         return self.cursor_byte if self.cursor_uri == uri else None
 
     def set_cursor(self, uri: str, cursor_byte: int) -> None:
-        """The user edits or asks at a byte of the document, or of one of the notebook's cells."""
+        """Note that the user edits or requests at a byte of the document, or of one of the notebook's cells."""
         self.cursor_uri, self.cursor_byte = uri, cursor_byte

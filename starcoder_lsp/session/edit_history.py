@@ -1,4 +1,4 @@
-"""What the user used and edited lately, for the choice of what is shown of other files. On the event loop."""
+"""Recently used documents and edited regions, from which pieces of other files are chosen. On the event loop."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from starcoder_lsp.documents.uris import path_of
 from starcoder_lsp.documents.workspace import WorkspaceContext
 
 N_EDITS = 32
-"""Edited regions that are remembered, of all documents together."""
+"""Edited regions that are kept, of all documents together. Not measured."""
 N_NEAR_LINES = 3
-"""Edits that are no farther apart than this are of one region."""
+"""Edits at most this many lines apart belong to one region. Not measured."""
 
 
 @define
 class EditHistory:
-    """Documents in order of their use, and regions in order of their last edit; the newest come last."""
+    """Documents in the order of their use, and regions in the order of their last edit; the newest last."""
 
     roots: tuple[Path, ...] = ()
     """The client's workspace folders."""
@@ -27,19 +27,19 @@ class EditHistory:
     _edited: dict[tuple[str, int, int], None] = field(factory=dict)
 
     def use(self, uri: str) -> None:
-        """A document was opened, edited, asked about or looked at."""
+        """Note that a document was opened, edited, completed or focused."""
         self._used.pop(uri, None)
         self._used[uri] = None
 
     def close(self, uri: str) -> None:
-        """A document was closed; what was edited in it is not shown any more."""
+        """Forget a closed document and its regions."""
         self._used.pop(uri, None)
         self._edited = {region: None for region in self._edited if region[0] != uri}
 
     def edit(self, uri: str, edits: Iterable[Edit], first_line: int = 0) -> None:
-        """A text was edited, or a cell of it that begins at `first_line`.
+        """Record edits of a text, or of a cell of it that begins at `first_line`.
 
-        Regions below are moved along only by later edits of their own.
+        Lines of regions below are not shifted; a later edit of such a region corrects them.
         """
         for edit in edits:
             if edit.start_line is None:
@@ -55,13 +55,13 @@ class EditHistory:
             del self._edited[next(iter(self._edited))]
 
     def workspace_context(self, uri: str, snapshot_of: Callable[[str], Snapshot | None]) -> WorkspaceContext:
-        """Return what is known now around a document, newest first."""
+        """Return the context of a document: its root folder, open documents and edited regions, newest first."""
         used = (snapshot_of(uri) for uri in reversed(self._used))
         opened = tuple(snapshot for snapshot in used if snapshot is not None)
         return WorkspaceContext(self._root_of(uri), opened, tuple(reversed(self._edited)))
 
     def _root_of(self, uri: str) -> Path | None:
-        """The innermost folder that a document is in, otherwise the first one."""
+        """Return the innermost workspace folder that holds a document, otherwise the first one."""
         path = Path(path_of(uri))
         holding = [root for root in self.roots if path.is_relative_to(root)]
         return max(holding, key=lambda root: len(root.parts), default=next(iter(self.roots), None))

@@ -1,4 +1,4 @@
-"""A running generation, which outlives its request while what is typed agrees with what it writes."""
+"""A running generation, which survives keystrokes that match its output."""
 
 from __future__ import annotations
 
@@ -19,23 +19,24 @@ class InFlight:
     completion: Completion | None = None
     waiter: asyncio.Future[None] | None = None
     texts: tuple[bytes, ...] = ()
-    """The text so far of each answer that may still be shown; nothing before there is any text."""
+    """The text so far of each answer that may still be shown; empty before there is any."""
     typed: bytes = b""
-    """The text that the user typed at the place since."""
+    """The text that the user typed since at the cursor."""
 
     @property
     def is_waited_for(self) -> bool:
-        """Whether a request waits for it now."""
+        """Return whether a request waits for it now."""
         return self.waiter is not None and not self.waiter.done()
 
     def agrees(self) -> bool:
-        """Whether what is typed and one of the answers begin alike."""
+        """Return whether the typed text is the beginning of an answer, or the other way round."""
         return not self.texts or any(text.startswith(self.typed) or self.typed.startswith(text) for text in self.texts)
 
     def matches(self, data: bytes, cursor_byte: int) -> bool:
-        """Whether it is worth going on with, now that the text is `data`.
+        """Return whether it may go on, now that the document is `data`, and note what was typed.
 
-        Before it wrote anything it is not: one for the newer text knows more, and what is evaluated is kept.
+        Before it has written anything it may not: a generation for the newer text sees more, and evaluated tokens are
+        cached.
         """
         request = self.request
         place = CachedSuggestion(request.snapshot.text.data, request.cursor_byte, request.cursor_byte, b"")
@@ -46,7 +47,7 @@ class InFlight:
         return self.agrees()
 
     def serves(self, request: CompletionRequest[Model]) -> bool:
-        """Whether its answer will be one to a newer request."""
+        """Return whether its answer will also answer a newer request."""
         mine = self.request
         is_alike = mine.model is request.model and mine.settings == request.settings
         is_enough = mine.n_items >= request.n_items
@@ -54,7 +55,7 @@ class InFlight:
         return is_alike and is_enough and (is_same or self.matches(request.snapshot.text.data, request.cursor_byte))
 
     def release(self, error: Exception | None = None) -> None:
-        """Let go of the request that waits."""
+        """Wake the request that waits, with an error if there is one."""
         waiter, self.waiter = self.waiter, None
         if waiter is not None and not waiter.done():
             if error is None:

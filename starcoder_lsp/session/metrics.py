@@ -1,4 +1,4 @@
-"""What the server did since it started, in the shape of `starcoder/metrics`."""
+"""Counters since the start, in the shape of `starcoder/metrics`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ N_LATENCIES = 10_000
 
 @define
 class Requests:
-    """How completion requests ended. `total` is the sum of the others and of those under way."""
+    """Completion requests by outcome. `total` is the sum of the others and of the running ones."""
 
     total: int = 0
     answered: int = 0
@@ -31,10 +31,10 @@ class Requests:
 
 @define
 class Tokens:
-    """Tokens, by what happened to them; `evaluated` are prompt tokens that went through a decode call.
+    """Tokens by what happened to them; `evaluated` are prompt tokens that went through a decode call.
 
-    `ahead` are those of them that were evaluated while nobody waited: `prompt + ahead` is `reused + evaluated`. So of a
-    prompt that was given up, as much counts as was gone through.
+    `ahead` are those evaluated while no request waited: `prompt + ahead` equals `reused + evaluated`. Of an abandoned
+    prompt only the part that was reused or evaluated counts.
     """
 
     prompt: int = 0
@@ -53,7 +53,7 @@ class Metrics:
     requests: Requests = field(factory=Requests)
     tokens: Tokens = field(factory=Tokens)
     evaluation_ms: float = 0.0
-    """Time inside the engine's decode calls, of requests that somebody waited for."""
+    """Time inside the engine's decode calls, without prefetching."""
     _latencies_ms: deque[float] = field(factory=lambda: deque(maxlen=N_LATENCIES))
     _n_latencies: int = 0
 
@@ -65,7 +65,7 @@ class Metrics:
             self.requests.empty += 1
 
     def count_tokens(self, completion: Completion) -> None:
-        """Count what an answer cost, whether or not somebody saw it."""
+        """Count the tokens of an answer, whether or not a request gets it."""
         generation = completion.generation
         if generation is None:
             return
@@ -76,7 +76,7 @@ class Metrics:
         self.evaluation_ms += generation.evaluation_ms
 
     def count_ahead(self, n_evaluated: int, n_generated: int = 0) -> None:
-        """Count tokens of prompts, and of answers to them, that nobody waited for."""
+        """Count the tokens of prefetching."""
         self.tokens.evaluated += n_evaluated
         self.tokens.ahead += n_evaluated
         self.tokens.generated += n_generated

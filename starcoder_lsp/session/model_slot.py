@@ -1,4 +1,4 @@
-"""The model of a session: loaded, loaded again, lost, and back."""
+"""The model of a session, from its first load on."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class ModelSlot:
     ) -> Model:
         """Load the configured model in place of the one that is there. Raises `EngineError` and `SupersededError`.
 
-        `on_message` is told what a user should know of it, also later.
+        `on_message` gets messages for the user, also later: that something was turned off after a crash.
         """
         from starcoder_lsp.engine.loading import Listeners, open_model  # not before `initialize` is answered
 
         old, self.model = self.model, None
-        self.scheduler.supersede_all()  # nothing that waits may find the old model closed
+        self.scheduler.supersede_all()  # no request may find the old model closed
         self.status.load()
 
         async def work(cancellation: Cancellation) -> Model:
@@ -60,7 +60,7 @@ class ModelSlot:
         return self.model
 
     def _follow(self, state: str) -> None:
-        """The engine loads its model again (`"loading"`), has it back (an empty text), or is lost (an error)."""
+        """Note that the engine loads its model again (`"loading"`), has it back (empty), or failed (an error)."""
         if self.model is None:
             return
         if state == "loading":
@@ -72,6 +72,6 @@ class ModelSlot:
             self.on_ready()
 
     async def close(self) -> None:
-        """Let go of the engine, which may keep what it has of the documents."""
+        """Close the engine, which may persist its KV states."""
         if self.model is not None:
             await self.model.engine.close()

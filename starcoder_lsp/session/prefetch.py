@@ -1,4 +1,4 @@
-"""What is evaluated before anybody asks: the place where the user is, once nothing has come for a while."""
+"""Evaluate the prompt where the user is, once no message has come for a while: the next request finds it cached."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from starcoder_lsp.session.requests import RequestManager
 from starcoder_lsp.session.scheduler import AHEAD, SupersededError
 
 IDLE_MS = 250
-"""How long nothing must come before the next place is evaluated ahead of need: more than between two keystrokes."""
+"""How long no message must come before a place is evaluated: longer than between two keystrokes. Not measured."""
 
 
 @define(eq=False)
 class Prefetcher:
-    """The work that is done where the user is. On the event loop.
+    """Prefills the prompt of the document that the user looks at. On the event loop.
 
     `request_at` returns the request that would be made at the cursor of a document or cell, and its document's state;
     `None` where nothing is suggested or nothing is open any more.
@@ -29,14 +29,14 @@ class Prefetcher:
     requests: RequestManager
     request_at: Callable[[str], tuple[DocumentState, CompletionRequest[Model]] | None]
     focused: str = ""
-    """The document, or the cell, that the user looks at."""
+    """The document or cell that the user looks at."""
     _stale: str = ""
-    """The same, as long as other files have not been looked at since the user came to it."""
+    """The same, until pieces of other files have been chosen anew for it."""
     _tasks: set[asyncio.Future[None]] = field(factory=set)
-    """What runs with nobody waiting for it; the event loop itself would let go of it."""
+    """Running tasks; the event loop itself holds no reference to them."""
 
     def on_focus(self, uri: str) -> None:
-        """The user looks at a document: evaluate the place where they were, or its beginning, when nobody types."""
+        """Prefill the place where the user was in a document, or its top, when they pause."""
         if uri != self.focused:
             self.focused = self._stale = uri
         task = asyncio.ensure_future(self._when_idle(uri))
@@ -44,16 +44,19 @@ class Prefetcher:
         task.add_done_callback(self._tasks.discard)
 
     async def _when_idle(self, uri: str) -> None:
-        """Wait, and evaluate unless the user goes on.
+        """Wait, and prefill unless the user goes on.
 
-        Where they come from another document, other files are looked at again first.
+        If they came from another document, choose pieces of other files anew.
         """
-        with suppress(SupersededError, EngineError):  # a request for this place will tell
+        with suppress(SupersededError, EngineError):  # a request at this place will report it
             await self.requests.scheduler.run(AHEAD, _nothing, delay_ms=IDLE_MS)
             await self._prefetch(uri)
 
     async def _prefetch(self, uri: str) -> None:
-        """Evaluate the full window, and write what comes next. Raises what scheduler and engine raise."""
+        """Prefill the full window, and generate what follows the last suggestion.
+
+        Raises what scheduler and engine raise.
+        """
         found = self.request_at(uri)
         if found is None or found[1].settings.trigger == "invoked":
             return
@@ -74,4 +77,4 @@ class Prefetcher:
 
 
 async def _nothing(_cancellation: Cancellation) -> None:
-    """Only wait."""
+    """Do nothing: only the delay is wanted."""

@@ -1,7 +1,7 @@
-"""Who gets which answer: from memory, from a generation that is under way, or from a new one.
+"""Which request gets which answer: a cached one, one of a running generation, or one of a new generation.
 
-A generation under way outlives the request for it as long as what is typed agrees with what it wrote so far: the next
-request takes it over. On the event loop.
+A running generation survives keystrokes that match its output: the old request is superseded, and the next one adopts
+the generation. Any other edit ends it. On the event loop.
 """
 
 from __future__ import annotations
@@ -24,12 +24,15 @@ from starcoder_lsp.session.status import StatusReporter
 from starcoder_lsp.session.suggestion_cache import CachedSuggestion
 
 CANCEL_GRACE_S = 0.05
-"""How long a cancelled request's generation goes on: some clients cancel just before they tell what was typed."""
+"""How long a cancelled request's generation goes on: some clients cancel just before they send the edit.
+
+Not measured.
+"""
 
 
 @define(eq=False)
 class RequestManager:
-    """The requests of one session, and their answers."""
+    """Answers the requests of one session."""
 
     scheduler: Scheduler
     metrics: Metrics
@@ -37,7 +40,7 @@ class RequestManager:
     _tasks: set[asyncio.Future[None]] = field(factory=set)
 
     async def answer(self, state: DocumentState, request: CompletionRequest[Model], delay_ms: float) -> Completion:
-        """Answer one request; a new generation begins after `delay_ms` in which nothing newer came.
+        """Answer one request. A new generation begins after `delay_ms`, unless something newer comes before.
 
         Raises `SupersededError` if something newer comes before, `EngineError`, and what a cancelled await raises.
         """
@@ -65,9 +68,9 @@ class RequestManager:
                 state.newest_request = None
 
     def edited(self, state: DocumentState, data: bytes, cursor_byte: int) -> None:
-        """A document was edited: nobody waits for an answer to the text before any more.
+        """Supersede the request for the text before an edit.
 
-        A running generation goes on if the edit types what it wrote.
+        A running generation goes on if the edit typed what it wrote.
         """
         state.newest_request = None
         in_flight = state.in_flight
@@ -78,12 +81,12 @@ class RequestManager:
         self.scheduler.supersede(AHEAD)
 
     def abandon(self, state: DocumentState) -> None:
-        """Give up on what runs for a document, and on what is done ahead of need."""
+        """End all work for a document, and all prefetching."""
         state.newest_request = state.in_flight = None
         self.scheduler.supersede(state.key)
 
     async def prepare_next(self, state: DocumentState, request: CompletionRequest[Model], shown: Item) -> None:
-        """Generate what would come next if a suggestion were accepted. Raises as `answer` does."""
+        """Generate what would follow if a suggestion were accepted. Raises as `answer` does."""
         at, text = request.cursor_byte, shown.text.encode()
         accepted = spliced(request.snapshot, at, at + shown.n_replaced_bytes, text)
         following = evolve(request, snapshot=accepted, cursor_byte=at + len(text), n_items=1)
@@ -116,13 +119,13 @@ class RequestManager:
                 state.in_flight = None
 
     async def _generate(self, in_flight: InFlight, cancellation: Cancellation) -> Completion:
-        """An answer counts even if nobody gets it."""
+        """Generate an answer, and count its tokens even if no request gets it."""
         completion = await generated(in_flight, cancellation)
         self.metrics.count_tokens(completion)
         return completion
 
     async def _generate_ahead(self, request: CompletionRequest[Model], cancellation: Cancellation) -> Completion:
-        """With windows of its own: nobody wrote that text yet."""
+        """Generate with a copy of the windows: the text is not the document's yet."""
         anchors = await in_background(request.model.anchors.copy)
         request = evolve(request, model=evolve(request.model, anchors=anchors), is_ahead=True)
         completion = await generated(InFlight(request), cancellation)
@@ -131,7 +134,7 @@ class RequestManager:
         return completion
 
     async def _wait(self, state: DocumentState, in_flight: InFlight) -> None:
-        """Wait as the newest request; an older one gets `SupersededError`."""
+        """Wait for a generation; a request that waits for it already gets `SupersededError`."""
         in_flight.release(SupersededError())
         waiter = in_flight.waiter = asyncio.get_running_loop().create_future()
         try:
@@ -141,13 +144,13 @@ class RequestManager:
             raise
 
     def _give_up(self, state: DocumentState, in_flight: InFlight) -> None:
-        """Some time after a cancel, stop what nobody waits for, unless it is being typed."""
+        """End a generation some time after a cancel, unless a request waits for it or its text is being typed."""
         if state.in_flight is in_flight and not in_flight.is_waited_for and not in_flight.typed:
             self.abandon(state)
 
 
 def _lookup(state: DocumentState, request: CompletionRequest[Model]) -> Completion | None:
-    """Answer from an earlier answer under the same settings, without the model."""
+    """Return what the cache has for a request."""
     data, at = request.snapshot.text.data, request.cursor_byte
     remainders = state.cache.lookup(request.settings, request.n_items, data, at)
     if remainders is None:
@@ -157,7 +160,7 @@ def _lookup(state: DocumentState, request: CompletionRequest[Model]) -> Completi
 
 
 def _store(state: DocumentState, request: CompletionRequest[Model], completion: Completion) -> None:
-    """Keep an answer for `_lookup`; not that there was none in time, for there may be one next time."""
+    """Cache an answer, unless it is empty because its time was over: the next try may have one."""
     generation, data, at = completion.generation, request.snapshot.text.data, request.cursor_byte
     was_early = generation is None or generation.written[0].stop_reason in ("timeout", "cancelled")
     if completion.items or not was_early:
@@ -167,7 +170,7 @@ def _store(state: DocumentState, request: CompletionRequest[Model], completion: 
 
 
 async def generated(in_flight: InFlight, cancellation: Cancellation) -> Completion:
-    """Ask the model, for as long as what is typed agrees with what it writes."""
+    """Run the pipeline for as long as the text that the user types matches what the model writes."""
 
     def on_texts(texts: tuple[bytes, ...]) -> None:
         in_flight.texts = texts

@@ -1,7 +1,7 @@
-"""Which work goes on: the newest of each document.
+"""Run the newest work of each document.
 
-A newer request for a document supersedes the older one, whether that waits or runs. Work is told when nobody waits for
-it any more, and ends by itself. On the event loop.
+A newer request for a document supersedes the older one, whether that waits or runs. Superseded work is cancelled by its
+`Cancellation` and ends by itself, since a partly evaluated prompt is kept. On the event loop.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from starcoder_lsp.engine.engine import Cancellation
 T = TypeVar("T")
 
 AHEAD = "ahead"
-"""The key of work that nobody waits for. Whatever else comes, also an edit, supersedes it."""
+"""The key of prefetching. Any other work, and any edit, supersedes it."""
 
 
 class SupersededError(Exception):
-    """A newer request, or an edit, made this one pointless."""
+    """A newer request, or an edit, took the place of this one."""
 
 
 Work = Callable[[Cancellation], Awaitable[T]]
@@ -29,19 +29,19 @@ Work = Callable[[Cancellation], Awaitable[T]]
 
 @define(eq=False)
 class Scheduled:
-    """One piece of work, and whoever waits for it."""
+    """One piece of work, and the future of its result."""
 
     answer: asyncio.Future[Any]
     cancellation: Cancellation = field(factory=Cancellation)
 
     def supersede(self) -> None:
-        """Give up on the work; whoever waits gets `SupersededError`."""
+        """Cancel the work; its result is `SupersededError`."""
         if not self.answer.done():
             self.answer.set_exception(SupersededError())
         self.cancellation.cancel()
 
     async def run(self, work: Work[Any], delay_ms: float) -> None:
-        """Do the work after a while and hand over what came of it, unless that is not wanted any more."""
+        """Do the work after a delay and set its result, unless it was superseded."""
         if delay_ms:
             await self._pause(delay_ms)
         outcome, error = None, None
@@ -51,7 +51,7 @@ class Scheduled:
             except asyncio.CancelledError:
                 self.answer.cancel()
                 raise
-            except Exception as raised:  # noqa: BLE001  every outcome belongs to whoever waits
+            except Exception as raised:  # noqa: BLE001  the caller of `Scheduler.run` gets every error
                 error = raised
         if self.answer.done():
             return
@@ -61,7 +61,7 @@ class Scheduled:
             self.answer.set_exception(error)
 
     async def _pause(self, delay_ms: float) -> None:
-        """Wait, but no longer than anybody wants the work."""
+        """Wait until the delay is over or the work is cancelled."""
         over = asyncio.Event()
         timer = asyncio.get_running_loop().call_later(delay_ms / 1000, over.set)
         self.cancellation.when_cancelled(over.set)
@@ -70,7 +70,7 @@ class Scheduled:
 
 
 class Scheduler:
-    """Runs work, the newest of each key only."""
+    """Runs work; of each key only the newest."""
 
     def __init__(self) -> None:
         self._newest: dict[str, Scheduled] = {}
@@ -97,13 +97,13 @@ class Scheduler:
                 del self._newest[key]
 
     def supersede(self, key: str) -> None:
-        """Give up on the work of `key`, if there is any, and on what was to be done ahead of need."""
+        """Supersede the work of `key`, if there is any, and all prefetching."""
         for given_up in {key, AHEAD}:
             older = self._newest.pop(given_up, None)
             if older is not None:
                 older.supersede()
 
     def supersede_all(self) -> None:
-        """Give up on all work."""
+        """Supersede all work."""
         for key in list(self._newest):
             self.supersede(key)

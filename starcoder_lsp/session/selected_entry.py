@@ -1,4 +1,4 @@
-"""What to suggest while an entry of the client's own menu is selected: what would come behind that entry."""
+"""Suggestions while an entry of the client's own menu is selected: what would follow that entry."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""What one client's session holds, and what happens between a handler and the pipeline.
+"""One client's session: its documents, settings, model and counters, and what each message does to them.
 
-Documents, settings, the model, and the counters. Speaks in the program's own values: `server.py`
-translates.
+It speaks in the program's own values; `lsp/` translates.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ class Session:
     """The client's name and version."""
 
     def __attrs_post_init__(self) -> None:
-        """Share the scheduler and the counters."""
+        """Make the parts that share the scheduler and the counters."""
         self.slot = ModelSlot(self.scheduler, self.status, self._refocus)
         self.requests = RequestManager(self.scheduler, self.metrics, self.status)
         self.prefetcher = Prefetcher(self.requests, self._request_at_cursor)
@@ -79,13 +78,13 @@ class Session:
     # What the editor has open
 
     def open(self, uri: str, language_id: str, version: int, text: str) -> None:
-        """Take in a document, in place of one that is open under that name already."""
+        """Open a document; it replaces one that is open under that URI already."""
         self._drop(uri)
         self.documents.open(uri, language_id, version, text)
         self.focus(uri)
 
     def focus(self, uri: str) -> None:
-        """The user looks at a document or cell. Raises `UnknownDocumentError`."""
+        """Note that the user looks at a document or cell. Raises `UnknownDocumentError`."""
         view = self._view(uri)
         self.history.use(uri if view is None else view.whole.uri)
         self.prefetcher.on_focus(uri)
@@ -95,7 +94,7 @@ class Session:
             self.focus(self.prefetcher.focused)
 
     def change(self, uri: str, version: int, edits: Sequence[Edit]) -> None:
-        """Apply a change. What is being computed for the text before it is not wanted any more.
+        """Apply a change. Work for the text before it is superseded.
 
         Raises `UnknownDocumentError` and `OutOfSyncError`, see `Documents.change`.
         """
@@ -110,7 +109,7 @@ class Session:
         self._edited(uri, uri, edits)
 
     def change_notebook(self, uri: str, version: int, change: NotebookChange) -> None:
-        """Apply a change. One that is more than edits of cells makes what is being computed worthless.
+        """Apply a change. One that does more than edit cells supersedes all work for the notebook.
 
         Raises as `Notebooks.change`.
         """
@@ -130,7 +129,7 @@ class Session:
         self._refocus()
 
     def _edited(self, key: str, uri: str, edits: Sequence[Edit]) -> None:
-        """Tell everybody of edits that were applied to a document, or to a cell of the notebook `key`."""
+        """Record edits that were applied to a document, or to a cell of the notebook `key`."""
         view = self._view(uri)
         if view is None or not edits or edits[-1].start_line is None:
             self._abandon(key)
@@ -144,7 +143,7 @@ class Session:
         self.focus(uri)
 
     def mark_out_of_sync(self, uri: str) -> None:
-        """Trust the text here no more, until the editor sends all of it: an edit got lost."""
+        """Answer nothing for a document until the editor sends its whole text: an edit got lost."""
         with suppress(UnknownDocumentError, OutOfSyncError):
             self.documents.change(uri, LOWEST_VERSION, (), self.encoding)
         with suppress(UnknownDocumentError):
@@ -158,7 +157,7 @@ class Session:
         self._persist(uri)
 
     def open_notebook(self, uri: str, version: int, cells: Sequence[Cell], texts: Sequence[CellText]) -> None:
-        """Take in a notebook, in place of one that is open under that name already."""
+        """Open a notebook; it replaces one that is open under that URI already."""
         self._drop(uri)
         self.notebooks.open(uri, version, cells, texts)
         self.prefetcher.focused = next((cell.uri for cell in cells if not cell.is_markup), "")
@@ -172,11 +171,11 @@ class Session:
             self._persist(joined_uri)
 
     def _state(self, key: str) -> DocumentState:
-        """The state of an open document or notebook; a new one where nothing is known yet."""
+        """Return the state of an open document or notebook, a new one at first."""
         return self.states.setdefault(key, DocumentState(key))
 
     def _abandon(self, key: str) -> None:
-        """Give up on what runs for a document or notebook."""
+        """End the work for a document or notebook."""
         if key in self.states:
             self.requests.abandon(self.states[key])
 
@@ -186,15 +185,15 @@ class Session:
         self.states.pop(key, None)
         self.history.close(key)
 
-    # What it asks
+    # What the editor asks
 
     async def complete(
         self, uri: str, line: int, character: int, *, automatic: bool, selected: Edit | None = None
     ) -> Completion | None:
-        """Answer a completion request; `None` where there is nothing to say about this place now.
+        """Answer a completion request; return `None` if the place gets no suggestions now.
 
-        With an entry of the client's menu `selected`, which would make an edit around the cursor, the suggestions are
-        those behind it, the entry's own text in front.
+        `selected` is the edit that the selected entry of the client's menu would make. The suggestions then continue
+        behind that entry, and begin with its text.
 
         Raises `UnknownDocumentError` for one that is not open, `asyncio.CancelledError` if the client cancels.
         """
@@ -232,7 +231,7 @@ class Session:
         return evolve(completion, snapshot=view.own, cursor_byte=completion.cursor_byte - view.offset_byte)
 
     def request_at(self, view: View | None, place: int = 0, n_items: int = 1) -> CompletionRequest[Model] | None:
-        """Return the request at byte `place` of a document or cell; `None` where nothing is suggested."""
+        """Return the request at byte `place` of a document or cell; `None` if it gets no suggestions now."""
         if self.model is None or view is None or decline_reason(view.whole, self.settings):
             return None
         cursor_byte = view.offset_byte + min(place, len(view.own.text.data))
@@ -240,7 +239,7 @@ class Session:
         return CompletionRequest(view.whole, cursor_byte, self.model, self.settings, context, n_items)
 
     def _request_at_cursor(self, uri: str) -> tuple[DocumentState, CompletionRequest[Model]] | None:
-        """The request where the user was last in a document or cell, or at its top."""
+        """Return the request where the user was last in a document or cell, or at its top."""
         with suppress(UnknownDocumentError):
             view = self._view(uri)
             state = None if view is None else self._state(view.key)
@@ -256,15 +255,15 @@ class Session:
         return SelectedEntry(view.offset_byte + start_byte, view.offset_byte + end_byte, inserted)
 
     def _persist(self, uri: str) -> None:
-        """Let the engine keep a closed document's cells, where it can."""
+        """Let the engine keep a closed document's KV cells, if it can."""
         cache = self.model.engine.cache if self.model is not None else None
         if cache is not None:
             cache.persist(uri)
 
     async def explain(self, uri: str, line: int, character: int) -> dict[str, Any] | None:
-        """What the model would see there and why.
+        """Return what the model would see at a place, and why.
 
-        `None` while there is no model, for a document that gets none, and for a question with a newer one behind it.
+        Return `None` while there is no model, for a document that gets no suggestions, and for a superseded request.
         """
         view = self._view(uri)
         place = 0 if view is None else view.own.text.byte_at(line, character, self.encoding)
@@ -286,18 +285,18 @@ class Session:
         return None if self.model is None or view is None or decline_reason(view.whole, self.settings) else view
 
     def _view(self, uri: str) -> View | None:
-        """The document or cell as the editor has it; `None` if it is out of step. Raises `UnknownDocumentError`."""
+        """Return a document or cell; `None` if it is out of sync. Raises `UnknownDocumentError`."""
         if uri in self.notebooks or uri not in self.documents:
             return self.notebooks.view(uri)
         snapshot = self.documents.get(uri)
         return None if snapshot is None else View(uri, snapshot, snapshot)
 
     def _whole_text(self, uri: str) -> Snapshot | None:
-        """A document, or a notebook's joined text, by its own URI; `None` if it is out of step or not open."""
+        """Return a document, or a notebook's joined text, by its own URI; `None` if it is out of sync or not open."""
         return self.documents.get(uri) or self.notebooks.joined(uri)
 
     async def report(self) -> dict[str, Any]:
-        """The answer to `starcoder/metrics`."""
+        """Return the answer to `starcoder/metrics`."""
         model = self.model
         cache = model.engine.cache if model is not None else None
         cached = await cache.cached() if cache is not None else ()
@@ -316,7 +315,7 @@ class Session:
             state.cache.clear()
 
     def stop(self) -> None:
-        """Give up on everything that waits or runs."""
+        """Supersede all work."""
         self.scheduler.supersede_all()
 
     async def end(self) -> None:
@@ -325,6 +324,6 @@ class Session:
 
 
 def end_of(edit: Edit, text: Text, encoding: PositionEncoding) -> int:
-    """The byte behind what an edit of a range inserted into `text`, which is the text after it."""
+    """Return the byte behind what an edit inserted into `text`, the text after the edit."""
     start_byte = text.byte_at(edit.start_line or 0, edit.start_character, encoding)
     return min(len(text.data), start_byte + len(edit.text.encode("utf-8", "surrogatepass")))

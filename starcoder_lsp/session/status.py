@@ -1,4 +1,4 @@
-"""What a person is told of the server in one word: loading, ready, thinking, off, error."""
+"""The server's status in one word: loading, ready, thinking, off, error."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from attrs import asdict, define, field, frozen
 
 @frozen
 class Status:
-    """The parameters of `starcoder/didChangeStatus`. `kind` is the word, `message` a line for a person."""
+    """The parameters of `starcoder/didChangeStatus`. `kind` is the word, `message` a line for the user."""
 
     kind: str
     message: str
@@ -18,7 +18,7 @@ class Status:
 
 @define
 class StatusReporter:
-    """Knows what is going on, and tells whoever wants to know when the word changes."""
+    """Knows the status, and calls `on_change` when it changes."""
 
     on_change: Callable[[Status], None] = lambda _status: None
     _is_enabled: bool = True
@@ -30,7 +30,7 @@ class StatusReporter:
 
     @property
     def now(self) -> Status:
-        """The status at this moment."""
+        """Return the status."""
         if self._error:
             return Status("error", self._error, self._model)
         if self._is_loading:
@@ -42,27 +42,27 @@ class StatusReporter:
         return Status("ready", "", self._model)
 
     def enable(self, *, is_enabled: bool) -> None:
-        """Whether the settings allow suggestions."""
+        """Note whether the settings allow suggestions."""
         self._is_enabled = is_enabled
         self._report()
 
     def load(self) -> None:
-        """A model is being loaded."""
+        """Note that a model is being loaded."""
         self._is_loading, self._error, self._model = True, "", None
         self._report()
 
     def loaded(self, model: str) -> None:
-        """It is there."""
+        """Note that the model is loaded."""
         self._is_loading, self._error, self._model = False, "", model
         self._report()
 
     def fail(self, error: str) -> None:
-        """It could not be loaded."""
+        """Note that the model is not available, and why."""
         self._is_loading, self._error = False, error
         self._report()
 
     def count_running(self, n_more: int) -> None:
-        """One more generation is under way, or one less."""
+        """Note that `n_more` generations began, or ended if it is negative."""
         self._n_under_way += n_more
         self._report()
 
@@ -72,5 +72,5 @@ class StatusReporter:
             self.on_change(self.now)
 
     def report(self) -> dict[str, str | None]:
-        """The status as JSON."""
+        """Return the status as JSON."""
         return asdict(self.now)

@@ -1,6 +1,6 @@
-"""What a suggestion that was shown before still answers: typed through, deleted back into, asked for again.
+"""Answer from earlier suggestions: typed through, deleted back into, requested again.
 
-Whoever accepts what is left of it gets the very text that accepting all of it at first would have made.
+Accepting what is left of a suggestion gives exactly the text that accepting all of it at first would have given.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from starcoder_lsp.settings import Settings
 from starcoder_lsp.suggestions.cursor_context import CLOSERS, N_CLOSED_BYTES
 
 MAX_CACHED_ANSWERS = 8
-"""Answers remembered of one document, each with the document's text at that time."""
+"""Answers cached of one document, each with the document's text at that time. Not measured."""
 
 
 @frozen
@@ -49,14 +49,14 @@ class SuggestionCache:
     _answers: deque[_Answer] = field(factory=lambda: deque(maxlen=MAX_CACHED_ANSWERS))
 
     def store(self, settings: Settings, n_items: int, suggestions: Iterable[CachedSuggestion]) -> None:
-        """Keep an answer to a request for at most `n_items` suggestions."""
+        """Cache an answer to a request for at most `n_items` suggestions."""
         self._answers.appendleft(_Answer(settings, n_items, tuple(suggestions)))
 
     def lookup(self, settings: Settings, n_items: int, data: bytes, cursor_byte: int) -> list[Remainder] | None:
-        """Return what an earlier answer leaves to suggest at a character boundary of `data`; `None` if there is none.
+        """Return what is left of an earlier answer at a character boundary of `data`; `None` if nothing is cached.
 
-        An empty list: it is known that there is nothing to suggest. A request for several suggestions is answered by
-        what was asked for as many.
+        An empty list means: the model had nothing to suggest here. A request for several suggestions needs an answer
+        to a request for as many.
         """
         for answer in self._answers:
             if answer.settings == settings and answer.n_items >= n_items:
@@ -70,15 +70,15 @@ class SuggestionCache:
         return None
 
     def clear(self) -> None:
-        """Forget all: there is another model, or another text."""
+        """Forget all answers: there is another model."""
         self._answers.clear()
 
 
 def typed_since(shown: CachedSuggestion, data: bytes, cursor_byte: int) -> tuple[bytes, bytes] | None:
-    """What was typed in place of a suggestion up to the cursor, and what then stands behind in place of more of it.
+    """Return what was typed in place of a suggestion up to the cursor, and the closing characters behind the cursor.
 
-    The second is what was to be replaced, or what an editor closed: at most a few closing brackets and quotes. `None`
-    if `data` is changed elsewhere. One document's worth is copied where the ends agree.
+    Those are what was to be replaced, or what an editor closed: at most a few brackets and quotes. Return `None` if
+    `data` differs elsewhere. Copies the document once if the ends are equal.
     """
     end_byte = len(data) - (len(shown.data) - shown.end_byte)
     if not shown.start_byte <= cursor_byte <= end_byte <= cursor_byte + N_CLOSED_BYTES:
@@ -92,11 +92,11 @@ def typed_since(shown: CachedSuggestion, data: bytes, cursor_byte: int) -> tuple
 
 
 def remainder_of(shown: CachedSuggestion, data: bytes, cursor_byte: int) -> Remainder | None:
-    """What is left of a suggestion at a character boundary of `data`.
+    """Return what is left of a suggestion at a character boundary of `data`.
 
-    `None` if the text is not the suggestion's own with a beginning of it typed, or if nothing to be seen is left.
-    Closing brackets and quotes behind the cursor may be new if what is left writes them again: they are replaced.
-    That nothing was suggested holds for the same text only.
+    Return `None` if `data` is not the suggestion's document with a beginning of the suggestion typed, or if only blanks
+    are left. Closing brackets and quotes behind the cursor may be new if the rest writes them again: it replaces them.
+    An empty suggestion holds for the same text only.
     """
     typed = typed_since(shown, data, cursor_byte)
     if typed is None or not shown.text.startswith(typed[0]):
@@ -108,7 +108,7 @@ def remainder_of(shown: CachedSuggestion, data: bytes, cursor_byte: int) -> Rema
 
 
 def _writes_in_order(text: bytes, closers: bytes) -> bool:
-    """Whether `text` has the characters of `closers` in the same order."""
+    """Return whether `text` has the characters of `closers` in the same order."""
     at = -1
     for closer in closers:
         at = text.find(closer, at + 1)
