@@ -5,7 +5,9 @@ from __future__ import annotations
 from attrs import evolve, frozen
 
 from starcoder_lsp.completion import Completion, Item
-from starcoder_lsp.documents.documents import Snapshot, spliced
+from starcoder_lsp.documents.documents import Edit, Snapshot, spliced
+from starcoder_lsp.documents.notebooks import View
+from starcoder_lsp.documents.text import PositionEncoding
 from starcoder_lsp.prompting import CompletionRequest, Model
 
 
@@ -16,6 +18,15 @@ class SelectedEntry:
     start_byte: int
     end_byte: int
     text: bytes
+
+    @classmethod
+    def of(cls, selected: Edit, view: View, encoding: PositionEncoding) -> SelectedEntry:
+        """Return the entry that would make the edit `selected` in a document or cell."""
+        text = view.own.text
+        start_byte = text.byte_at(selected.start_line or 0, selected.start_character, encoding)
+        end_byte = max(start_byte, text.byte_at(selected.end_line, selected.end_character, encoding))
+        inserted = selected.text.encode("utf-8", "surrogatepass")
+        return cls(view.offset_byte + start_byte, view.offset_byte + end_byte, inserted)
 
     def taken(self, request: CompletionRequest[Model]) -> CompletionRequest[Model]:
         """Return the request as if the entry had been taken.

@@ -15,9 +15,8 @@ from attrs import define, evolve, field
 
 from starcoder_lsp.background import in_background
 from starcoder_lsp.completion import Completion
-from starcoder_lsp.documents.documents import Documents, Edit, OutOfSyncError, Snapshot, UnknownDocumentError
-from starcoder_lsp.documents.notebooks import Cell, CellText, NotebookChange, Notebooks, View
-from starcoder_lsp.documents.text import PositionEncoding, Text
+from starcoder_lsp.documents.documents import Edit, OutOfSyncError, UnknownDocumentError
+from starcoder_lsp.documents.notebooks import Cell, CellText, NotebookChange, View
 from starcoder_lsp.prompting import CompletionRequest, Model, decline_reason
 from starcoder_lsp.session.acceptance import AcceptanceTracker
 from starcoder_lsp.session.document_state import DocumentState
@@ -25,6 +24,7 @@ from starcoder_lsp.session.edit_history import EditHistory
 from starcoder_lsp.session.explaining import explain_request, outcome_of
 from starcoder_lsp.session.metrics import Metrics
 from starcoder_lsp.session.model_slot import ModelSlot
+from starcoder_lsp.session.open_texts import OpenTexts
 from starcoder_lsp.session.prefetch import Prefetcher
 from starcoder_lsp.session.requests import RequestManager
 from starcoder_lsp.session.scheduler import Scheduler, SupersededError
@@ -32,17 +32,13 @@ from starcoder_lsp.session.selected_entry import SelectedEntry
 from starcoder_lsp.session.status import StatusReporter
 from starcoder_lsp.settings import Settings
 
-LOWEST_VERSION = -(2**31)
-"""The protocol's versions are integers of 32 bits."""
-
 
 @define
 class Session:
     """One client's state. Every method runs on the event loop."""
 
     settings: Settings = field(factory=Settings)
-    documents: Documents = field(factory=Documents)
-    notebooks: Notebooks = field(factory=Notebooks)
+    texts: OpenTexts = field(factory=OpenTexts)
     history: EditHistory = field(factory=EditHistory)
     metrics: Metrics = field(factory=Metrics)
     acceptance: AcceptanceTracker = field(factory=AcceptanceTracker)
@@ -53,7 +49,6 @@ class Session:
     requests: RequestManager = field(init=False)
     prefetcher: Prefetcher = field(init=False)
     slot: ModelSlot = field(init=False)
-    encoding: PositionEncoding = "utf-16"
     client: str = "unknown"
     """The client's name and version."""
 
@@ -80,12 +75,12 @@ class Session:
     def open(self, uri: str, language_id: str, version: int, text: str) -> None:
         """Open a document; it replaces one that is open under that URI already."""
         self._drop(uri)
-        self.documents.open(uri, language_id, version, text)
+        self.texts.documents.open(uri, language_id, version, text)
         self.focus(uri)
 
     def focus(self, uri: str) -> None:
         """Note that the user looks at a document or cell. Raises `UnknownDocumentError`."""
-        view = self._view(uri)
+        view = self.texts.view(uri)
         self.history.use(uri if view is None else view.whole.uri)
         self.prefetcher.on_focus(uri)
 
@@ -99,7 +94,7 @@ class Session:
         Raises `UnknownDocumentError` and `OutOfSyncError`, see `Documents.change`.
         """
         try:
-            self.documents.change(uri, version, edits, self.encoding)
+            self.texts.documents.change(uri, version, edits, self.texts.encoding)
         except (UnknownDocumentError, OutOfSyncError):
             self._abandon(uri)
             raise
@@ -117,7 +112,7 @@ class Session:
         if not is_edit:
             self._abandon(uri)
         try:
-            self.notebooks.change(uri, version, change, self.encoding)
+            self.texts.notebooks.change(uri, version, change, self.texts.encoding)
         except (UnknownDocumentError, OutOfSyncError):
             self._abandon(uri)
             raise
@@ -130,11 +125,11 @@ class Session:
 
     def _edited(self, key: str, uri: str, edits: Sequence[Edit]) -> None:
         """Record edits that were applied to a document, or to a cell of the notebook `key`."""
-        view = self._view(uri)
+        view = self.texts.view(uri)
         if view is None or not edits or edits[-1].start_line is None:
             self._abandon(key)
             return
-        state, place = self._state(key), end_of(edits[-1], view.own.text, self.encoding)
+        state, place = self._state(key), self.texts.end_of(edits[-1], view.own.text)
         state.set_cursor(uri, place)
         inserted = edits[-1].text.encode("utf-8", "surrogatepass")
         self.acceptance.edited(uri, place - len(inserted), inserted)
@@ -144,29 +139,26 @@ class Session:
 
     def mark_out_of_sync(self, uri: str) -> None:
         """Answer nothing for a document until the editor sends its whole text: an edit got lost."""
-        with suppress(UnknownDocumentError, OutOfSyncError):
-            self.documents.change(uri, LOWEST_VERSION, (), self.encoding)
-        with suppress(UnknownDocumentError):
-            self.notebooks.mark_out_of_sync(uri)
+        self.texts.mark_out_of_sync(uri)
         self._abandon(uri)
 
     def close_document(self, uri: str) -> None:
         """Forget a document, but not its KV cells: it may be opened again. Raises `UnknownDocumentError`."""
         self._drop(uri)
-        self.documents.close(uri)
+        self.texts.documents.close(uri)
         self._persist(uri)
 
     def open_notebook(self, uri: str, version: int, cells: Sequence[Cell], texts: Sequence[CellText]) -> None:
         """Open a notebook; it replaces one that is open under that URI already."""
         self._drop(uri)
-        self.notebooks.open(uri, version, cells, texts)
+        self.texts.notebooks.open(uri, version, cells, texts)
         self.prefetcher.focused = next((cell.uri for cell in cells if not cell.is_markup), "")
         self._refocus()
 
     def close_notebook(self, uri: str) -> None:
         """Forget a notebook and all of its cells. Raises `UnknownDocumentError`."""
         self._drop(uri)
-        for joined_uri in self.notebooks.close(uri):
+        for joined_uri in self.texts.notebooks.close(uri):
             self.history.close(joined_uri)
             self._persist(joined_uri)
 
@@ -198,18 +190,18 @@ class Session:
         Raises `UnknownDocumentError` for one that is not open, `asyncio.CancelledError` if the client cancels.
         """
         started = time.perf_counter()
-        view = self._view(uri)
+        view = self.texts.view(uri)
         counts = self.metrics.requests
         counts.total += 1
         settings = self.settings
-        place = 0 if view is None else view.own.text.byte_at(line, character, self.encoding)
+        place = 0 if view is None else view.own.text.byte_at(line, character, self.texts.encoding)
         request = self.request_at(view, place, 1 if automatic else settings.completion.max_items)
         if view is None or request is None or (automatic and settings.trigger == "invoked"):
             counts.empty += 1
             return None
         state = self._state(view.key)
         state.set_cursor(uri, place)
-        entry = None if selected is None else self._entry(selected, view)
+        entry = None if selected is None else SelectedEntry.of(selected, view, self.texts.encoding)
         delay_ms = settings.debounce.ms if automatic and settings.debounce.mode != "off" else 0
         try:
             completion = await self.requests.answer(state, entry.taken(request) if entry else request, delay_ms)
@@ -235,24 +227,17 @@ class Session:
         if self.model is None or view is None or decline_reason(view.whole, self.settings):
             return None
         cursor_byte = view.offset_byte + min(place, len(view.own.text.data))
-        context = self.history.workspace_context(view.own.uri, self._whole_text)
+        context = self.history.workspace_context(view.own.uri, self.texts.whole_text)
         return CompletionRequest(view.whole, cursor_byte, self.model, self.settings, context, n_items)
 
     def _request_at_cursor(self, uri: str) -> tuple[DocumentState, CompletionRequest[Model]] | None:
         """Return the request where the user was last in a document or cell, or at its top."""
         with suppress(UnknownDocumentError):
-            view = self._view(uri)
+            view = self.texts.view(uri)
             state = None if view is None else self._state(view.key)
             request = None if state is None else self.request_at(view, state.cursor_in(uri) or 0)
             return None if state is None or request is None else (state, request)
         return None
-
-    def _entry(self, selected: Edit, view: View) -> SelectedEntry:
-        text = view.own.text
-        start_byte = text.byte_at(selected.start_line or 0, selected.start_character, self.encoding)
-        end_byte = max(start_byte, text.byte_at(selected.end_line, selected.end_character, self.encoding))
-        inserted = selected.text.encode("utf-8", "surrogatepass")
-        return SelectedEntry(view.offset_byte + start_byte, view.offset_byte + end_byte, inserted)
 
     def _persist(self, uri: str) -> None:
         """Let the engine keep a closed document's KV cells, if it can."""
@@ -265,8 +250,8 @@ class Session:
 
         Return `None` while there is no model, for a document that gets no suggestions, and for a superseded request.
         """
-        view = self._view(uri)
-        place = 0 if view is None else view.own.text.byte_at(line, character, self.encoding)
+        view = self.texts.view(uri)
+        place = 0 if view is None else view.own.text.byte_at(line, character, self.texts.encoding)
         request = self.request_at(view, place)
         if view is None or request is None:
             return None
@@ -281,19 +266,8 @@ class Session:
 
     def writable(self, uri: str) -> View | None:
         """Return the document or cell if something can be written in it now. Raises `UnknownDocumentError`."""
-        view = self._view(uri)
+        view = self.texts.view(uri)
         return None if self.model is None or view is None or decline_reason(view.whole, self.settings) else view
-
-    def _view(self, uri: str) -> View | None:
-        """Return a document or cell; `None` if it is out of sync. Raises `UnknownDocumentError`."""
-        if uri in self.notebooks or uri not in self.documents:
-            return self.notebooks.view(uri)
-        snapshot = self.documents.get(uri)
-        return None if snapshot is None else View(uri, snapshot, snapshot)
-
-    def _whole_text(self, uri: str) -> Snapshot | None:
-        """Return a document, or a notebook's joined text, by its own URI; `None` if it is out of sync or not open."""
-        return self.documents.get(uri) or self.notebooks.joined(uri)
 
     async def report(self) -> dict[str, Any]:
         """Return the answer to `starcoder/metrics`."""
@@ -321,9 +295,3 @@ class Session:
     async def end(self) -> None:
         """Let go of the engine, which may keep what it has of the documents."""
         await self.slot.close()
-
-
-def end_of(edit: Edit, text: Text, encoding: PositionEncoding) -> int:
-    """Return the byte behind what an edit inserted into `text`, the text after the edit."""
-    start_byte = text.byte_at(edit.start_line or 0, edit.start_character, encoding)
-    return min(len(text.data), start_byte + len(edit.text.encode("utf-8", "surrogatepass")))

@@ -65,7 +65,7 @@ class Picked:
 
     def asked(self, view: View, server: Server) -> Asked:
         """The place in the text that the model sees."""
-        text, encoding, place = view.own.text, server.session.encoding, self.place
+        text, encoding, place = view.own.text, server.session.texts.encoding, self.place
         start_byte, end_byte = sorted(
             view.offset_byte + text.byte_at(end.line, end.character, encoding) for end in (place.start, place.end)
         )
@@ -213,13 +213,13 @@ def workspace_edit(server: Server, view: View, rewrite: Rewrite) -> types.Worksp
     is_here = rewrite.snapshot is view.whole
     own, offset_byte = (view.own, view.offset_byte) if is_here else (rewrite.snapshot, 0)
     places = (
-        convert.position(own.text, byte - offset_byte, server.session.encoding)
+        convert.position(own.text, byte - offset_byte, server.session.texts.encoding)
         for byte in (rewrite.start_byte, rewrite.end_byte)
     )
     edit, uri = types.TextEdit(types.Range(*places), rewrite.text), server.protocol.uris.spelled(own.uri)
     if not editing_capabilities(server).document_changes:
         return types.WorkspaceEdit(changes={uri: [edit]})
-    is_open = is_here or own.uri in server.session.documents
+    is_open = is_here or own.uri in server.session.texts.documents
     document = types.OptionalVersionedTextDocumentIdentifier(uri, own.version if is_open else None)
     created = [types.CreateFile(uri=uri)] if rewrite.is_new_file else []
     return types.WorkspaceEdit(document_changes=[*created, types.TextDocumentEdit(document, [edit])])

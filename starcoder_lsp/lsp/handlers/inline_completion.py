@@ -27,7 +27,7 @@ def register(server: Server) -> None:
         if completion is None:
             return None
         offers = server.session.acceptance.make(params.text_document.uri, completion)
-        return convert.inline_completions(completion, offers, server.session.encoding)
+        return convert.inline_completions(completion, offers, server.session.texts.encoding)
 
     @server.feature("textDocument/didShowCompletion")
     def did_show(params: Any) -> None:

@@ -32,7 +32,9 @@ def register(server: Server, register_wanted: Iterable[Callable[[Server, types.I
             server.session.status.on_change = server.tell_status
         for register_if_wanted in register_wanted:
             register_if_wanted(server, params)
-        server.session.encoding = convert.position_encoding(server.protocol.workspace.position_encoding or "utf-16")
+        server.session.texts.encoding = convert.position_encoding(
+            server.protocol.workspace.position_encoding or "utf-16"
+        )
 
     @server.feature(types.INITIALIZED)
     async def initialized(_params: types.InitializedParams) -> None:

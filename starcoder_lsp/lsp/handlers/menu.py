@@ -30,4 +30,4 @@ def register_if_wanted(server: Server, params: types.InitializeParams) -> None:
         if completion is None:
             return types.CompletionList(is_incomplete=True, items=[])
         offers = server.session.acceptance.make(params.text_document.uri, completion)
-        return convert.menu(completion, offers, server.session.encoding)
+        return convert.menu(completion, offers, server.session.texts.encoding)
