@@ -26,12 +26,8 @@ from starcoder_lsp.engine.gguf import F32, START, Array, Cursor, CutError, Damag
 N_VOCAB: Final = 49_152
 N_CONTEXT_TRAIN: Final = 16_384
 
-_Q4_0: Final = 2  # ggml's number of the type; 32 weights a block
-_BLOCK: Final = np.dtype([("scale", "<f2"), ("nibbles", "u1", 16)])
-_SCALE: Final = 2.0**-8  # times a nibble's deviation of 4.6: 0.018, which StarCoder2's training began with
-_N_RANDOM_BLOCKS: Final = 1 << 20  # 18 MiB, written over and over from places chosen at random
+_N_RANDOM_BLOCKS: Final = 1 << 20  # 18 MiB in Q4_0, written over and over from places chosen at random
 _ALIGNMENT: Final = 32  # bytes
-_FILE_TYPE: Final = 2  # llama.cpp's LLAMA_FTYPE_MOSTLY_Q4_0
 _MAX_HEADER_BYTES: Final = 64 << 20
 _I32_TYPE, _STRING_TYPE, _ARRAY_TYPE = 5, 8, 9  # GGUF's numbers of the metadata types
 
@@ -40,8 +36,34 @@ Progress = Callable[[float], None]
 
 
 @frozen
+class Quantization:
+    """How a matrix is stored: blocks of 32 weights, a 16-bit scale and `n_bytes` of whole numbers each."""
+
+    name: str
+    tensor_type: int
+    """ggml's number."""
+    file_type: int
+    """llama.cpp's number of a file that is mostly of this type (`LLAMA_FTYPE_…`)."""
+    n_bytes: int
+    scale: float
+    """Times the deviation of a random whole number: 0.018, which StarCoder2's training began with."""
+
+    @property
+    def block(self) -> np.dtype[np.void]:
+        """A block as the file has it."""
+        return np.dtype([("scale", "<f2"), ("weights", "u1", self.n_bytes)])
+
+
+Q4_0: Final = Quantization("q4_0", 2, 2, n_bytes=16, scale=2.0**-8)
+Q8_0: Final = Quantization("q8_0", 8, 7, n_bytes=32, scale=2.0**-12)
+
+
+@frozen
 class Shape:
-    """A model's dimensions. A tied model has no output matrix: llama.cpp takes the embeddings."""
+    """A model's dimensions, and how its matrices are stored.
+
+    A tied model has no output matrix: llama.cpp takes the embeddings.
+    """
 
     n_embd: int
     n_layers: int
@@ -50,6 +72,7 @@ class Shape:
     n_ff: int
     rope_base: float
     is_tied: bool = True
+    quantization: Quantization = Q4_0
 
     @property
     def n_kv_embd(self) -> int:
@@ -71,10 +94,10 @@ SHAPES: Final = {
 
 
 def tensors_of(shape: Shape) -> Iterator[TensorEntry]:
-    """The tensors in the order in which the file has them; matrices in Q4_0, vectors in 32-bit floats."""
+    """The tensors in the order in which the file has them; matrices quantized, vectors in 32-bit floats."""
     start_byte = 0
     for name, dimensions in _names_and_dimensions(shape):
-        tensor_type = F32 if len(dimensions) == 1 else _Q4_0
+        tensor_type = F32 if len(dimensions) == 1 else shape.quantization.tensor_type
         tensor = TensorEntry(name.encode(), dimensions, tensor_type, start_byte)
         yield tensor
         start_byte += _padded(tensor.n_bytes)
@@ -183,7 +206,7 @@ def _header(size: str, shape: Shape, vocabulary: dict[bytes, bytes]) -> bytes:
     metadata: dict[str, str | int | float] = {
         "general.architecture": "starcoder2",
         "general.name": f"StarCoder2 {size} with random weights",
-        "general.file_type": _FILE_TYPE,
+        "general.file_type": shape.quantization.file_type,
         "general.quantization_version": 2,
         "starcoder2.context_length": N_CONTEXT_TRAIN,
         "starcoder2.embedding_length": shape.n_embd,
@@ -244,14 +267,15 @@ def _is_whole(path: Path, header: bytes, n_bytes: int) -> bool:
 
 def _write(path: Path, header: bytes, shape: Shape, on_written: Callable[[int], None]) -> None:
     rng = np.random.default_rng(0)
-    blocks = np.empty(_N_RANDOM_BLOCKS, _BLOCK)
-    blocks["scale"] = _SCALE
-    blocks["nibbles"] = rng.integers(256, size=(_N_RANDOM_BLOCKS, 16), dtype=np.uint8)
+    quantization = shape.quantization
+    blocks = np.empty(_N_RANDOM_BLOCKS, quantization.block)
+    blocks["scale"] = quantization.scale
+    blocks["weights"] = rng.integers(256, size=(_N_RANDOM_BLOCKS, quantization.n_bytes), dtype=np.uint8)
     noise = memoryview(blocks.tobytes())
     with path.open("wb") as file:
         file.write(header)
         for tensor in tensors_of(shape):
-            if tensor.tensor_type == _Q4_0:
+            if tensor.tensor_type == quantization.tensor_type:
                 _write_noise(file, tensor.n_bytes, noise, rng)
             else:
                 value = 1 if tensor.name.endswith(b".weight") else 0
@@ -263,11 +287,11 @@ def _write(path: Path, header: bytes, shape: Shape, on_written: Callable[[int], 
 
 
 def _write_noise(file: BinaryIO, n_bytes: int, noise: memoryview, rng: np.random.Generator) -> None:
-    n_places = _N_RANDOM_BLOCKS // 2
-    max_tokens = n_places * _BLOCK.itemsize
-    for first in range(0, n_bytes, max_tokens):
-        start = int(rng.integers(n_places)) * _BLOCK.itemsize
-        file.write(noise[start : start + min(max_tokens, n_bytes - first)])
+    n_places, n_block_bytes = _N_RANDOM_BLOCKS // 2, len(noise) // _N_RANDOM_BLOCKS
+    max_bytes = n_places * n_block_bytes
+    for first in range(0, n_bytes, max_bytes):
+        start = int(rng.integers(n_places)) * n_block_bytes
+        file.write(noise[start : start + min(max_bytes, n_bytes - first)])
 
 
 def _padded(n_bytes: int) -> int:

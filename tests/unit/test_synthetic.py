@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from attrs import evolve
 
 from starcoder_lsp.cli import CommandError
 from starcoder_lsp.cli.bench import synthetic as command
@@ -21,7 +22,17 @@ from starcoder_lsp.engine.host.ladder import Caution
 from starcoder_lsp.engine.loading import DEMONSTRATOR
 from starcoder_lsp.engine.model_file import check_model_file
 from starcoder_lsp.engine.prompt_model import read_prompt_model
-from starcoder_lsp.engine.synthetic import N_VOCAB, SHAPES, Shape, read_vocabulary, synthetic_model, tensors_of
+from starcoder_lsp.engine.synthetic import (
+    N_VOCAB,
+    Q4_0,
+    Q8_0,
+    SHAPES,
+    Quantization,
+    Shape,
+    read_vocabulary,
+    synthetic_model,
+    tensors_of,
+)
 from tests.local_engine import LocalEngine
 from tests.unit.gguf_files import gguf, starcoder2_metadata
 
@@ -60,9 +71,13 @@ def test_the_file_is_a_model_by_our_own_check(tiny: Path) -> None:
     assert checked.n_parameters == sum(tensor.n_elements for tensor in tensors_of(TINY))
 
 
-async def test_the_model_writes_with_finite_logits(tiny: Path, caution: Caution) -> None:
-    prompts = read_prompt_model(tiny, 256)
-    engine = LocalEngine.load(prompts, tiny, caution)
+@pytest.mark.parametrize("quantization", [Q4_0, Q8_0])
+async def test_the_model_writes_with_finite_logits(
+    tmp_path: Path, caution: Caution, quantization: Quantization
+) -> None:
+    path = make("tiny", evolve(TINY, quantization=quantization), tmp_path)
+    prompts = read_prompt_model(path, 256)
+    engine = LocalEngine.load(prompts, path, caution)
     try:
         ids = prompts.tokenizer.encode(b"def add(a, b):\n")
         prompt = format_for("starcoder2", prompts.tokenizer).psm(ids, ())
@@ -76,6 +91,21 @@ async def test_the_model_writes_with_finite_logits(tiny: Path, caution: Caution)
         assert b"".join(prompts.tokenizer.piece(i) for i in ids) == b"def add(a, b):\n"
     finally:
         engine.end()
+
+
+def test_weights_of_either_type_have_the_deviation_that_training_began_with() -> None:
+    numbers = np.arange(256, dtype=np.uint8)
+    nibbles = np.concatenate([numbers & 15, numbers >> 4]).astype(float) - 8
+    assert nibbles.std() * Q4_0.scale == pytest.approx(0.018, rel=0.05)
+    assert numbers.view(np.int8).astype(float).std() * Q8_0.scale == pytest.approx(0.018, rel=0.05)
+
+
+def test_a_weight_of_eight_bits_takes_twice_the_room() -> None:
+    n_bytes = {
+        quantization.name: sum(t.n_bytes for t in tensors_of(evolve(SHAPES["3b"], quantization=quantization)))
+        for quantization in (Q4_0, Q8_0)
+    }
+    assert n_bytes["q8_0"] / n_bytes["q4_0"] == pytest.approx(34 / 18, rel=0.01)
 
 
 def test_a_small_file_loads(tmp_path: Path, caution: Caution) -> None:
