@@ -28,7 +28,7 @@ from starcoder_lsp.engine.local.backend import Interrupted
 from starcoder_lsp.engine.local.decoding import Decoding
 from starcoder_lsp.engine.local.jobs import Job
 from starcoder_lsp.engine.local.kv_cache import Owner
-from starcoder_lsp.engine.local.llama import LlamaContext
+from starcoder_lsp.engine.local.llama import N_BRANCHES, N_RESIDENTS, LlamaContext, LoadOptions
 from starcoder_lsp.engine.local.parking import ParkedStates
 from starcoder_lsp.engine.local.worker import MAX_ANSWERS, Worker
 from starcoder_lsp.engine.prompt_model import PromptModel
@@ -791,3 +791,28 @@ def test_after_anything_in_any_order_all_is_clean(
         assert reader.error == "" or failures or asked.is_ahead
         if asked.temperature == 0 and not (asked.beam and asked.n_answers == 1):
             differences(reader.first_answer(), longest(asked))
+
+
+@pytest.mark.parametrize("n_slice", [64, 100, 256])
+async def test_a_slice_of_any_size_gives_the_same_text(prompts: PromptModel, caution: Caution, n_slice: int) -> None:
+    extra, flash = caution < Caution.PLAIN_WEIGHTS, caution < Caution.MINIMAL
+    options = LoadOptions(DEMONSTRATOR, N_CELLS, prompts.n_bytes, 0, 1, extra, flash, n_slice=32)
+    context = LlamaContext(options, prompts.tokenizer.pieces)
+    context.decode(0, [5] * 32, 0)
+    context.reopen(n_slice)
+    assert context.n_cells_of(0) == 0
+    recorder = Recorder(context)
+    engine = LocalEngine(Worker(recorder, ParkedStates(0), N_CONTEXT, N_RESIDENTS, N_BRANCHES, n_slice=n_slice))
+    engine.worker.start()
+    source = b"import os\n\n\ndef read(path):\n    with open(path) as file:\n        return file.read()\n" * 12
+    prompt = prompts.fim.psm(prompts.tokenizer.encode(source), ())
+    request = GenerationRequest("a", prompt, max_new_tokens=1, timeout_ms=60_000)
+    generation = await generate(engine, request, prompts.tokenizer.piece, lambda _text: None, Cancellation())
+    assert generation.n_evaluated == len(prompt.ids)
+    assert len(recorder.evaluated) == -(-len(prompt.ids) // n_slice)
+    best = int(context.logits().argmax())
+    context.truncate(generation_sequence := recorder.evaluated[0][0], 0)
+    for first in range(0, len(prompt.ids), 50):
+        context.decode(generation_sequence, prompt.ids[first : first + 50], first)
+    assert int(context.logits().argmax()) == best
+    engine.end()

@@ -55,6 +55,8 @@ class LoadOptions:
     use_extra_buffers: bool = True
     """Whether weights may be laid out anew for this CPU (repacking, AMX)."""
     use_flash_attention: bool = True
+    n_slice: int = N_SLICE
+    """Most tokens of one batch."""
 
 
 class _Log:
@@ -91,32 +93,47 @@ class LlamaContext:
         self, options: LoadOptions, pieces: Sequence[bytes], on_progress: Progress = lambda _share: None
     ) -> None:
         self._model = _load(options, on_progress)
+        self.n_cells = options.n_cells
         self.n_gpu_layers = _n_offloaded(self._model, options)
         self.n_threads = options.n_threads or default_n_threads(options.n_model_bytes)
+        self.uses_flash_attention = options.use_flash_attention  # which decides how values are laid out
+        self.pieces = pieces
+        self._n_vocab = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self._model))
+        self.agreeing = PieceIndex.of((piece, token_id) for token_id, piece in enumerate(pieces)).agreeing
+        self._interrupted: Interrupted = lambda: False
+        self._abort = llama_cpp.ggml_abort_callback(lambda _data: self._interrupted())
+        self.evaluation_ms = 0.0
+        self.prefill_speed = 0.0
+        self._open(options.n_slice)
+
+    def _open(self, n_slice: int) -> None:
+        """Make the context and its batch. Raises `EngineError`."""
+        self.n_slice = n_slice
         params = llama_cpp.llama_context_default_params()
-        params.n_ctx = self.n_cells = options.n_cells
-        params.n_batch = params.n_ubatch = N_SLICE
+        params.n_ctx = self.n_cells
+        params.n_batch = params.n_ubatch = n_slice
         params.n_seq_max = self.n_sequences = N_RESIDENTS + N_BRANCHES
         params.kv_unified = True  # the answers to a prompt share its cells
         params.n_threads = params.n_threads_batch = self.n_threads
         params.no_perf = True
-        self.uses_flash_attention = options.use_flash_attention  # which decides how values are laid out
-        if not options.use_flash_attention:
+        if not self.uses_flash_attention:
             params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
         self._context = llama_cpp.llama_init_from_model(self._model, params)
         if not self._context:
             llama_cpp.llama_model_free(self._model)
             raise EngineError(_start_backend().last_error or "the context could not be made; lower model.contextLength")
-        self.pieces = pieces
-        self._n_vocab = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self._model))
-        self.agreeing = PieceIndex.of((piece, token_id) for token_id, piece in enumerate(pieces)).agreeing
         self._memory = llama_cpp.llama_get_memory(self._context)
-        self._interrupted: Interrupted = lambda: False
-        self._abort = llama_cpp.ggml_abort_callback(lambda _data: self._interrupted())
         self._logits: dict[int, Logits] = {}
-        self.evaluation_ms = 0.0
-        self.prefill_speed = 0.0
-        self._batch = llama_cpp.llama_batch_init(params.n_batch, 0, 1)
+        self._batch = llama_cpp.llama_batch_init(n_slice, 0, 1)
+
+    def reopen(self, n_slice: int) -> None:
+        """Begin anew with an empty context whose batches hold `n_slice` tokens; the model stays loaded.
+
+        Raises `EngineError`; nothing is usable then.
+        """
+        llama_cpp.llama_batch_free(self._batch)
+        llama_cpp.llama_free(self._context)
+        self._open(n_slice)
 
     @property
     def cells_key(self) -> tuple[object, ...]:

@@ -41,6 +41,8 @@ class Worker:
     n_branches: int
     on_death: Callable[[], object] = lambda: None
     """Called on the model thread if an error that nobody expected ends it."""
+    n_slice: int = N_SLICE
+    """Most prompt tokens of one turn; the backend takes as many in a batch."""
     _jobs: list[Job] = field(factory=list)
     _residents: list[Resident] = field(factory=list)
     _branches: list[int] = field(factory=list)
@@ -294,7 +296,7 @@ class Worker:
         """Evaluate a slice of a prompt, and behind the last one choose the first tokens."""
         assert job.resident is not None  # noqa: S101  admitted
         cached, ids = job.resident.cached, job.asked.ids
-        piece = ids[len(cached.ids) : len(cached.ids) + N_SLICE]
+        piece = ids[len(cached.ids) : len(cached.ids) + self.n_slice]
         started = time.perf_counter()
         evaluation_ms = self.backend.evaluation_ms
 
