@@ -1,12 +1,14 @@
-"""The holes that `evaluate.py` measures: each from a cursor to the end of its line.
+"""The holes that `evaluate.py` measures, from a cursor to its line's end; and the held-out files they are cut from.
 
 Three kinds: `rest_of_line` (a cursor anywhere at or after the first non-blank character), `whole_line` (a cursor at
 column 0; the indentation must be guessed too) and `mid_word` (a cursor between two characters of a word). Lines that
-are blank or only a comment are left out; lines of docstrings are not. The holes of the training are in `samples.py`.
+are blank or only a comment are left out; lines of docstrings are not. Holes by syntax are in `syntax_holes.py`, those
+that need another file in `cross_file.py`, the holes of the training in `samples.py`.
 """
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from dataclasses import dataclass
@@ -14,8 +16,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
 INSIDE_WORD = re.compile(r"(?<=\w)(?=\w)")
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A held-out file. `language` is an LSP language id."""
+
+    package: str
+    path: str
+    text: str
+    language: str = "python"
 
 
 @dataclass(frozen=True)
@@ -25,6 +38,15 @@ class Hole:
     prefix: str
     middle: str
     suffix: str
+
+
+def read_held_out(path: Path) -> list[SourceFile]:
+    """Read rows of package, path and text, and of the language in front of the text or behind it; else Python."""
+    files = []
+    for package, name, *rest in json.loads(path.read_text("utf-8")):
+        text = max(rest, key=len)
+        files.append(SourceFile(package, name, text, *(part for part in rest if part is not text)))
+    return files
 
 
 def cut(text: str, cursor: int) -> Hole:
@@ -57,14 +79,14 @@ KINDS: dict[str, Callable[[str, random.Random], int | None]] = {
 }
 
 
-def pick_holes(texts: Sequence[str], kind: str, n_holes: int, seed: int) -> list[Hole]:
-    """Draw holes of `kind`, every line of code in `texts` as likely as every other."""
+def pick_holes(texts: Sequence[str], kind: str, n_holes: int, seed: int, comment: str | None = "#") -> list[Hole]:
+    """Draw holes of `kind`, every line of code in `texts` as likely as every other; `comment` begins what is none."""
     rng = random.Random(f"{kind} {seed}")
     places: list[tuple[str, int, str]] = []
     for text in texts:
         start = 0
         for line in text.split("\n"):
-            if line.strip() and not line.lstrip().startswith("#"):
+            if line.strip() and not (comment and line.lstrip().startswith(comment)):
                 places.append((text, start, line))
             start += len(line) + 1
     holes: list[Hole] = []

@@ -113,9 +113,9 @@ def test_model_predicts_python(model: evaluate.Model) -> None:
 def test_answers_do_not_depend_on_what_was_decoded_before(model: evaluate.Model) -> None:
     """Each measured hole starts from an empty sequence."""
     picked = holes.pick_holes([SOURCE], "rest_of_line", 2, seed=0)
-    first = evaluate.fill(model, picked[0], "psm")
-    evaluate.fill(model, picked[1], "anchored")
-    again = evaluate.fill(model, picked[0], "psm")
+    (first,) = evaluate.fill(model, picked[0], ["psm"])
+    evaluate.fill(model, picked[1], ["anchored"])
+    (again,) = evaluate.fill(model, picked[0], ["psm"])
     assert again.text == first.text
     assert again.log_probability == pytest.approx(first.log_probability, abs=1e-3)
 
@@ -133,7 +133,7 @@ def test_stepping_back_loses_nothing(model: evaluate.Model, typed: str) -> None:
 def test_healing_writes_what_was_typed_again(model: evaluate.Model) -> None:
     """The first tokens of an anchored answer agree with the characters before the cursor, and are not part of it."""
     hole = holes.Hole("import os\nimport sy", "s", "\nprint(sys.argv)\n")
-    answer = evaluate.fill(model, hole, "anchored")
+    (answer,) = evaluate.fill(model, hole, ["anchored"])
     assert not answer.text.startswith(("sy", " sy"))
     assert answer.log_probability <= 0
 
