@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from demo_model.holes import Hole, SourceFile, cut
+from demo_model.syntax_holes import nodes_of
 from starcoder_lsp.documents.languages import language_for
 from starcoder_lsp.documents.syntax import Syntax
 from starcoder_lsp.documents.text import Text
@@ -20,10 +21,14 @@ from starcoder_lsp.documents.text import Text
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-MIN_NAME = 4
-"""Characters of a name: shorter ones are mostly other things of the same name."""
 HOLES_A_FILE = 3
 WORD = re.compile(r"[^\W\d]\w*")
+DISTINCT = re.compile(r"(?=\w{4})\w+(_|[A-Z])\w*|[A-Z]\w{3,}|\w{8,}")
+"""Names of several words, of types, or long ones: others are mostly other things of the same name."""
+KINDS = {"function", "class", "type"}
+"""Kinds of definitions: a constant's name is a local variable's elsewhere."""
+IDENTIFIER = re.compile(r"identifier$|^(name|constant|word)$")
+"""Types of the leaves of a tree that are names: not those of comments and strings."""
 STANDS_FOR_FOLDER = {"index", "__init__", "mod", "lib", "main"}
 
 
@@ -44,11 +49,15 @@ class CrossFileHole:
 
 @dataclass(frozen=True)
 class Survey:
-    """One file: where each name is defined, at the file's own level and in its classes; and what its imports say."""
+    """One file: where each name is defined, at the file's own level and in its classes; its names and its imports.
+
+    Offsets are characters.
+    """
 
     file: SourceFile
     defined: dict[str, int]
-    import_lines: frozenset[int]
+    used: list[tuple[int, str]]
+    """Starts of lines and the distinct names on them, import statements aside."""
     imported_words: frozenset[str]
 
     @classmethod
@@ -57,16 +66,20 @@ class Survey:
         text = Text.from_str(file.text)
         syntax, data = Syntax.parse_fresh(language_for(file.language, file.path), text), text.data
         defined = {
-            scope.name: len(data[: scope.start_byte].decode("utf-8", "replace"))
+            scope.name: len(data[: scope.start_byte].decode())
             for scope in reversed(syntax.definitions())
-            if len(scope.name) >= MIN_NAME and WORD.fullmatch(scope.name)
+            if scope.kind in KINDS and DISTINCT.fullmatch(scope.name)
         }
-        lines, words = set(), set()
-        for start, end in syntax.imports():
-            first = data.count(b"\n", 0, start)
-            lines.update(range(first, first + data.count(b"\n", start, end) + 1))
-            words.update(WORD.findall(data[start:end].decode("utf-8", "replace")))
-        return cls(file, defined, frozenset(lines), frozenset(words))
+        imports = [data[start:end].decode() for start, end in syntax.imports()]
+        used = {}
+        for node in nodes_of(syntax.tree.root_node) if syntax.tree is not None else ():
+            start, end = node.start_byte, node.end_byte
+            is_imported = any(first <= start < last for first, last in syntax.imports())
+            if node.child_count == 0 and IDENTIFIER.search(node.type) and not is_imported:
+                name = data[start:end].decode()
+                if DISTINCT.fullmatch(name):
+                    used[len(data[: data.rfind(b"\n", 0, start) + 1].decode()), name] = None
+        return cls(file, defined, list(used), frozenset(word for each in imports for word in WORD.findall(each)))
 
     def sees(self, other: SourceFile) -> bool:
         """Whether this file's imports name the other one, or both are in one folder."""
@@ -80,14 +93,10 @@ def uses_of(survey: Survey, by_name: dict[str, list[Survey]]) -> Iterator[tuple[
 
     `by_name` has the files that define a name.
     """
-    start = 0
-    for number, line in enumerate(survey.file.text.split("\n")):
-        for name in WORD.findall(line) if number not in survey.import_lines else ():
-            defining = by_name.get(name, [])
-            if len(defining) == 1 and defining[0] is not survey and survey.sees(defining[0].file):
-                yield start, name, defining[0]
-                break
-        start += len(line) + 1
+    for start, name in survey.used:
+        defining = by_name.get(name, [])
+        if len(defining) == 1 and defining[0] is not survey and survey.sees(defining[0].file):
+            yield start, name, defining[0]
 
 
 def pick_cross_file_holes(files: Sequence[SourceFile], n_holes: int, seed: int) -> list[CrossFileHole]:
@@ -104,7 +113,7 @@ def pick_cross_file_holes(files: Sequence[SourceFile], n_holes: int, seed: int) 
             for name in survey.defined:
                 by_name[name].append(survey)
         for survey in surveys:
-            uses = list(uses_of(survey, by_name))
+            uses = list({start: (start, name, other) for start, name, other in uses_of(survey, by_name)}.values())
             found += [(survey, *use) for use in rng.sample(uses, min(len(uses), HOLES_A_FILE))]
     holes = []
     for survey, start, name, defining in rng.sample(found, min(len(found), n_holes)):

@@ -49,6 +49,8 @@ N_WINDOW_TOKENS = 1024
 # An answer of so few characters is mostly closing brackets and colons, which need no model.
 N_TRIVIAL = 3
 CROSS_FILE = "cross_file"
+NO_CROSS_FILE = {"css", "html", "markdown", "sql"}
+"""Languages in which a name of another file says little about a line."""
 # At column 0 both layouts are the same.
 LAYOUTS = {
     "rest_of_line": ("anchored", "psm"),
@@ -122,7 +124,7 @@ def cells_of(files: Sequence[SourceFile], n_holes: int, seed: int) -> list[Cell]
         drawn: dict[str, Sequence[Hole | CrossFileHole]] = {
             **{kind: pick_holes(texts, kind, n_holes, seed, comment) for kind in holes.KINDS},
             **{kind: pick_syntax_holes(texts, language, kind, n_holes, seed) for kind in syntax_holes.KINDS},
-            CROSS_FILE: pick_cross_file_holes(own, n_holes, seed),
+            CROSS_FILE: [] if language in NO_CROSS_FILE else pick_cross_file_holes(own, n_holes, seed),
         }
         cells += [Cell(language, kind, found) for kind, found in drawn.items() if found]
     return cells

@@ -75,7 +75,8 @@ def block_of(node: Node, data: bytes) -> Iterator[Span]:
     code_start, code_end = start + len(inner) - len(inner.lstrip()), start + len(inner.rstrip())
     line_start = data.rfind(b"\n", 0, code_start) + 1
     line_end = data.find(b"\n", code_end) if b"\n" in data[code_end:] else len(data)
-    is_apart = not data[line_start:code_start].strip() and not data[code_end:line_end].strip()
+    has_code = any(not child.is_extra for child in node.named_children)
+    is_apart = has_code and not data[line_start:code_start].strip() and not data[code_end:line_end].strip()
     if code_start < code_end and is_apart and data.count(b"\n", line_start, code_end) < MAX_BLOCK_LINES:
         yield line_start, code_end
 

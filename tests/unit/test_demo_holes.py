@@ -50,10 +50,12 @@ DO_NOTHING = {"python": "{}pass"}
 """What an emptied block must still hold."""
 PACKAGE = [
     SourceFile(
-        "p", "p/shapes.py", "class Circle:\n    def enlarge(self):\n        pass\n\ndef draw_all(shapes):\n    pass\n"
+        "p",
+        "p/shapes.py",
+        "class Circle:\n    def enlarge_by(self):\n        pass\n\ndef draw_all(shapes):\n    pass\n",
     ),
     SourceFile(
-        "p", "p/main.py", "from shapes import Circle\n\ndef main():\n    c = Circle()\n    c.enlarge()\n    main()\n"
+        "p", "p/main.py", "from shapes import Circle\n\ndef main():\n    c = Circle()\n    c.enlarge_by()\n    main()\n"
     ),
     SourceFile("p", "p/other.py", "def unlike(a):\n    return a\n"),
 ]
@@ -192,7 +194,7 @@ def test_a_cross_file_hole_uses_what_only_another_file_defines() -> None:
     holes = pick_cross_file_holes(PACKAGE, 9, 0)
     assert {(hole.file.path, hole.name, hole.hole.middle) for hole in holes} == {
         ("p/main.py", "Circle", "    c = Circle()"),
-        ("p/main.py", "enlarge", "    c.enlarge()"),
+        ("p/main.py", "enlarge_by", "    c.enlarge_by()"),
     }
     for hole in holes:
         assert hole.hole.prefix + hole.hole.middle + hole.hole.suffix == hole.file.text
@@ -202,7 +204,7 @@ def test_a_cross_file_hole_uses_what_only_another_file_defines() -> None:
 
 
 def test_a_name_that_two_files_define_needs_neither() -> None:
-    twice = [*PACKAGE, SourceFile("p", "p/more.py", "class Circle:\n    def enlarge(self):\n        pass\n")]
+    twice = [*PACKAGE, SourceFile("p", "p/more.py", "class Circle:\n    def enlarge_by(self):\n        pass\n")]
     assert pick_cross_file_holes(twice, 9, 0) == []
 
 
