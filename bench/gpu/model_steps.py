@@ -10,7 +10,7 @@ from statistics import median
 from attrs import define, evolve, field
 from task import Task
 
-from starcoder_lsp.cli.figures import percentile
+from starcoder_lsp.cli.bench.figures import percentile
 from starcoder_lsp.engine.local import llama
 from starcoder_lsp.engine.local.backend import N_SLICE
 from starcoder_lsp.engine.local.decoding import Decoding

@@ -13,8 +13,8 @@ from typing import TypeVar
 from attrs import evolve
 from task import Task
 
-from starcoder_lsp.cli import replay as replaying
-from starcoder_lsp.cli.traces import Edit, check_range, edits_of, grouped, read_trace, text_before
+from starcoder_lsp.cli.bench import replay as replaying
+from starcoder_lsp.cli.bench.traces import Edit, check_range, edits_of, grouped, read_trace, text_before
 from starcoder_lsp.settings import Settings
 
 CRASHING = "tests/host/crashing"
@@ -87,8 +87,8 @@ async def ladder(task: Task) -> None:
 
 async def compare(task: Task) -> None:
     """The time to the first token after an edit: llama-server's, and this program's."""
-    from starcoder_lsp.cli import compare as comparing
-    from starcoder_lsp.cli.llama_server import arguments, llama_server
+    from starcoder_lsp.cli.bench import compare as comparing
+    from starcoder_lsp.cli.bench.llama_server import arguments, llama_server
     from starcoder_lsp.engine.threads import default_n_threads
 
     path = task.model_file()

@@ -26,7 +26,7 @@ def machine(task: Task) -> None:
 
     from llama_cpp import __version__ as llama_version
 
-    from starcoder_lsp.cli.figures import machine as processor
+    from starcoder_lsp.cli.bench.figures import machine as processor
     from starcoder_lsp.engine.local.llama import can_offload, system_info
 
     try:

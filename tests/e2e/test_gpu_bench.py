@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from starcoder_lsp.cli.traces import edits_of, read_trace
+from starcoder_lsp.cli.bench.traces import edits_of, read_trace
 
 ROOT = Path(__file__).parents[2]
 RUN = ROOT / "bench/gpu/run.py"
