@@ -1,7 +1,7 @@
 """Writes a model file with StarCoder2's true dimensions and random weights, to measure a machine without a download.
 
 What llama.cpp does with a weight does not depend on its value, so speed and memory are those of the real model; the
-text is noise. The file is written as a stream, from one block of random numbers: the 15B shape has 9 GB.
+text is noise. The file is written from one block of random numbers, again and again: the 15B shape has 9 GB.
 
 Dimensions are those of bigcode/starcoder2-{3b,7b,15b}'s `config.json`, names those of llama.cpp's
 `src/models/starcoder2.cpp`, the format that of ggml's `docs/gguf.md`.
@@ -14,8 +14,9 @@ import os
 import shutil
 import struct
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 import numpy as np
 from attrs import frozen
@@ -27,6 +28,7 @@ N_VOCAB: Final = 49_152
 N_CONTEXT_TRAIN: Final = 16_384
 
 _N_RANDOM_BLOCKS: Final = 1 << 20  # 18 MiB in Q4_0, written over and over from places chosen at random
+_N_WRITERS: Final = 4  # threads
 _ALIGNMENT: Final = 32  # bytes
 _MAX_HEADER_BYTES: Final = 64 << 20
 _I32_TYPE, _STRING_TYPE, _ARRAY_TYPE = 5, 8, 9  # GGUF's numbers of the metadata types
@@ -266,32 +268,53 @@ def _is_whole(path: Path, header: bytes, n_bytes: int) -> bool:
 
 
 def _write(path: Path, header: bytes, shape: Shape, on_written: Callable[[int], None]) -> None:
+    """Write the vectors, and then the matrices by several threads: one copies 1 GB/s at best, and a GPU waits."""
     rng = np.random.default_rng(0)
     quantization = shape.quantization
     blocks = np.empty(_N_RANDOM_BLOCKS, quantization.block)
     blocks["scale"] = quantization.scale
     blocks["weights"] = rng.integers(256, size=(_N_RANDOM_BLOCKS, quantization.n_bytes), dtype=np.uint8)
     noise = memoryview(blocks.tobytes())
+    pieces: list[tuple[int, memoryview]] = []
+    n_written = len(header)
     with path.open("wb") as file:
         file.write(header)
         for tensor in tensors_of(shape):
+            start_byte = len(header) + tensor.start_byte
             if tensor.tensor_type == quantization.tensor_type:
-                _write_noise(file, tensor.n_bytes, noise, rng)
+                pieces += _pieces(start_byte, tensor.n_bytes, noise, rng)
             else:
                 value = 1 if tensor.name.endswith(b".weight") else 0
-                file.write(np.full(tensor.shape, value, "<f4").tobytes())
-            file.write(bytes(_padded(tensor.n_bytes) - tensor.n_bytes))
-            on_written(file.tell())
-        file.flush()
-        os.fsync(file.fileno())  # else the system writes while the machine is measured
+                file.seek(start_byte)
+                n_written += file.write(np.full(tensor.shape, value, "<f4").tobytes())
+            n_written += _padded(tensor.n_bytes) - tensor.n_bytes
+            file.truncate(start_byte + _padded(tensor.n_bytes))
+
+    def write_piece(piece: tuple[int, memoryview]) -> int:
+        with path.open("r+b") as part:
+            part.seek(piece[0])
+            return part.write(piece[1])
+
+    pool = ThreadPoolExecutor(_N_WRITERS)
+    try:
+        for n_bytes in pool.map(write_piece, pieces):
+            n_written += n_bytes
+            on_written(n_written)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    with path.open("r+b") as whole:
+        os.fsync(whole.fileno())  # else the system writes while the machine is measured
 
 
-def _write_noise(file: BinaryIO, n_bytes: int, noise: memoryview, rng: np.random.Generator) -> None:
+def _pieces(
+    start_byte: int, n_bytes: int, noise: memoryview, rng: np.random.Generator
+) -> Iterator[tuple[int, memoryview]]:
+    """Places in the file, and what of the noise is written there, for a matrix of `n_bytes`."""
     n_places, n_block_bytes = _N_RANDOM_BLOCKS // 2, len(noise) // _N_RANDOM_BLOCKS
     max_bytes = n_places * n_block_bytes
     for first in range(0, n_bytes, max_bytes):
         start = int(rng.integers(n_places)) * n_block_bytes
-        file.write(noise[start : start + min(max_bytes, n_bytes - first)])
+        yield start_byte + first, noise[start : start + min(max_bytes, n_bytes - first)]
 
 
 def _padded(n_bytes: int) -> int:
