@@ -26,23 +26,12 @@ import numpy as np
 from demo_model import default_work_dir, holes, syntax_holes
 from demo_model.cross_file import CrossFileHole, pick_cross_file_holes
 from demo_model.holes import Hole, SourceFile, pick_holes, read_held_out
-from demo_model.scoring import (
-    Answer,
-    CrossFileCosts,
-    Model,
-    agreeing,
-    cross_file_costs,
-    fill,
-    log_probabilities,
-    step_back,
-)
+from demo_model.scoring import Answer, CrossFileCosts, Model, cross_file_costs, fill, log_probabilities
 from demo_model.syntax_holes import pick_syntax_holes
 from starcoder_lsp.documents.languages import language_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-__all__ = ["DEFAULT_MODEL", "Model", "agreeing", "fill", "log_probabilities", "step_back"]
 
 DEFAULT_MODEL = Path(__file__).parent.parent / "starcoder_lsp" / "demonstrator" / "starcoder-lsp-demonstrator.gguf"
 N_WINDOW_TOKENS = 1024

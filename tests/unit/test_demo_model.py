@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from demo_model import evaluate, holes
+from demo_model import evaluate, holes, scoring
 from starcoder_lsp.engine.host.ladder import Caution
 
 if TYPE_CHECKING:
@@ -46,9 +46,9 @@ def path() -> Path:
 
 
 @pytest.fixture(scope="module")
-def model(path: Path, caution: Caution) -> evaluate.Model:
+def model(path: Path, caution: Caution) -> scoring.Model:
     """Load the bundled file once, as carefully as this machine needs it."""
-    return evaluate.Model(path, n_threads=1, lays_out_anew=caution < Caution.PLAIN_WEIGHTS)
+    return scoring.Model(path, n_threads=1, lays_out_anew=caution < Caution.PLAIN_WEIGHTS)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_file_has_the_architecture_but_not_the_name_of_starcoder2(metadata: dict
     assert metadata["general.license"] == "apache-2.0"
 
 
-def test_special_tokens_have_starcoder2s_ids(model: evaluate.Model) -> None:
+def test_special_tokens_have_starcoder2s_ids(model: scoring.Model) -> None:
     """Ids 0 to 6 are the markers, and llama.cpp knows what they are for."""
     assert tuple(llama_cpp.llama_vocab_get_text(model.vocab, i).decode() for i in range(len(MARKERS))) == MARKERS
     assert model.psm([], []) == [1, 3, 2]
@@ -92,48 +92,48 @@ def test_special_tokens_have_starcoder2s_ids(model: evaluate.Model) -> None:
 
 
 @given(st.text(st.one_of(st.characters(codec="utf-8"), st.sampled_from(" \n\t<>_|09aé")), max_size=80))
-def test_tokens_spell_the_text_that_they_came_from(model: evaluate.Model, text: str) -> None:
+def test_tokens_spell_the_text_that_they_came_from(model: scoring.Model, text: str) -> None:
     """Byte-level: every text has tokens, and they lose nothing."""
     assert b"".join(map(model.piece, model.ids(text))) == text.encode()
 
 
 @pytest.mark.parametrize("marker", MARKERS)
-def test_a_marker_in_a_file_is_plain_text(model: evaluate.Model, marker: str) -> None:
+def test_a_marker_in_a_file_is_plain_text(model: scoring.Model, marker: str) -> None:
     """A source file that spells a marker must not steer the model."""
     assert min(model.ids(f"x = '{marker}'")) >= len(MARKERS)
 
 
-def test_model_predicts_python(model: evaluate.Model) -> None:
+def test_model_predicts_python(model: scoring.Model) -> None:
     """Mixed-up tensors cost what guessing does, `ln(n_vocab)` = 9.0 nats a token, or more; a sound file much less."""
     ids = model.ids(SOURCE)[:512]
-    loss = -evaluate.log_probabilities(model.decode(ids, 0, len(ids))[:-1], ids[1:]).mean()
+    loss = -scoring.log_probabilities(model.decode(ids, 0, len(ids))[:-1], ids[1:]).mean()
     assert loss < math.log(model.n_vocab) * 2 / 3
 
 
-def test_answers_do_not_depend_on_what_was_decoded_before(model: evaluate.Model) -> None:
+def test_answers_do_not_depend_on_what_was_decoded_before(model: scoring.Model) -> None:
     """Each measured hole starts from an empty sequence."""
     picked = holes.pick_holes([SOURCE], "rest_of_line", 2, seed=0)
-    (first,) = evaluate.fill(model, picked[0], ["psm"])
-    evaluate.fill(model, picked[1], ["anchored"])
-    (again,) = evaluate.fill(model, picked[0], ["psm"])
+    (first,) = scoring.fill(model, picked[0], ["psm"])
+    scoring.fill(model, picked[1], ["anchored"])
+    (again,) = scoring.fill(model, picked[0], ["psm"])
     assert again.text == first.text
     assert again.log_probability == pytest.approx(first.log_probability, abs=1e-3)
 
 
 @given(st.text(st.sampled_from("ab \t=(é€🎉"), max_size=12))
-def test_stepping_back_loses_nothing(model: evaluate.Model, typed: str) -> None:
+def test_stepping_back_loses_nothing(model: scoring.Model, typed: str) -> None:
     """Tokens and owed bytes together spell what was typed, and the owed bytes are whole characters."""
-    ids, owed = evaluate.step_back(model, typed)
+    ids, owed = scoring.step_back(model, typed)
     assert b"".join(map(model.piece, ids)) + owed == typed.encode()
     assert owed.decode() == typed[len(typed) - len(owed.decode()) :]
     assert bool(owed) == bool(typed)
-    assert typed == "" or evaluate.agreeing(model, owed).any()
+    assert typed == "" or scoring.agreeing(model, owed).any()
 
 
-def test_healing_writes_what_was_typed_again(model: evaluate.Model) -> None:
+def test_healing_writes_what_was_typed_again(model: scoring.Model) -> None:
     """The first tokens of an anchored answer agree with the characters before the cursor, and are not part of it."""
     hole = holes.Hole("import os\nimport sy", "s", "\nprint(sys.argv)\n")
-    (answer,) = evaluate.fill(model, hole, ["anchored"])
+    (answer,) = scoring.fill(model, hole, ["anchored"])
     assert not answer.text.startswith(("sy", " sy"))
     assert answer.log_probability <= 0
 
