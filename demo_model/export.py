@@ -2,8 +2,8 @@
 
 Reads `checkpoint.pt` and `tokenizer.json` from the work folder. Tensor names, shapes and metadata keys follow
 llama.cpp's `src/models/starcoder2.cpp`, `src/llama-arch.cpp` and `src/llama-vocab.cpp`. It is not a general converter:
-it knows the one shape of `model.py`, needs no permutation of the heads (both sides rotate halves) and writes no output
-matrix (llama.cpp then takes the embedding matrix).
+it knows the shapes of `model.py`, needs no permutation of the heads (both sides rotate halves) and writes no output
+matrix (llama.cpp then takes the embedding matrix). `read_back` is the way back, to train on where no checkpoint is.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 DEFAULT_TARGET = Path(__file__).parent.parent / "starcoder_lsp" / "demonstrator" / "starcoder-lsp-demonstrator.gguf"
 # The file travels inside the package, so its size is everybody's download.
-MAX_BYTES = 16 * 2**20
+MAX_BYTES = 30_000_000
 NAME = "starcoder-lsp demonstrator"
 DESCRIPTION = (
     "A model of {n_parameters:.1f} M parameters in StarCoder2's architecture, trained from scratch on {n_tokens:.0f} M "
-    "tokens of permissively licensed Python, so that starcoder-lsp runs out of the box. It is not StarCoder2 and holds "
+    "tokens of permissively licensed code, so that starcoder-lsp runs out of the box. It is not StarCoder2 and holds "
     "none of its weights."
 )
 TYPES = {
@@ -115,7 +115,9 @@ def add_tensors(writer: gguf.GGUFWriter, parameters: Mapping[str, torch.Tensor],
             writer.add_tensor(tensor_name(name), gguf.quants.quantize(values, ggml_type), raw_dtype=ggml_type)
 
 
-def export(checkpoint: Mapping[str, Any], tokenizer: Mapping[str, Any], target: Path, matrix_type: str = "f16") -> None:
+def export(
+    checkpoint: Mapping[str, Any], tokenizer: Mapping[str, Any], target: Path, matrix_type: str = "q8_0"
+) -> None:
     """Write `target`, whole or not at all; `ValueError` if it would be larger than `MAX_BYTES`."""
     shape = Shape(**checkpoint["shape"])
     _, file_type = TYPES[matrix_type]
@@ -145,12 +147,40 @@ def export(checkpoint: Mapping[str, Any], tokenizer: Mapping[str, Any], target: 
         part.unlink(missing_ok=True)
 
 
+def read_back(path: Path) -> tuple[Shape, dict[str, torch.Tensor]]:
+    """Shape and parameters of an exported file, as `model.py` names them; matrices lose what Q8_0 has rounded off."""
+    reader = gguf.GGUFReader(path)
+
+    def number(key: str) -> Any:
+        return reader.fields[f"starcoder2.{key}"].contents()
+
+    ours = {theirs: module for module, theirs in TENSOR_NAMES.items()}
+    parameters: dict[str, torch.Tensor] = {}
+    for tensor in reader.tensors:
+        module, _, kind = tensor.name.rpartition(".")
+        block, _, part = module.rpartition(".")
+        name = f"blocks.{block.removeprefix('blk.')}.{ours[part]}.{kind}" if block else f"{ours[module]}.{kind}"
+        parameters[name] = torch.from_numpy(gguf.quants.dequantize(tensor.data, tensor.tensor_type).copy()).float()
+    shape = Shape(
+        n_vocab=len(parameters["embedding.weight"]),
+        n_layers=number("block_count"),
+        n_embd=number("embedding_length"),
+        n_heads=number("attention.head_count"),
+        n_heads_kv=number("attention.head_count_kv"),
+        n_ff=number("feed_forward_length"),
+        n_context=number("context_length"),
+        rope_base=number("rope.freq_base"),
+        norm_eps=number("attention.layer_norm_epsilon"),
+    )
+    return shape, parameters
+
+
 def main() -> None:
     """Run the step."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work-dir", type=Path, default=default_work_dir())
     parser.add_argument("--name", default="checkpoint", help="the checkpoint's name, as given to train.py")
-    parser.add_argument("--type", choices=TYPES, default="f16", help="how matrices are stored")
+    parser.add_argument("--type", choices=TYPES, default="q8_0", help="how matrices are stored")
     parser.add_argument("--output", type=Path, default=DEFAULT_TARGET)
     parser.add_argument("--quiet", action="store_true")
     args = parser.parse_args()

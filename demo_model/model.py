@@ -17,8 +17,8 @@ from torch.nn import functional as F
 class Shape:
     """The model's dimensions, all in elements."""
 
-    n_vocab: int = 8192
-    n_layers: int = 4
+    n_vocab: int = 16_384
+    n_layers: int = 5
     n_embd: int = 256
     n_heads: int = 4
     n_heads_kv: int = 2
@@ -31,6 +31,12 @@ class Shape:
     def head_dim(self) -> int:
         """Width of one attention head."""
         return self.n_embd // self.n_heads
+
+
+SHAPES = {
+    "small": Shape(),  # 7.8 M parameters, for a CPU
+    "base": Shape(n_layers=7, n_embd=512, n_heads=8, n_ff=2048),  # 27.7 M parameters, for a GPU
+}
 
 
 class Attention(nn.Module):
@@ -104,9 +110,31 @@ class StarCoder2(nn.Module):
         self.register_buffer("cos", angles.cos(), persistent=False)
         self.register_buffer("sin", angles.sin(), persistent=False)
 
-    def forward(self, ids: Tensor) -> Tensor:
+    def hidden(self, ids: Tensor) -> Tensor:
+        """What the output matrix is applied to, `(batch, tokens, n_embd)`."""
         cos, sin = self.cos[: ids.shape[1]], self.sin[: ids.shape[1]]
         x = self.embedding(ids)
         for block in self.blocks:
             x = block(x, cos, sin)
-        return F.linear(self.norm(x), self.embedding.weight)
+        out: Tensor = self.norm(x)
+        return out
+
+    def output(self, hidden: Tensor) -> Tensor:
+        """Logits of some positions."""
+        return F.linear(hidden, self.embedding.weight)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.output(self.hidden(ids))
+
+    def loss(self, ids: Tensor, positions: Tensor, weights: Tensor) -> Tensor:
+        """Mean cross-entropy in nats of what follows the chosen positions, weighted.
+
+        `ids` is `(batch, tokens + 1)`, `positions` and `weights` are `(batch, chosen)`. For a small model the output
+        matrix is a good part of the work, so it is applied to these positions alone.
+        """
+        hidden = self.hidden(ids[:, :-1])
+        chosen = hidden.gather(1, positions.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
+        logits = self.output(chosen).float()
+        losses = F.cross_entropy(logits.flatten(0, 1), ids.gather(1, positions + 1).flatten(), reduction="none")
+        flat = weights.flatten()
+        return (losses * flat).sum() / flat.sum()
