@@ -156,6 +156,8 @@ def train(args: argparse.Namespace) -> None:
         if step == 1 or step % LOGGED_EVERY == 0:
             value = loss.item()  # waits for the GPU
             now = time.monotonic()
+            if step == 1:  # the schedule begins when everything is compiled
+                begun = evaluated = now
             rate = (n_tokens - n_at_look) / (now - looked)
             tell(step=step, progress=round(progress, 4), m_tokens=n_tokens / 1e6, loss=value, tokens_per_s=round(rate))
             n_at_look, looked = n_tokens, now

@@ -7,7 +7,7 @@ tokens at their ids. Writes into the work folder:
 - `tokens.xz`: the files of the training and some of the held-out ones as token ids with an index (`token_file.py`).
   With `tokenizer.json` it is all that training needs, and it is small enough to travel.
 - `tokenizer.json`: the vocabulary.
-- `held_out.json`: a list of `[package, path, language, text]` for `evaluate.py`.
+- `held_out.json`: a list of `[package, path, text, language]` for `evaluate.py`.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def main() -> None:
         n_packages = len({file.package for file in train if file.language == language})
         print(f"        {language}: {n_packages} packages, {n_files} files, {n_characters / 1e6:.2f} M characters")
 
-    rows = [[file.package, file.path, file.language, file.text] for file in held_out]
+    rows = [[file.package, file.path, file.text, file.language] for file in held_out]
     (args.work_dir / "held_out.json").write_text(json.dumps(rows), "utf-8")
     tokenizer = train_tokenizer(train)
     tokenizer.save(str(args.work_dir / "tokenizer.json"))

@@ -26,6 +26,8 @@ Ints = NDArray[np.int64]
 Hashes = NDArray[np.uint64]
 TAB = 4
 """Columns that a tab counts for."""
+FILES_LOOKED_AT = 4000
+"""To learn which names are common."""
 LEAST_NAME = 4
 """Characters; shorter names are in every file."""
 _BASE = 0x9E3779B97F4A7C15  # odd, so that its powers lose no bits
@@ -162,7 +164,7 @@ def find_lines(ids: Ids, bounds: Sequence[int], vocabulary: Vocabulary) -> Lines
         inside &= vocabulary.is_space[these]
         following = following + inside
     bound = np.array(bounds, dtype=np.int64)
-    file_of = np.searchsorted(bound, token, side="right") - 1
+    file_of: Ints = np.asarray(np.searchsorted(bound, token, side="right")) - 1
     file_end = bound[file_of + 1]
     next_break = np.searchsorted(breaks, token + is_break)
     end_token = np.append(breaks, len(ids))[next_break]
@@ -186,7 +188,11 @@ def find_lines(ids: Ids, bounds: Sequence[int], vocabulary: Vocabulary) -> Lines
 
 
 def common_names(ids: Ids, bounds: Sequence[int], vocabulary: Vocabulary, share: float) -> Hashes:
-    """Hashes of the names that are in more than `share` of the files, and in more than ten, sorted."""
-    found = [np.unique(vocabulary.names(ids[start:end])[1]) for start, end in pairwise(bounds)]
+    """Hashes of the names that are in more than `share` of the files, and in more than ten, sorted.
+
+    Looks at a few thousand files, evenly spread.
+    """
+    some = list(pairwise(bounds))[:: max(1, len(bounds) // FILES_LOOKED_AT)]
+    found = [np.unique(vocabulary.names(ids[start:end])[1]) for start, end in some]
     hashes, counts = np.unique(np.concatenate(found), return_counts=True)
     return hashes[counts > max(10, share * len(found))]
