@@ -170,7 +170,7 @@ def read_back(path: Path) -> tuple[Shape, dict[str, torch.Tensor]]:
         n_ff=number("feed_forward_length"),
         n_context=number("context_length"),
         rope_base=number("rope.freq_base"),
-        norm_eps=number("attention.layer_norm_epsilon"),
+        norm_eps=round(number("attention.layer_norm_epsilon"), 9),  # kept in 32 bits
     )
     return shape, parameters
 
