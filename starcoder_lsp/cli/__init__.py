@@ -78,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_doctor(doctor: argparse.ArgumentParser) -> None:
-    doctor.set_defaults(runs="doctor.doctor")
+    doctor.set_defaults(runs="doctor.command.doctor")
     _add_model(doctor)
     doctor.add_argument(
         "--speed", dest="measures_speed", action="store_true", help="load the model and measure how fast it is"

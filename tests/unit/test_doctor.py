@@ -18,24 +18,15 @@ import pytest
 from attrs import evolve
 from filelock import FileLock
 
-from starcoder_lsp.cli import doctor_checks as checks
-from starcoder_lsp.cli.doctor import start_loading
-from starcoder_lsp.cli.doctor_checks import ERROR, OK, WARNING, Check
-from starcoder_lsp.cli.doctor_editors import check_editors, check_path
-from starcoder_lsp.cli.doctor_facts import (
-    Facts,
-    Library,
-    Memory,
-    Places,
-    RunningHost,
-    Speed,
-    _find_hosts,
-    cpu_flags,
-    gather,
-    library_of,
-    read_memory,
-)
-from starcoder_lsp.cli.doctor_report import _lines, examine
+from starcoder_lsp.cli.doctor.check import ERROR, OK, WARNING, Check
+from starcoder_lsp.cli.doctor.command import start_loading
+from starcoder_lsp.cli.doctor.editors import check_editors, check_path
+from starcoder_lsp.cli.doctor.environment import check_folders, check_hosts
+from starcoder_lsp.cli.doctor.facts import Facts, Library, Memory, Places, RunningHost, Speed
+from starcoder_lsp.cli.doctor.gather import _find_hosts, cpu_flags, gather, library_of, read_memory
+from starcoder_lsp.cli.doctor.installation import check_crashes, check_gpu, check_library, check_programs
+from starcoder_lsp.cli.doctor.model import check_memory, check_speed
+from starcoder_lsp.cli.doctor.report import _lines, examine
 from starcoder_lsp.engine.host import wire
 from starcoder_lsp.engine.host.address import Address, is_alive
 from starcoder_lsp.engine.host.ladder import Caution, LadderFile
@@ -101,7 +92,7 @@ def test_nothing_is_an_error_where_all_is_fine(facts: Facts) -> None:
 )
 def test_what_llama_cpp_was_built_for(facts: Facts, system_info: str, flags: Any, state: str, words: str) -> None:
     library = evolve(facts.library, system_info=system_info)
-    check = one(checks.check_library(evolve(facts, library=library, cpu_flags=frozenset(flags))), "CPU")
+    check = one(check_library(evolve(facts, library=library, cpu_flags=frozenset(flags))), "CPU")
     assert check.state == state
     assert words in check.found
     assert (state == OK) != check.advice.endswith(f"\n{rebuild_command()}")
@@ -125,7 +116,7 @@ def child(code: str) -> subprocess.Popen[str]:
 )
 def test_a_library_that_cannot_be_loaded(facts: Facts, code: str, words: str) -> None:
     library = library_of(child(code), 1 if "sleep" in code else 30)
-    check = one(checks.check_library(evolve(facts, library=library)), "llama.cpp")
+    check = one(check_library(evolve(facts, library=library)), "llama.cpp")
     assert check.state == ERROR
     assert words in check.found
     assert rebuild_command() in check.advice
@@ -139,7 +130,7 @@ def test_a_library_that_says_more_than_it_was_asked() -> None:
 @pytest.mark.parametrize(("version", "state"), [("0.3.36", OK), ("0.3.9", WARNING), ("", ERROR)])
 def test_another_version_of_the_library(facts: Facts, version: str, state: str) -> None:
     changed = evolve(facts, library=evolve(facts.library, version=version))
-    assert one(checks.check_programs(changed), "llama-cpp-python").state == state
+    assert one(check_programs(changed), "llama-cpp-python").state == state
 
 
 def test_flags_and_memory_as_linux_tells_them(tmp_path: Path) -> None:
@@ -182,7 +173,7 @@ def test_the_gpu(
     library = evolve(facts.library, gpu_backends=backends, can_offload=offloads)
     settings = Settings(model=ModelSettings(gpu_layers=layers))
     changed = evolve(facts, library=library, settings=settings, has_nvidia_gpu=has_nvidia)
-    (check,) = checks.check_gpu(changed)
+    (check,) = check_gpu(changed)
     assert check.state == state
     assert words in check.found
     if "without CUDA" in words:
@@ -224,7 +215,7 @@ def test_the_cells_of_a_token() -> None:
     ],
 )
 def test_memory(facts: Facts, n_available: int, n_total: int, state: str, advice: str) -> None:
-    (check,) = checks.check_memory(of_size(facts, 1700 * MIB, n_available, n_total))
+    (check,) = check_memory(of_size(facts, 1700 * MIB, n_available, n_total))
     assert check.state == state, check
     assert "2.6 GiB (1.7 GiB of weights, 240 MiB for 8,192 tokens, 512 MiB for parked documents" in check.found
     assert advice in check.advice
@@ -234,7 +225,7 @@ def test_the_advice_about_memory_helps(facts: Facts) -> None:
     tight = of_size(facts, 1700 * MIB, 2100 * MIB, 8 * GIB)
     settings = evolve(tight.settings, cache=CacheSettings(ram_mib=0))
     helped = evolve(tight, settings=settings, prompts=evolve(tight.prompts, n_context=3328))
-    assert [check.state for check in checks.check_memory(helped)] == [OK]
+    assert [check.state for check in check_memory(helped)] == [OK]
 
 
 def test_memory_where_it_is_not_needed(facts: Facts) -> None:
@@ -244,9 +235,9 @@ def test_memory_where_it_is_not_needed(facts: Facts) -> None:
     assert tight.model is not None
     loaded = evolve(tight, hosts=(RunningHost(HostOptions.of(tight.settings, tight.model).key),))
     for changed in (on_gpu, unknown, loaded):
-        assert [check.state for check in checks.check_memory(changed)] == [OK]
+        assert [check.state for check in check_memory(changed)] == [OK]
     own = evolve(loaded, settings=evolve(tight.settings, host=HostSettings(shared=False)))
-    (check,) = checks.check_memory(own)
+    (check,) = check_memory(own)
     assert check.state == ERROR
     assert "120 MiB for 4,096 tokens" in check.found
 
@@ -260,24 +251,24 @@ def test_memory_where_it_is_not_needed(facts: Facts) -> None:
 )
 def test_speed(facts: Facts, prefill: float, decode: float, states: list[str]) -> None:
     measured = evolve(facts, speed=Speed(prefill, decode, 1.0, 0))
-    lines = list(checks.check_speed(measured))
+    lines = list(check_speed(measured))
     assert [one(iter(lines), "prompt").state, one(iter(lines), "speed").state] == states
     if prefill == 20:
         assert "80 of 1,920 tokens" in one(iter(lines), "prompt").found
         patient = evolve(measured, settings=Settings(context=ContextSettings(max_prefill_ms=6400)))
-        assert one(checks.check_speed(patient), "prompt").state == OK
+        assert one(check_speed(patient), "prompt").state == OK
         assert "6,400 ms" in one(iter(lines), "prompt").advice
 
 
 def test_a_crash_while_the_speed_is_measured(facts: Facts) -> None:
-    (failed,) = checks.check_speed(evolve(facts, speed_problem="the process of the model ended"))
+    (failed,) = check_speed(evolve(facts, speed_problem="the process of the model ended"))
     assert (failed.state, failed.found) == (ERROR, "the process of the model ended")
     what = "llama.cpp crashed. It may be built for another CPU"
-    (failed,) = checks.check_speed(evolve(facts, speed_problem=f"{what}; build it anew: {rebuild_command()}"))
+    (failed,) = check_speed(evolve(facts, speed_problem=f"{what}; build it anew: {rebuild_command()}"))
     assert (failed.state, failed.found) == (ERROR, what)
     assert failed.advice.splitlines()[-1] == rebuild_command()
     slower = evolve(facts, speed=Speed(70, 16, 1.0, 0, ("It runs more carefully now",)))
-    assert [check.state for check in checks.check_speed(slower)] == [WARNING, OK, OK]
+    assert [check.state for check in check_speed(slower)] == [WARNING, OK, OK]
 
 
 # Crashes
@@ -299,7 +290,7 @@ def test_what_is_remembered_of_crashes_and_forgotten(tmp_path: Path) -> None:
 @pytest.mark.parametrize("crash", [{}, {"at": "2026-01-02", "stage": "warming up", "how": "x", "words": "GGML"}])
 def test_an_entry_of_an_earlier_version(facts: Facts, crash: dict[str, str]) -> None:
     entry = {"caution": 1, "kind": "starcoder2", "crash": crash}
-    (check,) = checks.check_crashes(evolve(facts, crashes=(entry,)))
+    (check,) = check_crashes(evolve(facts, crashes=(entry,)))
     assert check.state == WARNING
     assert "AMX, repacking" in check.found
     assert check.advice.endswith("\nstarcoder-lsp doctor --forget-crashes")
@@ -324,7 +315,7 @@ def test_a_host_that_does_not_answer(facts: Facts, runtime: Path) -> None:
         mute.listen()
         hosts, gone, problem = _find_hosts()
     assert (gone, problem) == ({}, "")
-    (check,) = checks.check_hosts(evolve(facts, hosts=hosts))
+    (check,) = check_hosts(evolve(facts, hosts=hosts))
     assert check.state == WARNING
     assert "does not answer within" in check.found
     assert "starcoder_lsp host mute" in check.advice
@@ -375,7 +366,7 @@ async def test_who_asked_is_told_no_more(runtime: Path) -> None:
 
 def test_a_host_of_another_version(facts: Facts) -> None:
     told = RunningHost("x", {"version": "0.0.9", "processId": 7, "clients": None})
-    (check,) = checks.check_hosts(evolve(facts, hosts=(told,)))
+    (check,) = check_hosts(evolve(facts, hosts=(told,)))
     assert check.state == WARNING
     assert "0.0.9" in check.found
 
@@ -483,21 +474,21 @@ def test_folders_that_others_may_use(facts: Facts, tmp_path: Path) -> None:
     state.mkdir()
     (cache / "states").chmod(0o755)
     state.chmod(0o722)
-    lines = list(checks.check_folders(evolve(facts, cache_path=cache, state_path=state)))
+    lines = list(check_folders(evolve(facts, cache_path=cache, state_path=state)))
     assert "3 MiB" in one(iter(lines), "cache folder").found
     for name, folder in (("states on disk", cache / "states"), ("state folder", state)):
         check = one(iter(lines), name)
         assert check.state == WARNING
         subprocess.run(["/bin/sh", "-c", check.advice.splitlines()[-1]], check=True)  # noqa: S603
         assert folder.stat().st_mode & 0o077 == 0
-    lines = list(checks.check_folders(evolve(facts, cache_path=cache, state_path=state)))
+    lines = list(check_folders(evolve(facts, cache_path=cache, state_path=state)))
     assert {one(iter(lines), name).state for name in ("cache folder", "states on disk", "state folder")} == {OK}
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_cannot_be_written_to(facts: Facts, tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    check = one(checks.check_folders(evolve(facts, state_path=tmp_path)), "state folder")
+    check = one(check_folders(evolve(facts, state_path=tmp_path)), "state folder")
     tmp_path.chmod(0o700)
     assert check.state == WARNING
     assert "cannot be written to" in check.found

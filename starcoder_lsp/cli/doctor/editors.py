@@ -12,8 +12,8 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-from starcoder_lsp.cli.doctor_checks import OK, WARNING, Check, counted
-from starcoder_lsp.cli.doctor_facts import Facts
+from starcoder_lsp.cli.doctor.check import OK, WARNING, Check, counted
+from starcoder_lsp.cli.doctor.facts import Facts
 
 PROGRAM = "starcoder-lsp"
 NAME = b"starcoder"

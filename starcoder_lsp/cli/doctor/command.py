@@ -1,7 +1,7 @@
 """`starcoder-lsp doctor`: what is right on this machine, what is not, and what to do about it.
 
-`doctor_facts.py` gathers what there is to see, `doctor_checks.py` and `doctor_editors.py` make lines of it, and
-`doctor_report.py` has them in their order. Nothing is sent anywhere, and no source text is shown; paths are.
+`gather.py` gathers facts. `installation.py`, `model.py`, `environment.py` and `editors.py` turn them into lines, and
+`report.py` puts the lines in order. Nothing is sent anywhere. The report shows paths, but no source text.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ def doctor(*, model: str | None, as_json: bool, measures_speed: bool, forgets_cr
     loading = start_loading()  # first of all: the imports below take as long
     from rich.console import Console
 
-    from starcoder_lsp.cli.doctor_checks import ERROR
-    from starcoder_lsp.cli.doctor_facts import gather
-    from starcoder_lsp.cli.doctor_report import examine, print_checks
+    from starcoder_lsp.cli.doctor.check import ERROR
+    from starcoder_lsp.cli.doctor.gather import gather
+    from starcoder_lsp.cli.doctor.report import examine, print_checks
 
     waits = Console(stderr=True)
     with waits.status("measuring" if measures_speed else "looking") if waits.is_terminal else waits:

@@ -12,25 +12,12 @@ from rich.console import Console
 from rich.text import Text
 
 from starcoder_lsp import __version__
-from starcoder_lsp.cli.doctor_checks import (
-    ERROR,
-    OK,
-    WARNING,
-    Check,
-    check_crashes,
-    check_folders,
-    check_gpu,
-    check_hosts,
-    check_library,
-    check_memory,
-    check_model,
-    check_programs,
-    check_settings,
-    check_speed,
-    counted,
-)
-from starcoder_lsp.cli.doctor_editors import check_editors, check_path
-from starcoder_lsp.cli.doctor_facts import Facts
+from starcoder_lsp.cli.doctor.check import ERROR, OK, WARNING, Check, counted
+from starcoder_lsp.cli.doctor.editors import check_editors, check_path
+from starcoder_lsp.cli.doctor.environment import check_folders, check_hosts, check_settings
+from starcoder_lsp.cli.doctor.facts import Facts
+from starcoder_lsp.cli.doctor.installation import check_crashes, check_gpu, check_library, check_programs
+from starcoder_lsp.cli.doctor.model import check_memory, check_model, check_speed
 
 CHECKS: tuple[Callable[[Facts], Iterator[Check]], ...] = (
     check_programs,
