@@ -1,73 +1,53 @@
-"""One tree of settings: what each is called, its default, its limits and what it does.
+"""The tree of settings: names, defaults, limits and descriptions.
 
-The classes below are the single source: `settings_layers.py` reads what editors and files say by them and takes its
-messages from them, `describe_settings` the documentation.
+The classes below are the only source. `settings_layers.py` reads and checks values by them. The README's table and the
+VS Code extension's schema come from `describe_settings`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import attrs
 from attrs import field, frozen
 
+from starcoder_lsp.setting_rules import fields_of, rules_of, setting
+
 SECTION: Final = "starcoder"
-"""What editors call the section of these settings; each key outside begins with it."""
+"""The section of these settings in an editor's configuration. Every key begins with it."""
 
 _TYPE_NAMES: Final = {bool: "boolean", int: "integer", float: "number", str: "string", tuple: "array of strings"}
-
-T = TypeVar("T")
-
-
-@frozen
-class Rules:
-    """What is known of a field besides its name and its default.
-
-    `key` is its name outside, in camelCase. A `reserved` one is read and checked, and has no effect yet.
-    """
-
-    description: str
-    choices: tuple[str, ...] = ()
-    limits: tuple[float, float] | None = None
-    trusted_only: bool = False
-    reserved: bool = False
-    key: str = ""
-
-
-def _setting(description: str, *, default: T, **rules: Any) -> T:
-    made: T = field(default=default, metadata={Rules: Rules(description, **rules)})
-    return made
 
 
 @frozen
 class ModelSettings:
     """Which model is run, and on what."""
 
-    path: str = _setting(
+    path: str = setting(
         "The model: a StarCoder2 or StarCoder file in GGUF format; a leading `~` is the home folder. Empty means the"
         " small demonstrator that comes with the package. A workspace cannot set it.",
         default="",
         trusted_only=True,
     )
-    name: str = _setting(
+    name: str = setting(
         "The name of a model that was downloaded before, used where `model.path` is empty. A workspace cannot set it.",
         reserved=True,
         default="",
         trusted_only=True,
     )
-    context_length: int = _setting(
+    context_length: int = setting(
         "How many tokens the model keeps, prompt and answer together; it is cut to what the model was trained on."
         " StarCoder2 was trained with a sliding window of 4096, so that more may not make better answers.",
         default=4096,
         limits=(256, 16_384),
     )
-    gpu_layers: int = _setting(
+    gpu_layers: int = setting(
         "How many layers of the model run on the GPU: 0 is none, -1 all of them where llama.cpp was built for a GPU.",
         default=-1,
         limits=(-1, 1000),
     )
-    threads: int = _setting(
+    threads: int = setting(
         "How many CPU threads compute. 0 means one for each physical core, which is nearly always the fastest.",
         default=0,
         limits=(0, 1024),
@@ -78,41 +58,41 @@ class ModelSettings:
 class CompletionSettings:
     """What a completion may be."""
 
-    max_tokens: int = _setting(
+    max_tokens: int = setting(
         "The longest completion, in tokens; a line of code has about 10.", default=64, limits=(1, 1024)
     )
-    max_items: int = _setting(
+    max_items: int = setting(
         "How many completions an explicit request gets. An automatic one gets one.",
         default=3,
         limits=(1, 8),
     )
-    multiline: str = _setting(
+    multiline: str = setting(
         "Whether a completion may have more than one line. `auto` allows it where a block begins or a line is empty.",
         default="auto",
         choices=("auto", "never", "always"),
     )
-    timeout_ms: int = _setting(
+    timeout_ms: int = setting(
         "After how many milliseconds a completion ends with what there is by then.",
         default=10_000,
         limits=(100, 120_000),
     )
-    min_confidence: float = _setting(
+    min_confidence: float = setting(
         "Completions less likely than this are not shown: the mean natural logarithm of their first eight tokens'"
         " probabilities. -100 shows everything, -0.5 only what the model is rather sure of.",
         default=-100.0,
         limits=(-100, 0),
     )
-    as_menu_items: str = _setting(
+    as_menu_items: str = setting(
         "Whether completions stand in the completion menu too. `auto` means: in editors without inline completion.",
         default="auto",
         choices=("auto", "never", "always"),
     )
-    temperature: float = _setting(
+    temperature: float = setting(
         "How freely the model chooses. 0 takes the likeliest token each time, and gives the same answer each time.",
         default=0.0,
         limits=(0, 2),
     )
-    seed: int = _setting(
+    seed: int = setting(
         "Where chance begins when `completion.temperature` is above 0; the same seed gives the same answer.",
         default=0,
         limits=(0, 2**32 - 1),
@@ -123,22 +103,22 @@ class CompletionSettings:
 class ContextSettings:
     """What the model sees."""
 
-    max_tokens: int = _setting(
+    max_tokens: int = setting(
         "How many tokens the text before and after the cursor may take together.", default=1920, limits=(64, 16_384)
     )
-    suffix_share: float = _setting(
+    suffix_share: float = setting(
         "Which share of `context.maxTokens` goes to the text after the cursor.", default=0.2, limits=(0, 0.9)
     )
-    open_files: bool = _setting("Whether the model sees fitting pieces of other open files.", default=True)
-    recent_edits: bool = _setting("Whether the model sees what was edited lately in other files.", default=True)
-    imports: bool = _setting("Whether the model sees definitions of what a file imports from others.", default=True)
-    max_snippet_tokens: int = _setting(
+    open_files: bool = setting("Whether the model sees fitting pieces of other open files.", default=True)
+    recent_edits: bool = setting("Whether the model sees what was edited lately in other files.", default=True)
+    imports: bool = setting("Whether the model sees definitions of what a file imports from others.", default=True)
+    max_snippet_tokens: int = setting(
         "How many tokens pieces of other files may take together, beside `context.maxTokens`; at most a quarter of a"
         " prompt. 0 shows none.",
         default=512,
         limits=(0, 8192),
     )
-    max_prefill_ms: int = _setting(
+    max_prefill_ms: int = setting(
         "How many milliseconds reading a new prompt may take. At a place that is new the text is cut to what the model"
         " has been seen to read in that time, so that a slow machine answers late but not too late. The rest of"
         " `context.maxTokens` is read when nobody types.",
@@ -151,25 +131,25 @@ class ContextSettings:
 class DebounceSettings:
     """How long an automatic request waits for the next keystroke."""
 
-    mode: str = _setting(
+    mode: str = setting(
         "`fixed` waits `debounce.ms`, `off` not at all.",
         default="fixed",
         choices=("off", "fixed"),
     )
-    ms: int = _setting("The wait in milliseconds.", default=75, limits=(0, 5000))
+    ms: int = setting("The wait in milliseconds.", default=75, limits=(0, 5000))
 
 
 @frozen
 class CacheSettings:
     """What is kept of documents that are not being edited."""
 
-    ram_mib: int = _setting(
+    ram_mib: int = setting(
         "How many MiB of memory hold the model's state for documents that were left, so that coming back is quick.",
         default=512,
         limits=(0, 1 << 20),
         key="ramMiB",
     )
-    disk_mib: int = _setting(
+    disk_mib: int = setting(
         "How many MiB of disk space hold the same from one start to the next, in your cache folder and for your eyes"
         " only: pieces of your source text can be read from it. 0 keeps none.",
         default=0,
@@ -182,17 +162,17 @@ class CacheSettings:
 class HostSettings:
     """The process that the local model runs in."""
 
-    shared: bool = _setting(
+    shared: bool = setting(
         "Whether all editors on this machine share one process for a model, and with it one copy of its weights. A"
         " process of one server's own ends with that server.",
         default=True,
     )
-    idle_minutes: float = _setting(
+    idle_minutes: float = setting(
         "How many minutes a shared process waits for another editor after the last one left.",
         default=5.0,
         limits=(0, 10_080),
     )
-    transport: str = _setting(
+    transport: str = setting(
         "How servers connect to that process: by a `socket` file of yours, or by a loopback `port` and a secret in a"
         " file of yours. `auto` takes socket files where the system has them.",
         default="auto",
@@ -204,26 +184,26 @@ class HostSettings:
 class EngineSettings:
     """Where the model runs. All of it is the user's alone: it decides where source code is sent."""
 
-    kind: str = _setting(
+    kind: str = setting(
         "Where the model runs: `local` is on this machine, the only place so far. A workspace cannot set it.",
         reserved=True,
         default="local",
         choices=("local",),
         trusted_only=True,
     )
-    url: str = _setting(
+    url: str = setting(
         "The address of an engine that is not local. A workspace cannot set it.",
         reserved=True,
         default="",
         trusted_only=True,
     )
-    model: str = _setting(
+    model: str = setting(
         "Which model an engine that is not local is asked for. A workspace cannot set it.",
         reserved=True,
         default="",
         trusted_only=True,
     )
-    api_key_env: str = _setting(
+    api_key_env: str = setting(
         "Which environment variable holds the key for an engine that is not local. A workspace cannot set it.",
         reserved=True,
         default="",
@@ -235,7 +215,7 @@ class EngineSettings:
 class StatsSettings:
     """What is counted."""
 
-    enabled: bool = _setting(
+    enabled: bool = setting(
         "Whether counts of shown and accepted completions are kept on this machine. They are sent nowhere.",
         reserved=True,
         default=False,
@@ -246,16 +226,16 @@ class StatsSettings:
 class Settings:
     """All settings."""
 
-    enabled: bool = _setting("Whether anything is completed at all.", default=True)
-    trigger: str = _setting(
+    enabled: bool = setting("Whether anything is completed at all.", default=True)
+    trigger: str = setting(
         "`automatic` completes while you type, `invoked` only when you ask for it.",
         default="automatic",
         choices=("automatic", "invoked"),
     )
-    languages: tuple[str, ...] = _setting(
+    languages: tuple[str, ...] = setting(
         "The language identifiers, such as `python`, in which to complete. Empty means all.", default=()
     )
-    disabled_globs: tuple[str, ...] = _setting("Files in which nothing is completed, as `**/*.env`.", default=())
+    disabled_globs: tuple[str, ...] = setting("Files in which nothing is completed, as `**/*.env`.", default=())
     model: ModelSettings = field(factory=ModelSettings)
     completion: CompletionSettings = field(factory=CompletionSettings)
     context: ContextSettings = field(factory=ContextSettings)
@@ -264,7 +244,7 @@ class Settings:
     host: HostSettings = field(factory=HostSettings)
     engine: EngineSettings = field(factory=EngineSettings)
     stats: StatsSettings = field(factory=StatsSettings)
-    log_level: str = _setting(
+    log_level: str = setting(
         "How much is logged. No level logs source text.",
         default="info",
         choices=("error", "warning", "info", "debug"),
@@ -307,19 +287,3 @@ def _describe(group: attrs.AttrsInstance, path: str) -> Iterator[SettingDescript
             trusted_only=rules.trusted_only,
             reserved=rules.reserved,
         )
-
-
-def fields_of(group: attrs.AttrsInstance) -> dict[str, attrs.Attribute[Any]]:
-    """Return the fields of a group by their name outside, in camelCase."""
-    fields = {}
-    for attribute in attrs.fields(type(group)):
-        first, *others = attribute.name.split("_")
-        key = attribute.metadata[Rules].key if Rules in attribute.metadata else ""
-        fields[key or first + "".join(map(str.capitalize, others))] = attribute
-    return fields
-
-
-def rules_of(attribute: attrs.Attribute[Any]) -> Rules:
-    """Return what is known of a field that is no group."""
-    rules: Rules = attribute.metadata[Rules]
-    return rules

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeGuard
 import attrs
 from attrs import frozen
 
-from starcoder_lsp.settings import SECTION, Rules, Settings, describe_settings, fields_of, rules_of
+from starcoder_lsp.setting_rules import Rules, fields_of, rules_of
+from starcoder_lsp.settings import SECTION, Settings, describe_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
