@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from starcoder_lsp.lsp import client
+from starcoder_lsp.lsp import client, client_connection
 from starcoder_lsp.lsp.child import ServerEndedError
 from starcoder_lsp.lsp.client import connect
 
@@ -132,8 +132,8 @@ async def test_a_server_that_starts_and_says_nothing_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "SERVER_COMMAND", (sys.executable, "-c", "import signal; signal.pause()"))
-    monkeypatch.setattr(client, "SILENCE_TIMEOUT_S", 1.0)
-    monkeypatch.setattr(client, "EXIT_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(client_connection, "SILENCE_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(client_connection, "EXIT_TIMEOUT_S", 0.1)
     with pytest.raises(ServerEndedError, match="has said nothing for 1 s"):
         await session(tmp_path)
 
@@ -142,7 +142,7 @@ async def test_a_server_that_is_stopped_does_not_keep_the_client(
     tmp_path: Path, told: Path, sabotage: Sabotage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sabotage("shutdown", "stop")
-    monkeypatch.setattr(client, "EXIT_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(client_connection, "EXIT_TIMEOUT_S", 0.1)
     await session(tmp_path)
     assert since(told) < EXIT_TIMEOUT_S
 
