@@ -20,11 +20,11 @@ from attrs import evolve, frozen
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from starcoder_lsp.cli.bench.figures import percentile
 from starcoder_lsp.engine.engine import Cancellation, Engine, GenerationRequest
 from starcoder_lsp.engine.generation import generate
 from starcoder_lsp.engine.loading import model_path, opened
 from starcoder_lsp.engine.prompt_model import PromptModel
+from starcoder_lsp.percentile import percentile
 from starcoder_lsp.settings import Settings
 from tests.local_engine import LocalEngine
 

@@ -15,7 +15,6 @@ from statistics import fmean
 
 from attrs import define
 
-from starcoder_lsp.cli.bench.figures import percentile
 from starcoder_lsp.cli.bench.replay import URI_NAME
 from starcoder_lsp.cli.bench.traces import edits_of, grouped, read_trace, text_before
 from starcoder_lsp.documents.documents import Documents, Edit
@@ -24,6 +23,7 @@ from starcoder_lsp.engine.local.backend import Interrupted, Logits
 from starcoder_lsp.engine.local.kv_cache import CachedSequence, Owner, evaluate_slice, rewind
 from starcoder_lsp.engine.local.parking import ParkedStates, swap_in
 from starcoder_lsp.engine.local.pieces import TokenIds
+from starcoder_lsp.percentile import percentile
 from starcoder_lsp.prompting import CompletionRequest, PromptBuilder, build_prompt, choose_window
 from starcoder_lsp.settings import CompletionSettings, ModelSettings, Settings
 

@@ -21,8 +21,8 @@ from typing import Any
 
 from attrs import define, field
 
-from starcoder_lsp.cli.bench.figures import percentile
 from starcoder_lsp.lsp.client import Client, connect
+from starcoder_lsp.percentile import percentile
 
 SETTINGS: dict[str, Any] = {
     "debounce": {"mode": "off"},

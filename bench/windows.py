@@ -13,10 +13,10 @@ from pathlib import Path
 
 from attrs import evolve
 
-from starcoder_lsp.cli.bench.figures import percentile
 from starcoder_lsp.context.anchor import Anchors
 from starcoder_lsp.documents.documents import Documents, Edit
 from starcoder_lsp.engine.loading import read_prompts
+from starcoder_lsp.percentile import percentile
 from starcoder_lsp.prompting import CompletionRequest, PromptBuilder, choose_window
 from starcoder_lsp.settings import Settings
 

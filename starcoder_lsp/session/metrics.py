@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from math import ceil
 from typing import Any
 
 from attrs import asdict, define, field
 
 from starcoder_lsp.completion import Completion
 from starcoder_lsp.engine.engine import CachedDocument
+from starcoder_lsp.percentile import percentile
 from starcoder_lsp.prompting import Model
 
 N_LATENCIES = 10_000
@@ -113,8 +113,5 @@ class Metrics:
         }
 
     def _percentile(self, share: float) -> float | None:
-        """Nearest-rank percentile of the latencies in milliseconds, or `None` before the first."""
-        if not self._latencies_ms:
-            return None
-        ranked = sorted(self._latencies_ms)
-        return round(ranked[ceil(share * len(ranked)) - 1], 3)
+        """Return a percentile of the latencies in milliseconds, or `None` before the first one."""
+        return round(percentile(self._latencies_ms, share), 3) if self._latencies_ms else None

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from starcoder_lsp.cli import CommandError
-from starcoder_lsp.cli.bench.figures import percentile
 from starcoder_lsp.cli.bench.traces import Trace, check_range, edits_of, grouped, read_trace, text_before
 from starcoder_lsp.documents.documents import Documents
 from starcoder_lsp.documents.documents import Edit as DocumentEdit
+from starcoder_lsp.percentile import percentile
 
 URI = "file:///a.txt"
 texts = st.text(alphabet="ab\n(😀é", max_size=6)

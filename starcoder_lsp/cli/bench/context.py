@@ -19,7 +19,7 @@ from attrs import evolve, frozen
 from rich.table import Table
 
 from starcoder_lsp.cli import CommandError, warn
-from starcoder_lsp.cli.bench.figures import Report, machine, percentile, watching, write_report
+from starcoder_lsp.cli.bench.figures import Report, machine, watching, write_report
 from starcoder_lsp.cli.bench.holes import WORD, Hole, Source, code_lines, hide_rest, read_sources
 from starcoder_lsp.cli.complete import configured
 from starcoder_lsp.completion import complete
@@ -29,6 +29,7 @@ from starcoder_lsp.documents.workspace import WorkspaceContext
 from starcoder_lsp.engine.engine import Cancellation, EngineError, Prompt
 from starcoder_lsp.engine.host.client import HostEngine
 from starcoder_lsp.engine.loading import Listeners, opened
+from starcoder_lsp.percentile import percentile
 from starcoder_lsp.prompting import CompletionRequest, Model, build_prompt, choose_window
 from starcoder_lsp.settings import Settings
 

@@ -17,7 +17,7 @@ from attrs import evolve, frozen
 from rich.table import Table
 
 from starcoder_lsp.cli import CommandError, warn
-from starcoder_lsp.cli.bench.figures import Report, machine, model_file, percentile, watching, write_report
+from starcoder_lsp.cli.bench.figures import Report, machine, model_file, watching, write_report
 from starcoder_lsp.cli.bench.holes import BLOCK, INSIDE_LINE, MID_WORD, REST_OF_LINE, Hole, cut_holes, read_sources
 from starcoder_lsp.cli.complete import configured
 from starcoder_lsp.completion import Completion, complete
@@ -26,6 +26,7 @@ from starcoder_lsp.documents.documents import Snapshot
 from starcoder_lsp.documents.workspace import WorkspaceContext
 from starcoder_lsp.engine.engine import Cancellation, EngineError
 from starcoder_lsp.engine.loading import Listeners, opened
+from starcoder_lsp.percentile import percentile
 from starcoder_lsp.prompting import CompletionRequest, Model
 from starcoder_lsp.settings import Settings
 

@@ -1,4 +1,4 @@
-"""What every report of `eval` and `bench` needs: percentiles, the machine, a model file, a bar and a page."""
+"""What every report of `eval` and `bench` needs: the machine, a model file, a bar and a page."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from math import ceil
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,11 +24,6 @@ from starcoder_lsp.settings import Settings
 
 Report = dict[str, Any]
 T = TypeVar("T")
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The nearest-rank percentile of at least one value."""
-    return sorted(values)[max(0, ceil(share * len(values)) - 1)]
 
 
 def machine() -> dict[str, Any]:

@@ -19,12 +19,13 @@ from attrs import frozen
 from rich.table import Table
 
 from starcoder_lsp.cli import CommandError
-from starcoder_lsp.cli.bench.figures import Report, machine, model_file, percentile, watching, write_report
+from starcoder_lsp.cli.bench.figures import Report, machine, model_file, watching, write_report
 from starcoder_lsp.cli.bench.traces import Edit, check_range, edits_of, grouped, read_trace, text_before
 from starcoder_lsp.cli.complete import configured
 from starcoder_lsp.engine.model_file import ModelFile
 from starcoder_lsp.lsp.child import ServerEndedError
 from starcoder_lsp.lsp.client import Answer, Client, connect
+from starcoder_lsp.percentile import percentile
 
 SETTINGS: dict[str, Any] = {
     "debounce": {"mode": "off"},
