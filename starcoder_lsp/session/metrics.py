@@ -42,8 +42,6 @@ class Tokens:
     evaluated: int = 0
     ahead: int = 0
     generated: int = 0
-    drafted: int = 0
-    draft_accepted: int = 0
 
 
 @define
@@ -88,11 +86,9 @@ class Metrics:
 
     def report(self, model: Model | None, cached: Iterable[CachedDocument]) -> dict[str, Any]:
         """The answer to `starcoder/metrics`."""
-        tokens = asdict(self.tokens)
-        tokens["draftAccepted"] = tokens.pop("draft_accepted")
         return {
             "requests": asdict(self.requests),
-            "tokens": tokens,
+            "tokens": asdict(self.tokens),
             "latencyMs": {
                 "count": self._n_latencies,
                 "p50": self._percentile(0.5),

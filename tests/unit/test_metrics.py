@@ -130,6 +130,6 @@ def test_the_model_and_its_documents_are_reported_as_json(prompts: PromptModel) 
     assert json.loads(json.dumps(report)) == report
 
 
-@pytest.mark.parametrize("name", ["draftAccepted", "drafted", "evaluated", "generated", "prompt", "reused"])
+@pytest.mark.parametrize("name", ["ahead", "evaluated", "generated", "prompt", "reused"])
 def test_token_counters_are_spelled_as_the_protocol_spells_them(name: str) -> None:
     assert name in Metrics().report(None, ())["tokens"]
