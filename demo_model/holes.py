@@ -41,12 +41,8 @@ class Hole:
 
 
 def read_held_out(path: Path) -> list[SourceFile]:
-    """Read rows of package, path and text, and of the language in front of the text or behind it; else Python."""
-    files = []
-    for package, name, *rest in json.loads(path.read_text("utf-8")):
-        text = max(rest, key=len)
-        files.append(SourceFile(package, name, text, *(part for part in rest if part is not text)))
-    return files
+    """Read rows of package, path, text and language; a row without a language is Python."""
+    return [SourceFile(*row) for row in json.loads(path.read_text("utf-8"))]
 
 
 def cut(text: str, cursor: int) -> Hole:

@@ -174,7 +174,7 @@ def test_held_out_rows_may_tell_their_language(tmp_path: Path) -> None:
     rows = [
         ["p", "a.py", "x = 1\n" * 9],
         ["p", "b.js", "let x;\n" * 9, "javascript"],
-        ["p", "c.go", "go", "var x\n" * 9],
+        ["p", "c.go", "var x\n" * 9, "go"],
     ]
     path = tmp_path / "held_out.json"
     path.write_text(json.dumps(rows))
