@@ -18,6 +18,7 @@ from collections.abc import Callable
 
 from attrs import evolve, frozen
 
+from starcoder_lsp.context.new_window import new_window
 from starcoder_lsp.context.text_change import TextChange
 from starcoder_lsp.context.window import (
     Budget,
@@ -25,12 +26,11 @@ from starcoder_lsp.context.window import (
     Segment,
     Segments,
     Window,
-    new_window,
     normalized,
     part_of,
 )
 from starcoder_lsp.documents.documents import Snapshot
-from starcoder_lsp.documents.syntax import Scope
+from starcoder_lsp.documents.scopes import Scope
 from starcoder_lsp.engine.tokens import Tokenizer
 
 N_ANCHORS = 16

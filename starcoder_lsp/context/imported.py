@@ -14,7 +14,7 @@ from attrs import frozen
 
 from starcoder_lsp.documents.documents import Snapshot
 from starcoder_lsp.documents.resolve import ImportedFile, imported_files
-from starcoder_lsp.documents.syntax import Scope
+from starcoder_lsp.documents.scopes import Scope
 from starcoder_lsp.documents.text import Text
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from itertools import chain
 from attrs import evolve, frozen
 
 from starcoder_lsp.documents.documents import Snapshot
-from starcoder_lsp.documents.syntax import Scope
+from starcoder_lsp.documents.scopes import Scope
 from starcoder_lsp.documents.text import Text
 from starcoder_lsp.engine.tokens import N_BYTES_PER_TOKEN, Tokenizer
 

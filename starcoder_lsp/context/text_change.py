@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import evolve, frozen
 
 from starcoder_lsp.context.window import Segment, Segments
-from starcoder_lsp.documents.syntax import Scope
+from starcoder_lsp.documents.scopes import Scope
 from starcoder_lsp.documents.text import splice_between
 
 

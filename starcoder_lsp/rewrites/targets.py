@@ -10,7 +10,7 @@ import re
 from attrs import evolve, frozen
 
 from starcoder_lsp.documents.documents import Snapshot, language_of
-from starcoder_lsp.documents.syntax import Scope
+from starcoder_lsp.documents.scopes import Scope
 from starcoder_lsp.documents.text import Text
 from starcoder_lsp.documents.uris import path_of
 from starcoder_lsp.rewrites.test_files import is_test_file

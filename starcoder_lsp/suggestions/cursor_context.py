@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import evolve, frozen
 
 from starcoder_lsp.documents.documents import Snapshot, language_of
-from starcoder_lsp.documents.syntax import Scope
+from starcoder_lsp.documents.scopes import Scope
 
 N_BELOW_BYTES = 4096
 """Text below the cursor's line that the rules look at."""

@@ -17,7 +17,8 @@ from rich.cells import cell_len
 from starcoder_lsp.cli.explain import clipped, laid_out
 from starcoder_lsp.cli.explain_page import page_of, visible
 from starcoder_lsp.context.explain import PromptSegment, explain, list_segments, spelled
-from starcoder_lsp.context.window import Budget, new_window
+from starcoder_lsp.context.new_window import new_window
+from starcoder_lsp.context.window import Budget
 from starcoder_lsp.documents.documents import Documents
 from starcoder_lsp.engine.fim import RepositoryFile
 from starcoder_lsp.engine.prompt_model import PromptModel

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from starcoder_lsp.context.anchor import MAX_STICKY_BYTES, N_ANCHORS, Anchors, followed, no_head
+from starcoder_lsp.context.new_window import new_window
 from starcoder_lsp.context.snippets import Snippet
 from starcoder_lsp.context.text_change import TextChange
-from starcoder_lsp.context.window import Budget, CrossFileContext, Segment, Window, new_window, normalized
+from starcoder_lsp.context.window import Budget, CrossFileContext, Segment, Window, normalized
 from starcoder_lsp.documents.documents import Documents, Snapshot
 from starcoder_lsp.engine.fim import RepositoryFile
 from starcoder_lsp.engine.prompt_model import PromptModel

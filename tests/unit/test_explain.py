@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from starcoder_lsp.context.explain import explain
-from starcoder_lsp.context.window import Budget, Window, new_window
+from starcoder_lsp.context.new_window import new_window
+from starcoder_lsp.context.window import Budget, Window
 from starcoder_lsp.documents.documents import Documents
 from starcoder_lsp.engine.engine import Prompt
 from starcoder_lsp.engine.prompt_model import PromptModel

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from starcoder_lsp.documents import syntax as syntax_module
 from starcoder_lsp.documents.languages import Language, all_languages, language_for
-from starcoder_lsp.documents.syntax import Scope, Syntax
+from starcoder_lsp.documents.scopes import Scope
+from starcoder_lsp.documents.syntax import Syntax
 from starcoder_lsp.documents.text import InputEdit, Text
 
 if TYPE_CHECKING:

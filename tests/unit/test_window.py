@@ -16,7 +16,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from starcoder_lsp.context.anchor import Anchors
-from starcoder_lsp.context.window import Budget, Window, new_window, normalized
+from starcoder_lsp.context.new_window import new_window
+from starcoder_lsp.context.window import Budget, Window, normalized
 from starcoder_lsp.documents.documents import Documents, Edit, Snapshot
 from starcoder_lsp.engine.prompt_model import PromptModel
 from starcoder_lsp.engine.tokens import Tokenizer
