@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeGuard
 import attrs
 from attrs import frozen
 
+from starcoder_lsp.printable import printable
 from starcoder_lsp.setting_rules import Rules, fields_of, rules_of
 from starcoder_lsp.settings import SECTION, Settings, describe_settings
 
@@ -73,7 +74,7 @@ def load_user_file(path: Path) -> SettingsLayer:
         what = "is nested too deeply"
     except ValueError as error:  # tomllib's own error among them, which has line and column; or a NUL in the path
         what = f"is not valid TOML ({error})"
-    return SettingsLayer(str(path), {}, trusted=True, problems=(_printable(f"{path} {what}; it is ignored"),))
+    return SettingsLayer(str(path), {}, trusted=True, problems=(printable(f"{path} {what}; it is ignored"),))
 
 
 def _read_group(group: Any, given: object, path: str, layer: SettingsLayer, problems: list[str]) -> Any:
@@ -88,7 +89,7 @@ def _read_group(group: Any, given: object, path: str, layer: SettingsLayer, prob
     for key, value in given.items():
         name = f"{path}.{key}"
         if key not in fields:
-            problems.append(_printable(f"{name[:100]}: unknown setting, ignored{_did_you_mean(name)}"))
+            problems.append(printable(f"{name[:100]}: unknown setting, ignored{_did_you_mean(name)}"))
             continue
         attribute = fields[key]
         current = getattr(group, attribute.name)
@@ -98,7 +99,7 @@ def _read_group(group: Any, given: object, path: str, layer: SettingsLayer, prob
             continue
         elif rules_of(attribute).trusted_only and not layer.trusted:
             problems.append(
-                f"{name}: cannot be set by {_printable(layer.name[:60])}, only by you; using {_shown(current)}"
+                f"{name}: cannot be set by {printable(layer.name[:60])}, only by you; using {_shown(current)}"
             )
         else:
             expected, accepted = _read_value(rules_of(attribute), current, value)
@@ -166,7 +167,7 @@ def _shown(value: object) -> str:
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, str):
-        return f'"{_printable(value[:60])}"'
+        return f'"{printable(value[:60])}"'
     if isinstance(value, Mapping):
         return "a group of settings"
     if isinstance(value, list | tuple):
@@ -174,8 +175,4 @@ def _shown(value: object) -> str:
         return f"[{', '.join(parts)}]"[:60]
     if isinstance(value, int) and abs(value) >= 1 << 64:
         return "a huge number"  # str() raises from 4,301 digits on
-    return _printable(str(value)[:60])
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in text)
+    return printable(str(value)[:60])

@@ -2,7 +2,7 @@
 
 The format is ggml's `docs/gguf.md`, little-endian, the same in versions 2 and 3. Nothing is allocated from a count that
 the file claims, so a lying header costs no more memory than it has bytes. What a header must say to be a usable model
-is not known here; that is `model_file.py`.
+is in `model_checks.py`.
 
 Why not the `gguf` package: it makes numpy views of every string, and takes 2.8 to 3.2 s of CPU time for StarCoder2's
 vocabulary (49,152 tokens, 48,872 merges). This takes 0.03 s on the same busy machine, two thirds of it to compare

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[2] / "starcoder_lsp"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Each may import from itself and from what stands in its row.
-STAGES = {"suggestions", "context", "engine", "documents", "settings", "background"}
+STAGES = {"suggestions", "context", "engine", "documents", "settings", "background", "printable"}
 PIPELINE = {"completion", "prompting", *STAGES}
 MAY_IMPORT = {
     "cli": {"lsp", "settings_layers", "percentile", *PIPELINE},
@@ -23,13 +23,14 @@ MAY_IMPORT = {
     "prompting": {"context", "engine", "documents", "settings", "background"},
     "suggestions": {"engine", "documents", "settings"},
     "context": {"engine", "documents", "settings"},
-    "engine": {"settings", "background"},
+    "engine": {"settings", "background", "printable"},
     "documents": {"settings"},
-    "settings_layers": {"settings", "setting_rules"},
+    "settings_layers": {"settings", "setting_rules", "printable"},
     "settings": {"setting_rules"},
     "setting_rules": set(),
     "background": set(),
     "percentile": set(),
+    "printable": set(),
     "__main__": {"cli"},
     "__init__": set(),
 }

@@ -26,7 +26,8 @@ from starcoder_lsp.engine.host.ladder import WHAT_IT_COSTS, LadderFile, library_
 from starcoder_lsp.engine.host.launch import how_it_ended, inquire, last_words
 from starcoder_lsp.engine.host.rebuild import installed_gpu_backends
 from starcoder_lsp.engine.loading import model_path, read_prompts
-from starcoder_lsp.engine.model_file import ARCHITECTURES, ModelFile, check_model_file
+from starcoder_lsp.engine.model_checks import ARCHITECTURES
+from starcoder_lsp.engine.model_file import ModelFile, check_model_file
 from starcoder_lsp.engine.prompt_model import PromptModel
 from starcoder_lsp.settings import Settings
 from starcoder_lsp.settings_layers import load_user_file, read_settings, user_file
