@@ -219,9 +219,9 @@ async def test_clients_that_are_killed_are_missed_by_nobody(hosts: Hosts) -> Non
     stream = engine.generate(request)
     async for _tokens in stream:
         break
-    assert engine._connection is not None
-    engine._is_closing = True
-    engine._connection.writer.transport.abort()
+    assert engine._supervisor.connection is not None
+    engine._supervisor.is_closing = True
+    engine._supervisor.connection.writer.transport.abort()
     await asyncio.wait_for(gone(host), 10)
     assert list((hosts.folder / "starcoder-lsp").iterdir()) == []
 
@@ -265,7 +265,7 @@ async def test_a_restart_gives_another_process_unless_somebody_else_uses_it(host
 async def test_what_killed_hosts_left_is_removed_by_the_next(hosts: Hosts) -> None:
     engine = await hosts.started(n_parked_bytes=1)
     host = engine.host_process_id
-    engine._is_closing = True
+    engine._supervisor.is_closing = True
     os.kill(host or 0, signal.SIGKILL)
     await gone(host or 0)
     assert len(list(runtime_folder().glob("*.sock"))) == 1

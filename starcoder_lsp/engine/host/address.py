@@ -31,6 +31,8 @@ MAX_SOCKET_PATH_BYTES = 100
 """The system's limit is 104 on macOS and 108 on Linux, the NUL included."""
 HAS_SOCKET_FILES = hasattr(socket, "AF_UNIX") and sys.platform != "win32"
 ENDINGS = (".sock", ".port", ".log", ".lock")
+NAME_TAKEN = 75
+"""Exit code of a host that found another one under its name (EX_TEMPFAIL)."""
 OnClient = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 

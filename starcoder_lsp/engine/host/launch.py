@@ -17,7 +17,7 @@ from attrs import define, field
 
 from starcoder_lsp.engine.engine import EngineError
 from starcoder_lsp.engine.host import wire
-from starcoder_lsp.engine.host.address import Address, sweep
+from starcoder_lsp.engine.host.address import NAME_TAKEN, Address, sweep
 from starcoder_lsp.engine.host.options import HostOptions
 
 LISTEN_S = 60.0
@@ -170,8 +170,6 @@ async def join_or_start(options: HostOptions, address: Address, client: str) -> 
 
     Raises `EngineError`.
     """
-    from starcoder_lsp.engine.host.server import NAME_TAKEN
-
     deadline_s = time.monotonic() + LISTEN_S
     while True:
         connection = await join(options, address, client)

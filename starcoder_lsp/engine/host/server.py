@@ -1,7 +1,7 @@
 """The host: one process, one model, any number of clients of the same user. The only process with llama.cpp in it.
 
-It listens before it loads, so that whoever comes meanwhile waits for the same model. The event loop reads and writes
-messages; the model thread (`local/worker.py`) does all the rest.
+It listens before it loads, so that clients which connect meanwhile wait for the same model. The event loop reads and
+writes messages; the model thread (`local/worker.py`) does everything else.
 """
 
 from __future__ import annotations
@@ -11,251 +11,103 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
 from starcoder_lsp import __version__
-from starcoder_lsp.engine.engine import EngineError, Sampling
+from starcoder_lsp.engine.engine import EngineError
 from starcoder_lsp.engine.host import wire
-from starcoder_lsp.engine.host.address import Address, Listener, TakenError, check_peer, sweep
+from starcoder_lsp.engine.host.address import NAME_TAKEN, Address, Listener, TakenError, check_peer, sweep
+from starcoder_lsp.engine.host.connection import Connection
+from starcoder_lsp.engine.host.model import LoadedModel, load, report_stage
 from starcoder_lsp.engine.host.options import HostOptions
-from starcoder_lsp.engine.stream import Token, Usage
 
-if TYPE_CHECKING:
-    from starcoder_lsp.engine.local.jobs import Job
-    from starcoder_lsp.engine.local.llama import LlamaContext
-    from starcoder_lsp.engine.local.worker import Worker
-
-NAME_TAKEN = 75
-"""Exit code of a host that found another one under its name (EX_TEMPFAIL)."""
 FIRST_CLIENT_S = 30.0
-"""How long a host waits for its first client."""
+"""How long a host waits for its first client. Not measured: its starter connects within milliseconds."""
 HELLO_S = 5.0
-"""How long a connection may take to say who it is."""
+"""How long a client may take to introduce itself. Not measured."""
+FAILURE_S = 1.0
+"""How long a host stays after loading failed, for clients that are just connecting. Not measured."""
 LAST_WORK_S = 1.5
-"""How long writing KV states to disk may delay the end of the process."""
-MAX_UNREAD_BYTES = 16 * 1024 * 1024
-"""A client that leaves so much unread is not alive."""
-STEP = 0.05
-"""Progress is told in steps of this share."""
-
-
-def tell_starter(stage: str) -> bool:
-    """Tell whoever started this process how far it is; false if it is gone."""
-    with suppress(OSError, ValueError):
-        sys.stdout.write(f"{stage}\n")
-        sys.stdout.flush()
-        return True
-    return False
-
-
-@define(eq=False)
-class Connection:
-    """One client and its requests. On the event loop."""
-
-    host: Host
-    name: str
-    process_id: int
-    client: str
-    writer: asyncio.StreamWriter
-    jobs: dict[int, Job] = field(factory=dict)
-
-    def send(self, message: wire.ToClient) -> None:
-        """Send a message, unless the client does not read any more."""
-        if self.writer.transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
-            self.writer.transport.abort()
-        elif not self.writer.is_closing():
-            self.writer.write(wire.framed(message))
-
-    def receive(self, message: wire.ToHost) -> None:
-        """Do what a message asks for. Raises `wire.WireError` for one that makes no sense."""
-        worker, context = self.host.worker, self.host.context
-        if worker is None or context is None or isinstance(message, wire.Hello | wire.Inquiry):
-            error = "this message is not expected now"
-            raise wire.WireError(error)
-        match message:
-            case wire.Generate():
-                self._generate(worker, message)
-            case wire.Close(request, kept):
-                job = self.jobs.pop(request, None)
-                if job is not None:
-                    worker.cancel(job, kept)
-            case wire.Drop(request, answer):
-                if request in self.jobs:
-                    worker.drop(self.jobs[request], answer)
-            case wire.Persist(document):
-                worker.persist(self.host.owner(self.name, document))
-            case wire.Forget(request):
-                worker.forget(self.name)
-                self._answer_later(request, worker, lambda: None)
-            case wire.End():
-                self.host.end_for(self)
-            case _:
-                self._answer(message, worker, context)
-
-    def _answer(
-        self,
-        message: wire.Cached | wire.Score | wire.Measure | wire.Status,
-        worker: Worker,
-        context: LlamaContext,
-    ) -> None:
-        """Answer a question."""
-        match message:
-            case wire.Cached(request):
-                rows = [(each.document, each.n_tokens, each.where) for each in worker.cached(self.name)]
-                self.send(wire.Done(request, wire.raw(rows)))
-            case wire.Status(request):
-                self.send(wire.Done(request, wire.raw(self.host.status())))
-            case wire.Score(request, ids, heal, targets):
-                from starcoder_lsp.engine.local.measure import score
-
-                self._answer_later(request, worker, lambda: score(context, worker.scratch(), ids, heal, targets))
-            case wire.Measure(request, n_tokens):
-                from starcoder_lsp.engine.local.measure import measure
-
-                self._answer_later(request, worker, lambda: measure(context, worker.scratch(), n_tokens))
-
-    def _generate(self, worker: Worker, message: wire.Generate) -> None:
-        from starcoder_lsp.engine.local.decoding import Decoding
-
-        asked = Decoding(
-            ids=tuple(message.ids),
-            stop_ids=frozenset(message.stop_ids),
-            heal=message.heal,
-            max_new_tokens=max(1, message.max_new_tokens),
-            n_answers=message.n_answers,
-            beam_margin_nats=message.beam_margin_nats,
-            sampling=Sampling(message.temperature, message.seed),
-        )
-        listener = JobListener(self, message.request)
-        owner = self.host.owner(self.name, message.document)
-        self.jobs[message.request] = worker.submit(owner, asked, listener, is_ahead=message.is_ahead)
-
-    def _answer_later(self, request: int, worker: Worker, work: Callable[[], object]) -> None:
-        """Do something on the model thread, and send what comes of it."""
-        loop = asyncio.get_running_loop()
-
-        def run() -> None:
-            try:
-                done = wire.Done(request, wire.raw(work()))
-            except EngineError as error:
-                done = wire.Done(request, wire.raw(None), str(error))
-            loop.call_soon_threadsafe(self.send, done)
-
-        worker.call(run)
-
-
-@define(eq=False)
-class JobListener:
-    """Sends what a job comes to. Called on the model thread."""
-
-    connection: Connection
-    request: int
-    _loop: asyncio.AbstractEventLoop = field(factory=asyncio.get_running_loop)
-
-    def on_tokens(self, tokens: tuple[Token, ...], usage: Usage) -> None:
-        """Some tokens were chosen."""
-        rows = [(token.answer, token.id, token.logprob, token.end) for token in tokens]
-        message = wire.Tokens(self.request, rows, usage.n_reused, usage.n_evaluated, usage.evaluation_ms)
-        self._loop.call_soon_threadsafe(self.connection.send, message)
-
-    def on_end(self, usage: Usage, *, is_complete: bool, error: str) -> None:
-        """The job is done."""
-        speed = self.connection.host.prefill_speed
-        spent = (usage.n_reused, usage.n_evaluated, usage.evaluation_ms)
-        message = wire.Ended(self.request, *spent, is_complete, speed, error)
-        self._loop.call_soon_threadsafe(self._end, message)
-
-    def _end(self, message: wire.Ended) -> None:
-        self.connection.jobs.pop(self.request, None)
-        self.connection.send(message)
+"""How long writing KV states to disk may delay the end of the process: the server that `exit` ends has two seconds."""
+PROGRESS_STEP = 0.05
+"""Progress is reported in steps of this share."""
 
 
 @define(eq=False)
 class Host:
-    """The process' state. On the event loop, but for loading."""
+    """The state of the process. On the event loop, but for loading."""
 
     options: HostOptions
     listener: Listener
     clients: dict[str, Connection] = field(factory=dict)
-    context: LlamaContext | None = None
-    worker: Worker | None = None
+    model: LoadedModel | None = None
     failure: str = ""
+    """Why the model cannot be loaded."""
     _n_clients_ever: int = 0
-    _told_share: float = 0.0
+    _reported_share: float = 0.0
     _end: asyncio.Event = field(factory=asyncio.Event)
-    _idle: asyncio.TimerHandle | None = None
-
-    @property
-    def prefill_speed(self) -> float:
-        """Prompt tokens a second."""
-        return self.context.prefill_speed if self.context is not None else 0.0
-
-    def owner(self, client: str, document: str) -> Any:
-        """Whose cells a document's are."""
-        from starcoder_lsp.engine.local.kv_cache import Owner
-
-        return Owner(client, document)
+    _idle_timer: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
-        """Serve until nobody is here any more, or until the process is told to end."""
+        """Serve until no client needs the host any more, or until a signal ends the process."""
         loop = asyncio.get_running_loop()
         for name in ("SIGTERM", "SIGINT"):
             with suppress(NotImplementedError, AttributeError):
                 loop.add_signal_handler(getattr(signal, name), self._end.set)
         await self.listener.listen(self.accept)
-        has_starter = tell_starter("listening")
-        self._expect_clients(FIRST_CLIENT_S if has_starter else 0.0)
+        has_starter = report_stage("listening")
+        self._restart_idle_timer(FIRST_CLIENT_S if has_starter else 0.0)
         threading.Thread(target=self._load, args=(loop,), name="load", daemon=True).start()
         await self._end.wait()
         for client in list(self.clients.values()):
             client.writer.transport.abort()
-        if self.worker is not None:
-            self.worker.close(LAST_WORK_S)
+        if self.model is not None:
+            self.model.worker.close(LAST_WORK_S)
+
+    # Loading
 
     def _load(self, loop: asyncio.AbstractEventLoop) -> None:
         """Load the model. On a thread of its own: the event loop welcomes clients meanwhile."""
 
         def on_progress(share: float) -> None:
-            loop.call_soon_threadsafe(self._tell_share, share)
+            loop.call_soon_threadsafe(self._report_progress, share)
 
         try:
-            worker, context = load(self.options, on_progress)
+            model = load(self.options, on_progress)
         except EngineError as error:
-            loop.call_soon_threadsafe(self._fail, str(error))
+            loop.call_soon_threadsafe(self._on_failed, str(error))
             return
-        loop.call_soon_threadsafe(self._loaded, worker, context)
+        loop.call_soon_threadsafe(self._on_loaded, model)
 
-    def _tell_share(self, share: float) -> None:
-        if share >= self._told_share + STEP:
-            self._told_share = share
+    def _report_progress(self, share: float) -> None:
+        if share >= self._reported_share + PROGRESS_STEP:
+            self._reported_share = share
             for client in self.clients.values():
                 client.send(wire.Loading(share))
 
-    def _fail(self, message: str) -> None:
+    def _on_failed(self, message: str) -> None:
         self.failure = message
         for client in self.clients.values():
             client.send(wire.Failed(message))
-        self._expect_clients(1.0)
+        self._restart_idle_timer(FAILURE_S)
 
-    def _loaded(self, worker: Worker, context: LlamaContext) -> None:
-        self.worker, self.context = worker, context
-        worker.on_death = partial(asyncio.get_running_loop().call_soon_threadsafe, self._end.set)
-        worker.start()
-        tell_starter("ready")
-        with suppress(OSError):  # the starter reads to the end of this
+    def _on_loaded(self, model: LoadedModel) -> None:
+        self.model = model
+        model.worker.on_death = partial(asyncio.get_running_loop().call_soon_threadsafe, self._end.set)
+        model.worker.start()
+        report_stage("ready")
+        with suppress(OSError):  # the starter reads to the end of standard output
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         for client in self.clients.values():
-            client.send(self._ready())
+            client.send(self._ready(model))
 
-    def _ready(self) -> wire.Ready:
-        assert self.context is not None  # noqa: S101  it is loaded
-        return wire.Ready(self.context.n_gpu_layers, self.context.prefill_speed, self.options.caution)
+    def _ready(self, model: LoadedModel) -> wire.Ready:
+        return wire.Ready(model.context.n_gpu_layers, model.context.prefill_speed, self.options.caution)
+
+    # Clients
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection until it ends."""
@@ -270,13 +122,13 @@ class Host:
         finally:
             if client is not None:
                 del self.clients[client.name]
-                if self.worker is not None:
-                    self.worker.leave(client.name)
-                self._expect_clients()  # who was not let in changes nothing
+                if self.model is not None:
+                    self.model.worker.leave(client.name)
+                self._restart_idle_timer()  # not for a refused one: strangers must not keep the host alive
             writer.close()
 
     async def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Connection | None:
-        """Read who it is, and let it in; `None` if it does not stay.
+        """Read the client's introduction and accept it; return `None` if the connection ends here.
 
         Raises `wire.WireError`, `PermissionError` and `TimeoutError`.
         """
@@ -299,84 +151,50 @@ class Host:
         self._n_clients_ever += 1
         name = str(self._n_clients_ever)
         client = self.clients[name] = Connection(self, name, hello.process_id, hello.name, writer)
-        self._expect_clients()
+        self._restart_idle_timer()
         client.send(wire.Welcome(os.getpid()))
         if self.failure:
             client.send(wire.Failed(self.failure))
-        elif self.context is not None:
-            client.send(self._ready())
+        elif self.model is not None:
+            client.send(self._ready(self.model))
         return client
 
-    def _expect_clients(self, wait_s: float | None = None) -> None:
-        """End after a while without clients: at once where the host is one server's own."""
-        if self._idle is not None:
-            self._idle.cancel()
-            self._idle = None
-        if not self.clients or self.failure:
-            own_s = self.options.idle_s if self.options.is_shared else 0.0
-            after_s = own_s if wait_s is None else wait_s
-            self._idle = asyncio.get_running_loop().call_later(after_s, self._end.set)
+    def _restart_idle_timer(self, timeout_s: float | None = None) -> None:
+        """End the host after a time without clients: `timeout_s`, or what the options say.
 
-    def end_for(self, client: Connection) -> None:
-        """End because a client wants that, if it is the only one. Whoever comes now finds no host here."""
-        if list(self.clients.values()) == [client]:
+        A host of one server alone ends at once.
+        """
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
+        if not self.clients or self.failure:
+            idle_s = self.options.idle_s if self.options.is_shared else 0.0
+            after_s = idle_s if timeout_s is None else timeout_s
+            self._idle_timer = asyncio.get_running_loop().call_later(after_s, self._end.set)
+
+    def end_for(self, connection: Connection) -> None:
+        """End the host because a client requests it, if it is the only one."""
+        if list(self.clients.values()) == [connection]:
             self._end.set()
 
     def status(self) -> dict[str, object]:
-        """Who is here, and how the host is, for `doctor`."""
+        """Return the host's state and its clients, for `doctor`."""
+        context = self.model.context if self.model is not None else None
         return {
             "processId": os.getpid(),
             "version": __version__,
-            "state": "failed" if self.failure else "loading" if self.context is None else "ready",
+            "state": "failed" if self.failure else "loading" if context is None else "ready",
             "isShared": self.options.is_shared,
             "model": self.options.path,
             "caution": self.options.caution,
-            "gpuLayers": self.context.n_gpu_layers if self.context is not None else 0,
-            "prefillSpeed": self.prefill_speed,
+            "gpuLayers": context.n_gpu_layers if context is not None else 0,
+            "prefillSpeed": context.prefill_speed if context is not None else 0.0,
             "clients": [{"name": each.client, "processId": each.process_id} for each in self.clients.values()],
         }
 
 
-def load(options: HostOptions, on_progress: Callable[[float], None]) -> tuple[Worker, LlamaContext]:
-    """Load the model and warm it up. Raises `EngineError`."""
-    from starcoder_lsp.engine.host.rebuild import rebuild_command
-    from starcoder_lsp.engine.prompt_model import read_prompt_model
-
-    model = read_prompt_model(Path(options.path), options.n_context)
-    tell_starter("importing")
-    try:
-        from starcoder_lsp.engine.local import llama
-    except (ImportError, OSError, RuntimeError) as error:
-        message = f"llama-cpp-python cannot be loaded ({error}); build it anew: {rebuild_command()}"
-        raise EngineError(message) from error
-    from starcoder_lsp.engine.local.parking import ParkedStates
-    from starcoder_lsp.engine.local.state_files import state_files
-    from starcoder_lsp.engine.local.worker import Worker
-
-    tell_starter("loading")
-    n_cells = options.n_context * (2 if options.is_shared else 1)
-    context = llama.LlamaContext(
-        llama.LoadOptions(
-            path=Path(options.path),
-            n_cells=n_cells,
-            n_model_bytes=model.n_bytes,
-            n_gpu_layers=options.n_gpu_layers,
-            n_threads=options.n_threads,
-            use_extra_buffers=options.use_extra_buffers,
-            use_flash_attention=options.use_flash_attention,
-        ),
-        model.tokenizer.pieces,
-        on_progress,
-    )
-    tell_starter("warming up")
-    context.warm_up()
-    files = state_files(options.n_disk_bytes, Path(options.path), context.cells_key)
-    states = ParkedStates(options.n_parked_bytes, files)
-    return Worker(context, states, options.n_context, llama.N_RESIDENTS, llama.N_BRANCHES), context
-
-
 def serve(options: HostOptions, name: str) -> int:
-    """Run the host named `name`; the exit code."""
+    """Run the host named `name`, and return the exit code."""
     address = Address.of(name, options.transport)
     try:
         listener = Listener.claim(address)
