@@ -9,14 +9,13 @@ Needs `tokens.xz` and `tokenizer.json` of step 1 and the packages torch, numpy, 
 Writes into `--out`: `part-000` and so on with `sha256` (a GGUF file in pieces, see `pieces.py`), and `log.json`.
 `--device cpu --steps 50 --shape small` tries all of it on a machine without a GPU.
 
-What to expect on an H100, on paper. `base` has 18.8 M parameters in its blocks and 8.4 M in its embedding. Floating-point
-operations a token: 6 x 18.8 M = 113 M in the blocks; 6 x 8.4 M x 0.3 = 15 M in the output matrix, which is applied to
-30% of the positions; about 3.5 x 7 layers x 4 x 512 x 1024 = 51 M in attention (rows of 2,048 tokens, half of the
-matrix, backward 2.5 times forward). Together 179 M. The chip's bfloat16 peak is 989 TFLOP/s; layers as narrow as 512
-leave most of it unused, and 20% to 30% of it is what such models reach: 1.1 to 1.6 M tokens a second. Of 8 minutes about
-75 s go to start-up, compilation, evaluation and export, which leaves 405 s: 440 to 660 M tokens, 9 to 14 times the
-corpus, in 3,400 to 5,000 steps of 131,072 tokens. A process draws 0.6 M tokens a second or more: 4 would do, 12 are
-asked.
+What to expect on an H100, on paper. `base` has 18.8 M parameters in its blocks and 8.4 M in its embedding. Operations a
+token: 6 x 18.8 M = 113 M in the blocks; 6 x 8.4 M x 0.3 = 15 M in the output matrix, which is applied to 30% of the
+positions; about 3.5 x 7 layers x 4 x 512 x 1024 = 51 M in attention (rows of 2,048 tokens, half of the matrix, backward
+2.5 times forward). Together 179 M. The chip's bfloat16 peak is 989 TFLOP/s; layers as narrow as 512 leave most of it
+unused, and 20% to 30% is what such models reach: 1.1 to 1.6 M tokens a second. Of 8 minutes about 75 s go to
+start-up, compilation, evaluation and export, which leaves 405 s: 440 to 660 M tokens, 9 to 14 times the corpus, in
+3,400 to 5,000 steps of 131,072 tokens. A process draws 0.6 M tokens a second or more: 4 would do, 12 are asked.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ from statistics import median
 from attrs import define, evolve, field
 from task import Task
 
-from starcoder_lsp.cli.bench.figures import percentile
 from starcoder_lsp.engine.local import llama
 from starcoder_lsp.engine.local.backend import N_SLICE
 from starcoder_lsp.engine.local.decoding import Decoding
@@ -20,6 +19,7 @@ from starcoder_lsp.engine.local.parking import ParkedStates
 from starcoder_lsp.engine.local.worker import Worker
 from starcoder_lsp.engine.prompt_model import PromptModel, read_prompt_model
 from starcoder_lsp.engine.stream import Token, Usage
+from starcoder_lsp.percentile import percentile
 
 N_CELLS = 4096
 N_OFFLOADED_PROMPT = 512
