@@ -44,7 +44,7 @@ class Spent:
 async def ask(engine: Engine, prompts: PromptModel, text: bytes) -> Spent:
     """Ask for `N_TOKENS` tokens behind a text."""
     encode = prompts.tokenizer.encode
-    prompt = prompts.fim.psm(encode(text[:N_BYTES]), encode(b"\n"), encode(text[N_BYTES:]))
+    prompt = prompts.fim.infill(encode(text[:N_BYTES]), encode(b"\n"), encode(text[N_BYTES:]))
     request = GenerationRequest("typed", evolve(prompt, stop_ids=frozenset()), N_TOKENS, 60_000)
     at_tokens: list[float] = []
     started = time.perf_counter()

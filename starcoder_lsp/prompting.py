@@ -13,7 +13,7 @@ from attrs import evolve, field, frozen
 from starcoder_lsp.background import in_background
 from starcoder_lsp.context.anchor import Anchors
 from starcoder_lsp.context.caching_tokenizer import CachingTokenizer
-from starcoder_lsp.context.snippets import Sources, choose_snippets
+from starcoder_lsp.context.snippets import SnippetRoom, Sources, choose_snippets
 from starcoder_lsp.context.window import Budget, CrossFileContext, Window
 from starcoder_lsp.documents.documents import Snapshot, language_of, unreadable_reason
 from starcoder_lsp.documents.globs import matches
@@ -21,7 +21,7 @@ from starcoder_lsp.documents.text import is_inside_character
 from starcoder_lsp.documents.uris import path_of
 from starcoder_lsp.documents.workspace import WorkspaceContext, workspace_at
 from starcoder_lsp.engine.engine import Cancellation, Engine, Prefilled, Prompt
-from starcoder_lsp.engine.fim import N_PSM_MARKERS, RepositoryFile
+from starcoder_lsp.engine.fim import OtherFile
 from starcoder_lsp.engine.tokens import Tokenizer, fit_head
 from starcoder_lsp.settings import Settings
 
@@ -173,7 +173,7 @@ def _full_window(request: CompletionRequest[PromptBuilder], *, is_from_top: bool
 
 def full_budget(model: PromptBuilder, settings: Settings) -> Budget:
     """Return the configured budget, cut to what the context leaves."""
-    n_room = max(16, model.prompts.n_context - settings.completion.max_tokens - N_PSM_MARKERS)
+    n_room = max(16, model.prompts.n_context - settings.completion.max_tokens - model.prompts.fim.frame.n_tokens)
     n_head_tokens = (
         min(settings.context.max_snippet_tokens, int(n_room * CROSS_FILE_SHARE))
         if model.prompts.fim.has_repository
@@ -185,15 +185,21 @@ def full_budget(model: PromptBuilder, settings: Settings) -> Budget:
 def cross_file_context(request: CompletionRequest[PromptBuilder], n_tokens: int) -> CrossFileContext | None:
     """Choose pieces of other files that take at most `n_tokens`; return `None` if there are none."""
     snapshot, settings, model, around = request.snapshot, request.settings, request.model, request.workspace_context
-    context, encode = settings.context, model.tokenizer.encode
+    context, fim, encode = settings.context, model.prompts.fim, model.tokenizer.encode
     sources = Sources(context.open_files, context.recent_edits, context.imports, settings.disabled_globs)
     workspace = workspace_at(around.root)
-    name_ids = encode(around.root.name.encode() if around.root is not None else b"")
-    path_ids = encode(workspace.name_of(path_of(snapshot.uri)).encode() + b"\n")
-    n_left = n_tokens - len(name_ids) - len(path_ids) - 2
-    snippets = choose_snippets(snapshot, request.cursor_byte, around, sources, n_left, model.tokenizer)
-    files = tuple(RepositoryFile(encode(snippet.path.encode() + b"\n"), snippet.ids) for snippet in snippets)
-    return CrossFileContext(snippets, files, name_ids, path_ids) if files else None
+    name = around.root.name if around.root is not None else ""
+    framed = partial(fim.repository_frame, encode, name, workspace.name_of(path_of(snapshot.uri)))
+    room = SnippetRoom(
+        n_tokens=n_tokens - (framed().n_tokens - fim.frame.n_tokens),
+        tokenizer=model.tokenizer,
+        n_tokens_in_prompt=lambda path, ids: fim.n_file_tokens(encode, OtherFile(path, ids)),
+    )
+    snippets = fim.in_order(choose_snippets(snapshot, request.cursor_byte, around, sources, room))
+    if not snippets:
+        return None
+    frame = framed([OtherFile(snippet.path, snippet.ids) for snippet in snippets])
+    return CrossFileContext(snippets, frame, frame.n_tokens - fim.frame.n_tokens)
 
 
 def n_cold_tokens(model: PromptBuilder, max_prefill_ms: float) -> int:
@@ -212,12 +218,8 @@ def build_prompt(window: Window, model: PromptBuilder) -> Prompt:
     middle_ids, heal = list(window.middle.ids), b""
     while middle_ids and len(window.middle.ids) - len(middle_ids) < N_HEALED_TOKENS and (not heal or _in_word(heal[0])):
         heal = model.tokenizer.piece(middle_ids.pop()) + heal
-    head = window.head
-    if head is None:
-        return model.prompts.fim.psm(window.prefix.ids, window.suffix.ids, middle_ids, heal)
-    return model.prompts.fim.repository(
-        head.name_ids, head.files, head.path_ids, window.prefix.ids, window.suffix.ids, middle_ids, heal
-    )
+    frame = window.head.frame if window.head is not None else None
+    return model.prompts.fim.infill(window.prefix.ids, window.suffix.ids, middle_ids, heal, frame)
 
 
 def _in_word(byte: int) -> bool:

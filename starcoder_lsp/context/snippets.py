@@ -29,7 +29,7 @@ from starcoder_lsp.documents.uris import path_of
 from starcoder_lsp.documents.workspace import MAX_FILE_BYTES, Workspace, WorkspaceContext, workspace_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from starcoder_lsp.engine.tokens import Tokenizer
 
@@ -81,6 +81,18 @@ class Snippet:
 
 
 @frozen
+class SnippetRoom:
+    """The room for snippets in a prompt: `n_tokens` for all of them.
+
+    `n_tokens_in_prompt` is what one takes, by its path and its token ids, with all that the prompt's layout adds.
+    """
+
+    n_tokens: int
+    tokenizer: Tokenizer
+    n_tokens_in_prompt: Callable[[str, tuple[int, ...]], int]
+
+
+@frozen
 class _Piece:
     """Lines of a document, from 0, in order, that may become a snippet or a part of one.
 
@@ -101,13 +113,9 @@ def choose_snippets(
     cursor_byte: int,
     around: WorkspaceContext,
     sources: Sources,
-    n_tokens: int,
-    tokenizer: Tokenizer,
+    room: SnippetRoom,
 ) -> tuple[Snippet, ...]:
-    """The pieces worth showing, the most useful last, at most one of each file.
-
-    They take at most `n_tokens` together, where each takes its text, its path with a newline, and one marker.
-    """
+    """Return the pieces worth showing that fit `room`, the most useful first, at most one of each file."""
     workspace = workspace_at(around.root)
     workspace.look_again()
     own_path = path_of(snapshot.uri)
@@ -125,7 +133,7 @@ def choose_snippets(
     if sources.open_files:
         pieces += _similar(place)
     pieces.sort(key=lambda piece: piece.rank, reverse=True)
-    return _selected(pieces, place, n_tokens, tokenizer)
+    return _selected(pieces, place, room)
 
 
 @frozen
@@ -244,12 +252,12 @@ def _window_piece(document: Snapshot, start: int, end: int, rank: tuple[int, flo
 # What of it is shown
 
 
-def _selected(pieces: Iterable[_Piece], place: _Place, n_tokens: int, tokenizer: Tokenizer) -> tuple[Snippet, ...]:
+def _selected(pieces: Iterable[_Piece], place: _Place, room: SnippetRoom) -> tuple[Snippet, ...]:
     """Take the best pieces that fit, leave out what is known by then, and join those of each file."""
     known = set(place.seen)
     chosen: dict[str, list[_Piece]] = {}
     snippets: dict[str, tuple[Snippet, int]] = {}
-    n_left = n_tokens
+    n_left = room.n_tokens
     for piece in pieces:
         path = path_of(piece.document.uri)
         name = place.workspace.name_of(path)
@@ -261,14 +269,14 @@ def _selected(pieces: Iterable[_Piece], place: _Place, n_tokens: int, tokenizer:
             if is_taken or len(content & known) >= KNOWN_SHARE * len(content):
                 continue
             together = [*earlier, evolve(piece, lines=lines)]
-            snippet = _joined(name, together, tokenizer)
-            n = len(snippet.ids) + len(tokenizer.encode(name.encode("utf-8", "surrogatepass") + b"\n")) + 1
+            snippet = _joined(name, together, room.tokenizer)
+            n = room.n_tokens_in_prompt(name, snippet.ids)
             if n - n_of_file <= n_left:
                 n_left -= n - n_of_file
                 chosen[path], snippets[path] = together, (snippet, n)
                 known |= content
                 break
-    ranked = sorted(chosen, key=lambda path: (max(piece.rank for piece in chosen[path]), path))
+    ranked = sorted(chosen, key=lambda path: (max(piece.rank for piece in chosen[path]), path), reverse=True)
     return tuple(snippets[path][0] for path in ranked)
 
 

@@ -13,7 +13,7 @@ from attrs import frozen
 
 from starcoder_lsp.context.snippets import Snippet
 from starcoder_lsp.documents.documents import Snapshot
-from starcoder_lsp.engine.fim import RepositoryFile
+from starcoder_lsp.engine.fim import Frame
 from starcoder_lsp.engine.tokens import Tokenizer
 
 
@@ -54,21 +54,15 @@ class Part:
 
 @frozen
 class CrossFileContext:
-    """What stands before the cursor's file: pieces of other files, in the repository format.
+    """Pieces of other files that the model sees.
 
-    `files` are their paths and texts as token ids, `name_ids` the repository's, `path_ids` those of the cursor's file.
+    `frame` is the prompt's frame with their text. `n_tokens` are those that it has more than the frame of a prompt
+    without other files.
     """
 
     snippets: tuple[Snippet, ...]
-    files: tuple[RepositoryFile, ...]
-    name_ids: tuple[int, ...]
-    path_ids: tuple[int, ...]
-
-    @property
-    def n_tokens(self) -> int:
-        """Tokens that the head takes, its markers included."""
-        n_files = sum(1 + len(file.path_ids) + len(file.text_ids) for file in self.files)
-        return 1 + len(self.name_ids) + n_files + 1 + len(self.path_ids)
+    frame: Frame
+    n_tokens: int
 
 
 @frozen

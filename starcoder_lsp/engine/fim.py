@@ -1,13 +1,17 @@
-"""Fill-in-the-middle prompt formats: from prefix and suffix to the token ids that a model was trained on.
+"""Fill-in-the-middle prompts: from the texts around a cursor to the token ids that a model was trained on.
 
-The only module that knows a model family's markers. Their ids are read from the vocabulary by their text, never
-written down here. Sources: the StarCoder paper (arXiv:2305.06161) for the file format, the StarCoder2 paper
-(arXiv:2402.19173, section 5) for the repository format, in which the path stands *after* `<fim_prefix>`.
+The only module that knows a model family's markers and how it lays a prompt out. A family is a row of `FAMILIES`. The
+ids of its markers are read from the vocabulary by their text, never written down here. Sources: the StarCoder paper
+(arXiv:2305.06161) for the file format, the StarCoder2 paper (arXiv:2402.19173, section 5) for the repository format,
+in which the path stands *after* `<fim_prefix>`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import TypeVar
 
 from attrs import frozen
 
@@ -15,110 +19,196 @@ from starcoder_lsp.engine.engine import EngineError, Prompt
 from starcoder_lsp.engine.tokens import Tokenizer
 
 Ids = Sequence[int]
+Encode = Callable[[bytes], tuple[int, ...]]
+Pieces = tuple[tuple[int, ...] | str, ...]
+"""A prompt with gaps: token ids, and the name of the text that belongs in each gap."""
+T = TypeVar("T")
 
-MARKERS_BY_ARCHITECTURE = {
-    "starcoder2": {
-        "end": "<|endoftext|>",
-        "prefix": "<fim_prefix>",
-        "middle": "<fim_middle>",
-        "suffix": "<fim_suffix>",
-        "pad": "<fim_pad>",
-        "repo": "<repo_name>",
-        "file": "<file_sep>",
-    },
-    # The original StarCoder marks files otherwise (<reponame>, <filename>) and was not trained to infill across them.
-    "starcoder": {
-        "end": "<|endoftext|>",
-        "prefix": "<fim_prefix>",
-        "middle": "<fim_middle>",
-        "suffix": "<fim_suffix>",
-        "pad": "<fim_pad>",
-    },
-}
+_PIECE = re.compile(
+    r"<(?P<marker>\w+)>|\{(?P<gap>prefix|suffix|middle|files|text)\}"
+    r"|(?P<words>(?:\{repository\}|\{path\}|[^<{])+)"
+)
 
 
 @frozen
-class RepositoryFile:
-    """One other file in a repository prompt: its path's and its text's token ids."""
+class ModelFamily:
+    r"""How a model family marks the parts of a prompt, and in which order they stand.
 
-    path_ids: tuple[int, ...]
+    `markers` are the special tokens, by role; each of them ends an answer. A layout names them as `<role>`. Its gaps
+    are `{prefix}`, `{suffix}` and `{middle}` of the cursor's file, `{files}` for all other files, `{text}` for the text
+    of one of them, `{repository}` and `{path}` for names. What else stands in it is text of the prompt. The middle
+    comes last, since the model goes on with it. Of other files the most useful comes last if `is_best_file_last`.
+    """
+
+    markers: Mapping[str, str]
+    infill: str = "<prefix>{prefix}<suffix>{suffix}<middle>{middle}"
+    repository: str | None = None
+    """The layout of a prompt with other files; `None` for a family that was not trained to infill across files."""
+    file: str = ""
+    """The layout of one of the other files."""
+    is_best_file_last: bool = True
+
+
+FAMILIES = {
+    "starcoder2": ModelFamily(
+        markers={
+            "end": "<|endoftext|>",
+            "prefix": "<fim_prefix>",
+            "middle": "<fim_middle>",
+            "suffix": "<fim_suffix>",
+            "pad": "<fim_pad>",
+            "repo": "<repo_name>",
+            "file": "<file_sep>",
+        },
+        repository="<repo>{repository}{files}<file><prefix>{path}\n{prefix}<suffix>{suffix}<middle>{middle}",
+        file="<file>{path}\n{text}",
+    ),
+    # The original StarCoder marks files otherwise (<reponame>, <filename>) and was not trained to infill across them.
+    "starcoder": ModelFamily(
+        markers={
+            "end": "<|endoftext|>",
+            "prefix": "<fim_prefix>",
+            "middle": "<fim_middle>",
+            "suffix": "<fim_suffix>",
+            "pad": "<fim_pad>",
+        }
+    ),
+}
+"""By the architecture that a GGUF file names."""
+
+
+@frozen
+class OtherFile:
+    """A file in a prompt beside the cursor's: its path, and the token ids of its text."""
+
+    path: str
     text_ids: tuple[int, ...]
 
 
 @frozen
-class FimFormat:
-    """The markers of one loaded model, as ids. `repo` and `file` are `None` where the family has no such format."""
+class Frame:
+    """A prompt without the three parts of the cursor's file. `name` is the layout's, for `explain`."""
 
     name: str
-    prefix: int
-    middle: int
-    suffix: int
+    pieces: Pieces
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of the frame itself."""
+        return sum(len(piece) for piece in self.pieces if not isinstance(piece, str))
+
+
+@frozen
+class FimFormat:
+    """The prompt format of one loaded model: a family's layouts, and its markers in this vocabulary.
+
+    `markers` are the ids by role, of those that the vocabulary has. `frame` is that of a prompt without other files.
+    """
+
+    name: str
+    family: ModelFamily
+    markers: Mapping[str, int]
     stop_ids: frozenset[int]
-    repo: int | None = None
-    file: int | None = None
+    frame: Frame
 
-    def psm(self, prefix_ids: Ids, suffix_ids: Ids, middle_ids: Ids = (), heal: bytes = b"") -> Prompt:
-        """Prefix, suffix, middle: the order that most of the training data has.
+    @property
+    def prefix(self) -> int:
+        """The marker of the prefix."""
+        return self.markers["prefix"]
 
-        `middle_ids` and `heal` are what of the middle is already known: the text between an anchor and the cursor.
-        """
-        ids = (self.prefix, *prefix_ids, self.suffix, *suffix_ids, self.middle, *middle_ids)
-        return Prompt(ids, self.stop_ids, f"{self.name}/psm", heal)
+    @property
+    def middle(self) -> int:
+        """The marker of the middle."""
+        return self.markers["middle"]
 
-    def spm(self, prefix_ids: Ids, suffix_ids: Ids) -> Prompt:
-        """Suffix first, in the variant the family was trained with ("SPM v2"): the prefix runs on into the middle."""
-        ids = (self.prefix, self.suffix, *suffix_ids, self.middle, *prefix_ids)
-        return Prompt(ids, self.stop_ids, f"{self.name}/spm")
-
-    def repository(
-        self,
-        repo_name_ids: Ids,
-        files: Iterable[RepositoryFile],
-        path_ids: Ids,
-        prefix_ids: Ids,
-        suffix_ids: Ids,
-        middle_ids: Ids = (),
-        heal: bytes = b"",
-    ) -> Prompt:
-        """Other files first, each with its path, then this file as PSM.
-
-        `path_ids` of every file include the newline that follows the path; `middle_ids` and `heal` are as in `psm`.
-        Raises `ValueError` if `has_repository` is false.
-        """
-        if self.repo is None or self.file is None:
-            message = f"{self.name} has no repository format"
-            raise ValueError(message)
-        ids = [self.repo, *repo_name_ids]
-        for other in files:
-            ids += [self.file, *other.path_ids, *other.text_ids]
-        ids += [self.file, self.prefix, *path_ids, *prefix_ids, self.suffix, *suffix_ids, self.middle, *middle_ids]
-        return Prompt(tuple(ids), self.stop_ids, f"{self.name}/repository", heal)
+    @property
+    def suffix(self) -> int:
+        """The marker of the suffix."""
+        return self.markers["suffix"]
 
     @property
     def has_repository(self) -> bool:
-        """Whether `repository` may be called."""
-        return self.repo is not None and self.file is not None
+        """Whether a prompt can have other files: the family was trained with them, and the vocabulary marks them."""
+        layout = self.family.repository
+        roles = {match["marker"] for match in _PIECE.finditer((layout or "") + self.family.file)} - {None}
+        return layout is not None and roles <= self.markers.keys()
 
+    def infill(
+        self, prefix_ids: Ids, suffix_ids: Ids, middle_ids: Ids = (), heal: bytes = b"", frame: Frame | None = None
+    ) -> Prompt:
+        """Return the prompt for a gap between prefix and suffix. With a `frame` of other files, these stand in it too.
 
-N_PSM_MARKERS = 3
-"""Ids that `psm` and `spm` add to those of the text."""
+        `middle_ids` and `heal` are what of the middle is already known: the text between an anchor and the cursor.
+        """
+        parts = {"prefix": prefix_ids, "suffix": suffix_ids, "middle": middle_ids}
+        frame = frame or self.frame
+        ids = chain.from_iterable(parts[piece] if isinstance(piece, str) else piece for piece in frame.pieces)
+        return Prompt(tuple(ids), self.stop_ids, frame.name, heal)
+
+    def repository_frame(self, encode: Encode, repository: str, path: str, files: Iterable[OtherFile] = ()) -> Frame:
+        """Return the frame of a prompt with other `files`, in the order that `in_order` gives them.
+
+        `path` is that of the cursor's file. Raises `ValueError` if `has_repository` is false.
+        """
+        if self.family.repository is None or not self.has_repository:
+            message = f"{self.name} has no repository format"
+            raise ValueError(message)
+        names = {"repository": repository, "path": path}
+        file_ids = tuple(chain.from_iterable(self._file_ids(encode, file) for file in files))
+        pieces = _fill(self.family.repository, self.markers, encode, names, {"files": file_ids})
+        return Frame(f"{self.name}/repository", tuple(pieces))
+
+    def n_file_tokens(self, encode: Encode, file: OtherFile) -> int:
+        """Return how many tokens one of the other files takes in a prompt."""
+        return len(self._file_ids(encode, file))
+
+    def in_order(self, files: Iterable[T]) -> tuple[T, ...]:
+        """Return other files, given with the most useful first, in their order in a prompt."""
+        ordered = tuple(files)
+        return ordered[::-1] if self.family.is_best_file_last else ordered
+
+    def _file_ids(self, encode: Encode, file: OtherFile) -> tuple[int, ...]:
+        pieces = _fill(self.family.file, self.markers, encode, {"path": file.path}, {"text": file.text_ids})
+        return tuple(chain.from_iterable(piece for piece in pieces if not isinstance(piece, str)))
 
 
 def format_for(architecture: str, tokenizer: Tokenizer) -> FimFormat:
-    """The format of a loaded model.
+    """Return the format of a loaded model.
 
     Raises `EngineError` if the architecture is unknown or the vocabulary lacks one of the three infilling markers
     (a model that was never trained to infill).
     """
-    markers = MARKERS_BY_ARCHITECTURE.get(architecture)
-    if markers is None:
-        known = ", ".join(MARKERS_BY_ARCHITECTURE)
+    family = FAMILIES.get(architecture)
+    if family is None:
+        known = ", ".join(FAMILIES)
         message = f"no fill-in-the-middle format is known for the architecture {architecture!r}; use one of {known}"
         raise EngineError(message)
-    ids = {role: tokenizer.marker(text) for role, text in markers.items()}
-    prefix, middle, suffix = ids["prefix"], ids["middle"], ids["suffix"]
-    if prefix is None or middle is None or suffix is None:
-        message = "the model's vocabulary has no <fim_prefix>, <fim_middle>, <fim_suffix>; use a model that can infill"
+    return make_format(architecture, family, tokenizer)
+
+
+def make_format(name: str, family: ModelFamily, tokenizer: Tokenizer) -> FimFormat:
+    """Return a family's format with the ids of a vocabulary. Raises `EngineError` as `format_for` does."""
+    ids = {role: tokenizer.marker(text) for role, text in family.markers.items()}
+    markers = {role: token_id for role, token_id in ids.items() if token_id is not None}
+    needed = ("prefix", "middle", "suffix")
+    if not markers.keys() >= set(needed):
+        named = ", ".join(family.markers[role] for role in needed)
+        message = f"the model's vocabulary has no {named}; use a model that can infill"
         raise EngineError(message)
-    stop_ids = frozenset(token_id for token_id in ids.values() if token_id is not None)
-    return FimFormat(architecture, prefix, middle, suffix, stop_ids, ids.get("repo"), ids.get("file"))
+    order = "psm" if family.infill.index("{prefix}") < family.infill.index("{suffix}") else "spm"
+    frame = Frame(f"{name}/{order}", tuple(_fill(family.infill, markers, tokenizer.encode, {}, {})))
+    return FimFormat(name, family, markers, frozenset(markers.values()), frame)
+
+
+def _fill(
+    layout: str, markers: Mapping[str, int], encode: Encode, names: Mapping[str, str], texts: Mapping[str, Ids]
+) -> Iterator[tuple[int, ...] | str]:
+    """Fill in the names and `texts` of a layout. Yield token ids, and the names of the gaps that stay open."""
+    for match in _PIECE.finditer(layout):
+        if match["marker"] is not None:
+            yield (markers[match["marker"]],)
+        elif match["words"] is not None:  # a path that is no UTF-8 has surrogates
+            yield encode(match["words"].format_map(names).encode("utf-8", "surrogatepass"))
+        else:
+            gap = match["gap"]
+            yield tuple(texts[gap]) if gap in texts else gap

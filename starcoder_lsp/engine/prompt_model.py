@@ -6,7 +6,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from starcoder_lsp.engine.fim import MARKERS_BY_ARCHITECTURE, FimFormat, format_for
+from starcoder_lsp.engine.fim import FAMILIES, FimFormat, format_for
 from starcoder_lsp.engine.model_file import raising_model_file_errors, read_model_header
 from starcoder_lsp.engine.tokenizer import GgufTokenizer, read_tokenizer
 
@@ -36,7 +36,7 @@ def read_prompt_model(path: Path, n_context: int) -> PromptModel:
     """
     header = read_model_header(path)
     file = header.file
-    markers = MARKERS_BY_ARCHITECTURE[file.architecture].values()
+    markers = FAMILIES[file.architecture].markers.values()
     with raising_model_file_errors(file.path):
         tokenizer = read_tokenizer(header.metadata, header.data, markers)
     return PromptModel(

@@ -20,7 +20,7 @@ from starcoder_lsp.context.explain import PromptSegment, explain, list_segments,
 from starcoder_lsp.context.new_window import new_window
 from starcoder_lsp.context.window import Budget
 from starcoder_lsp.documents.documents import Documents
-from starcoder_lsp.engine.fim import RepositoryFile
+from starcoder_lsp.engine.fim import OtherFile
 from starcoder_lsp.engine.prompt_model import PromptModel
 from starcoder_lsp.prompting import PromptBuilder, build_prompt
 
@@ -245,10 +245,9 @@ def test_pieces_of_other_files_come_first(model: PromptBuilder) -> None:
     code = b"def <b>(x):\n    return x\n"
     other = PromptSegment("snippet", "lib/other.py", 7, 8, len(encode(code)), "defines what is imported", code)
     segments = (other, *list_segments(window, model.tokenizer, "src/a.py"))
-    file = RepositoryFile(encode(b"lib/other.py\n"), encode(code))
-    prompt = model.prompts.fim.repository(
-        encode(b"name"), [file], encode(b"src/a.py\n"), window.prefix.ids, window.suffix.ids
-    )
+    file = OtherFile("lib/other.py", encode(code))
+    frame = model.prompts.fim.repository_frame(encode, "name", "src/a.py", [file])
+    prompt = model.prompts.fim.infill(window.prefix.ids, window.suffix.ids, frame=frame)
 
     parts = list(laid_out(prompt, model, segments))
     beginning = ["<repo_name>", b"name", "<file_sep>", b"lib/other.py\n", other, "<file_sep>", "<fim_prefix>"]

@@ -58,7 +58,7 @@ class Hosts:
         return len(self.starts.read_text().splitlines()) if self.starts.exists() else 0
 
     def prompt(self, text: bytes = TEXT) -> Prompt:
-        return self.prompts.fim.psm(self.prompts.tokenizer.encode(text), self.prompts.tokenizer.encode(b"\nx = 1\n"))
+        return self.prompts.fim.infill(self.prompts.tokenizer.encode(text), self.prompts.tokenizer.encode(b"\nx = 1\n"))
 
     async def ask(self, engine: HostEngine, text: bytes = TEXT, document: str = "doc", **given: Any) -> Generation:
         request = GenerationRequest(

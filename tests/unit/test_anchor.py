@@ -14,7 +14,7 @@ from starcoder_lsp.context.snippets import Snippet
 from starcoder_lsp.context.text_change import TextChange
 from starcoder_lsp.context.window import Budget, CrossFileContext, Segment, Window, normalized
 from starcoder_lsp.documents.documents import Documents, Snapshot
-from starcoder_lsp.engine.fim import RepositoryFile
+from starcoder_lsp.engine.fim import OtherFile
 from starcoder_lsp.engine.prompt_model import PromptModel
 from starcoder_lsp.prompting import PromptBuilder
 
@@ -197,10 +197,10 @@ def test_a_move_finds_the_same_text(before: str, now: str) -> None:
 
 
 def cross_file_context(prompts: PromptModel, text: bytes) -> CrossFileContext:
-    ids = prompts.tokenizer.encode(text)
-    return CrossFileContext(
-        (Snippet("b.py", 0, len(text), 1, 1, text, ids, "a test"),), (RepositoryFile((), ids),), (), ()
-    )
+    encode, fim = prompts.tokenizer.encode, prompts.fim
+    snippet = Snippet("b.py", 0, len(text), 1, 1, text, encode(text), "a test")
+    frame = fim.repository_frame(encode, "", "", [OtherFile(snippet.path, snippet.ids)])
+    return CrossFileContext((snippet,), frame, frame.n_tokens - fim.frame.n_tokens)
 
 
 SHORT = "a = █\n"

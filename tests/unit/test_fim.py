@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from attrs import frozen
 
+from starcoder_lsp.context.explain import spelled
+from starcoder_lsp.documents.documents import Documents
+from starcoder_lsp.documents.workspace import WorkspaceContext
 from starcoder_lsp.engine.engine import EngineError
-from starcoder_lsp.engine.fim import FimFormat, RepositoryFile, format_for
+from starcoder_lsp.engine.fim import ModelFamily, OtherFile, format_for, make_format
 from starcoder_lsp.engine.prompt_model import PromptModel
-
-FIM = FimFormat("starcoder2", prefix=1, middle=2, suffix=3, stop_ids=frozenset(range(7)), repo=5, file=6)
+from starcoder_lsp.prompting import CompletionRequest, PromptBuilder, build_prompt, choose_window
+from starcoder_lsp.settings import ContextSettings, Settings
 
 
 @frozen
@@ -20,33 +25,144 @@ class Vocabulary:
         return tuple(text)
 
     def piece(self, token_id: int) -> bytes:
-        return bytes([token_id])
+        return bytes([token_id]) if token_id < 256 else b""
 
     def marker(self, text: str) -> int | None:
         return self.markers.get(text)
 
     def spelling(self, token_id: int) -> bytes:
-        return self.piece(token_id)
+        names = {marker_id: name for name, marker_id in self.markers.items()}
+        return self.piece(token_id) or names[token_id].encode()
+
+
+STARCODER2 = Vocabulary(
+    {
+        "<|endoftext|>": 1000,
+        "<fim_prefix>": 1001,
+        "<fim_middle>": 1002,
+        "<fim_suffix>": 1003,
+        "<fim_pad>": 1004,
+        "<repo_name>": 1005,
+        "<file_sep>": 1006,
+    }
+)
+FIM = format_for("starcoder2", STARCODER2)
 
 
 def test_psm() -> None:
-    assert FIM.psm((10, 11), (20,)).ids == (1, 10, 11, 3, 20, 2)
-    assert FIM.psm((), ()).ids == (1, 3, 2)
+    assert FIM.infill((10, 11), (20,)).ids == (1001, 10, 11, 1003, 20, 1002)
+    assert FIM.infill((), ()).ids == (1001, 1003, 1002)
+    assert FIM.infill((), ()).format_name == "starcoder2/psm"
+    assert FIM.frame.n_tokens == 3
 
 
 def test_psm_with_a_known_part_of_the_middle() -> None:
-    assert FIM.psm((10,), (20,), (30, 31)).ids == (1, 10, 3, 20, 2, 30, 31)
-
-
-def test_spm_is_the_variant_of_the_training() -> None:
-    assert FIM.spm((10, 11), (20,)).ids == (1, 3, 20, 2, 10, 11)
+    prompt = FIM.infill((10,), (20,), (30, 31), b"hea")
+    assert prompt.ids == (1001, 10, 1003, 20, 1002, 30, 31)
+    assert prompt.heal == b"hea"
 
 
 def test_repository_has_the_path_behind_the_prefix_marker() -> None:
-    files = [RepositoryFile((40,), (41, 42)), RepositoryFile((50,), (51,))]
-    prompt = FIM.repository((30,), files, (60,), (10,), (20,))
-    assert prompt.ids == (5, 30, 6, 40, 41, 42, 6, 50, 51, 6, 1, 60, 10, 3, 20, 2)
+    files = [OtherFile("a", (41, 42)), OtherFile("b", (51,))]
+    frame = FIM.repository_frame(STARCODER2.encode, "r", "c", files)
+    prompt = FIM.infill((10,), (20,), frame=frame)
+    repository, a, b, c = b"r", b"a\n", b"b\n", b"c\n"
+    assert prompt.ids == (1005, *repository, 1006, *a, 41, 42, 1006, *b, 51, 1006, 1001, *c, 10, 1003, 20, 1002)
     assert prompt.format_name == "starcoder2/repository"
+    assert frame.n_tokens == len(prompt.ids) - 2
+    assert FIM.n_file_tokens(STARCODER2.encode, files[0]) == 5
+
+
+def test_names_stand_in_a_prompt_as_they_are() -> None:
+    """Braces, signs and bytes that are no UTF-8 are part of a path and nothing else."""
+    frame = FIM.repository_frame(STARCODER2.encode, "{path}<fim_middle>", "{a}\udcff<file>", [OtherFile("{0}", ())])
+    text = bytes(
+        token_id for piece in frame.pieces for token_id in piece if isinstance(token_id, int) and token_id < 256
+    )
+    assert text == b"{path}<fim_middle>{0}\n{a}\xed\xb3\xbf<file>\n"
+
+
+def test_the_most_useful_file_stands_last() -> None:
+    assert FIM.in_order(iter("best")) == ("t", "s", "e", "b")
+
+
+WITHOUT_FILES = Settings(context=ContextSettings(max_snippet_tokens=0))
+# A second family, made up as a row of `FAMILIES` would be: other markers, another order, the path elsewhere, and other
+# separators. Nothing but this row says so.
+OTHER_FAMILY = ModelFamily(
+    markers={
+        "end": "[END]",
+        "prefix": "[PRE]",
+        "middle": "[MID]",
+        "suffix": "[SUF]",
+        "repo": "[REPO]",
+        "file": "[FILE]",
+    },
+    infill="<suffix>{suffix}<prefix>{prefix}<middle>{middle}",
+    repository="<repo>{repository}\n<file>{path}\n<suffix>{suffix}{files}<prefix>{prefix}<middle>{middle}",
+    file="<file>{path}\n{text}\n",
+    is_best_file_last=False,
+)
+# As in the technical report of Qwen2.5-Coder (arXiv:2409.12186).
+QWEN = ModelFamily(
+    markers={
+        "end": "<|endoftext|>",
+        "prefix": "<|fim_prefix|>",
+        "middle": "<|fim_middle|>",
+        "suffix": "<|fim_suffix|>",
+        "pad": "<|fim_pad|>",
+        "repo": "<|repo_name|>",
+        "file": "<|file_sep|>",
+    },
+    repository="<repo>{repository}\n{files}<file>{path}\n<prefix>{prefix}<suffix>{suffix}<middle>{middle}",
+    file="<file>{path}\n{text}\n",
+)
+
+
+@pytest.mark.parametrize(
+    ("family", "alone", "with_files"),
+    [
+        (
+            OTHER_FAMILY,
+            "[SUF])[PRE]from a import second\nfrom b import first\n[MID]first(",
+            (
+                "[REPO]project\n[FILE]main.py\n[SUF])"
+                "[FILE]b.py\ndef first(): ...\n\n[FILE]a.py\ndef second(): ...\n\n"
+                "[PRE]from a import second\nfrom b import first\n[MID]first("
+            ),
+        ),
+        (
+            QWEN,
+            "<|fim_prefix|>from a import second\nfrom b import first\n<|fim_suffix|>)<|fim_middle|>first(",
+            (
+                "<|repo_name|>project\n"
+                "<|file_sep|>a.py\ndef second(): ...\n\n<|file_sep|>b.py\ndef first(): ...\n\n"
+                "<|file_sep|>main.py\n"
+                "<|fim_prefix|>from a import second\nfrom b import first\n<|fim_suffix|>)<|fim_middle|>first("
+            ),
+        ),
+    ],
+    ids=["made up", "Qwen2.5-Coder"],
+)
+def test_a_family_is_a_row(tmp_path: Path, family: ModelFamily, alone: str, with_files: str) -> None:
+    vocabulary = Vocabulary({text: 1000 + i for i, text in enumerate(family.markers.values())})
+    fim = make_format("another", family, vocabulary)
+    prompts = PromptModel("a model", "another", 4096, vocabulary, fim, n_parameters=0, n_bytes=0)
+    model = PromptBuilder(prompts, vocabulary)
+    root = tmp_path / "project"
+    root.mkdir()
+    (root / "a.py").write_text("def second(): ...\n")
+    (root / "b.py").write_text("def first(): ...\n")
+    text = "from a import second\nfrom b import first\nfirst()"
+    asking = Documents().open((root / "main.py").as_uri(), "python", 1, text)
+    request = CompletionRequest(asking, len(text) - 1, model, Settings(), WorkspaceContext(root))
+    prompt = build_prompt(choose_window(request), model)
+    assert spelled(prompt, vocabulary) == with_files
+    assert prompt.format_name == "another/repository"
+    assert prompt.stop_ids == frozenset(vocabulary.markers.values())
+
+    without = CompletionRequest(asking, len(text) - 1, PromptBuilder(prompts, vocabulary), WITHOUT_FILES)
+    assert spelled(build_prompt(choose_window(without), model), vocabulary) == alone
 
 
 def test_ids_come_from_the_vocabulary() -> None:
@@ -61,7 +177,7 @@ def test_ids_come_from_the_vocabulary() -> None:
         }
     )
     fim = format_for("starcoder2", shuffled)
-    assert fim.psm((1,), (2,)).ids == (90, 1, 80, 2, 70)
+    assert fim.infill((1,), (2,)).ids == (90, 1, 80, 2, 70)
     assert fim.stop_ids == {90, 70, 80, 60, 5, 4}
     assert fim.has_repository
 
@@ -71,7 +187,7 @@ def test_the_original_starcoder_has_no_repository_format() -> None:
     fim = format_for("starcoder", Vocabulary({name: i for i, name in enumerate(names)}))
     assert not fim.has_repository
     with pytest.raises(ValueError, match="no repository format"):
-        fim.repository((), (), (), (), ())
+        fim.repository_frame(bytes, "", "")
 
 
 def test_a_model_without_markers_is_refused_in_plain_words() -> None:
@@ -83,7 +199,8 @@ def test_a_model_without_markers_is_refused_in_plain_words() -> None:
 
 def test_markers_of_the_demonstrator(prompts: PromptModel) -> None:
     fim = format_for(prompts.architecture, prompts.tokenizer)
-    assert (fim.prefix, fim.middle, fim.suffix, fim.repo, fim.file) == (1, 2, 3, 5, 6)
+    assert (fim.prefix, fim.middle, fim.suffix) == (1, 2, 3)
+    assert (fim.markers["repo"], fim.markers["file"]) == (5, 6)
     assert fim.stop_ids == frozenset(range(7))
 
 

@@ -43,7 +43,7 @@ def uncached(prompts: PromptModel, caution: Caution) -> Iterator[LocalEngine]:
 def request(prompts: PromptModel, prefix: bytes = PREFIX, **given: object) -> GenerationRequest:
     encode = prompts.tokenizer.encode
     given = {"document": "test", "max_new_tokens": 12, "timeout_ms": 60_000.0} | given
-    return GenerationRequest(prompt=prompts.fim.psm(encode(prefix), encode(SUFFIX)), **given)
+    return GenerationRequest(prompt=prompts.fim.infill(encode(prefix), encode(SUFFIX)), **given)
 
 
 async def run(

@@ -117,7 +117,7 @@ def uncached(prompts: PromptModel, caution: Caution) -> Iterator[LocalEngine]:
 
 def asked(prompts: PromptModel, document: str, text: bytes) -> GenerationRequest:
     encode = prompts.tokenizer.encode
-    prompt = prompts.fim.psm(encode(text), encode(b"\n\nx = 1\n"))
+    prompt = prompts.fim.infill(encode(text), encode(b"\n\nx = 1\n"))
     return GenerationRequest(document, prompt, max_new_tokens=3, timeout_ms=60_000)
 
 

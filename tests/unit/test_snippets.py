@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from starcoder_lsp.context.caching_tokenizer import CachingTokenizer
-from starcoder_lsp.context.snippets import Sources, choose_snippets
+from starcoder_lsp.context.snippets import SnippetRoom, Sources, choose_snippets
 from starcoder_lsp.documents.documents import Documents
 from starcoder_lsp.documents.workspace import WorkspaceContext
 
@@ -19,6 +19,13 @@ ALL = Sources()
 @pytest.fixture(scope="module")
 def tokenizer(prompts):
     return CachingTokenizer(prompts.tokenizer)
+
+
+def room_of(n_tokens, tokenizer):
+    """Room for snippets where each takes a marker and its path with a newline, as in StarCoder2's prompts."""
+    return SnippetRoom(
+        n_tokens, tokenizer, lambda path, ids: 1 + len(tokenizer.encode(path.encode() + b"\n")) + len(ids)
+    )
 
 
 @pytest.fixture
@@ -32,7 +39,7 @@ def choose(tmp_path, tokenizer):
         others = tuple(documents.open((tmp_path / n).as_uri(), "", 1, (tmp_path / n).read_text()) for n in opened)
         recent = tuple(((tmp_path / n).as_uri(), start, end) for n, start, end in edits)
         around = WorkspaceContext(root, others, recent)
-        return choose_snippets(asking, len(before.encode()), around, sources, n_tokens, tokenizer)
+        return choose_snippets(asking, len(before.encode()), around, sources, room_of(n_tokens, tokenizer))
 
     return chosen
 
@@ -232,21 +239,21 @@ def test_the_open_document_that_is_like_the_lines_at_the_cursor(tmp_path, choose
     assert snippet.why == "open file like the lines around the cursor"
 
 
-def test_what_was_edited_lately_needs_less_and_comes_nearer(tmp_path, choose):
+def test_what_was_edited_lately_needs_less_and_comes_earlier(tmp_path, choose):
     other = "def close(session, account):\n    session.drop(account)\n    log(closed)\n" + "\n" * 60
     put(tmp_path, {"a.py": HANDLER.format(name="refund"), "b.py": other + "def unlike():\n    pass\n"})
     opened = ["a.py", "b.py"]
     assert [s.path for s in choose("main.py", ASKING, opened=opened)] == ["a.py"]
     snippets = choose("main.py", ASKING, opened=opened, edits=[("b.py", 1, 2)])
-    assert [(s.path, s.why) for s in snippets][-1] == ("b.py", "edited lately")
+    assert next((s.path, s.why) for s in snippets) == ("b.py", "edited lately")
     assert [s.path for s in choose("main.py", ASKING, opened=opened, edits=[("b.py", 63, 63)])] == ["a.py"]
     assert choose("main.py", ASKING, edits=[("a.py", -5, 10**9), ("gone.py", 0, 1), ("main.py", 0, 1)])
 
 
-def test_imported_definitions_come_nearest_to_the_file(tmp_path, choose):
+def test_imported_definitions_come_first(tmp_path, choose):
     put(tmp_path, {"web.py": "class Response:\n    pass\n", "a.py": HANDLER.format(name="refund")})
     text = ASKING.replace("import web", "from web import Response")
-    assert [s.path for s in choose("main.py", text, opened=["a.py"])] == ["a.py", "web.py"]
+    assert [s.path for s in choose("main.py", text, opened=["a.py"])] == ["web.py", "a.py"]
     only = {"open_files": False, "recent_edits": False, "imports": False}
     by_source = {
         key: [s.path for s in choose("main.py", text, opened=["a.py"], sources=Sources(**(only | {key: True})))]
@@ -286,7 +293,7 @@ def test_the_open_text_counts_not_the_file(tmp_path, tokenizer):
     documents = Documents()
     asking = documents.open((tmp_path / "main.py").as_uri(), "", 1, "from a import f\nf(\n")
     other = documents.open((tmp_path / "a.py").as_uri(), "", 1, "def f(new): ...\r\n")
-    [snippet] = choose_snippets(asking, 18, WorkspaceContext(tmp_path, (asking, other)), ALL, 100, tokenizer)
+    [snippet] = choose_snippets(asking, 18, WorkspaceContext(tmp_path, (asking, other)), ALL, room_of(100, tokenizer))
     assert snippet.text == b"def f(new): ...\n"
 
 
@@ -335,7 +342,7 @@ def test_odd_documents_give_fewer_pieces(tmp_path, tokenizer, text):
     edits = tuple((other.uri, -3, 2**40) for other in others)
     around = WorkspaceContext(tmp_path, (*others, asking, unnamed), edits)
     for cursor_byte in (0, len(asking.text.data) // 2, len(asking.text.data)):
-        choose_snippets(asking, cursor_byte, around, ALL, 200, tokenizer)
+        choose_snippets(asking, cursor_byte, around, ALL, room_of(200, tokenizer))
 
 
 FILES = {
@@ -366,7 +373,7 @@ def test_within_the_budget_and_whole_lines_of_the_file(
     asking = documents.open((root / "main.py").as_uri(), "", 1, MAIN)
     others = tuple(documents.open((root / n).as_uri(), "", 1, FILES[n]) for n in opened[:n_opened])
     around = WorkspaceContext(root, others, tuple((other.uri, edit, edit + 3) for other in others[:2]))
-    snippets = choose_snippets(asking, int(at * len(MAIN)), around, ALL, n_tokens, tokenizer)
+    snippets = choose_snippets(asking, int(at * len(MAIN)), around, ALL, room_of(n_tokens, tokenizer))
     paths = [snippet.path for snippet in snippets]
     assert sum(len(s.ids) + len(tokenizer.encode(s.path.encode() + b"\n")) + 1 for s in snippets) <= max(n_tokens, 0)
     assert len(paths) == len(set(paths))

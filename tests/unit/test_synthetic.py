@@ -80,7 +80,7 @@ async def test_the_model_writes_with_finite_logits(
     engine = LocalEngine.load(prompts, path, caution)
     try:
         ids = prompts.tokenizer.encode(b"def add(a, b):\n")
-        prompt = format_for("starcoder2", prompts.tokenizer).psm(ids, ())
+        prompt = format_for("starcoder2", prompts.tokenizer).infill(ids, ())
         request = GenerationRequest("a", prompt, max_new_tokens=8, timeout_ms=math.inf)
         generation = await generate(engine, request, prompts.tokenizer.piece, lambda _text: None, Cancellation())
         await engine.settled()

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from starcoder_lsp.context.caching_tokenizer import CachingTokenizer
 from starcoder_lsp.engine.engine import EngineError
-from starcoder_lsp.engine.fim import MARKERS_BY_ARCHITECTURE, format_for
+from starcoder_lsp.engine.fim import FAMILIES, format_for
 from starcoder_lsp.engine.gguf import Cursor
 from starcoder_lsp.engine.loading import DEMONSTRATOR
 from starcoder_lsp.engine.model_file import ModelFileError, check_model_file, parse_metadata
@@ -31,7 +31,7 @@ from tests.unit.test_caching_tokenizer import ODD
 
 ROOT = Path(__file__).parents[2]
 STARCODER2 = ROOT.parent / "shared" / "data" / "starcoder2-vocab.gguf"
-MARKERS = tuple(MARKERS_BY_ARCHITECTURE["starcoder2"].values())
+MARKERS = tuple(FAMILIES["starcoder2"].markers.values())
 N_CORPUS_BYTES = 1 << 20
 # In a process of its own: llama.cpp keeps one log callback a process, and a crash would take the tests along.
 ORACLE = """
@@ -251,7 +251,7 @@ def test_the_demonstrator_as_prompts_see_it() -> None:
     model, checked = read_prompt_model(DEMONSTRATOR, 100_000), check_model_file(DEMONSTRATOR)
     assert (model.name, model.architecture, model.n_context) == (checked.name, "starcoder2", checked.n_context_train)
     assert (model.n_parameters, model.n_bytes) == (checked.n_parameters, DEMONSTRATOR.stat().st_size)
-    assert (model.fim.prefix, model.fim.middle, model.fim.suffix, model.fim.repo, model.fim.file) == (1, 2, 3, 5, 6)
+    assert model.fim.markers == {"end": 0, "prefix": 1, "middle": 2, "suffix": 3, "pad": 4, "repo": 5, "file": 6}
     assert read_prompt_model(DEMONSTRATOR, 512).n_context == 512
 
 

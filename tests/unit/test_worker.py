@@ -127,13 +127,13 @@ def text(name: str, n_tokens: int, prompts: PromptModel) -> tuple[int, ...]:
     functions = "".join(f"def {name}_{i}(x):\n    return x + {i}\n\n\n" for i in range(100))
     fim = prompts.fim
     ids = prompts.tokenizer.encode(f"{name} = 1\n{functions}".encode())
-    return fim.psm(ids[: n_tokens - 3], ()).ids
+    return fim.infill(ids[: n_tokens - 3], ()).ids
 
 
 def request(
     prompts: PromptModel, name: str, n_tokens: int = 40, document: str = "doc", **given: object
 ) -> GenerationRequest:
-    prompt = evolve(prompts.fim.psm((), ()), ids=text(name, n_tokens, prompts))
+    prompt = evolve(prompts.fim.infill((), ()), ids=text(name, n_tokens, prompts))
     return GenerationRequest(document, prompt, **({"max_new_tokens": 6, "timeout_ms": 60_000.0} | given))
 
 
@@ -805,7 +805,7 @@ async def test_a_slice_of_any_size_gives_the_same_text(prompts: PromptModel, cau
     engine = LocalEngine(Worker(recorder, ParkedStates(0), N_CONTEXT, N_RESIDENTS, N_BRANCHES, n_slice=n_slice))
     engine.worker.start()
     source = b"import os\n\n\ndef read(path):\n    with open(path) as file:\n        return file.read()\n" * 12
-    prompt = prompts.fim.psm(prompts.tokenizer.encode(source), ())
+    prompt = prompts.fim.infill(prompts.tokenizer.encode(source), ())
     request = GenerationRequest("a", prompt, max_new_tokens=1, timeout_ms=60_000)
     generation = await generate(engine, request, prompts.tokenizer.piece, lambda _text: None, Cancellation())
     assert generation.n_evaluated == len(prompt.ids)

@@ -33,7 +33,7 @@ async def _measured(settings: Settings) -> Speed:
     async with opened(settings, Listeners(on_message=told.append)) as (prompts, engine):
         load_s = time.perf_counter() - started_s
         n_tokens = min(N_PROMPT_TOKENS, prompts.n_context - N_DECODED_TOKENS)
-        ids = prompts.fim.psm(prompts.tokenizer.encode(SAMPLE * n_tokens), ()).ids[:n_tokens]
+        ids = prompts.fim.infill(prompts.tokenizer.encode(SAMPLE * n_tokens), ()).ids[:n_tokens]
         asked = GenerationRequest("doctor", Prompt(ids, frozenset(), "doctor"), N_DECODED_TOKENS, MEASURE_MS)
         done = await generate(engine, asked, prompts.tokenizer.piece, lambda _text: None, Cancellation())
         if done.n_generated < 2 or not done.decode_ms or not done.prefill_ms:  # noqa: PLR2004  a first and a next one
