@@ -7,9 +7,8 @@ the offer was made for, or there is none.
 from __future__ import annotations
 
 import asyncio
-import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
@@ -23,6 +22,7 @@ from starcoder_lsp.documents.workspace import WorkspaceContext
 from starcoder_lsp.engine.engine import Cancellation, EngineError
 from starcoder_lsp.lsp import convert
 from starcoder_lsp.lsp.handlers.inline_completion import not_open
+from starcoder_lsp.lsp.progress import cancellable_progress
 from starcoder_lsp.rewrites.rewrite import KINDS, CannotWriteError, Kind, Rewrite, offers, write
 from starcoder_lsp.rewrites.targets import Asked, Hole
 from starcoder_lsp.session.scheduler import SupersededError
@@ -104,8 +104,8 @@ def register_if_wanted(server: Server, params: types.InitializeParams) -> None:
             raise failed(NO_LONGER)
         if view.own.version != picked.version:
             raise JsonRpcContentModified
-        async with progress(server, action.title) as report:
-            rewrite = await written(server, view, picked, report)
+        async with cancellable_progress(server, action.title) as progress:
+            rewrite = await written(server, view, picked, progress.report)
         action.edit = workspace_edit(server, view, rewrite)
         return action
 
@@ -228,43 +228,3 @@ def workspace_edit(server: Server, view: View, rewrite: Rewrite) -> types.Worksp
 def failed(message: str) -> JsonRpcException:
     """The error for what cannot be done, in one plain line."""
     return JsonRpcException(message, types.LSPErrorCodes.RequestFailed)
-
-
-@asynccontextmanager
-async def progress(server: Server, title: str) -> AsyncIterator[Callable[[str], None]]:
-    """Tell the client how it goes, if it can show that. Who cancels it there cancels the request that runs in it.
-
-    Resolving has no token of the client's own in the protocol, so one is made; the client may take its time with it.
-    """
-    window, shown, token = server.client_capabilities.window, server.work_done_progress, str(uuid.uuid4())
-    running = asyncio.current_task()
-
-    async def begin() -> bool:
-        with suppress(JsonRpcException):
-            await shown.create_async(token)
-            shown.begin(token, types.WorkDoneProgressBegin(title=title, cancellable=True))
-            shown.tokens[token].add_done_callback(lambda _cancelled: running and running.cancel())
-            return True
-        return False
-
-    begun = asyncio.ensure_future(begin()) if window is not None and window.work_done_progress else None
-
-    def is_shown() -> bool:
-        return begun is not None and begun.done() and not begun.cancelled() and begun.result()
-
-    def report(message: str) -> None:
-        if is_shown():
-            shown.report(token, types.WorkDoneProgressReport(message=message))
-
-    def end() -> None:
-        if is_shown():
-            shown.end(token, types.WorkDoneProgressEnd())
-        shown.tokens.pop(token, None)
-
-    try:
-        yield report
-    finally:
-        if begun is None or begun.done():
-            end()
-        else:  # a client that waits for the edit first answers later, and would show a progress that never ends
-            begun.add_done_callback(lambda _begun: end())
