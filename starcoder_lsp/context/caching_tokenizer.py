@@ -1,10 +1,9 @@
-r"""A tokenizer that remembers lines: at a keystroke all but the cursor's line is what it was at the one before.
+r"""A tokenizer that caches lines: from one keystroke to the next, only the cursor's line changes.
 
 Tokenizing takes 0.8 ms a kilobyte (`bench/RESULTS.md`), and a window has several.
 
-A text is tokenized line by line, each with the line end that stands *before* it. StarCoder's pre-tokenizer begins a
-piece wherever white space follows something that is none (llama.cpp, `src/llama-vocab.cpp`, "starcoder": GPT-2's
-pattern, digits apart), and BPE merges inside pieces only. So the ids are those of the whole text.
+A text is tokenized in lines, each with the line end that stands *before* it. `Tokenizer.line_cut` says after which
+characters a line may begin, so that the ids are those of the whole text.
 """
 
 from __future__ import annotations
@@ -16,25 +15,31 @@ from attrs import field, frozen
 
 from starcoder_lsp.engine.tokens import Tokenizer
 
-N_LINES = 16_384
-"""Lines that are remembered; beyond that, all of them are forgotten."""
-LINE_START = re.compile(rb"(?<=[!-~])(?=\n)")
-r"""Before a `\n` that follows a printable ASCII character: what counts as white space beyond ASCII is left alone."""
+MAX_LINES = 16_384
+"""Cached lines. When there would be more, all of them are dropped. Not measured; a window has some 200 lines."""
 
 Ids = tuple[int, ...]
 
 
 @frozen(eq=False)
 class CachingTokenizer:
-    """A `Tokenizer` whose `encode` remembers the lines that it was asked lately."""
+    """A `Tokenizer` whose `encode` caches the ids of lines."""
 
     _tokenizer: Tokenizer
     _known: dict[bytes, Ids] = field(factory=dict)
 
+    @property
+    def line_cut(self) -> re.Pattern[bytes] | None:
+        """Where a text may be cut."""
+        return self._tokenizer.line_cut
+
     def encode(self, text: bytes) -> Ids:
-        """Token ids of `text`."""
-        lines, known = LINE_START.split(text), self._known
-        if len(known) + len(lines) > N_LINES:
+        """Return the token ids of `text`."""
+        cut = self._tokenizer.line_cut
+        if cut is None:
+            return self._tokenizer.encode(text)
+        lines, known = cut.split(text), self._known
+        if len(known) + len(lines) > MAX_LINES:
             known.clear()
         for is_known, run in groupby(lines, known.__contains__):
             if not is_known:
@@ -45,11 +50,11 @@ class CachingTokenizer:
         return tuple(ids)
 
     def _learn(self, lines: list[bytes]) -> None:
-        """Tokenize lines that follow each other in one call, since each call costs something, and take them apart."""
+        """Tokenize lines that follow each other in one call, since each call costs time, and split its ids by line."""
         text = b"".join(lines)
         ids = self._tokenizer.encode(text)
         lengths = [len(self._tokenizer.piece(token_id)) for token_id in ids]
-        if sum(lengths) != len(text):  # llama.cpp makes other bytes of what is no UTF-8, such as half a character
+        if sum(lengths) != len(text):  # a byte without a token became another text
             self._known.update((line, self._tokenizer.encode(line)) for line in lines)
             return
         start = 0
@@ -62,13 +67,13 @@ class CachingTokenizer:
             start = end
 
     def piece(self, token_id: int) -> bytes:
-        """The bytes that `token_id` stands for."""
+        """Return the bytes that `token_id` stands for."""
         return self._tokenizer.piece(token_id)
 
     def marker(self, text: str) -> int | None:
-        """The id of the special token spelled `text`."""
+        """Return the id of the special token spelled `text`."""
         return self._tokenizer.marker(text)
 
     def spelling(self, token_id: int) -> bytes:
-        """How a token is shown to a person."""
+        """Return a token's bytes or a marker's name, for users to read."""
         return self._tokenizer.spelling(token_id)

@@ -25,6 +25,7 @@ from tokenizers.pre_tokenizers import ByteLevel, Digits
 from tokenizers.pre_tokenizers import Sequence as Cuts
 
 from starcoder_lsp.engine.gguf import Array, DamagedError, read_int32s, read_strings
+from starcoder_lsp.engine.tokens import line_cut
 
 # Read at each call. One text at a time is tokenized: threads for several would cost memory, and warnings after a fork.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -56,6 +57,7 @@ class GgufTokenizer:
     """
 
     pieces: Sequence[bytes]
+    line_cut: re.Pattern[bytes] | None
     _bpe: Bpe
     _names: Mapping[int, bytes]
     _markers: Mapping[bytes, int]
@@ -123,6 +125,7 @@ def read_tokenizer(metadata: Mapping[str, object], data: bytes, marker_names: Co
     stand_ins = bytes(_STAND_IN[0] if byte_id is None else byte for byte, byte_id in enumerate(byte_ids))
     return GgufTokenizer(
         pieces=pieces,
+        line_cut=line_cut(pieces[token_id] for token_id in spelled.values()),
         bpe=_bpe(spelled, _strings(metadata, data, "merges")),
         names={i: token for i, token in enumerate(tokens) if not pieces[i]},
         markers={token: i for i, token in enumerate(tokens) if types[i] not in {_NORMAL, _UNUSED}},

@@ -5,14 +5,25 @@ Byte-level BPE is assumed: the pieces of a text's tokens, put together, are the 
 
 from __future__ import annotations
 
-from typing import Protocol
+import re
+from collections.abc import Iterable
+from typing import Final, Protocol
 
 N_BYTES_PER_TOKEN = 4
 """A first guess of the text that a token covers, on the large side: source code has three to four."""
 
 
+_NEWLINE_AFTER: Final = re.compile(rb"([!-~])\n")
+_CUT_AFTER_ANY: Final = re.compile(rb"(?<=[!-~])(?=\n)")
+_CUT_AFTER_WORDS: Final = re.compile(rb"(?<=[0-9A-Za-z])(?=\n)")
+
+
 class Tokenizer(Protocol):
     """Text to token ids and back. Markers in the text are plain text here."""
+
+    @property
+    def line_cut(self) -> re.Pattern[bytes] | None:
+        """Matches (empty) where a text may be cut: the tokens of the parts are those of the whole. `None`: nowhere."""
 
     def encode(self, text: bytes) -> tuple[int, ...]:
         """Token ids of `text`, no marker among them, no token added."""
@@ -25,6 +36,21 @@ class Tokenizer(Protocol):
 
     def spelling(self, token_id: int) -> bytes:
         """How a token is shown to a person: its bytes, or a marker's name."""
+
+
+def line_cut(pieces: Iterable[bytes]) -> re.Pattern[bytes] | None:
+    r"""Return where a text may be cut before a `\n`, from the `pieces` of a byte-level BPE vocabulary.
+
+    BPE merges inside the pieces of a pre-tokenizer only. GPT-2's and StarCoder's end one before white space. Those of
+    GPT-4 and Qwen2.5 let punctuation have the newlines behind it, and only letters and digits end before them. A
+    vocabulary was trained on such pieces, so its tokens show which kind it is of. Where even a letter has a newline
+    behind it in a token, nothing is cut. What stands before a cut is ASCII, since beyond it white space and letters
+    differ between pre-tokenizers.
+    """
+    glued = {match[1] for piece in pieces if b"\n" in piece for match in _NEWLINE_AFTER.finditer(piece)}
+    if not glued:
+        return _CUT_AFTER_ANY
+    return None if any(byte.isalnum() for byte in glued) else _CUT_AFTER_WORDS
 
 
 def fit_tail(tokenizer: Tokenizer, text: bytes, n_tokens: int) -> int:

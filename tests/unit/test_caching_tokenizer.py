@@ -2,13 +2,26 @@ r"""Tokenizing by lines gives the ids of the whole, for any text; and the lines 
 
 from __future__ import annotations
 
+import re
+from codecs import charmap_encode
+from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+from attrs import frozen
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Regex
+from tokenizers import Tokenizer as Bpe
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel, Split
+from tokenizers.pre_tokenizers import Sequence as Cuts
+from tokenizers.trainers import BpeTrainer
 
-from starcoder_lsp.context.caching_tokenizer import N_LINES, CachingTokenizer
+from starcoder_lsp.context.caching_tokenizer import MAX_LINES, CachingTokenizer
 from starcoder_lsp.engine.prompt_model import PromptModel
+from starcoder_lsp.engine.tokenizer import _BYTES
+from starcoder_lsp.engine.tokens import line_cut
 
 ODD = [
     "\n",
@@ -42,10 +55,98 @@ def test_bytes_that_are_no_text_too(prompts: PromptModel, data: bytes) -> None:
     assert CachingTokenizer(prompts.tokenizer).encode(data) == prompts.tokenizer.encode(data)
 
 
+# Qwen2.5's pre-tokenizer (`tokenizer.json` of Qwen/Qwen2.5-Coder-7B), which lets punctuation have the newlines behind
+# it, and one that does not cut at all.
+QWEN_PIECES = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+CODE = "".join(path.read_text() for path in sorted(Path(__file__).parent.glob("test_s*.py")))
+GLUING = [
+    "\n",
+    "\n",
+    ";\n",
+    ")\n\n",
+    "  \n",
+    "{",
+    ";",
+    "_",
+    "a",
+    "x1",
+    " ",
+    "    ",
+    "\t",
+    "\r\n",
+    "\r",
+    "é",
+    "\u00a0",
+    "->",
+]
+
+
+@frozen
+class Trained:
+    """A byte-level BPE tokenizer that is trained on this project's tests."""
+
+    bpe: Bpe
+    pieces: Sequence[bytes]
+    line_cut: re.Pattern[bytes] | None
+
+    @classmethod
+    def on(cls, code: str, *cuts: object) -> Trained:
+        bpe = Bpe(BPE())
+        bpe.pre_tokenizer = Cuts([*cuts, ByteLevel(add_prefix_space=False, use_regex=False)])
+        trainer = BpeTrainer(vocab_size=3000, initial_alphabet=ByteLevel.alphabet(), show_progress=False)
+        bpe.train_from_iterator(code.split("\n\n\n") if cuts else code.splitlines(keepends=True), trainer)
+        pieces = [charmap_encode(bpe.id_to_token(i), "strict", _BYTES)[0] for i in range(bpe.get_vocab_size())]
+        return cls(bpe, pieces, line_cut(pieces))
+
+    def encode(self, text: bytes) -> tuple[int, ...]:
+        return tuple(self.bpe.encode(text.decode(), add_special_tokens=False).ids)
+
+    def piece(self, token_id: int) -> bytes:
+        return self.pieces[token_id]
+
+
+@pytest.fixture(scope="module")
+def gluing() -> Trained:
+    return Trained.on(CODE, Split(Regex(QWEN_PIECES), behavior="isolated"))
+
+
+@pytest.fixture(scope="module")
+def uncut() -> Trained:
+    return Trained.on(CODE)
+
+
+def test_where_texts_are_cut_is_read_from_the_vocabulary(prompts: PromptModel, gluing: Trained, uncut: Trained) -> None:
+    def cut(tokenizer: Trained) -> list[bytes] | None:
+        return tokenizer.line_cut.split(b"a\nb;\n\n1\n_\n") if tokenizer.line_cut is not None else None
+
+    assert cut(prompts.tokenizer) == [b"a", b"\nb;", b"\n\n1", b"\n_", b"\n"]
+    assert cut(gluing) == [b"a", b"\nb;\n\n1", b"\n_\n"]
+    assert cut(uncut) is None
+
+
+@given(st.lists(st.sampled_from(GLUING), max_size=30).map("".join) | st.text(max_size=30))
+def test_a_vocabulary_that_glues_newlines_is_cut_elsewhere(gluing: Trained, uncut: Trained, text: str) -> None:
+    for tokenizer in (gluing, uncut):
+        cached = CachingTokenizer(tokenizer)
+        assert cached.encode(text.encode()) == tokenizer.encode(text.encode())
+        assert cached.encode(text.encode()) == tokenizer.encode(text.encode()), "from the cache"
+
+
+def test_cuts_of_the_other_kind_would_be_seen(gluing: Trained, prompts: PromptModel) -> None:
+    text = b"f(a)\n\ng(b)\n"
+    parts = prompts.tokenizer.line_cut.split(text)
+    assert tuple(token_id for part in parts for token_id in gluing.encode(part)) != gluing.encode(text)
+
+
 def test_a_line_is_tokenized_once(prompts: PromptModel) -> None:
     asked: list[bytes] = []
 
     class Counting:
+        line_cut = prompts.tokenizer.line_cut
+
         def encode(self, text: bytes) -> tuple[int, ...]:
             asked.append(text)
             return prompts.tokenizer.encode(text)
@@ -65,7 +166,7 @@ def test_a_line_is_tokenized_once(prompts: PromptModel) -> None:
 
 def test_what_is_remembered_has_an_end(prompts: PromptModel) -> None:
     tokenizer = CachingTokenizer(prompts.tokenizer)
-    for start in range(0, 3 * N_LINES, 1000):
+    for start in range(0, 3 * MAX_LINES, 1000):
         lines = b"".join(b"x%d\n" % n for n in range(start, start + 1000))
         assert tokenizer.encode(lines) == prompts.tokenizer.encode(lines)
-        assert len(tokenizer._known) <= N_LINES
+        assert len(tokenizer._known) <= MAX_LINES
