@@ -17,7 +17,7 @@ from starcoder_lsp.engine.engine import Cancellation, Generation, GenerationRequ
 from starcoder_lsp.engine.generation import OnTexts, generate
 from starcoder_lsp.prompting import CompletionRequest, Model, build_prompt, choose_window, decline_reason
 from starcoder_lsp.suggestions.cursor_context import CursorContext, describe_cursor
-from starcoder_lsp.suggestions.postprocess import FilterEffect, postprocess
+from starcoder_lsp.suggestions.postprocess import Effect, FilterEffect, postprocess
 from starcoder_lsp.suggestions.stopping import stop_rule
 from starcoder_lsp.suggestions.suggestion import Suggestion
 
@@ -152,7 +152,7 @@ def to_completion(window: Window, cursor: CursorContext, generation: Generation)
     _, filters = finished[0]
     shown = dict.fromkeys(suggestion for suggestion, _ in finished if suggestion.text)
     items = tuple(Item(one.text.replace(b"\n", cursor.line_end).decode(), one.n_replaced_bytes) for one in shown)
-    dropped_by = next((effect.name for effect in filters if effect.effect == "dropped"), answers[0].stop_reason)
+    dropped_by = next((effect.name for effect in filters if effect.effect is Effect.DROPPED), answers[0].stop_reason)
     return Completion(
         snapshot=window.snapshot,
         cursor_byte=window.cursor_byte,

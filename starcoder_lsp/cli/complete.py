@@ -125,7 +125,7 @@ def described(completion: Completion) -> dict[str, Any]:
             "end": _one_based(completion, completion.end_byte),
         },
         "stopReason": generation.written[0].stop_reason if generation else None,
-        "filters": [{"name": e.name, "effect": e.effect} for e in completion.filters],
+        "filters": [{"name": e.name, "effect": str(e)} for e in completion.filters],
         "tokens": {
             "prompt": generation.n_prompt if generation else 0,
             "reused": generation.n_reused if generation else 0,

@@ -28,6 +28,6 @@ def outcome_of(
         return {"filters": [{"name": f.__name__, "effect": "not run"} for f in FILTERS], "timingsMs": timings_ms}
     timings = last.timings
     return {
-        "filters": [{"name": e.name, "effect": e.effect} for e in last.filters],
+        "filters": [{"name": e.name, "effect": str(e)} for e in last.filters],
         "timingsMs": timings_ms | {"prefill": round(timings.prefill_ms, 3), "decode": round(timings.decode_ms, 3)},
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from enum import StrEnum
 
 from attrs import frozen
 
@@ -22,12 +23,27 @@ N_HEAD_BYTES = 500
 """How far above the cursor a licence may be that is still being written."""
 
 
+class Effect(StrEnum):
+    """What a filter does with a suggestion."""
+
+    KEPT = "kept"
+    CUT = "cut"
+    """Shortened by `n_bytes`."""
+    DROPPED = "dropped"
+    REPLACES = "replaces"
+    """Kept, in place of `n_bytes` behind the cursor."""
+
+
 @frozen
 class FilterEffect:
-    """What one filter did: `"kept"`, `"dropped"`, `"replaces N bytes"`, or how many bytes it cut."""
+    """What the filter called `name` did. `str` gives it in words."""
 
     name: str
-    effect: str
+    effect: Effect
+    n_bytes: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.effect} {self.n_bytes} bytes" if self.n_bytes else self.effect
 
 
 def likely_enough(suggestion: Suggestion, _cursor: CursorContext) -> Suggestion:
@@ -136,13 +152,15 @@ def postprocess(
     effects = []
     for apply in filters:
         shorter = apply(suggestion, cursor)
-        effects.append(FilterEffect(apply.__name__, _effect(suggestion, shorter)))
+        effects.append(_effect_of(apply.__name__, suggestion, shorter))
         suggestion = shorter
     return suggestion, tuple(effects)
 
 
-def _effect(before: Suggestion, after: Suggestion) -> str:
+def _effect_of(name: str, before: Suggestion, after: Suggestion) -> FilterEffect:
     n_cut = len(before.text) - len(after.text)
     if n_cut:
-        return f"cut {n_cut} bytes" if after.text else "dropped"
-    return f"replaces {after.n_replaced_bytes} bytes" if after.n_replaced_bytes else "kept"
+        return FilterEffect(name, Effect.CUT, n_cut) if after.text else FilterEffect(name, Effect.DROPPED)
+    if after.n_replaced_bytes:
+        return FilterEffect(name, Effect.REPLACES, after.n_replaced_bytes)
+    return FilterEffect(name, Effect.KEPT)

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from starcoder_lsp.documents.documents import Documents, language_of, spliced
 from starcoder_lsp.documents.languages import language_for
 from starcoder_lsp.suggestions.cursor_context import CursorContext, describe_cursor
-from starcoder_lsp.suggestions.postprocess import FILTERS, postprocess
-from starcoder_lsp.suggestions.stopping import stop_rule
+from starcoder_lsp.suggestions.postprocess import FILTERS, Effect, postprocess
+from starcoder_lsp.suggestions.stopping import TextEnd, stop_rule
 from starcoder_lsp.suggestions.suggestion import Suggestion
 from tests.golden.cases import GROUPS, Group
 
 FILTER_NAMES = [each.__name__ for each in FILTERS]
-STOP_REASONS = ["line_end", "scope_end", "suffix_reached", "repetition", "unmatched_bracket"]
+STOP_REASONS = list(TextEnd)
 
 
 @frozen
@@ -78,7 +78,7 @@ def test_case(group: Group, language: str, document: str, written: str) -> None:
 def check(case: Case) -> None:
     cursor, expected = case.cursor, Suggestion(case.shown, n_replaced_bytes=case.n_replaced_bytes)
     shown, effects = postprocess(Suggestion(case.written, case.group.stop_reason), cursor)
-    done = ", ".join(f"{each.name} {each.effect}" for each in effects if each.effect != "kept")
+    done = ", ".join(f"{each.name} {each}" for each in effects if each.effect is not Effect.KEPT)
     told = (
         f"\n{case.group.about}: {case.group.shows}\n--- to be shown\n{case.with_(expected)}"
         f"\n--- shown\n{case.with_(shown)}\n--- written\n{case.written!r}\n--- {done}"
@@ -134,13 +134,13 @@ def test_there_are_enough_cases_of_enough_languages() -> None:
 def test_an_unfinished_character_is_cut() -> None:
     suggestion, effects = postprocess(Suggestion("x = é".encode()[:-1]), site_at("█"))
     assert suggestion.text == b"x"
-    assert effects[1].effect == "cut 1 bytes"
+    assert str(effects[1]) == "cut 1 bytes"
 
 
 def test_every_filter_reports_what_it_did() -> None:
     _, effects = postprocess(Suggestion(b"bar)"), site_at("x = foo(baz(█))"))
     assert [e.name for e in effects] == [f.__name__ for f in FILTERS]
-    assert {e.name: e.effect for e in effects}["without_what_is_there"] == "cut 1 bytes"
+    assert {e.name: str(e) for e in effects}["without_what_is_there"] == "cut 1 bytes"
 
 
 CODE = st.text(st.sampled_from("ab ()[]{}:\n\t\"'=é█").filter(lambda c: c != "█"), max_size=60)
