@@ -78,7 +78,7 @@ def test_replay_as_json(trace: Path) -> None:
     assert report["settings"]["context"].items() >= {"maxTokens": 1920, "suffixShare": 0.2}.items()
     assert report["model"]["bytes"] == DEMONSTRATOR.stat().st_size
     assert report["machine"]["cores"] >= 1
-    assert report["parkedDocuments"] >= 0
+    assert report["parkedDocuments"] == 0
     if sys.platform == "linux":
         assert report["peakMemoryBytes"] > DEMONSTRATOR.stat().st_size
     groups = report["edits"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 from pytest_lsp import LanguageClient
+
+from starcoder_lsp.suggestions.postprocess import FILTERS
 
 from .conftest import Driver
 
@@ -175,7 +178,9 @@ async def test_explain_shows_the_prompt(driver: Driver) -> None:
     assert explained["healed"] == " "
     segments = [(s["kind"], s["startLine"], s["endLine"]) for s in explained["segments"]]
     assert segments == [("prefix", 1, 4), ("suffix", 5, 9), ("middle", 5, 5)]
-    assert all(f["effect"] != "not run" for f in explained["filters"])
+    effects = {f["name"]: f["effect"] for f in explained["filters"]}
+    assert list(effects) == [each.__name__ for each in FILTERS]
+    assert all(re.fullmatch(r"kept|dropped|(cut|replaces) \d+ bytes", effect) for effect in effects.values())
     assert {"window", "prefill", "decode"} <= set(explained["timingsMs"])
 
 

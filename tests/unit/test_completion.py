@@ -7,6 +7,7 @@ import asyncio
 import random
 import re
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from attrs import evolve
@@ -153,8 +154,9 @@ def test_the_path_of_a_uri(uri: str, path: str) -> None:
 
 
 @given(st.text())
-def test_every_text_has_some_path(uri: str) -> None:
-    assert isinstance(path_of(uri), str)
+def test_every_text_has_some_path(text: str) -> None:
+    assert "\\" not in path_of(text)
+    assert path_of("file:///p/" + quote(text)) == "/p/" + text.replace("\\", "/")
 
 
 ENV = "/home/me/project/config/prod.env"
@@ -212,8 +214,10 @@ def test_which_files_a_glob_means(glob: str, path: str, is_meant: bool) -> None:
 @given(
     glob=st.text(st.sampled_from("ab/.*?[]{},!-\\~"), max_size=12), path=st.text(st.sampled_from("ab/."), max_size=9)
 )
-def test_every_glob_has_some_meaning(glob: str, path: str) -> None:
-    assert matches(path, glob) in {True, False}
+def test_every_glob_means_whole_folders_in_small_and_capital_letters(glob: str, path: str) -> None:
+    is_meant = matches(path, glob)
+    assert matches(path.upper(), glob) == is_meant
+    assert matches(f"{path}/deeper/in.py", glob) or not is_meant
 
 
 def test_a_glob_is_matched_against_the_decoded_path() -> None:

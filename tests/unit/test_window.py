@@ -348,11 +348,7 @@ def test_signatures_that_the_scope_names_and_members_are_in_view(tokenizer: Toke
         "import os\ndef helper(path, mode='r'):\nclass Reader:\n    def __init__(self, path):\n    def lines(self):\n"
         "    def big(self):\n"
     )
-    assert window.suffix.text.startswith((")\n" + BODY * 3).encode())
-    assert window.suffix.text.endswith(b"    def close(self):\ndef filler_0(x):\ndef filler_1(x):\n") or (
-        b"    def close(self):\n" in window.suffix.text
-    )
-    assert b"return x + 1" not in window.suffix.text
+    assert window.suffix.text == (")\n" + BODY * 3 + "    def close(self):\ndef filler_0(x):\n").encode()
     assert window.behind == (")\n" + BODY * 3).encode()
 
 
