@@ -179,7 +179,7 @@ from starcoder_lsp.documents.documents import Documents
 
 async def complete(self, uri, *_args, **_rest):
     print("printed by mistake")
-    raise ValueError(self.documents.get(uri).text.to_str())
+    raise ValueError(self.texts.documents.get(uri).text.to_str())
 
 def change(self, uri, *_rest):
     raise KeyError(self._snapshots[uri].text.to_str())
