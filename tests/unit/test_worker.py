@@ -165,7 +165,7 @@ class Pause:
         first = len(recorder.evaluated)
 
         def before() -> None:
-            if len(recorder.evaluated) - first == n - 1 and not self._gate.is_set():
+            if len(recorder.evaluated) - first >= n - 1 and not self._gate.is_set():  # a batch counts several
                 loop.call_soon_threadsafe(self._reached.set)
                 self._gate.wait()
 
