@@ -1,4 +1,4 @@
-"""Where the steps find llama.cpp, CUDA's libraries and the program's own needs. Needs Python alone."""
+"""Find llama.cpp, CUDA's libraries and the packages that the steps need. Imports the standard library alone."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ N_ROOMY_BYTES = 48 << 30
 
 
 def roomy_folder() -> str:
-    """The file system in memory if it is large: writing 43 GB to a disk takes longer than all that is measured."""
+    """Return the file system in memory if it is large: writing 43 GB to a disk takes longer than all measurements."""
     is_roomy = IN_MEMORY.is_dir() and shutil.disk_usage(IN_MEMORY).free > N_ROOMY_BYTES
     return str(IN_MEMORY) if is_roomy else tempfile.gettempdir()
 
 
 def unpack(built: Path, folder: Path) -> Path | None:
-    """Unpack what build.sh packed; the folder with `lib` and `site`, or `None` where there is nothing."""
+    """Unpack the archives of build.sh. Return the folder with `lib` and `site`, `None` if there are no archives."""
     packed = [path for path in (built / "lib.tar.xz", built / "site.tar.xz") if path.is_file()]
     for path in packed:
         with tarfile.open(path) as archive:
@@ -33,7 +33,7 @@ def unpack(built: Path, folder: Path) -> Path | None:
 
 
 def programs(built: Path | None) -> dict[str, str]:
-    """llama.cpp's own programs: those that were built, or else those on the path."""
+    """Return the paths of llama.cpp's own programs: the built ones, or else those on the path."""
     found = {name: built / "lib" / name for name in PROGRAMS} if built else {}
     paths = {name: str(path) if path.is_file() else shutil.which(name) for name, path in found.items()}
     paths = paths or {name: shutil.which(name) for name in PROGRAMS}
@@ -41,7 +41,7 @@ def programs(built: Path | None) -> dict[str, str]:
 
 
 def for_children(root: Path, built: Path | None) -> dict[str, str]:
-    """The environment of the steps."""
+    """Return the environment variables of the steps."""
     env = dict(os.environ)
     paths = [str(root)]
     if built is not None:
@@ -55,7 +55,7 @@ def for_children(root: Path, built: Path | None) -> dict[str, str]:
 
 
 def _is_installed() -> bool:
-    """Whether this Python has what the program needs."""
+    """Return whether this Python has the packages that the program needs."""
     from importlib.util import find_spec
 
     return all(find_spec(name) is not None for name in ("llama_cpp", "pygls", "msgspec", "tree_sitter_language_pack"))

@@ -117,7 +117,7 @@ def offload(task: Task) -> None:
 
 
 def read_layers(task: Task) -> int:
-    """How many layers the model has, the output layer among them."""
+    """Return the number of layers, the output layer included."""
     from starcoder_lsp.engine.model_file import check_model_file
 
     return check_model_file(task.model_file()).n_layers + 1

@@ -1,11 +1,11 @@
-"""What one NVIDIA GPU does, in five minutes and without a network: `python bench/gpu/run.py [--minutes N] [--dry]`.
+"""Measure one NVIDIA GPU in five minutes, without a network: `python bench/gpu/run.py [--minutes N] [--dry]`.
 
 Models of StarCoder2's dimensions with random weights are written there and measured: speeds by micro-batch, the whole
 server, cancelling, offload in parts, a host that dies at load, and llama.cpp's own programs beside it. Every step is a
 process of its own with a time limit, so none ends the run. After each the figures so far are written to one JSON file.
 
-This file needs Python alone. What the steps need is unpacked from what build.sh made; where that is missing, the
-steps run on what is installed. Without a GPU, or with `--dry`, every step runs on the CPU with tiny dimensions.
+This file imports the standard library alone. The steps use the libraries and packages that build.sh packed, or else the
+installed ones. Without a GPU, or with `--dry`, every step runs on the CPU with tiny dimensions.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ MACHINE_S = 60.0
 NEEDED = {"llama_bench": "llama-bench", "compare": "llama-server"}
 """Programs of llama.cpp's that steps run."""
 LEFT_S = 5.0
-"""Kept for the end: no step may run longer than until so long before the time is up."""
+"""Kept for the end: every step ends at least so long before the deadline."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured. Slices are micro-batches, in tokens."""
+    """The amounts that are measured. Slices are micro-batches, in tokens."""
 
     models: tuple[tuple[str, str], ...]
     slices: tuple[int, ...]
@@ -93,7 +93,7 @@ class Step:
     most_s: float
     least_s: float = 5.0
     is_brief: bool = False
-    """Whether few slices are enough."""
+    """If true, measure `few_slices` only."""
 
     @property
     def title(self) -> str:
@@ -110,7 +110,7 @@ class Run:
     output: Path
     deadline_s: float
     given: dict[str, Any]
-    """What every step is told."""
+    """The input that all steps share."""
     env: dict[str, str]
     report: dict[str, Any] = field(default_factory=lambda: {"steps": {}})
 
@@ -127,7 +127,7 @@ class Run:
         part.replace(self.output)
 
     def do(self, step: Step) -> list[dict[str, Any]]:
-        """Run a step, or say why not; its rows."""
+        """Run a step, or report why it is skipped. Return its rows."""
         room_s = self.left_s - LEFT_S
         program = NEEDED.get(step.name)
         why = f"there is no {program}" if program and program not in self.given["programs"] else ""
@@ -145,7 +145,7 @@ class Run:
         return rows
 
     def _run(self, step: Step, limit_s: float) -> dict[str, Any]:
-        """Run the step's process; its outcome, its time and what it wrote until its end."""
+        """Run the step's process. Return its outcome, its time and the rows that it wrote."""
         rows = self.folder / "rows.jsonl"
         rows.write_text("")
         sizes = replace(self.sizes, slices=self.sizes.few_slices) if step.is_brief else self.sizes
@@ -179,7 +179,7 @@ class Run:
 
 
 def steps(sizes: Sizes) -> Iterator[Step]:
-    """What is measured, the most wanted first."""
+    """Yield the steps, the most important first."""
     first, *others = sizes.models
     yield Step("speed", first, 60)
     yield Step("llama_bench", first, 40)
@@ -204,7 +204,7 @@ def run_all(run: Run) -> None:
 
 
 def summary(report: dict[str, Any]) -> Iterator[str]:
-    """The speeds as lines of a table: this program's, and llama-bench's beside them."""
+    """Yield the speeds as lines of a table: this program's, and llama-bench's beside them."""
     yield f"{'tokens a second':32}{'here':>12}{'llama-bench':>14}"
     for title, step in report["steps"].items():
         name, _, model = title.partition(" ")
@@ -220,7 +220,7 @@ def summary(report: dict[str, Any]) -> Iterator[str]:
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """Return the parsed command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=5.0, help="the whole run takes no longer")
     parser.add_argument("--dry", action="store_true", help="on the CPU with tiny dimensions")

@@ -17,11 +17,11 @@ MODULES = {
     "server_steps": ("replay", "ladder", "compare", "llama_bench"),
     "steps": ("machine",),
 }
-"""Where the steps are; only the one that is needed is imported."""
+"""The module of each step; only the needed one is imported."""
 
 
 def machine(task: Task) -> None:
-    """Tell of the GPU, of llama.cpp and of the processor."""
+    """Report the GPU, llama.cpp and the processor."""
     from importlib.metadata import PackageNotFoundError, version
 
     from llama_cpp import __version__ as llama_version
@@ -39,7 +39,7 @@ def machine(task: Task) -> None:
 
 
 def main() -> None:
-    """Run the step that the argument tells of."""
+    """Run the step that the argument names."""
     task = Task.of(json.loads(sys.argv[1]), time.monotonic())
     (module,) = (name for name, steps in MODULES.items() if task.step in steps)
     run: Callable[[Task], Any] = getattr(import_module(module), task.step)

@@ -1,4 +1,4 @@
-"""What a step is told, the model that it works on, and where its rows go."""
+"""The input of one step, the model that it works on, and the file that its rows go to."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Task:
     programs: dict[str, str]
     rows: Path
     soft_s: float
-    """When the step begins nothing new, on the monotonic clock."""
+    """The time after which the step begins nothing new, on the monotonic clock."""
 
     @classmethod
     def of(cls, told: dict[str, Any], now_s: float) -> Task:
-        """Read what run.py wrote on the command line."""
+        """Read a task from the command line that run.py makes."""
         paths = {name: Path(told[name]) for name in ("folder", "root", "trace", "rows")}
         return cls(
             **told | paths | {"vocabulary": Path(told["vocabulary"] or DEMONSTRATOR), "soft_s": now_s + told["soft_s"]}
@@ -48,12 +48,12 @@ class Task:
 
     @property
     def is_late(self) -> bool:
-        """Whether nothing new is to be begun."""
+        """Return whether the step must begin nothing new."""
         return time.monotonic() > self.soft_s
 
     @property
     def use_extra_buffers(self) -> bool:
-        """Whether weights may be laid out anew: not where that crashed before."""
+        """Return whether llama.cpp may repack the weights; false if that crashed here before."""
         return LadderFile().caution("starcoder2") < Caution.PLAIN_WEIGHTS
 
     def row(self, what: str, **figures: Any) -> None:
@@ -64,7 +64,7 @@ class Task:
         print(f"   {what}: {spelled}"[:SHOWN], flush=True)
 
     def model_file(self) -> Path:
-        """The model's file, which is written unless it is there."""
+        """Return the model's file; write it first if it is missing."""
         quantization = {each.name: each for each in (Q4_0, Q8_0)}[self.weights]
         shape = evolve({**SHAPES, "tiny": TINY}[self.model], quantization=quantization)
         started = time.perf_counter()
@@ -81,7 +81,7 @@ class Task:
         return path
 
     def ask_gpu(self, query: str) -> str:
-        """What `nvidia-smi` says; nothing where there is none."""
+        """Return the answer of `nvidia-smi`, an empty string if it is not installed."""
         program = shutil.which("nvidia-smi")
         if program is None:
             return ""

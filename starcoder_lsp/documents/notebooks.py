@@ -1,9 +1,8 @@
 """Notebooks: each cell is a document, and the cells of one language are one text, so that a cell sees the others.
 
-The joined text is made when somebody asks and not when somebody types. It has one URI for all cells of a language, and
-each is derived from the one before by the smallest splice: typing in a cell changes it there only, and the tree, the
-windows and the KV cells of the notebook stay. A notebook of which a change got lost is worth nothing until the editor
-opens it again.
+The joined text has one URI for all cells of a language. Each is derived from the one before by the smallest splice:
+typing in a cell changes it there only, and the tree, the windows and the KV cells of the notebook stay. A notebook of
+which a change got lost gets no suggestions until the editor opens it again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The protocol's values to the program's own and back. Positions become bytes here and nowhere else."""
+"""Convert the protocol's values to the program's own and back. Bytes become positions here and nowhere else."""
 
 from __future__ import annotations
 

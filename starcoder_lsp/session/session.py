@@ -80,7 +80,9 @@ class Session:
 
     def focus(self, uri: str) -> None:
         """Note that the user looks at a document or cell. Raises `UnknownDocumentError`."""
-        view = self.texts.view(uri)
+        self._focus(uri, self.texts.view(uri))
+
+    def _focus(self, uri: str, view: View | None) -> None:
         self.history.use(uri if view is None else view.whole.uri)
         self.prefetcher.on_focus(uri)
 
@@ -119,9 +121,10 @@ class Session:
         for opened in change.opened:
             self.prefetcher.focused = opened.uri
             self._state(uri).set_cursor(opened.uri, 0)
+        if not is_edit:
+            self._refocus()
         for cell in change.edits:
             self._edited(uri, cell.uri, cell.edits)
-        self._refocus()
 
     def _edited(self, key: str, uri: str, edits: Sequence[Edit]) -> None:
         """Record edits that were applied to a document, or to a cell of the notebook `key`."""
@@ -135,7 +138,7 @@ class Session:
         self.acceptance.edited(uri, place - len(inserted), inserted)
         self.requests.edited(state, view.whole.text.data, view.offset_byte + place)
         self.history.edit(view.whole.uri, edits, view.whole.text.line_of(view.offset_byte))
-        self.focus(uri)
+        self._focus(uri, view)
 
     def mark_out_of_sync(self, uri: str) -> None:
         """Answer nothing for a document until the editor sends its whole text: an edit got lost."""
