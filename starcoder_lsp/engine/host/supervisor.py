@@ -30,12 +30,12 @@ MAX_FIRST_STARTS = 4
 """Starts in a row that may end before the model is first loaded; crashes, which the ladder answers, are not among them.
 Not measured."""
 PAUSES_S = (0.0, 0.0, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-"""Pause before the next start, by the number of deaths in a row; the last one repeats. From a kill to the next reply it
-is 1.34 s at p95 (`bench/kills.py`), where the first starts have no pause. The later pauses are not measured."""
+"""Pause before the next start, by the number of deaths in a row; the last one repeats. Without a pause it is 0.94 s
+(p50) and 2.62 s (p95) from a kill to the next reply (`bench/kills.py --kills 1000`). Later pauses are not measured."""
 N_CRASHES_A_RUNG = 3
 """Crashes in a row after which a loaded model runs more carefully. Not measured."""
 N_KILLS_A_DEATH = 10
-"""Kills from outside that lengthen the pause as one other death does. `bench/kills.py` kills 30 times in a row."""
+"""Kills from outside that lengthen the pause as one other death does. Not measured."""
 EXIT_CODES_FROM_OUTSIDE = {-9, -15, 0}
 """SIGKILL, SIGTERM, and the orderly end with which a host answers SIGTERM: no prompt causes these."""
 
