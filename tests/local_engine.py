@@ -29,6 +29,7 @@ from starcoder_lsp.engine.local.jobs import Job
 from starcoder_lsp.engine.local.kv_cache import Owner
 from starcoder_lsp.engine.local.llama import N_BRANCHES, N_RESIDENTS, LlamaContext, LoadOptions
 from starcoder_lsp.engine.local.parking import ParkedStates
+from starcoder_lsp.engine.local.sequences import Sequences
 from starcoder_lsp.engine.local.state_files import StateFiles
 from starcoder_lsp.engine.local.worker import Worker
 from starcoder_lsp.engine.prompt_model import PromptModel
@@ -102,7 +103,8 @@ class LocalEngine:
         )
         context = LlamaContext(options, prompts.tokenizer.pieces)
         context.warm_up()
-        worker = Worker(context, ParkedStates(n_parked_bytes, files), prompts.n_context, N_RESIDENTS, N_BRANCHES)
+        sequences = Sequences.of(context, ParkedStates(n_parked_bytes, files), N_RESIDENTS, N_BRANCHES)
+        worker = Worker(sequences, prompts.n_context)
         worker.start()
         return cls(worker)
 
@@ -112,7 +114,7 @@ class LocalEngine:
 
     @property
     def context(self) -> LlamaContext:
-        return self.worker.backend
+        return self.worker.sequences.backend
 
     @property
     def cache(self) -> LocalEngine:
@@ -120,7 +122,7 @@ class LocalEngine:
 
     @property
     def prefill_speed(self) -> float:
-        return self.worker.backend.prefill_speed
+        return self.worker.sequences.backend.prefill_speed
 
     def generate(self, request: GenerationRequest) -> TokenStream:
         prompt = request.prompt
@@ -210,15 +212,15 @@ class LocalEngine:
 
     def check_cells(self) -> None:
         """Raise `AssertionError` unless the records and the context agree. When nothing is under way."""
-        context = self.worker.backend
-        held = {each.cached.sequence: len(each.cached.ids) for each in self.worker._residents}
+        context = self.worker.sequences.backend
+        held = {each.cached.sequence: len(each.cached.ids) for each in self.worker.sequences.residents}
         for sequence in range(N_RESIDENTS + N_BRANCHES):
             assert context.n_cells_of(sequence) == held.get(sequence, 0), f"sequence {sequence}"
-        assert sorted(self.worker._branches) == list(range(N_RESIDENTS, N_RESIDENTS + N_BRANCHES))
+        assert sorted(self.worker.sequences.branches) == list(range(N_RESIDENTS, N_RESIDENTS + N_BRANCHES))
 
     async def close(self, *, is_restart: bool = False) -> None:
         """Nothing: the fixture ends the model thread."""
 
     def end(self) -> None:
         assert self.worker.close(60)
-        self.worker.backend.close()
+        self.worker.sequences.backend.close()

@@ -16,6 +16,7 @@ from starcoder_lsp.engine.local.decoding import Decoding
 from starcoder_lsp.engine.local.kv_cache import CachedSequence, Owner, evaluate_slice, rewind
 from starcoder_lsp.engine.local.measure import N_DECODED, measure
 from starcoder_lsp.engine.local.parking import ParkedStates
+from starcoder_lsp.engine.local.sequences import Sequences
 from starcoder_lsp.engine.local.worker import Worker
 from starcoder_lsp.engine.prompt_model import PromptModel, read_prompt_model
 from starcoder_lsp.engine.stream import Token, Usage
@@ -152,7 +153,8 @@ def cancel(task: Task) -> None:
         context.reopen(n_slice)
         prefill_s(context, n_prompt)
         whole_s = prefill_s(context, n_prompt)
-        worker = Worker(context, ParkedStates(0), N_CELLS, llama.N_RESIDENTS, llama.N_BRANCHES, n_slice=n_slice)
+        sequences = Sequences.of(context, ParkedStates(0), llama.N_RESIDENTS, llama.N_BRANCHES)
+        worker = Worker(sequences, N_CELLS)
         worker.start()
         delays = [whole_s * rng.uniform(0.1, 0.8) for _ in range(task.sizes["n_cancels"])]
         waited = [cancelled_ms(worker, n_prompt, number, delay_s) for number, delay_s in enumerate(delays)]

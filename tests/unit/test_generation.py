@@ -18,7 +18,8 @@ from starcoder_lsp.engine.loading import DEMONSTRATOR
 from starcoder_lsp.engine.local import measure
 from starcoder_lsp.engine.local.backend import N_SLICE
 from starcoder_lsp.engine.local.decoding import sample
-from starcoder_lsp.engine.local.worker import MAX_ANSWERS, Worker
+from starcoder_lsp.engine.local.turns import MAX_ANSWERS
+from starcoder_lsp.engine.local.worker import Worker
 from starcoder_lsp.engine.prompt_model import PromptModel
 from tests.local_engine import ROUNDING_NATS, LocalEngine, differences
 

@@ -23,14 +23,16 @@ from starcoder_lsp.engine.engine import (
 from starcoder_lsp.engine.generation import generate
 from starcoder_lsp.engine.host.ladder import Caution
 from starcoder_lsp.engine.loading import DEMONSTRATOR
-from starcoder_lsp.engine.local import worker as worker_module
+from starcoder_lsp.engine.local import turns as turns_module
 from starcoder_lsp.engine.local.backend import Interrupted
 from starcoder_lsp.engine.local.decoding import Decoding
 from starcoder_lsp.engine.local.jobs import Job
 from starcoder_lsp.engine.local.kv_cache import Owner
 from starcoder_lsp.engine.local.llama import N_BRANCHES, N_RESIDENTS, LlamaContext, LoadOptions
 from starcoder_lsp.engine.local.parking import ParkedStates
-from starcoder_lsp.engine.local.worker import MAX_ANSWERS, Worker
+from starcoder_lsp.engine.local.sequences import Sequences
+from starcoder_lsp.engine.local.turns import MAX_ANSWERS, Turns
+from starcoder_lsp.engine.local.worker import Worker
 from starcoder_lsp.engine.prompt_model import PromptModel
 from starcoder_lsp.engine.stream import Token, TokenStream, Usage
 from tests.local_engine import LocalEngine, differences
@@ -75,7 +77,7 @@ def loaded(prompts: PromptModel, caution: Caution) -> Iterator[LocalEngine]:
     """Cells for two prompts that fill the context."""
     small = evolve(prompts, n_context=N_CONTEXT)
     engine = LocalEngine.load(small, DEMONSTRATOR, caution, N_PARKED_BYTES, n_cells=N_CELLS)
-    engine.worker.backend = Recorder(engine.context)
+    engine.worker.sequences.backend = Recorder(engine.context)
     yield engine
     engine.end()
 
@@ -83,11 +85,11 @@ def loaded(prompts: PromptModel, caution: Caution) -> Iterator[LocalEngine]:
 @pytest.fixture
 def host(loaded: LocalEngine) -> Iterator[LocalEngine]:
     """The model thread with nothing in its cells, and nothing parked; afterwards records and context agree."""
-    recorder = loaded.worker.backend = Recorder(loaded.context._context)
-    for resident in loaded.worker._residents:
+    recorder = loaded.worker.sequences.backend = Recorder(loaded.context._context)
+    for resident in loaded.worker.sequences.residents:
         loaded.worker.leave(resident.cached.owner.client)
     wait_for(loaded.worker)
-    loaded.worker.states = ParkedStates(N_PARKED_BYTES)
+    loaded.worker.sequences.states = ParkedStates(N_PARKED_BYTES)
     yield loaded
     recorder.before = recorder.looked = lambda: None
     for gate in recorder.gates:
@@ -152,7 +154,7 @@ def check_answer(got: Generation, wanted: Generation) -> None:
 
 
 def sequence_of(host: LocalEngine, client: str) -> int:
-    return next(each.cached.sequence for each in host.worker._residents if each.cached.owner.client == client)
+    return next(each.cached.sequence for each in host.worker.sequences.residents if each.cached.owner.client == client)
 
 
 class Pause:
@@ -160,8 +162,8 @@ class Pause:
 
     def __init__(self, host: LocalEngine, n: int) -> None:
         self._gate, self._reached = threading.Event(), asyncio.Event()
-        host.worker.backend.gates.append(self._gate)
-        loop, recorder = asyncio.get_running_loop(), host.worker.backend
+        host.worker.sequences.backend.gates.append(self._gate)
+        loop, recorder = asyncio.get_running_loop(), host.worker.sequences.backend
         first = len(recorder.evaluated)
 
         def before() -> None:
@@ -193,7 +195,7 @@ async def test_a_short_prompt_does_not_wait_for_a_long_one(host: LocalEngine, pr
         break
     stream.close()
     await asyncio.gather(*answers)
-    order = [sequences[0] for sequences in host.worker.backend.evaluated[2:]]
+    order = [sequences[0] for sequences in host.worker.sequences.backend.evaluated[2:]]
     assert order.index(sequence_of(host, "short")) <= 2
     assert len(order) > 8, "the long one was under way"
 
@@ -211,7 +213,7 @@ async def test_who_worked_alone_before_does_not_wait_for_who_comes(host: LocalEn
         break
     stream.close()
     await answer
-    order = [sequences[0] for sequences in host.worker.backend.evaluated[-20:]]
+    order = [sequences[0] for sequences in host.worker.sequences.backend.evaluated[-20:]]
     own, other = sequence_of(host, "old"), sequence_of(host, "new")
     at = order.index(other) + 2  # where the model thread was stopped
     assert own in order[at : at + 3]
@@ -228,7 +230,7 @@ async def test_answers_of_two_clients_share_a_batch(
     for answer, each in zip(await asyncio.gather(*answers), asked, strict=True):
         check_answer(answer, await ask(alone, each))
     both = {sequence_of(host, "one"), sequence_of(host, "two")}
-    n_shared = sum(set(sequences) == both for sequences in host.worker.backend.evaluated)
+    n_shared = sum(set(sequences) == both for sequences in host.worker.sequences.backend.evaluated)
     assert n_shared >= 8
 
 
@@ -249,7 +251,7 @@ async def test_prompts_that_do_not_fit_beside_each_other_are_all_answered(
 async def test_a_prefill_makes_room_for_who_had_much_less(
     host: LocalEngine, prompts: PromptModel, alone: LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker_module, "MAX_UNFAIR_MS", 0.0)
+    monkeypatch.setattr(turns_module, "MAX_UNFAIR_MS", 0.0)
     asked = {name: request(prompts, name, 700) for name in ("a", "b", "c", "d")}
     answers = await asyncio.gather(*(ask(host.beside(name), each) for name, each in asked.items()))
     host.check_cells()
@@ -264,7 +266,7 @@ async def test_a_large_prompt_is_not_passed_by_for_ever(
     pause = Pause(host, 20)
     streams = [host.beside(name).generate(request(prompts, name, 500, max_new_tokens=250)) for name in ("a", "b")]
     await pause.reached()
-    monkeypatch.setattr(worker_module, "MAX_UNFAIR_MS", -1.0)
+    monkeypatch.setattr(turns_module, "MAX_UNFAIR_MS", -1.0)
     firsts: list[str] = []
 
     async def first(name: str, n_tokens: int) -> None:
@@ -279,7 +281,7 @@ async def test_a_large_prompt_is_not_passed_by_for_ever(
     later = Pause(host, 4)
     pause.go_on()
     await later.reached()
-    assert not any(each.cached.owner.client == "small" for each in host.worker._residents)
+    assert not any(each.cached.owner.client == "small" for each in host.worker.sequences.residents)
     streams[0].close()
     later.go_on()
     await asyncio.gather(*waiting)
@@ -302,7 +304,7 @@ async def test_answers_that_nobody_reads_keep_no_room(host: LocalEngine, prompts
 
 
 async def test_work_ahead_is_broken_off_and_goes_on_later(host: LocalEngine, prompts: PromptModel) -> None:
-    loop, recorder = asyncio.get_running_loop(), host.worker.backend
+    loop, recorder = asyncio.get_running_loop(), host.worker.sequences.backend
     looks: list[int] = []
     asked: list[TokenStream] = []
 
@@ -405,8 +407,8 @@ async def test_a_client_that_leaves_is_parked(host: LocalEngine, prompts: Prompt
     host.worker.leave("goes")
     await host.settled()
     host.check_cells()
-    assert not any(each.cached.ids for each in host.worker._residents)
-    (parked,) = host.worker.states
+    assert not any(each.cached.ids for each in host.worker.sequences.residents)
+    (parked,) = host.worker.sequences.states
     assert parked.owner == Owner("goes", "doc")
     back = await ask(host.beside("comes back"), asked)
     assert back.n_evaluated == 1
@@ -423,7 +425,7 @@ async def test_a_client_that_leaves_ends_its_jobs(host: LocalEngine, prompts: Pr
 
 
 async def test_copies_of_all_clients_share_one_limit(host: LocalEngine, prompts: PromptModel) -> None:
-    states = host.worker.states = ParkedStates(1_500_000)
+    states = host.worker.sequences.states = ParkedStates(1_500_000)
     for name in "abcd":
         await ask(host.beside(name), request(prompts, name, 300))
         host.worker.leave(name)
@@ -438,7 +440,7 @@ async def test_a_few_tokens_are_not_copied(host: LocalEngine, prompts: PromptMod
     await ask(host.beside("goes"), request(prompts, "a", 30))
     host.worker.leave("goes")
     await host.settled()
-    assert list(host.worker.states) == []
+    assert list(host.worker.sequences.states) == []
 
 
 # Edges
@@ -500,9 +502,9 @@ async def test_a_plain_answer_takes_no_sequence_for_further_ones(host: LocalEngi
     stream = host.generate(request(prompts, "a", max_new_tokens=500))
     async for _ in stream:
         break
-    branches = await host.ask(lambda: list(host.worker._branches))
+    branches = await host.ask(lambda: list(host.worker.sequences.branches))
     stream.close()
-    assert len(branches) == host.worker.n_branches
+    assert len(branches) == N_BRANCHES
 
 
 async def test_the_model_thread_sleeps_while_answers_wait_for_their_readers(
@@ -510,20 +512,20 @@ async def test_the_model_thread_sleeps_while_answers_wait_for_their_readers(
 ) -> None:
     turns: list[bool] = []
     sleeps = threading.Event()
-    turn, read_inbox = Worker._turn, Worker._read_inbox
+    turn, read_inbox = Turns.turn, Worker._read_inbox
 
     def read(worker: Worker, *, waits: bool) -> bool:
         if waits:
             sleeps.set()
         return read_inbox(worker, waits=waits)
 
-    monkeypatch.setattr(Worker, "_turn", lambda worker: turns.append(turn(worker)) or turns[-1])
+    monkeypatch.setattr(Turns, "turn", lambda each: turns.append(turn(each)) or turns[-1])
     monkeypatch.setattr(Worker, "_read_inbox", read)
     stream = host.generate(request(prompts, "a", max_new_tokens=1))
     async for _ in stream:
         break
     assert await asyncio.to_thread(sleeps.wait, 60)
-    assert len(host.worker._jobs) == 1
+    assert len(host.worker._turns.jobs) == 1
     assert turns == [True, False]
     sleeps.clear()
     await host.settled()
@@ -535,7 +537,7 @@ async def test_the_model_thread_sleeps_while_answers_wait_for_their_readers(
 def test_an_error_that_nobody_expected_is_told(host: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threading, "excepthook", lambda _error: None)
     is_told = threading.Event()
-    worker = Worker(host.context, ParkedStates(0), 8, 1, 1, on_death=is_told.set)
+    worker = Worker(Sequences.of(host.context, ParkedStates(0), 1, 1), 8, is_told.set)
     worker.start()
     worker.call(lambda: 1 / 0)
     assert is_told.wait(60)
@@ -777,15 +779,15 @@ def test_after_anything_in_any_order_all_is_clean(
     for client in "pqr":
         worker.leave(client)
     wait_for(worker)
-    worker.states = ParkedStates(1_000_000)
-    worker.backend = FailingContext(loaded.context._context, dict(failures))
+    worker.sequences.states = ParkedStates(1_000_000)
+    worker.sequences.backend = FailingContext(loaded.context._context, dict(failures))
     play = Play(worker, prompts)
     for deed in deeds:
         play.do(deed)
     play.end()
     loaded.check_cells()
-    assert worker._jobs == []
-    assert [each.job for each in worker._residents] == [None] * worker.n_residents
+    assert worker._turns.jobs == []
+    assert [each.job for each in worker.sequences.residents] == [None] * N_RESIDENTS
     for _, reader, asked in play.jobs:
         assert reader.n_ends == 1
         assert reader.error == "" or failures or asked.is_ahead
@@ -802,7 +804,8 @@ async def test_a_slice_of_any_size_gives_the_same_text(prompts: PromptModel, cau
     context.reopen(n_slice)
     assert context.n_cells_of(0) == 0
     recorder = Recorder(context)
-    engine = LocalEngine(Worker(recorder, ParkedStates(0), N_CONTEXT, N_RESIDENTS, N_BRANCHES, n_slice=n_slice))
+    sequences = Sequences.of(recorder, ParkedStates(0), N_RESIDENTS, N_BRANCHES)
+    engine = LocalEngine(Worker(sequences, N_CONTEXT))
     engine.worker.start()
     source = b"import os\n\n\ndef read(path):\n    with open(path) as file:\n        return file.read()\n" * 12
     prompt = prompts.fim.infill(prompts.tokenizer.encode(source), ())

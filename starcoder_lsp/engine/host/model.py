@@ -48,6 +48,7 @@ def load(options: HostOptions, on_progress: Callable[[float], None]) -> LoadedMo
         message = f"llama-cpp-python cannot be loaded ({error}); build it anew: {rebuild_command()}"
         raise EngineError(message) from error
     from starcoder_lsp.engine.local.parking import ParkedStates
+    from starcoder_lsp.engine.local.sequences import Sequences
     from starcoder_lsp.engine.local.state_files import state_files
     from starcoder_lsp.engine.local.worker import Worker
 
@@ -70,4 +71,5 @@ def load(options: HostOptions, on_progress: Callable[[float], None]) -> LoadedMo
     context.warm_up()
     files = state_files(options.n_disk_bytes, Path(options.path), context.cells_key)
     states = ParkedStates(options.n_parked_bytes, files)
-    return LoadedModel(Worker(context, states, options.n_context, llama.N_RESIDENTS, llama.N_BRANCHES), context)
+    sequences = Sequences.of(context, states, llama.N_RESIDENTS, llama.N_BRANCHES)
+    return LoadedModel(Worker(sequences, options.n_context), context)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from starcoder_lsp.engine.local.pieces import TokenIds
 
 N_SLICE = 64
-"""Most tokens of one batch, and prompt tokens of one turn: about a second of a 3B model on two CPU cores."""
+"""Tokens of a slice by default: about a second of a 3B model on two CPU cores."""
 Logits = NDArray[np.float32]
 Interrupted = Callable[[], bool]
 """Asked while a slice of a prompt is evaluated; true means that something else is to be done first, or nothing."""
@@ -22,6 +22,8 @@ class Backend(Protocol):
 
     n_cells: int
     """Cells that all sequences share."""
+    n_slice: int
+    """Most tokens of one `decode`, and prompt tokens of one turn."""
     pieces: Sequence[bytes]
     """The bytes that each token stands for, by id; empty for a marker."""
     evaluation_ms: float

@@ -75,7 +75,7 @@ def _candidates(logits: Logits, allowed: TokenIds | None) -> tuple[Logits, float
 
 
 def begin(
-    backend: Backend, asked: Decoding, sequences: Sequence[int], n_room: int
+    backend: Backend, decoding: Decoding, sequences: Sequence[int], n_room: int
 ) -> tuple[list[Answer], tuple[Token, ...]]:
     """Choose the first tokens behind a prompt that the first of `sequences` holds; the others are empty.
 
@@ -84,16 +84,16 @@ def begin(
     The choices are among the tokens that agree with the prompt's `heal`. Without a temperature the answers begin with
     the likeliest first tokens, one each; with one, each draws for itself. One answer may become a beam of two.
     """
-    sampling, heal = asked.sampling, asked.heal
+    sampling, heal = decoding.sampling, decoding.heal
     allowed = backend.agreeing(heal) if heal else None
-    n_answers = min(asked.n_answers, len(sequences))
-    may_fork = n_answers == 1 < len(sequences) and asked.beam_margin_nats > 0 and sampling.temperature == 0
+    n_answers = min(decoding.n_answers, len(sequences))
+    may_fork = n_answers == 1 < len(sequences) and decoding.beam_margin_nats > 0 and sampling.temperature == 0
     firsts = choices(backend.logits(), 2 if may_fork else n_answers, allowed)
     if may_fork:
-        is_open = firsts[0][1] - firsts[-1][1] <= asked.beam_margin_nats
-        is_text = not any(token_id in asked.stop_ids for token_id, _ in firsts)
+        is_open = firsts[0][1] - firsts[-1][1] <= decoding.beam_margin_nats
+        is_text = not any(token_id in decoding.stop_ids for token_id, _ in firsts)
         firsts = firsts if is_open and is_text else firsts[:1]
-    max_tokens = min(asked.max_new_tokens, n_room // len(firsts))
+    max_tokens = min(decoding.max_new_tokens, n_room // len(firsts))
     answers, tokens = [], []
     for number, first in enumerate(firsts):
         rng, choice = None, first
@@ -101,29 +101,31 @@ def begin(
             rng = np.random.default_rng([sampling.seed, number] if number else sampling.seed)
             choice = sample(backend.logits(), sampling, rng, allowed)
         answers.append(Answer(number, sequences[number], heal, rng, max_tokens))
-        tokens.append(_take(backend, asked, answers[-1], choice))
+        tokens.append(_take(backend, decoding, answers[-1], choice))
         if number:
             backend.branch(sequences[0], sequences[number])
     return answers, tuple(tokens)
 
 
-def inputs(asked: Decoding, answers: Iterable[Answer]) -> list[tuple[int, int, int]]:
+def inputs(decoding: Decoding, answers: Iterable[Answer]) -> list[tuple[int, int, int]]:
     """What `Backend.step` must evaluate before the next choices: `(sequence, id, position)` of each answer."""
-    return [(answer.sequence, answer.ids[-1], len(asked.ids) + len(answer.ids) - 1) for answer in answers]
+    return [(answer.sequence, answer.ids[-1], len(decoding.ids) + len(answer.ids) - 1) for answer in answers]
 
 
-def choose_next(backend: Backend, asked: Decoding, answers: Sequence[Answer], first_row: int) -> tuple[Token, ...]:
+def choose_next(backend: Backend, decoding: Decoding, answers: Sequence[Answer], first_row: int) -> tuple[Token, ...]:
     """Choose the next token of each answer, whose logits begin at `first_row` of the step."""
     tokens = []
     for row, answer in enumerate(answers, first_row):
         allowed = backend.agreeing(answer.heal) if answer.heal else None
-        tokens.append(_take(backend, asked, answer, sample(backend.logits(row), asked.sampling, answer.rng, allowed)))
+        tokens.append(
+            _take(backend, decoding, answer, sample(backend.logits(row), decoding.sampling, answer.rng, allowed))
+        )
     return tuple(tokens)
 
 
-def _take(backend: Backend, asked: Decoding, answer: Answer, choice: Choice) -> Token:
+def _take(backend: Backend, decoding: Decoding, answer: Answer, choice: Choice) -> Token:
     token_id, logprob = choice
-    if token_id in asked.stop_ids:
+    if token_id in decoding.stop_ids:
         answer.end = "stop_token"
     else:
         answer.ids.append(token_id)

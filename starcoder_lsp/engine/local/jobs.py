@@ -54,7 +54,7 @@ class Job:
 
     client: Client
     owner: Owner
-    asked: Decoding
+    decoding: Decoding
     is_ahead: bool
     """Whether nobody waits for it."""
     listener: Listener
@@ -76,7 +76,7 @@ class Job:
     @property
     def decodes(self) -> bool:
         """Whether answers are wanted."""
-        return self.asked.n_answers > 0
+        return self.decoding.n_answers > 0
 
     @property
     def is_prefilled(self) -> bool:
@@ -84,14 +84,14 @@ class Job:
         return bool(self.answers)
 
     @property
-    def growing(self) -> list[Answer]:
+    def running_answers(self) -> list[Answer]:
         """Answers of which more is to be decoded."""
         return [answer for answer in self.answers if not answer.end]
 
     @property
     def is_runnable(self) -> bool:
         """Whether the model thread can do anything for it now; otherwise it waits for its reader."""
-        return not self.answers or bool(self.growing)
+        return not self.answers or bool(self.running_answers)
 
     @property
     def usage(self) -> Usage:

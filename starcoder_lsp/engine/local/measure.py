@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from starcoder_lsp.engine.engine import EngineError
-from starcoder_lsp.engine.local.backend import N_SLICE, Backend
+from starcoder_lsp.engine.local.backend import Backend
 from starcoder_lsp.engine.local.decoding import Decoding, begin, choose_next, inputs
 from starcoder_lsp.engine.local.kv_cache import CachedSequence, evaluate_slice, rewind
 from starcoder_lsp.engine.local.llama import LlamaContext
@@ -83,24 +83,24 @@ def measure(context: LlamaContext, sequence: int, n_tokens: int) -> dict[str, An
 
 
 def _evaluate(backend: Backend, cached: CachedSequence, ids: Sequence[int]) -> None:
-    for first in range(0, len(ids), N_SLICE):
-        evaluate_slice(backend, cached, ids[first : first + N_SLICE], lambda: False)
+    for first in range(0, len(ids), backend.n_slice):
+        evaluate_slice(backend, cached, ids[first : first + backend.n_slice], lambda: False)
 
 
 def _decode(context: LlamaContext, cached: CachedSequence, ids: tuple[int, ...]) -> dict[str, Any]:
     """Both loops in turns, at the same positions: the prompt's last token, then each choice but its last."""
-    asked = Decoding(ids, frozenset(), b"", N_DECODED)
+    decoding = Decoding(ids, frozenset(), b"", N_DECODED)
     first_position = len(ids) - 1
     loop_ms, bare_ms = [], []
     for _ in range(N_ROUNDS):
         rewind(context, cached, first_position)
         started = time.perf_counter()
         _evaluate(context, cached, ids[first_position:])
-        answers, _ = begin(context, asked, [cached.sequence], N_DECODED)
+        answers, _ = begin(context, decoding, [cached.sequence], N_DECODED)
         while not answers[0].end:
-            context.step(inputs(asked, answers))
+            context.step(inputs(decoding, answers))
             cached.ids.append(answers[0].ids[-1])
-            choose_next(context, asked, answers, 0)
+            choose_next(context, decoding, answers, 0)
         loop_ms.append(_ms_since(started))
         rewind(context, cached, first_position)
         started = time.perf_counter()

@@ -1,0 +1,167 @@
+"""The context's sequences: which document each one holds, and how a job gets one.
+
+Most sequences hold a document each and are `residents`. The others are `branches`, lent to the answers beside a job's
+first one. A document that loses its sequence is copied out (`parking.py`).
+"""
+
+from __future__ import annotations
+
+import time
+
+from attrs import define, field
+
+from starcoder_lsp.engine.engine import CachedDocument, EngineError
+from starcoder_lsp.engine.local.backend import Backend
+from starcoder_lsp.engine.local.jobs import Job, Resident
+from starcoder_lsp.engine.local.kv_cache import CachedSequence, Owner, rewind
+from starcoder_lsp.engine.local.parking import ParkedStates, park, persist, swap_in
+
+IDLE_RESIDENT_S = 10.0
+"""After so long without a job another client's document is copied out: in a unified cache it slows every other one.
+Not measured."""
+
+
+@define(eq=False)
+class Sequences:
+    """The sequences, and the copies of documents that left them. On the model thread, but for `cached`."""
+
+    backend: Backend
+    states: ParkedStates
+    residents: list[Resident] = field(factory=list)
+    branches: list[int] = field(factory=list)
+    """Sequences that are free to lend."""
+
+    @classmethod
+    def of(cls, backend: Backend, states: ParkedStates, n_residents: int, n_branches: int) -> Sequences:
+        """Number the sequences of an empty context: residents first."""
+        residents = [Resident(CachedSequence(number)) for number in range(n_residents)]
+        return cls(backend, states, residents, list(range(n_residents, n_residents + n_branches)))
+
+    # Jobs
+
+    def job_of(self, owner: Owner) -> Job | None:
+        """Return the job that works on a document."""
+        return next((each.job for each in self.residents if each.job is not None and each.cached.owner == owner), None)
+
+    def busy(self) -> list[Resident]:
+        """Return the residents with a job."""
+        return [each for each in self.residents if each.job is not None]
+
+    def admit(self, job: Job) -> bool:
+        """Give a job a sequence, with the cells that it can reuse in it; return false if there is no room.
+
+        Idle documents are copied out to make room: this client's, those idle for long, and others if need be.
+        """
+        idle = [each for each in self.residents if each.job is None]
+        n_free = self.backend.n_cells - sum(each.n_reserved for each in self.busy())
+        if not idle or n_free < job.n_needed:
+            return False
+        target = min(idle, key=lambda each: _rank(each, job.owner))
+        now = time.monotonic()
+        for each in sorted(idle, key=lambda each: each.used_s):
+            n_held = sum(len(other.cached.ids) for other in idle if other is not target)
+            is_old = now - each.used_s > IDLE_RESIDENT_S
+            is_own = each.cached.owner.client == job.owner.client
+            if each is not target and each.cached.ids and (is_old or is_own or n_held + job.n_needed > n_free):
+                self.vacate(each)
+        others = [each.cached for each in self.residents if each is not target and each.cached.ids]
+        swap_in(self.backend, target.cached, others, self.states, job.owner, job.decoding.ids)
+        target.job, job.resident = job, target
+        rewind(self.backend, target.cached, target.cached.match(job.decoding.ids))
+        job.n_reused = len(target.cached.ids) if job.n_reused is None else job.n_reused
+        return True
+
+    def take(self, job: Job, branches: list[int]) -> None:
+        """Give a job the branches that its answers are in."""
+        job.branches = branches
+        self.branches = [each for each in self.branches if each not in branches]
+
+    def release(self, job: Job) -> None:
+        """Take a job's sequences back. The cells of its resident stay."""
+        for sequence in job.branches:
+            self.backend.truncate(sequence, 0)
+        self.branches += job.branches
+        job.branches = []
+        if job.resident is not None:
+            job.resident.job = None
+            job.resident.used_s = time.monotonic()
+            job.resident = None
+
+    def clear_for(self, job: Job) -> None:
+        """Drop the cells of a job and of all idle documents."""
+        for each in self.residents:
+            if each.job is None or each.job is job:
+                rewind(self.backend, each.cached, 0)
+
+    def scratch(self) -> int:
+        """Return an empty sequence for measuring, until the next turn; idle documents are copied out.
+
+        Raises `EngineError`.
+        """
+        if not self.branches:
+            message = "others use all sequences of the context; measure when they are done"
+            raise EngineError(message)
+        for each in self.residents:
+            if each.job is None and each.cached.ids:
+                self.vacate(each)
+        return self.branches[-1]
+
+    # Documents
+
+    def held(self) -> list[CachedSequence]:
+        """Return the residents that have cells."""
+        return [each.cached for each in self.residents if each.cached.ids]
+
+    def vacate(self, resident: Resident) -> None:
+        """Copy an idle document out and give up its cells."""
+        park(self.backend, resident.cached, self.states)
+        rewind(self.backend, resident.cached, 0)
+
+    def persist(self, owner: Owner) -> None:
+        """Write a document's state to disk, if states go there."""
+        persist(self.backend, self.held(), self.states, [owner])
+
+    def persist_all(self) -> None:
+        """Write every state to disk, if states go there."""
+        persist(self.backend, self.held(), self.states)
+
+    def leave(self, client: str) -> None:
+        """Persist and copy out the documents of a client that has gone and has no job any more."""
+        own = [each for each in self.residents if each.cached.owner.client == client and each.cached.ids]
+        parked = {state.owner for state in self.states if state.owner.client == client}
+        persist(self.backend, self.held(), self.states, {each.cached.owner for each in own} | parked)
+        for each in own:
+            self.vacate(each)
+
+    def forget(self, client: str) -> None:
+        """Drop everything that is cached for a client, and the files of documents that no other client has."""
+        for each in self.residents:
+            if each.cached.owner.client == client and each.job is None:
+                rewind(self.backend, each.cached, 0)
+        self.states.forget(client)
+        if self.states.files is not None:
+            elsewhere = {each.owner.document for each in self.held() if each.owner.client != client}
+            elsewhere |= {parked.owner.document for parked in self.states}
+            for stored in list(self.states.files):
+                if stored.document not in elsewhere:
+                    self.states.files.forget(stored.document)
+
+    def cached(self, client: str) -> list[CachedDocument]:
+        """Return what is cached for a client, most recently used first. Files belong to every client."""
+        found = [
+            CachedDocument(each.cached.owner.document, len(each.cached.ids), "device")
+            for each in sorted(self.residents, key=lambda resident: -resident.used_s)
+            if each.cached.ids and each.cached.owner.client == client
+        ]
+        found += [
+            CachedDocument(parked.owner.document, len(parked.ids), "ram")
+            for parked in self.states
+            if parked.owner.client == client
+        ]
+        return found + [CachedDocument(stored.document, len(stored.ids), "disk") for stored in self.states.files or ()]
+
+
+def _rank(resident: Resident, owner: Owner) -> tuple[bool, bool, bool, float]:
+    """Order sequences for a document: its own, one of the same client, an empty one, the one idle for longest."""
+    cached = resident.cached
+    return cached.owner != owner, cached.owner.client != owner.client, bool(cached.ids), resident.used_s
