@@ -15,6 +15,7 @@ from starcoder_lsp.context.window import Window, normalized
 from starcoder_lsp.documents.documents import Snapshot
 from starcoder_lsp.engine.engine import Cancellation, Generation, GenerationRequest, Prompt, Sampling
 from starcoder_lsp.engine.generation import OnTexts, generate
+from starcoder_lsp.engine.stream import StopReason
 from starcoder_lsp.prompting import CompletionRequest, Model, build_prompt, choose_window, decline_reason
 from starcoder_lsp.suggestions.cursor_context import CursorContext, describe_cursor
 from starcoder_lsp.suggestions.postprocess import Effect, FilterEffect, postprocess
@@ -146,7 +147,7 @@ def to_completion(window: Window, cursor: CursorContext, generation: Generation)
     that the user reads.
     """
     answers = sorted(generation.written, key=lambda written: -written.first_line_logprob)
-    if answers[0].stop_reason == "cancelled":
+    if answers[0].stop_reason == StopReason.CANCELLED:
         return Completion(window.snapshot, window.cursor_byte, (), "cancelled", generation, window)
     finished = [postprocess(Suggestion(normalized(one.text), one.stop_reason), cursor) for one in answers]
     _, filters = finished[0]

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from attrs import define, field, frozen
 
-from starcoder_lsp.engine.stream import TokenStream
+from starcoder_lsp.engine.stream import StopReason, TokenStream
 
 StopRule = Callable[[bytes], str | None]
 """Asked after each token with the text so far; a string is the reason to stop, `None` means go on."""
@@ -92,14 +92,13 @@ class GenerationRequest:
 class CompletionOutput:
     """One answer: the text behind the prompt and its `heal`, the tokens of both, and their log-probabilities in nats.
 
-    `stop_reason` is `"stop_token"`, `"max_tokens"`, `"timeout"`, `"cancelled"`, `"low_confidence"`, or the answer of
-    the stop rule.
+    `stop_reason` is a `StopReason` or a reason of the stop rule.
     """
 
     text: bytes
     ids: tuple[int, ...]
     logprobs: tuple[float, ...]
-    stop_reason: str
+    stop_reason: StopReason | str
     first_line_logprob: float = 0.0
     """Log-probability in nats of all tokens up to the end of the first line, the one that ends it included."""
 

@@ -22,7 +22,7 @@ from starcoder_lsp.engine.engine import (
     GenerationRequest,
     StopRule,
 )
-from starcoder_lsp.engine.stream import Token, TokenStream
+from starcoder_lsp.engine.stream import StopReason, Token, TokenStream
 
 N_JUDGED_TOKENS = 8
 """By the likelihood of so many first tokens it is judged whether an answer is worth going on with."""
@@ -45,18 +45,18 @@ class Answer:
     ids: list[int] = field(factory=list)
     logprobs: list[float] = field(factory=list)
     text: bytes = b""
-    stop_reason: str = ""
+    stop_reason: StopReason | str | None = None
     first_line_logprob: float = 0.0
 
     @property
     def has_first_line(self) -> bool:
         """Whether its first line will not grow any more."""
-        return bool(self.stop_reason) or b"\n" in self.text
+        return self.stop_reason is not None or b"\n" in self.text
 
     def add(self, token: Token, piece: bytes) -> None:
         """Take a token and the bytes that it stands for."""
         self.first_line_logprob += 0.0 if b"\n" in self.text else token.logprob
-        if token.end == "stop_token":
+        if token.end == StopReason.STOP_TOKEN:
             self.stop_reason = token.end
             return
         self.ids.append(token.id)
@@ -65,9 +65,13 @@ class Answer:
         self.text += piece
 
     def written(self) -> CompletionOutput:
-        """The answer as it is now."""
+        """Return the answer as it is now."""
         return CompletionOutput(
-            self.text, tuple(self.ids), tuple(self.logprobs), self.stop_reason or "cancelled", self.first_line_logprob
+            text=self.text,
+            ids=tuple(self.ids),
+            logprobs=tuple(self.logprobs),
+            stop_reason=self.stop_reason or StopReason.CANCELLED,
+            first_line_logprob=self.first_line_logprob,
         )
 
 
@@ -113,7 +117,7 @@ class Reading:
         leads = self.answers and self.request.n_answers == 1
         self.stream.close(_leader(self.answers).number if leads else 0)
 
-    def written(self, early: str) -> tuple[CompletionOutput, ...]:
+    def written(self, early: StopReason) -> tuple[CompletionOutput, ...]:
         """The answers as they are at the end, at least an empty one; `early` is why some had to end now."""
         for answer in self.answers:
             answer.stop_reason = answer.stop_reason or early
@@ -128,7 +132,7 @@ class Reading:
         reason = self.rule(answer.text) if answer.text else None
         is_judged = reason is None and n_tokens == N_JUDGED_TOKENS
         if is_judged and confidence(answer.logprobs) < self.request.min_confidence:
-            reason = "low_confidence"
+            reason = StopReason.LOW_CONFIDENCE
         answer.stop_reason = reason or token.end
         if reason is not None and not token.end:
             self.stream.drop(answer.number)
@@ -145,7 +149,7 @@ class Reading:
             return
         for answer in self.answers:
             if answer is not best and not answer.stop_reason:
-                answer.stop_reason = "lost"
+                answer.stop_reason = StopReason.LOST
                 self.stream.drop(answer.number)
         self.answers = [best]
 
@@ -171,7 +175,7 @@ async def generate(
     """
     n_prompt = len(request.prompt.ids)
     if cancellation.is_cancelled:
-        return Generation((CompletionOutput(b"", (), (), "cancelled"),), n_prompt, 0, 0, 0.0, 0.0, 0.0)
+        return Generation((CompletionOutput(b"", (), (), StopReason.CANCELLED),), n_prompt, 0, 0, 0.0, 0.0, 0.0)
     started = time.perf_counter()
     prefilled = 0.0
     stream = engine.generate(request)
@@ -192,7 +196,7 @@ async def generate(
             await asyncio.wait_for(stream.ended(), LAST_WORD_S)
     now, usage = time.perf_counter(), stream.usage
     return Generation(
-        written=reading.written("cancelled" if cancellation.is_cancelled else "timeout"),
+        written=reading.written(StopReason.CANCELLED if cancellation.is_cancelled else StopReason.TIMEOUT),
         n_prompt=n_prompt,
         n_reused=usage.n_reused,
         n_evaluated=usage.n_evaluated,

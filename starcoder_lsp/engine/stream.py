@@ -4,22 +4,37 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from enum import StrEnum
 
 from attrs import define, field, frozen
+
+
+class StopReason(StrEnum):
+    """Why an answer ends. A stop rule has further reasons of its own."""
+
+    STOP_TOKEN = "stop_token"  # noqa: S105  no password
+    """The model wrote a token that ends answers. It is no part of the answer."""
+    MAX_TOKENS = "max_tokens"
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+    LOW_CONFIDENCE = "low_confidence"
+    LOST = "lost"
+    """The other answer of a beam of two was likelier."""
+    DROPPED = "dropped"
+    """The reader wants no more of it; the engine's word for every end that the reader decides."""
 
 
 @frozen
 class Token:
     """One sampled token of the `answer`-th answer; `logprob` in nats, before temperature.
 
-    `end` is empty, or why the engine ends this answer with it: `"stop_token"` (the token is no part of the answer) or
-    `"max_tokens"`.
+    `end` is why the engine ends the answer with this token: `STOP_TOKEN` or `MAX_TOKENS`.
     """
 
     answer: int
     id: int
     logprob: float
-    end: str = ""
+    end: StopReason | None = None
 
 
 @frozen

@@ -15,6 +15,7 @@ from starcoder_lsp.background import in_background
 from starcoder_lsp.completion import Completion, Item, complete
 from starcoder_lsp.documents.documents import spliced
 from starcoder_lsp.engine.engine import Cancellation
+from starcoder_lsp.engine.stream import StopReason
 from starcoder_lsp.prompting import CompletionRequest, Model
 from starcoder_lsp.session.document_state import DocumentState
 from starcoder_lsp.session.in_flight import InFlight
@@ -162,7 +163,7 @@ def _lookup(state: DocumentState, request: CompletionRequest[Model]) -> Completi
 def _store(state: DocumentState, request: CompletionRequest[Model], completion: Completion) -> None:
     """Cache an answer, unless it is empty because its time was over: the next try may have one."""
     generation, data, at = completion.generation, request.snapshot.text.data, request.cursor_byte
-    was_early = generation is None or generation.written[0].stop_reason in ("timeout", "cancelled")
+    was_early = generation is None or generation.written[0].stop_reason in (StopReason.TIMEOUT, StopReason.CANCELLED)
     if completion.items or not was_early:
         items = completion.items or (Item(""),)
         suggestions = (CachedSuggestion(data, at, at + item.n_replaced_bytes, item.text.encode()) for item in items)

@@ -112,7 +112,7 @@ def test_where_llama_cpp_cannot_run_at_all_the_server_says_so_and_lives(wire: St
 
 
 COMMANDS = [
-    ["complete", f"{ROOT}/starcoder_lsp/completion.py:90:20"],
+    ["complete", f"{ROOT}/starcoder_lsp/completion.py:90:1"],
     ["eval", f"{ROOT}/starcoder_lsp/completion.py", "--holes", "2"],
     ["bench", "context", f"{ROOT}/starcoder_lsp/lsp", "--holes", "2"],
 ]

@@ -13,6 +13,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from starcoder_lsp.engine.stream import StopReason
+
 MAX_BYTES = 64 * 1024 * 1024
 """A longer message is none: a prompt has some ten thousand ids."""
 LENGTH = struct.Struct(">I")
@@ -146,10 +148,10 @@ class Failed(Struct, tag="failed", array_like=True, frozen=True):
 
 
 class Tokens(Struct, tag="tokens", array_like=True, frozen=True):
-    """The tokens of one step: answer, id, log-probability in nats, and why it ends there or an empty string."""
+    """The tokens of one step: answer, id, log-probability in nats, and why the answer ends there if it does."""
 
     request: int
-    tokens: list[tuple[int, int, float, str]]
+    tokens: list[tuple[int, int, float, StopReason | None]]
     n_reused: int
     n_evaluated: int
     evaluation_ms: float

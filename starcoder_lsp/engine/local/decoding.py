@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
 
 import numpy as np
 from attrs import define, field, frozen
@@ -11,7 +10,7 @@ from attrs import define, field, frozen
 from starcoder_lsp.engine.engine import Sampling
 from starcoder_lsp.engine.local.backend import Backend, Logits
 from starcoder_lsp.engine.local.pieces import TokenIds
-from starcoder_lsp.engine.stream import Token
+from starcoder_lsp.engine.stream import StopReason, Token
 
 Choice = tuple[int, float]
 """A token's id and its natural-log probability under the model, before temperature."""
@@ -37,7 +36,7 @@ class Decoding:
 
 @define(eq=False)
 class Answer:
-    """One answer as it grows. `end` is empty, or why nothing more is decoded."""
+    """One answer as it grows. `end` is why no further token is decoded."""
 
     number: int
     sequence: int
@@ -46,7 +45,7 @@ class Answer:
     rng: np.random.Generator | None
     max_tokens: int
     ids: list[int] = field(factory=list)
-    end: Literal["", "stop_token", "max_tokens", "dropped"] = ""
+    end: StopReason | None = None
 
 
 def choices(logits: Logits, n: int, allowed: TokenIds | None = None) -> list[Choice]:
@@ -126,10 +125,10 @@ def choose_next(backend: Backend, decoding: Decoding, answers: Sequence[Answer],
 def _take(backend: Backend, decoding: Decoding, answer: Answer, choice: Choice) -> Token:
     token_id, logprob = choice
     if token_id in decoding.stop_ids:
-        answer.end = "stop_token"
+        answer.end = StopReason.STOP_TOKEN
     else:
         answer.ids.append(token_id)
         answer.heal = answer.heal[len(backend.pieces[token_id]) :]
         if len(answer.ids) >= answer.max_tokens:
-            answer.end = "max_tokens"
+            answer.end = StopReason.MAX_TOKENS
     return Token(answer.number, token_id, logprob, answer.end)

@@ -14,6 +14,7 @@ from starcoder_lsp.engine.local.decoding import begin, choose_next, inputs
 from starcoder_lsp.engine.local.jobs import Job, in_turn
 from starcoder_lsp.engine.local.kv_cache import evaluate_slice, move, rewind
 from starcoder_lsp.engine.local.sequences import Sequences
+from starcoder_lsp.engine.stream import StopReason
 
 MAX_UNFAIR_MS = 1000.0
 """A job without room waits while running jobs had at most this much more time than its client; then one of them makes
@@ -80,7 +81,7 @@ class Turns:
         """End one answer of a job."""
         for answer in job.answers:
             if answer.number == number and not answer.end:
-                answer.end = "dropped"
+                answer.end = StopReason.DROPPED
 
     def finish(self, job: Job, *, kept_answer: int = 0, error: str = "") -> None:
         """Remove a job. Record and context agree afterwards."""
