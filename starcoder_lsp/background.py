@@ -1,4 +1,4 @@
-"""One thread for what takes longer than an edit: parses, windows, tokens, filters. The event loop only waits for it."""
+"""One thread for work that takes longer than an edit: parses, windows, tokens, filters. The event loop awaits it."""
 
 from __future__ import annotations
 
@@ -15,5 +15,8 @@ _thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pipeline")
 
 
 async def in_background(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Do something on the thread, in the order of the calls. A cancelled await does not stop what runs there."""
+    """Call `work` on the thread, in the order of the calls, and return its result.
+
+    A cancelled await does not stop it.
+    """
     return await asyncio.get_running_loop().run_in_executor(_thread, partial(work, *args, **kwargs))

@@ -1,8 +1,8 @@
-"""What the rest of the program knows of an engine, which runs tokens: plain values in, plain values out.
+"""The interface of an engine, which runs a model: requests in, a stream of tokens out.
 
-An engine lives in another process or on another machine, so all of it is asynchronous, and whatever crosses it is
-bytes, numbers, strings and tuples of them. What choosing a prompt needs of a model is elsewhere, in `prompt_model.py`:
-that is read from the model's file and needs no engine. Nothing here knows llama.cpp, editors or languages.
+An engine is in another process or on another machine. So its methods are asynchronous, and its values are made of
+bytes, numbers, strings and tuples. Choosing a prompt needs no engine, only `prompt_model.py`. Nothing here knows
+llama.cpp, editors or languages.
 """
 
 from __future__ import annotations
@@ -16,33 +16,33 @@ from attrs import define, field, frozen
 from starcoder_lsp.engine.stream import StopReason, TokenStream
 
 StopRule = Callable[[bytes], str | None]
-"""Asked after each token with the text so far; a string is the reason to stop, `None` means go on."""
+"""Called after each token with the text so far; returns the reason to stop, or `None` to go on."""
 
 
 class EngineError(Exception):
-    """The engine cannot answer. The text is one plain line for a user: what is wrong and what to do."""
+    """The engine cannot answer. The text is one plain line for the user: what is wrong and what to do."""
 
 
 class EngineLostError(EngineError):
-    """The engine ended while it worked on a request, or before it could begin."""
+    """The engine ended while a request was running, or before it began."""
 
 
 @define(eq=False)
 class Cancellation:
-    """Tells work that its outcome is not wanted any more. On the event loop."""
+    """A signal to running work that its result is not needed any more. On the event loop."""
 
     is_cancelled: bool = False
     _callbacks: list[Callable[[], None]] = field(factory=list)
 
     def cancel(self) -> None:
-        """Cancel the work; the second time does nothing."""
+        """Cancel the work; a second call does nothing."""
         if not self.is_cancelled:
             self.is_cancelled = True
             for callback in self._callbacks:
                 callback()
 
     def when_cancelled(self, callback: Callable[[], None]) -> None:
-        """Call `callback` at the cancellation: now, if it was cancelled already."""
+        """Call `callback` at the cancellation, or now if that has happened."""
         if self.is_cancelled:
             callback()
         else:
@@ -51,7 +51,7 @@ class Cancellation:
 
 @frozen
 class Sampling:
-    """How the next token is chosen. `temperature` 0 takes the likeliest; otherwise `seed` makes the draw repeatable."""
+    """How tokens are chosen. `temperature` 0 takes the likeliest; above it `seed` makes the draw repeatable."""
 
     temperature: float = 0.0
     seed: int = 0
@@ -64,9 +64,9 @@ class Prompt:
     ids: tuple[int, ...]
     stop_ids: frozenset[int]
     format_name: str
-    """Which of `fim.py`'s layouts this is, for `explain`."""
+    """The name of the layout in `fim.py`, for `explain`."""
     heal: bytes = b""
-    """Text behind `ids` that the answer must begin with, in whichever tokens (token healing)."""
+    """Text behind `ids` that the answer must begin with, in any tokens (token healing)."""
 
 
 @frozen
@@ -80,12 +80,12 @@ class GenerationRequest:
     sampling: Sampling = field(factory=Sampling)
     n_answers: int = 1
     beam_margin_nats: float = 0.0
-    """If one answer is asked for and the two likeliest first tokens are within this margin, decode both to the end of
+    """If one answer is requested and the two likeliest first tokens are within this margin, decode both to the end of
     the first line and keep the likelier (a beam of 2). Not with a temperature."""
     min_confidence: float = -math.inf
     """An answer ends early when the mean natural logarithm of its first tokens' probabilities is below this."""
     is_ahead: bool = False
-    """Whether nobody waits for the answer yet: every request that somebody waits for goes first."""
+    """Whether no user waits for the answer yet. Requests that a user waits for go first."""
 
 
 @frozen
@@ -105,10 +105,9 @@ class CompletionOutput:
 
 @frozen
 class Generation:
-    """What the model wrote, at least one answer, the likeliest beginning first, and what it cost.
+    """At least one answer, the one with the likeliest beginning first, and their cost.
 
-    `n_evaluated` counts the prompt tokens that went through a decode call in this request; `n_reused` those whose KV
-    cells were there already.
+    `n_evaluated` counts the prompt tokens that went through a decode call, `n_reused` those whose KV cells were cached.
     """
 
     written: tuple[CompletionOutput, ...]
@@ -118,17 +117,17 @@ class Generation:
     prefill_ms: float
     decode_ms: float
     evaluation_ms: float
-    """What of both was spent inside the engine's decode calls; the rest is the program's own."""
+    """The part of both that the engine's decode calls took."""
 
     @property
     def n_generated(self) -> int:
-        """Tokens that were sampled and kept, of all answers."""
+        """The number of tokens in all answers."""
         return sum(len(one.ids) for one in self.written)
 
 
 @frozen
 class Prefilled:
-    """What came of a prompt that was evaluated ahead of need. `is_complete` is false after a cancel."""
+    """The result of evaluating a prompt ahead of need. `is_complete` is false after a cancel."""
 
     n_evaluated: int
     is_complete: bool
@@ -136,7 +135,7 @@ class Prefilled:
 
 @frozen
 class CachedDocument:
-    """How many tokens of a document's prompt are kept, and where: `device`, `ram` or `disk`."""
+    """The number of cached tokens of a document's prompt, and where they are: `device`, `ram` or `disk`."""
 
     document: str
     n_tokens: int
@@ -145,29 +144,29 @@ class CachedDocument:
 
 @frozen
 class Capabilities:
-    """What an engine can do. A caller asks for no more than that."""
+    """Optional features of an engine. A caller uses only those that it has."""
 
     healing: bool = True
-    """`Prompt.heal` is obeyed."""
+    """Whether `Prompt.heal` has an effect."""
     n_answers: int = 8
-    """Answers to one prompt, side by side."""
+    """The most answers to one prompt. Not measured."""
     logprobs: bool = True
-    """Log-probabilities are those of the model; otherwise all are 0."""
+    """Whether log-probabilities are those of the model; otherwise all are 0."""
     prefill: bool = True
-    """A prompt can be evaluated ahead of the request for it."""
+    """Whether a prompt can be evaluated ahead of the request for it."""
 
 
 class KvCache(Protocol):
-    """What an engine keeps of documents, where it keeps anything for us."""
+    """The KV states of documents that an engine caches for this client."""
 
     def forget(self) -> Awaitable[None]:
-        """Drop everything that is kept for this client, on disk too."""
+        """Drop everything that is cached for this client, on disk too."""
 
     def persist(self, document: str) -> None:
-        """Keep what is held for `document` beyond the end of the engine, where that is on: it was closed."""
+        """Write the state of `document`, which was closed, to disk if that is on."""
 
     def cached(self) -> Awaitable[Sequence[CachedDocument]]:
-        """Return what is kept, most recently used first; nothing while the engine starts."""
+        """Return what is cached, most recently used first; nothing while the engine starts."""
 
 
 class Engine(Protocol):
@@ -175,19 +174,19 @@ class Engine(Protocol):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What this engine can do."""
+        """The features of this engine."""
 
     @property
     def cache(self) -> KvCache | None:
-        """What it keeps, or `None` if it keeps nothing for us."""
+        """The KV cache, or `None` if the engine caches nothing for this client."""
 
     @property
     def n_gpu_layers(self) -> int:
-        """Layers of the model that run on a GPU."""
+        """The number of the model's layers on a GPU."""
 
     @property
     def prefill_speed(self) -> float:
-        """Prompt tokens evaluated in a second, as measured lately on that machine; 0 before the first measurement."""
+        """Prompt tokens evaluated in a second, as last measured on the engine's machine; 0 before that."""
 
     def generate(self, request: GenerationRequest) -> TokenStream:
         """Begin to answer; see `generation.generate`, which reads the stream."""
@@ -196,4 +195,4 @@ class Engine(Protocol):
         """Evaluate a prompt ahead of the request for it. The await raises `EngineError`."""
 
     def close(self, *, is_restart: bool = False) -> Awaitable[None]:
-        """Let go of the engine; with `is_restart`, so that the next one loads the model anew."""
+        """Close the engine. With `is_restart` the next one loads the model again."""

@@ -175,8 +175,8 @@ class FimFormat:
 def format_for(architecture: str, tokenizer: Tokenizer) -> FimFormat:
     """Return the format of a loaded model.
 
-    Raises `EngineError` if the architecture is unknown or the vocabulary lacks one of the three infilling markers
-    (a model that was never trained to infill).
+    Raises `EngineError` if the architecture is unknown, or if the vocabulary lacks one of the three infilling markers:
+    then the model was never trained to infill.
     """
     family = FAMILIES.get(architecture)
     if family is None:

@@ -1,7 +1,7 @@
-"""Read an engine's tokens until something says stop: the stop rule, the beam of two, confidence, the deadline.
+"""Read an engine's tokens until an answer ends: by the stop rule, the beam of two, low confidence or the deadline.
 
-The rule runs here, where the documents are. The engine goes on meanwhile, so it may be a token or two ahead; those are
-ignored.
+The stop rule runs here, where the documents are. The engine goes on meanwhile, so it may be a token or two ahead; these
+are ignored.
 """
 
 from __future__ import annotations
@@ -25,14 +25,16 @@ from starcoder_lsp.engine.engine import (
 from starcoder_lsp.engine.stream import StopReason, Token, TokenStream
 
 N_JUDGED_TOKENS = 8
-"""By the likelihood of so many first tokens it is judged whether an answer is worth going on with."""
-LAST_WORD_S = 1.0
-"""How long a request that ended in its prompt waits to hear what of that was evaluated: longer than a slice takes."""
+"""An answer's confidence is that of so many first tokens. Not measured; what thresholds cost is in `bench/RESULTS.md`
+(`python bench/stages.py`, minConfidence)."""
+USAGE_TIMEOUT_S = 1.0
+"""How long a request that ended during its prefill waits for the number of evaluated tokens. On a CPU a slice is broken
+off within milliseconds, and on a GPU it takes a few. Not measured."""
 
 Piece = Callable[[int], bytes]
 """The bytes that a token stands for."""
 OnTexts = Callable[[tuple[bytes, ...]], None]
-"""Told, after each step, the texts of all answers that may still be shown, as far as there are any."""
+"""Called after each step with the texts of all answers that may still be shown; not before one has text."""
 
 
 @define
@@ -41,7 +43,7 @@ class Answer:
 
     number: int
     heal: bytes
-    """What is still to be written again of the text before the cursor."""
+    """The rest of the text before the cursor that the answer must begin with."""
     ids: list[int] = field(factory=list)
     logprobs: list[float] = field(factory=list)
     text: bytes = b""
@@ -50,11 +52,11 @@ class Answer:
 
     @property
     def has_first_line(self) -> bool:
-        """Whether its first line will not grow any more."""
+        """Whether its first line is complete."""
         return self.stop_reason is not None or b"\n" in self.text
 
     def add(self, token: Token, piece: bytes) -> None:
-        """Take a token and the bytes that it stands for."""
+        """Append a token, and the bytes that it stands for."""
         self.first_line_logprob += 0.0 if b"\n" in self.text else token.logprob
         if token.end == StopReason.STOP_TOKEN:
             self.stop_reason = token.end
@@ -64,7 +66,7 @@ class Answer:
         self.heal, piece = self.heal[len(piece) :], piece[len(self.heal) :]
         self.text += piece
 
-    def written(self) -> CompletionOutput:
+    def output(self) -> CompletionOutput:
         """Return the answer as it is now."""
         return CompletionOutput(
             text=self.text,
@@ -76,14 +78,14 @@ class Answer:
 
 
 def confidence(logprobs: Sequence[float]) -> float:
-    """The mean natural logarithm of the first tokens' probabilities; 0 if there are none."""
+    """Return the mean natural logarithm of the first tokens' probabilities; 0 without tokens."""
     judged = logprobs[:N_JUDGED_TOKENS]
     return sum(judged) / len(judged) if judged else 0.0
 
 
 @define(eq=False)
 class Reading:
-    """The answers to one request as they are read."""
+    """The answers to one request while their tokens are read."""
 
     request: GenerationRequest
     piece: Piece
@@ -91,41 +93,41 @@ class Reading:
     on_texts: OnTexts
     stream: TokenStream
     answers: list[Answer] = field(factory=list)
-    """Those that may still be shown, in the order of their numbers."""
+    """The answers that may still be shown, in the order of their numbers."""
     _all: dict[int, Answer] = field(factory=dict)
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more is wanted."""
+        """Whether every answer has ended."""
         return all(answer.stop_reason for answer in self.answers)
 
-    def take(self, tokens: Iterable[Token]) -> None:
-        """Take in the tokens of a step."""
+    def add(self, tokens: Iterable[Token]) -> None:
+        """Append the tokens of a step to their answers."""
         for token in tokens:
             answer = self._all.setdefault(token.answer, Answer(token.answer, self.request.prompt.heal))
             if not answer.stop_reason:
                 answer.add(token, self.piece(token.id))
-                self._judge(answer, token)
+                self._check_end(answer, token)
         self.answers = [self._all[number] for number in sorted(self._all)]
-        self._race()
+        self._narrow_beam()
         texts = tuple(answer.text for answer in self.answers if answer.text)
         if texts:
             self.on_texts(texts)
 
     def close(self) -> None:
-        """Read no more. The cells of the answer that leads a race stay, and otherwise those of the first one."""
-        leads = self.answers and self.request.n_answers == 1
-        self.stream.close(_leader(self.answers).number if leads else 0)
+        """Stop reading. The cells of the leading answer of a beam stay, and otherwise those of the first answer."""
+        is_beam = self.answers and self.request.n_answers == 1
+        self.stream.close(_leader(self.answers).number if is_beam else 0)
 
-    def written(self, early: StopReason) -> tuple[CompletionOutput, ...]:
-        """The answers as they are at the end, at least an empty one; `early` is why some had to end now."""
+    def outputs(self, reason: StopReason) -> tuple[CompletionOutput, ...]:
+        """End the running answers for `reason`, and return all of them; an empty one if there are none."""
         for answer in self.answers:
-            answer.stop_reason = answer.stop_reason or early
-        self._race()
-        return tuple(answer.written() for answer in self.answers) or (CompletionOutput(b"", (), (), early),)
+            answer.stop_reason = answer.stop_reason or reason
+        self._narrow_beam()
+        return tuple(answer.output() for answer in self.answers) or (CompletionOutput(b"", (), (), reason),)
 
-    def _judge(self, answer: Answer, token: Token) -> None:
-        """End an answer that is long enough, and tell the engine."""
+    def _check_end(self, answer: Answer, token: Token) -> None:
+        """End an answer if the stop rule or its confidence says so, and notify the engine."""
         if answer.stop_reason:
             return
         n_tokens = len(answer.ids)
@@ -137,10 +139,10 @@ class Reading:
         if reason is not None and not token.end:
             self.stream.drop(answer.number)
 
-    def _race(self) -> None:
-        """Where one answer is wanted and two are written, drop the one that has lost.
+    def _narrow_beam(self) -> None:
+        """If one answer is requested and two are running, drop the less likely one.
 
-        The race is open until the better one has its first line: what is behind a whole line cannot catch up.
+        Wait until the likelier one has its first line: log-probabilities only fall, so the other cannot overtake it.
         """
         if self.request.n_answers > 1 or not self.answers:
             return
@@ -155,7 +157,7 @@ class Reading:
 
 
 def _leader(answers: Iterable[Answer]) -> Answer:
-    """The answer with the likeliest first line so far."""
+    """Return the answer with the likeliest first line so far."""
     return max(answers, key=lambda answer: (answer.first_line_logprob, -answer.number))
 
 
@@ -168,10 +170,10 @@ async def generate(
     *,
     on_texts: OnTexts = lambda _texts: None,
 ) -> Generation:
-    """Answer `request`. A cancelled one ends with what there is, as one that is late does.
+    """Answer `request`. A cancel or the deadline ends it with the text so far, before the first token an empty one.
 
-    One that is late or cancelled before its first token ends with an empty answer; what is evaluated of its prompt
-    stays. One that was cancelled before never gets to the engine. Raises `EngineError` when the engine cannot.
+    The evaluated part of the prompt stays cached. A request that was cancelled before does not reach the engine. Raises
+    `EngineError`.
     """
     n_prompt = len(request.prompt.ids)
     if cancellation.is_cancelled:
@@ -185,18 +187,18 @@ async def generate(
     try:
         async for tokens in stream:
             prefilled = prefilled or time.perf_counter()
-            reading.take(tokens)
+            reading.add(tokens)
             if reading.is_over or cancellation.is_cancelled:
                 break
     finally:
         timer.cancel()
         reading.close()
     if not prefilled:
-        with suppress(EngineError, TimeoutError):  # what of the prompt was evaluated until then counts
-            await asyncio.wait_for(stream.ended(), LAST_WORD_S)
+        with suppress(EngineError, TimeoutError):  # for the number of tokens that were evaluated
+            await asyncio.wait_for(stream.ended(), USAGE_TIMEOUT_S)
     now, usage = time.perf_counter(), stream.usage
     return Generation(
-        written=reading.written(StopReason.CANCELLED if cancellation.is_cancelled else StopReason.TIMEOUT),
+        written=reading.outputs(StopReason.CANCELLED if cancellation.is_cancelled else StopReason.TIMEOUT),
         n_prompt=n_prompt,
         n_reused=usage.n_reused,
         n_evaluated=usage.n_evaluated,

@@ -50,25 +50,25 @@ _SCALARS: Final = {
     number: struct.Struct("<" + form)
     for number, form in zip((0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12), "BbHhIif?Qqd", strict=True)
 }
-_MAX_VALUE_BYTES: Final = 1 << 10  # of a string that is kept; a chat template is longer
+_MAX_VALUE_BYTES: Final = 1 << 10  # kept of a string; a chat template is longer
 _MAX_STRINGS: Final = 1 << 21  # in one array; the largest vocabulary in use has 262,144 tokens and 514,906 merges
 _MAX_DIMENSIONS: Final = 4  # GGML_MAX_DIMS
 
 
 class CutError(Exception):
-    """The header goes on past the bytes at hand."""
+    """The header continues past the end of the bytes."""
 
 
 class DamagedError(Exception):
-    """No writer of GGUF files wrote this. The text says what is wrong, for the end of a sentence."""
+    """The bytes are no valid GGUF header. The text is the end of a sentence and says what is wrong."""
 
 
 @frozen
 class Array:
     """An array in the metadata: counts, and where its elements begin. `read_strings` and `read_int32s` read those.
 
-    `n_distinct` is how many different strings its `n` elements are, where that was asked for. As C has it, a string
-    ends at its first NUL.
+    `n_distinct` is the number of different strings among its `n` elements, if they were counted. As in C, a string ends
+    at its first NUL.
     """
 
     n: int
@@ -79,7 +79,7 @@ class Array:
 
 @frozen
 class TensorEntry:
-    """What the header says of a tensor. `start_byte` counts from the start of the data section, rows come first."""
+    """A tensor's entry. `shape` begins with a row's length; `start_byte` counts from the start of the data section."""
 
     name: bytes
     shape: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""From settings to a model and an engine that runs it, or to one plain line about why there is none."""
+"""Open the model that settings name: what prompts need of it, and an engine that runs it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEMONSTRATOR = Path(__file__).parent.parent / "demonstrator" / "starcoder-lsp-de
 
 @frozen
 class Listeners:
-    """Who is told of an engine: the share that is loaded, what a user should know, and its later states."""
+    """Callbacks of an engine: the share that is loaded, messages for the user, and later states; see `HostEngine`."""
 
     on_progress: Callable[[float], None] = lambda _share: None
     on_message: Callable[[str], None] = lambda _message: None
@@ -30,12 +30,12 @@ class Listeners:
 
 
 def model_path(settings: Settings) -> Path:
-    """The model file to load: the configured one, or the demonstrator that comes with the package."""
+    """Return the model file to load: the configured one, or the demonstrator that comes with the package."""
     return Path(settings.model.path) if settings.model.path else DEMONSTRATOR
 
 
 def read_prompts(settings: Settings) -> PromptModel:
-    """What choosing a prompt needs of the configured model. Raises `EngineError`."""
+    """Read the part of the configured model that choosing a prompt needs. Raises `EngineError`."""
     return read_prompt_model(model_path(settings), settings.model.context_length)
 
 
@@ -44,7 +44,7 @@ async def open_model(
 ) -> tuple[PromptModel, HostEngine]:
     """Load the configured model. `client` is this program's name among the host's clients.
 
-    Raises `EngineError`, whose text is one line for a user.
+    Raises `EngineError`.
     """
     listeners = listeners or Listeners()
     checked = await in_background(check_model_file, model_path(settings))
@@ -67,7 +67,7 @@ async def open_model(
 
 
 def runs(settings: Settings) -> bool:
-    """Whether a shared host of the configured model is running. Raises `EngineError`."""
+    """Return whether a shared host of the configured model is running. Raises `EngineError`."""
     options = HostOptions.of(settings, check_model_file(model_path(settings)))
     return is_alive(runtime_folder(), options.key)
 
@@ -76,9 +76,9 @@ def runs(settings: Settings) -> bool:
 async def opened(
     settings: Settings, listeners: Listeners | None = None, *, joins: bool = False
 ) -> AsyncIterator[tuple[PromptModel, HostEngine]]:
-    """Load the configured model into a host of one's own, and let go of it at the end. Raises `EngineError`.
+    """Load the configured model into a private host, and leave the host at the end. Raises `EngineError`.
 
-    With `joins`, a shared host that runs already serves as well.
+    With `joins`, join a shared host if one is running.
     """
     if not (joins and settings.host.shared and await in_background(runs, settings)):
         settings = evolve(settings, host=evolve(settings.host, shared=False))

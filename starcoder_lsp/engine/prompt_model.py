@@ -1,4 +1,4 @@
-"""What choosing a prompt needs to know of a model, read from its file's header: no weights, and no llama.cpp."""
+"""The part of a model that choosing a prompt needs, read from its file's header: no weights, and no llama.cpp."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from starcoder_lsp.engine.tokenizer import GgufTokenizer, read_tokenizer
 
 @frozen(eq=False)
 class PromptModel:
-    """A model as prompts see it.
+    """The vocabulary, markers and sizes of a model.
 
-    `n_context` is how many tokens prompt and answer may have together, `n_parameters` the number of elements of all
-    tensors, `n_bytes` the size of the file.
+    `n_context` is the most tokens of prompt and answer together, `n_parameters` the number of elements of all tensors,
+    `n_bytes` the size of the file.
     """
 
     name: str
@@ -29,10 +29,10 @@ class PromptModel:
 
 
 def read_prompt_model(path: Path, n_context: int) -> PromptModel:
-    """Check a GGUF file and read its vocabulary. `n_context` is cut to what the model was trained on.
+    """Check a GGUF file and read its vocabulary. `n_context` is limited to the context of the model's training.
 
-    Raises `EngineError`: a `ModelFileError` for what is wrong with the file itself. Takes 0.3 s of CPU time for 49,152
-    tokens, and for a third of that no other thread runs.
+    Raises `EngineError`, a `ModelFileError` if the file is at fault. Takes 0.3 s of CPU time for 49,152 tokens; for a
+    third of that no other thread runs.
     """
     header = read_model_header(path)
     file = header.file

@@ -1,4 +1,4 @@
-"""The tokens of one request, as they come from an engine: fed by the engine, read by `generation.py`. On the loop."""
+"""The tokens of one request: the engine feeds them, `generation.py` reads them. On the event loop."""
 
 from __future__ import annotations
 
@@ -39,32 +39,32 @@ class Token:
 
 @frozen
 class Usage:
-    """What a request cost in the end: prompt tokens reused and evaluated, and milliseconds inside decode calls."""
+    """The cost of a request: prompt tokens reused and evaluated, and milliseconds inside decode calls."""
 
     n_reused: int = 0
     n_evaluated: int = 0
     evaluation_ms: float = 0.0
     is_complete: bool = False
-    """Whether the whole prompt was evaluated; known at the end only."""
+    """Whether the whole prompt was evaluated; only known at the end."""
 
 
 @define(eq=False)
 class TokenStream:
-    """The answers to one request. `on_drop` and `on_close` tell the engine what the reader decided."""
+    """The answers to one request. `on_drop` and `on_close` pass the reader's decisions to the engine."""
 
     on_drop: Callable[[int], None]
     on_close: Callable[[int], None]
     usage: Usage = field(factory=Usage)
-    """So far."""
+    """The cost so far."""
     n_answers: int = 0
-    """How many answers the engine began; 0 until the prompt is evaluated."""
+    """The number of answers that have begun; 0 until the prompt is evaluated."""
     _queue: asyncio.Queue[tuple[Token, ...] | None] = field(factory=asyncio.Queue)
     _ended: asyncio.Event = field(factory=asyncio.Event)
     _error: Exception | None = None
     _is_closed: bool = False
 
     def __aiter__(self) -> TokenStream:
-        """Read it once, to the end or not; no generator, which a reader that leaves early would have to close."""
+        """Return this stream, to be read once. No generator: a reader that stops early would have to close it."""
         return self
 
     async def __anext__(self) -> tuple[Token, ...]:
@@ -77,32 +77,32 @@ class TokenStream:
         raise StopAsyncIteration
 
     def drop(self, answer: int) -> None:
-        """End one answer; its tokens that are under way will be ignored."""
+        """End one answer. The reader ignores further tokens of it."""
         if not self._is_closed:
             self.on_drop(answer)
 
-    def close(self, kept: int = 0) -> None:
-        """End all answers. The KV cells of the answer `kept` stay, as far as it was decoded."""
+    def close(self, kept_answer: int = 0) -> None:
+        """End all answers. The KV cells of `kept_answer` stay, as far as it was decoded."""
         if not self._is_closed:
             self._is_closed = True
-            self.on_close(kept)
+            self.on_close(kept_answer)
             self._queue.put_nowait(None)
 
     async def ended(self) -> Usage:
-        """Wait until the engine is done with the request, and return what all of it cost. Raises `EngineError`."""
+        """Wait until the engine is done with the request, and return its cost. Raises `EngineError`."""
         await self._ended.wait()
         if self._error is not None:
             raise self._error
         return self.usage
 
     def feed(self, tokens: tuple[Token, ...], usage: Usage) -> None:
-        """Take in the tokens of a step."""
+        """Add the tokens of a step. The engine calls this."""
         self.n_answers = max(self.n_answers, *(token.answer + 1 for token in tokens))
         self.usage = usage
         self._queue.put_nowait(tokens)
 
     def end(self, usage: Usage | None, error: Exception | None = None) -> None:
-        """The engine is done with the request, or failed."""
+        """End the stream, with an error if the request failed. The engine calls this."""
         self.usage = usage or self.usage
         self._error = error
         self._ended.set()

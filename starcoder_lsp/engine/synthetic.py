@@ -1,7 +1,7 @@
-"""Writes a model file with StarCoder2's true dimensions and random weights, to measure a machine without a download.
+"""Write a model file with StarCoder2's dimensions and random weights, to measure a machine without a download.
 
-What llama.cpp does with a weight does not depend on its value, so speed and memory are those of the real model; the
-text is noise. The file is written from one block of random numbers, again and again: the 15B shape has 9 GB.
+llama.cpp does the same work whatever a weight's value, so speed and memory are those of the real model; the text is
+noise. The file is written as a stream, from one block of random numbers: the 15B shape has 9 GB.
 
 Dimensions are those of bigcode/starcoder2-{3b,7b,15b}'s `config.json`, names those of llama.cpp's
 `src/models/starcoder2.cpp`, the format that of ggml's `docs/gguf.md`.
@@ -34,7 +34,7 @@ _MAX_HEADER_BYTES: Final = 64 << 20
 _I32_TYPE, _STRING_TYPE, _ARRAY_TYPE = 5, 8, 9  # GGUF's numbers of the metadata types
 
 Progress = Callable[[float], None]
-"""Told the share that is written, 0 to 1."""
+"""Called with the share that is written, 0 to 1."""
 
 
 @frozen
@@ -96,7 +96,7 @@ SHAPES: Final = {
 
 
 def tensors_of(shape: Shape) -> Iterator[TensorEntry]:
-    """The tensors in the order in which the file has them; matrices quantized, vectors in 32-bit floats."""
+    """Yield the tensors in the file's order: matrices quantized, vectors in 32-bit floats."""
     start_byte = 0
     for name, dimensions in _names_and_dimensions(shape):
         tensor_type = F32 if len(dimensions) == 1 else shape.quantization.tensor_type
@@ -106,10 +106,10 @@ def tensors_of(shape: Shape) -> Iterator[TensorEntry]:
 
 
 def synthetic_model(size: str, shape: Shape, vocabulary: Path, folder: Path, on_progress: Progress) -> Path:
-    """The file of a shape with the vocabulary of another GGUF file, in `folder`; written unless it is there, whole.
+    """Write a model of a shape with the vocabulary of another GGUF file into `folder`, and return its path.
 
-    A vocabulary of fewer tokens is filled up to `N_VOCAB`. A file that is not finished has another name, and the next
-    call writes it anew. Raises `EngineError` for a file without a usable vocabulary, or a folder without room.
+    A complete file that exists is used again. A vocabulary of fewer tokens is filled up to `N_VOCAB`. Raises
+    `EngineError` for a file without a usable vocabulary, or a folder without room.
     """
     keys = read_vocabulary(vocabulary)
     header = _header(size, shape, keys)
@@ -140,7 +140,7 @@ def synthetic_model(size: str, shape: Shape, vocabulary: Path, folder: Path, on_
 
 
 def read_vocabulary(path: Path) -> dict[bytes, bytes]:
-    """The `tokenizer.*` keys of a GGUF file and their values as a file has them, with exactly `N_VOCAB` tokens.
+    """Return the `tokenizer.*` keys of a GGUF file and their encoded values, with exactly `N_VOCAB` tokens.
 
     Raises `EngineError`.
     """
@@ -161,7 +161,7 @@ def read_vocabulary(path: Path) -> dict[bytes, bytes]:
 
 
 def _tokenizer_keys(cursor: Cursor) -> dict[bytes, bytes]:
-    """Names and values, the latter as bytes with their type before them."""
+    """Return names and values, the values as bytes with their type before them."""
     magic, _version, _n_tensors, n_keys = cursor.unpack(START)
     if magic != b"GGUF":
         raise CutError
@@ -178,7 +178,7 @@ def _tokenizer_keys(cursor: Cursor) -> dict[bytes, bytes]:
 
 
 def _filled_up(keys: dict[bytes, bytes]) -> dict[bytes, bytes]:
-    """Add tokens that no text holds. Raises `DamagedError` for what llama.cpp would not take."""
+    """Add tokens that occur in no text. Raises `DamagedError` for a vocabulary that llama.cpp would refuse."""
     tokens, types, merges = (keys.get(b"tokenizer.ggml." + name, b"") for name in (b"tokens", b"token_type", b"merges"))
     of_strings, of_numbers = (struct.pack("<II", _ARRAY_TYPE, element) for element in (_STRING_TYPE, _I32_TYPE))
     if (
@@ -204,7 +204,7 @@ def _filled_up(keys: dict[bytes, bytes]) -> dict[bytes, bytes]:
 
 
 def _header(size: str, shape: Shape, vocabulary: dict[bytes, bytes]) -> bytes:
-    """All that stands before the weights."""
+    """Return the bytes before the weights."""
     metadata: dict[str, str | int | float] = {
         "general.architecture": "starcoder2",
         "general.name": f"StarCoder2 {size} with random weights",
@@ -232,7 +232,7 @@ def _header(size: str, shape: Shape, vocabulary: dict[bytes, bytes]) -> bytes:
 
 
 def _names_and_dimensions(shape: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Each tensor's name and dimensions, the length of a row first."""
+    """Yield each tensor's name and dimensions, the length of a row first."""
     n_embd = shape.n_embd
     yield "token_embd.weight", (n_embd, N_VOCAB)
     yield from _norm("output_norm", n_embd)
@@ -260,7 +260,7 @@ def _norm(name: str, n_embd: int) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 def _is_whole(path: Path, header: bytes, n_bytes: int) -> bool:
-    """Whether the file is there and is what would be written: its length and all before the weights."""
+    """Return whether the file is complete: it has the length and the header that would be written."""
     if not path.is_file() or path.stat().st_size != n_bytes:
         return False
     with path.open("rb") as file:
@@ -327,7 +327,7 @@ def _string(text: str | bytes) -> bytes:
 
 
 def _value(content: str | float) -> bytes:
-    """A metadata value with its type before it; whole numbers as u32."""
+    """Encode a metadata value with its type before it; whole numbers as u32."""
     match content:
         case str():
             return struct.pack("<I", _STRING_TYPE) + _string(content)

@@ -1,11 +1,10 @@
-"""StarCoder's tokenizer from the header of a GGUF file, without llama.cpp: the same ids for all text.
+"""StarCoder's tokenizer from the header of a GGUF file, with llama.cpp's ids and without llama.cpp.
 
-Text is cut into digits, words, runs of other characters and white space; byte-level BPE merges inside those. A file's
-`tokenizer.ggml.pre` is not looked at: every StarCoder model was trained with this one way to cut, and files from before
-that key do not say it.
+Text is split into digits, words, runs of other characters and white space; byte-level BPE merges inside these parts.
+`tokenizer.ggml.pre` is ignored: every StarCoder model was trained with this one split, and old files lack the key.
 
-Where ids are not llama.cpp's: bytes that are no UTF-8 keep their values here, where llama.cpp reads U+FFFD; a byte
-without a token becomes `?`, where llama.cpp leaves it out. StarCoder2's vocabulary lacks 14 bytes. 13 of them are in no
+The ids differ from llama.cpp's in two cases. Bytes that are no UTF-8 keep their values, where llama.cpp reads U+FFFD. A
+byte without a token becomes `?`, where llama.cpp leaves it out. StarCoder2's vocabulary lacks 14 bytes: 13 occur in no
 UTF-8, and 0xF1 begins the characters U+40000 to U+7FFFF, which Unicode has not assigned. User-defined tokens, which no
 StarCoder has, are not looked for in text.
 """
@@ -27,7 +26,8 @@ from tokenizers.pre_tokenizers import Sequence as Cuts
 from starcoder_lsp.engine.gguf import Array, DamagedError, read_int32s, read_strings
 from starcoder_lsp.engine.tokens import line_cut
 
-# Read at each call. One text at a time is tokenized: threads for several would cost memory, and warnings after a fork.
+# The library reads this at each call. One text at a time is tokenized: threads would cost memory, and a warning after a
+# fork.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 _NORMAL: Final = 1
@@ -52,8 +52,8 @@ _MAX_SHOWN: Final = 60
 class GgufTokenizer:
     """A `Tokenizer` made from a vocabulary alone.
 
-    `pieces` has each token's bytes by its id, empty for a marker. Put together, the pieces of any bytes are as long as
-    those, and equal to them but for bytes that the vocabulary has no token for.
+    `pieces` has each token's bytes by its id, empty for a marker. The joined pieces of a text are as long as the text,
+    and equal to it but for bytes without a token.
     """
 
     pieces: Sequence[bytes]
@@ -65,7 +65,7 @@ class GgufTokenizer:
     _stand_ins: bytes | None
 
     def encode(self, text: bytes) -> tuple[int, ...]:
-        """Token ids of `text`; a marker spelled in it is plain text. Other threads run meanwhile."""
+        """Return the token ids of `text`; a marker spelled in it is plain text. Other threads run meanwhile."""
         if not text:
             return ()
         text = text.translate(self._stand_ins)
@@ -76,7 +76,7 @@ class GgufTokenizer:
         return tuple(self._encode_texts([decoded])[0])
 
     def _encode_bytes(self, text: bytes) -> list[int]:
-        """Token ids of bytes that are no UTF-8, such as half a character: a token for each that is no part of any."""
+        """Return the token ids of a text with bytes that are no UTF-8, such as half a character: one for each."""
         parts = _NO_TEXT.split(text.decode(errors="surrogateescape"))
         rows = self._encode_texts(parts[::2])
         ids = rows[0]
@@ -86,27 +86,27 @@ class GgufTokenizer:
         return ids
 
     def _encode_texts(self, texts: Sequence[str]) -> list[list[int]]:
-        # Not `encode`: it takes 1.7 times as long, and keeps the interpreter's lock all the while.
+        # Not `encode`: it takes 1.7 times as long, and holds the interpreter's lock.
         return [row.ids for row in self._bpe.encode_batch_fast(texts, add_special_tokens=False)]
 
     def piece(self, token_id: int) -> bytes:
-        """The bytes that `token_id` stands for; empty for a marker."""
+        """Return the bytes that `token_id` stands for; empty for a marker."""
         return self.pieces[token_id]
 
     def marker(self, text: str) -> int | None:
-        """The id of the special token spelled `text`, or `None`."""
+        """Return the id of the special token spelled `text`, or `None`."""
         return self._markers.get(text.encode(errors="replace"))
 
     def spelling(self, token_id: int) -> bytes:
-        """A token's bytes, or a marker's name."""
+        """Return a token's bytes, or a marker's name."""
         return self.pieces[token_id] or self._names[token_id]
 
 
 def read_tokenizer(metadata: Mapping[str, object], data: bytes, marker_names: Collection[str] = ()) -> GgufTokenizer:
-    """Build the tokenizer of a GGUF header: its metadata, and the bytes that arrays of the metadata are in.
+    """Build the tokenizer from the metadata of a GGUF header, and from `data`, which the metadata's arrays are in.
 
-    Tokens with one of the `marker_names` are markers whatever their type, as llama.cpp has it: early converters called
-    every token normal. Raises `DamagedError` for what is no byte-level BPE vocabulary.
+    Tokens with one of the `marker_names` are markers whatever their type, as in llama.cpp: early converters called
+    every token normal. Raises `DamagedError` if there is no byte-level BPE vocabulary.
     """
     tokens = _strings(metadata, data, "tokens")
     types = _types(metadata, data, len(tokens))
@@ -143,7 +143,7 @@ def _strings(metadata: Mapping[str, object], data: bytes, name: str) -> list[byt
 
 
 def _types(metadata: Mapping[str, object], data: bytes, n_tokens: int) -> list[int]:
-    """Each token's type. A file without types has normal tokens only."""
+    """Return each token's type. A file without types has normal tokens only."""
     key = "tokenizer.ggml.token_type"
     array = metadata.get(key)
     if array is None:
@@ -172,7 +172,7 @@ def _text(data: bytes, what: str) -> str:
 def _bytes(spelling: str) -> bytes:
     """Decode a token's spelling, a character for each byte."""
     try:
-        if spelling and "\0" not in spelling:  # which the table would take for a byte
+        if spelling and "\0" not in spelling:  # the table would take it for a byte
             return codecs.charmap_encode(spelling, "strict", _BYTES)[0]
     except UnicodeEncodeError:
         pass
@@ -180,7 +180,7 @@ def _bytes(spelling: str) -> bytes:
 
 
 def _bpe(ids: dict[str, int], merges: Sequence[bytes]) -> Bpe:
-    """Build the Rust library's tokenizer, which checks nothing that is not checked here."""
+    """Build the library's tokenizer. The library does not check its input, so the checks are here."""
     pairs = []
     for merge in dict.fromkeys(merges):  # of two that are the same, llama.cpp takes the first and the library the last
         left, _space, right = _text(merge, "merge").partition(" ")

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Final, Protocol
 
 N_BYTES_PER_TOKEN = 4
-"""A first guess of the text that a token covers, on the large side: source code has three to four."""
+"""A first guess of a token's length, on the large side: three to four in source code. It affects time only."""
 
 
 _NEWLINE_AFTER: Final = re.compile(rb"([!-~])\n")
@@ -26,16 +26,16 @@ class Tokenizer(Protocol):
         """Matches (empty) where a text may be cut: the tokens of the parts are those of the whole. `None`: nowhere."""
 
     def encode(self, text: bytes) -> tuple[int, ...]:
-        """Token ids of `text`, no marker among them, no token added."""
+        """Return the token ids of `text`, with no marker among them and no token added."""
 
     def piece(self, token_id: int) -> bytes:
-        """The bytes that `token_id` stands for; empty for a marker."""
+        """Return the bytes that `token_id` stands for; empty for a marker."""
 
     def marker(self, text: str) -> int | None:
-        """The id of the special token spelled `text`, or `None` where the vocabulary has none."""
+        """Return the id of the special token spelled `text`, or `None` if the vocabulary has none."""
 
     def spelling(self, token_id: int) -> bytes:
-        """How a token is shown to a person: its bytes, or a marker's name."""
+        """Return a token's bytes or a marker's name, to show to the user."""
 
 
 def line_cut(pieces: Iterable[bytes]) -> re.Pattern[bytes] | None:
@@ -54,17 +54,17 @@ def line_cut(pieces: Iterable[bytes]) -> re.Pattern[bytes] | None:
 
 
 def fit_tail(tokenizer: Tokenizer, text: bytes, n_tokens: int) -> int:
-    """How many bytes at the end of `text` make at most `n_tokens` tokens."""
+    """Return how many bytes at the end of `text` make at most `n_tokens` tokens."""
     return _fit(tokenizer, text, n_tokens, from_end=True)
 
 
 def fit_head(tokenizer: Tokenizer, text: bytes, n_tokens: int) -> int:
-    """How many bytes at the start of `text` make at most `n_tokens` tokens."""
+    """Return how many bytes at the start of `text` make at most `n_tokens` tokens."""
     return _fit(tokenizer, text, n_tokens, from_end=False)
 
 
 def _fit(tokenizer: Tokenizer, text: bytes, n_tokens: int, *, from_end: bool) -> int:
-    # Only as much as could fit is tokenized: the file may be a thousand times the budget.
+    # Tokenize only about as much as fits: the file may be a thousand times the budget.
     if n_tokens <= 0:
         return 0
     n_bytes = n_tokens * N_BYTES_PER_TOKEN

@@ -93,7 +93,7 @@ def test_to_look_at_a_copy_is_to_use_it() -> None:
     a, b = state("a", (1,)), state("b", (2,))
     states.add(a)
     states.add(b)
-    assert states.look(a) == a.state
+    assert states.peek(a) == a.state
     states.add(state("c", (3,)))
     assert [parked.owner.document for parked in states] == ["c", "a"]
 

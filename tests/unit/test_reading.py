@@ -96,7 +96,7 @@ async def test_what_is_evaluated_of_a_prompt_that_is_given_up_counts(is_cancelle
 
 
 async def test_an_engine_that_has_no_last_word_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generation, "LAST_WORD_S", 0.01)
+    monkeypatch.setattr(generation, "USAGE_TIMEOUT_S", 0.01)
     (written,) = (await read(Given(ends=False), LATE)).written
     assert written.stop_reason == "timeout"
 

@@ -1,7 +1,7 @@
-"""Where hosts are found: files in a folder of the user's own, and a socket or a loopback port to connect to.
+"""The files by which a host is found, in a private folder of the user, and its socket or loopback port.
 
-A host named NAME has `NAME.lock` (held while it lives), `NAME.sock` or `NAME.port` (a port and a secret), and
-`NAME.log`, its standard error. Whoever starts next removes what a killed host left behind.
+A host named NAME has `NAME.lock` (locked while it runs), `NAME.sock` or `NAME.port` (a port and a secret), and
+`NAME.log`, its standard error. The next host that starts removes the files of killed ones.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from starcoder_lsp.engine.engine import EngineError
 
 MAX_SOCKET_PATH_BYTES = 100
 """The system's limit is 104 on macOS and 108 on Linux, the NUL included."""
+MAX_NAME_BYTES = 40
+"""Room for a slash, the name and `.sock`: a key of 16 digits, and for a private host a process id and 8 digits more."""
 HAS_SOCKET_FILES = hasattr(socket, "AF_UNIX") and sys.platform != "win32"
 ENDINGS = (".sock", ".port", ".log", ".lock")
 NAME_TAKEN = 75
@@ -42,17 +44,17 @@ class _Port(msgspec.Struct):
 
 
 def runtime_path() -> Path:
-    """Where the folder for sockets is, or would be."""
+    """Return the path of the folder for sockets, which may not exist."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # without XDG_RUNTIME_DIR it is below the folder for temporary files
         folder = platformdirs.user_runtime_path("starcoder-lsp", appauthor=False)
-    if HAS_SOCKET_FILES and len(os.fsencode(folder)) > MAX_SOCKET_PATH_BYTES - 40:
+    if HAS_SOCKET_FILES and len(os.fsencode(folder)) > MAX_SOCKET_PATH_BYTES - MAX_NAME_BYTES:
         folder = Path(tempfile.gettempdir()) / f"starcoder-lsp-{os.getuid()}"
     return folder
 
 
 def runtime_folder() -> Path:
-    """The folder for sockets, made if it is not there. Raises `EngineError` if it is not the user's alone."""
+    """Return the folder for sockets, and make it if need be. Raises `EngineError` if others can use it."""
     folder = runtime_path()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -70,7 +72,7 @@ def runtime_folder() -> Path:
 
 @frozen
 class Address:
-    """The files of one host, and how it is connected to: `socket` or `port`."""
+    """The files of one host, and its `transport`: `socket` or `port`."""
 
     folder: Path
     name: str
@@ -78,7 +80,7 @@ class Address:
 
     @classmethod
     def of(cls, name: str, transport: str) -> Address:
-        """The address of a name. `auto` takes socket files where there are any. Raises `EngineError`."""
+        """Return the address of a name. `auto` is `socket` if the system has socket files. Raises `EngineError`."""
         if transport == "auto":
             transport = "socket" if HAS_SOCKET_FILES else "port"
         if transport == "socket" and not HAS_SOCKET_FILES:
@@ -88,20 +90,20 @@ class Address:
 
     @classmethod
     def known(cls, folder: Path, name: str) -> Address:
-        """The address of a host that has files in the folder."""
+        """Return the address of a host that has files in the folder."""
         return cls(folder, name, "port" if (folder / f"{name}.port").exists() else "socket")
 
     def path(self, ending: str) -> Path:
-        """One of its files."""
+        """Return the path of the file with this ending."""
         return self.folder / (self.name + ending)
 
     @property
     def log(self) -> Path:
-        """What the host says on its standard error."""
+        """The file with the host's standard error."""
         return self.path(".log")
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, str]:
-        """Connect to the host; the secret to show it comes third. Raises `OSError` if there is none."""
+        """Connect to the host, and return the secret to send as third. Raises `OSError` if no host listens."""
         if self.transport == "socket":
             reader, writer = await asyncio.open_unix_connection(self.path(".sock"), limit=1 << 20)
             check_peer(writer.get_extra_info("socket"))
@@ -117,7 +119,7 @@ class Address:
 
 @define(eq=False)
 class Listener:
-    """A host's own end: the lock and what it listens on."""
+    """The host's end of its address: the lock and the listening socket."""
 
     address: Address
     secret: str
@@ -126,7 +128,7 @@ class Listener:
 
     @classmethod
     def claim(cls, address: Address) -> Listener:
-        """Take the name. Raises `TakenError` if another host has it."""
+        """Lock the name. Raises `TakenError` if another host has it."""
         lock = FileLock(address.path(".lock"), mode=0o600)
         try:
             lock.acquire(timeout=0)
@@ -136,8 +138,8 @@ class Listener:
         return cls(address, secret, lock)
 
     async def listen(self, on_client: OnClient) -> None:
-        """Begin to accept clients of the same user. Raises `OSError`."""
-        for ending in (".sock", ".port"):  # what a host that was killed left behind; the lock says that it is gone
+        """Start to accept connections. Raises `OSError`."""
+        for ending in (".sock", ".port"):  # files of a killed host; the lock says that it is gone
             self.address.path(ending).unlink(missing_ok=True)
         if self.address.transport == "socket":
             path = self.address.path(".sock")
@@ -155,11 +157,11 @@ class Listener:
         Path(new).replace(self.address.path(".port"))
 
     def knows(self, secret: str) -> bool:
-        """Whether a client has read the file that only this user can read."""
+        """Return whether a client's secret is right, which only this user can read."""
         return hmac.compare_digest(secret.encode(), self.secret.encode())
 
     def close(self) -> None:
-        """Give up the name, and remove all files."""
+        """Unlock the name, and remove all files."""
         if self._server is not None:
             self._server.close()
         for ending in ENDINGS:
@@ -172,7 +174,7 @@ class TakenError(Exception):
 
 
 def check_peer(connection: socket.socket) -> None:
-    """Raise `PermissionError` unless the process at the other end is this user's. The folder's mode says so, too."""
+    """Raise `PermissionError` unless the peer's process belongs to this user or root."""
     uid = peer_uid(connection)
     if uid is not None and uid not in {os.getuid(), 0}:
         message = f"the process at the other end belongs to user {uid}"
@@ -180,7 +182,7 @@ def check_peer(connection: socket.socket) -> None:
 
 
 def peer_uid(connection: socket.socket) -> int | None:
-    """The user of the process at the other end of a socket file; `None` where the system does not tell."""
+    """Return the user id of the peer of a socket file, or `None` where the system cannot tell."""
     if hasattr(socket, "SO_PEERCRED"):
         size = struct.calcsize("3i")
         uid: int = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))[1]
@@ -191,12 +193,12 @@ def peer_uid(connection: socket.socket) -> int | None:
 
 
 def known_names(folder: Path) -> Iterator[str]:
-    """The hosts that have files here, alive or not."""
+    """Yield the names of hosts that have files in the folder, running or not."""
     yield from sorted({path.stem for path in folder.glob("*") if path.suffix in ENDINGS and path.stem})
 
 
 def is_alive(folder: Path, name: str) -> bool:
-    """Whether a host holds the name's lock."""
+    """Return whether a host has locked the name."""
     path = folder / f"{name}.lock"
     if not path.exists():
         return False
@@ -212,7 +214,7 @@ def is_alive(folder: Path, name: str) -> bool:
 
 
 def sweep(folder: Path, keep: str = "") -> None:
-    """Remove the files of hosts that are gone, and leave those of `keep` alone."""
+    """Remove the files of hosts that are gone, but for those of `keep`."""
     for name in known_names(folder):
         if name == keep:
             continue

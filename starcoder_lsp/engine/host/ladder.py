@@ -1,7 +1,7 @@
-"""How carefully a model is loaded, after llama.cpp crashed: each rung turns more off.
+"""The ladder: after a crash of llama.cpp the model is loaded a rung lower, with more features off.
 
-What worked is remembered for this CPU, this build of llama.cpp and this kind of model, so that the next start does not
-crash first. A new build is tried afresh. Only a crash counts: a host that somebody kills did nothing wrong.
+The rung that worked is remembered for this CPU, this build of llama.cpp and this kind of model, so that the next start
+does not crash first. A new build starts at the top. Only crashes count: a host that is killed did not crash.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from starcoder_lsp.engine.host.options import HostOptions
 CRASHES = {
     getattr(signal, name) for name in ("SIGSEGV", "SIGILL", "SIGABRT", "SIGBUS", "SIGFPE") if hasattr(signal, name)
 }
-"""Signals that a program gets for what it did itself."""
+"""Signals that a program causes itself."""
 
 
 class Caution(IntEnum):
-    """The rungs, from full speed on. Each includes the ones before."""
+    """The rungs, from full speed down. Each includes the ones before."""
 
     FULL = 0
     PLAIN_WEIGHTS = 1
@@ -45,17 +45,17 @@ WHAT_IT_COSTS = {
     Caution.NO_GPU: "the GPU is off, too; everything is several times slower",
     Caution.MINIMAL: "one thread and no flash attention, besides; everything is as slow as it can be",
 }
-"""What each rung turns off, in the words of a message."""
+"""What each rung turns off, in the words of a message to the user."""
 
 
 def next_rung(caution: Caution, options: HostOptions) -> Caution | None:
-    """The rung after a crash on this one; `None` if there is none. One that changes nothing is left out."""
+    """Return the rung after a crash on this one, or `None` after the last. A rung without an effect is skipped."""
     rungs = [rung for rung in Caution if rung > caution and (rung != Caution.NO_GPU or options.n_gpu_layers)]
     return rungs[0] if rungs else None
 
 
 def careful(options: HostOptions, caution: Caution) -> HostOptions:
-    """The options on a rung."""
+    """Return the options on a rung."""
     if caution >= Caution.PLAIN_WEIGHTS:
         options = evolve(options, use_extra_buffers=False)
     if caution >= Caution.NO_GPU:
@@ -66,37 +66,37 @@ def careful(options: HostOptions, caution: Caution) -> HostOptions:
 
 
 def is_crash(exit_code: int | None) -> bool:
-    """Whether a process ended by a crash of its own. On Windows those are the codes from 0xC0000000 on."""
+    """Return whether a process crashed. On Windows the codes from 0xC0000000 on are crashes."""
     if exit_code is None:
         return False
     return -exit_code in CRASHES or exit_code >= 0xC0000000  # noqa: PLR2004
 
 
 class LadderFile:
-    """What was found out on this machine: a small JSON file in the user's state folder.
+    """The remembered rungs: a small JSON file in the user's state folder.
 
-    A file that cannot be read or written costs one more crash, and nothing else.
+    If it cannot be read or written, the next start crashes once more, and nothing else happens.
     """
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path or platformdirs.user_state_path("starcoder-lsp", appauthor=False) / "ladder.json"
 
     def caution(self, kind: str) -> Caution:
-        """The rung to begin on for a kind of model."""
+        """Return the rung to start on for a kind of model."""
         entry = self._entries().get(self._key(kind), {})
         with suppress(ValueError, AttributeError):
             return Caution(entry.get("caution", 0))
         return Caution.FULL
 
     def remember(self, kind: str, caution: Caution, *, crash: Mapping[str, Any]) -> None:
-        """Note the rung to begin on from now on, and the `crash` that led there with the time."""
+        """Store the rung to start on from now on, and the `crash` that led there, with the time."""
         entries = self._entries()
         at = datetime.now(UTC).isoformat(timespec="seconds")
         entries[self._key(kind)] = {"caution": int(caution), "kind": kind, "crash": {"at": at, **crash}}
         self._write(entries)
 
     def forget(self, kinds: Iterable[str]) -> int:
-        """Forget the crashes with these kinds of model on this CPU and build; how many kinds had any."""
+        """Forget the crashes of these kinds of model on this CPU and build; return how many kinds had any."""
         entries = self._entries()
         n_before = len(entries)
         for kind in kinds:
@@ -113,7 +113,7 @@ class LadderFile:
             new.replace(self.path)
 
     def entry(self, kind: str) -> dict[str, Any]:
-        """What is remembered for a kind of model on this CPU and build; empty if nothing."""
+        """Return the entry of a kind of model on this CPU and build, or an empty one."""
         return self._entries().get(self._key(kind), {})
 
     def _key(self, kind: str) -> str:
@@ -126,7 +126,7 @@ class LadderFile:
 
 
 def cpu() -> str:
-    """The processor with its features, as far as the system tells."""
+    """Return the processor's name and features, as far as the system tells."""
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return "\n".join(dict.fromkeys(line for line in lines if line.startswith(("model name", "flags", "Features"))))
@@ -134,7 +134,7 @@ def cpu() -> str:
 
 
 def library_folder() -> Path | None:
-    """Where llama.cpp's libraries are, found without loading them."""
+    """Return the folder of llama.cpp's libraries, without loading them."""
     named = os.environ.get("LLAMA_CPP_LIB_PATH")
     if named:
         return Path(named)
@@ -143,7 +143,7 @@ def library_folder() -> Path | None:
 
 
 def build() -> tuple[tuple[str, int, int], ...]:
-    """What tells one build of llama.cpp from another: its libraries' names, sizes and times."""
+    """Return what identifies a build of llama.cpp: its libraries' names, sizes and times."""
     folder, found = library_folder(), []
     with suppress(OSError):
         for path in sorted(folder.iterdir()) if folder is not None else ():

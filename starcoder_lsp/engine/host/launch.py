@@ -1,4 +1,4 @@
-"""Find the host of a model, or start it; and what is known of one that died."""
+"""Connect to the host of a model, or start it; and say how a host ended."""
 
 from __future__ import annotations
 
@@ -21,24 +21,25 @@ from starcoder_lsp.engine.host.address import NAME_TAKEN, Address, sweep
 from starcoder_lsp.engine.host.options import HostOptions
 
 LISTEN_S = 60.0
-"""How long a host may take from its start until it listens: Python and some imports, on a very busy machine."""
+"""How long a host may take to start listening: Python and some imports. Not measured; generous for a busy machine."""
 WELCOME_S = 10.0
-"""How long a host may take to welcome a client: its event loop does nothing that takes long."""
+"""How long a host may take to welcome a client. Not measured: its event loop does nothing that takes long."""
 END_S = 1.6
-"""How long it may take until a process whose connection ended is known to have ended, and how: it may write states."""
+"""How long to wait for the exit code of a host whose connection ended: it writes states for up to 1.5 s
+(`server.LAST_WORK_S`)."""
 LIBRARY_STAGES = ("", "listening", "importing")
-"""Stages before the model is touched: what crashes there is the library itself."""
+"""Stages before the model is touched: a crash in one of them is the library's own."""
 
 
 @define(eq=False)
 class HostProcess:
-    """A host that this process started. A thread of its own waits for it, so that it never stays a zombie."""
+    """A host that this process started. A thread waits for its end, so that it does not become a zombie."""
 
     process: subprocess.Popen[bytes]
     stage: str = ""
-    """How far it said it is."""
+    """The last stage that it reported."""
     _loop: asyncio.AbstractEventLoop = field(factory=asyncio.get_running_loop)
-    _news: asyncio.Event = field(factory=asyncio.Event)
+    _has_reported: asyncio.Event = field(factory=asyncio.Event)
     _ended: asyncio.Event = field(factory=asyncio.Event)
 
     @classmethod
@@ -59,29 +60,29 @@ class HostProcess:
         return host
 
     def _watch(self) -> None:
-        """Read what it says until it is ready or gone, and then wait for its end."""
+        """Read its stages until it is ready or gone, and then wait for its end."""
         assert self.process.stdout is not None  # noqa: S101  it is a pipe
         with suppress(OSError, ValueError, RuntimeError):
             for line in self.process.stdout:
-                self._loop.call_soon_threadsafe(self._hear, line.decode("utf-8", "replace").strip())
+                self._loop.call_soon_threadsafe(self._on_stage, line.decode("utf-8", "replace").strip())
             self.process.stdout.close()
         self.process.wait()
         with suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self._end)
+            self._loop.call_soon_threadsafe(self._on_end)
 
-    def _hear(self, stage: str) -> None:
+    def _on_stage(self, stage: str) -> None:
         self.stage = stage
-        self._news.set()
+        self._has_reported.set()
 
-    def _end(self) -> None:
+    def _on_end(self) -> None:
         self._ended.set()
-        self._news.set()
+        self._has_reported.set()
 
     async def listens(self) -> bool:
-        """Wait until it listens; false if it ended before. Raises `EngineError` after a long time."""
+        """Wait until it listens; return false if it ended before. Raises `EngineError` after `LISTEN_S`."""
         try:
             async with asyncio.timeout(LISTEN_S):
-                await self._news.wait()
+                await self._has_reported.wait()
         except TimeoutError as error:
             self.process.kill()
             message = f"the process for the model did not begin to listen within {LISTEN_S:.0f} s"
@@ -89,7 +90,7 @@ class HostProcess:
         return bool(self.stage)
 
     async def exit_code(self) -> int | None:
-        """How it ended; `None` if it lives on although nobody can reach it."""
+        """Wait up to `END_S` for its end; return the exit code, or `None` if it still runs."""
         with suppress(TimeoutError):
             async with asyncio.timeout(END_S):
                 await self._ended.wait()
@@ -98,7 +99,7 @@ class HostProcess:
 
 @define(eq=False)
 class HostConnection:
-    """A connection that the host has welcomed. `process` is there if it was started here."""
+    """A connection that the host has welcomed. `process` is set if this process started the host."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
@@ -107,24 +108,24 @@ class HostConnection:
     process: HostProcess | None = None
 
     def send(self, message: wire.ToHost) -> None:
-        """Send a message; a lost connection shows where it is read."""
+        """Send a message. The reader notices a lost connection."""
         if not self.writer.is_closing():
             self.writer.write(wire.framed(message))
 
     async def ended(self) -> None:
-        """Wait until the host ends the connection, but not for long."""
+        """Wait up to `END_S` until the host ends the connection."""
         with suppress(TimeoutError, OSError, wire.WireError):
             async with asyncio.timeout(END_S):
                 while await wire.read_from_host(self.reader) is not None:
                     pass
 
     def close(self) -> None:
-        """Leave."""
+        """Close the connection."""
         self.writer.close()
 
 
 async def join(options: HostOptions, address: Address, client: str) -> HostConnection | None:
-    """Connect to a host that runs; `None` if there is none. Raises `EngineError` if it refuses."""
+    """Connect to a running host, or return `None` if there is none. Raises `EngineError` if it refuses."""
     try:
         reader, writer, secret = await address.connect()
     except OSError:
@@ -149,7 +150,7 @@ async def join(options: HostOptions, address: Address, client: str) -> HostConne
 
 
 async def inquire(address: Address) -> dict[str, Any]:
-    """How a host is and who its clients are, whatever its settings. Raises `OSError` if it does not say."""
+    """Return the state and the clients of a host with any settings. Raises `OSError` if it does not answer."""
     reader, writer, secret = await address.connect()
     try:
         writer.write(wire.framed(wire.Inquiry(secret)))
@@ -166,7 +167,7 @@ async def inquire(address: Address) -> dict[str, Any]:
 
 
 async def join_or_start(options: HostOptions, address: Address, client: str) -> HostConnection | HostProcess:
-    """Connect to the host, which is started if there is none; a process that ended before is returned as it is.
+    """Connect to the host, and start one if there is none. Return the process if it ended before that.
 
     Raises `EngineError`.
     """
@@ -183,7 +184,7 @@ async def join_or_start(options: HostOptions, address: Address, client: str) -> 
             if not await process.listens() and await process.exit_code() != NAME_TAKEN:
                 return process
             connection = await join(options, address, client)
-        except asyncio.CancelledError:  # nobody will come
+        except asyncio.CancelledError:  # no client will connect
             process.process.terminate()
             await process.exit_code()
             sweep(address.folder)
@@ -191,13 +192,13 @@ async def join_or_start(options: HostOptions, address: Address, client: str) -> 
         if connection is not None:
             connection.process = process if process.stage else None
             return connection
-        if process.stage:  # it listened, and is gone
+        if process.stage:  # it was listening and is gone
             return process
-        await asyncio.sleep(0.05)  # another one has the name and does not listen yet
+        await asyncio.sleep(0.05)  # another host has the name and does not listen yet
 
 
 def last_words(address: Address) -> str:
-    """The last line that a host wrote to its log, such as a failed assertion; empty if there is none."""
+    """Return the last line of a host's log, such as a failed assertion, or an empty text."""
     with suppress(OSError):
         lines = Path(address.log).read_text("utf-8", "replace").strip().splitlines()
         return lines[-1] if lines else ""
@@ -205,7 +206,7 @@ def last_words(address: Address) -> str:
 
 
 def how_it_ended(exit_code: int | None) -> str:
-    """An exit code in words."""
+    """Return an exit code in words."""
     if exit_code is None:
         return "its connection broke"
     if exit_code < 0:

@@ -1,4 +1,4 @@
-"""Which model a host runs and how: what it is started with, and what tells one host from another."""
+"""A host's options: the model and how to run it, and the name that identifies hosts with equal options."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MIB = 1024 * 1024
 
 @frozen
 class HostOptions:
-    """What a host is started with. Sizes in bytes, `idle_s` is how long it stays after its last client."""
+    """The options of a host. `idle_s` is how long it stays after its last client."""
 
     path: str
     n_context: int
@@ -35,7 +35,7 @@ class HostOptions:
 
     @classmethod
     def of(cls, settings: Settings, model: ModelFile) -> HostOptions:
-        """The options that settings ask for, for a model file that was checked."""
+        """Return the options for these settings and a checked model file."""
         return cls(
             path=str(model.path.resolve()),
             n_context=min(settings.model.context_length, model.n_context_train),
@@ -50,7 +50,7 @@ class HostOptions:
 
     @property
     def key(self) -> str:
-        """The name of hosts that can serve these options: the same program, model file and settings."""
+        """The name of every host with the same program, model file and settings."""
         try:
             stat = Path(self.path).stat()
             file = (stat.st_size, stat.st_mtime_ns)
@@ -61,7 +61,7 @@ class HostOptions:
         return sha256(repr((program, self.path, file, settings)).encode()).hexdigest()[:16]
 
     def to_json(self) -> bytes:
-        """The options on the host's command line."""
+        """Encode the options for the host's command line."""
         return msgspec.json.encode(self)
 
     @classmethod

@@ -1,7 +1,7 @@
-"""The messages between a server and the host of its model, and how they stand on a stream.
+"""The messages between a language server and the host of its model, and their encoding.
 
-A message is a MessagePack array whose first element is its kind, behind its length in 4 bytes, big-endian. Ids,
-numbers, bytes and names only: nothing that is read here can run.
+A message is its length in 4 bytes, big-endian, and a MessagePack array that begins with the message's kind. It holds
+ids, numbers, bytes and names only: decoding cannot run code.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from msgspec import Meta, Struct
 from starcoder_lsp.engine.stream import StopReason
 
 MAX_BYTES = 64 * 1024 * 1024
-"""A longer message is none: a prompt has some ten thousand ids."""
+"""A longer message is refused. A prompt has at most some ten thousand ids of up to 5 bytes."""
 LENGTH = struct.Struct(">I")
 
 Id = Annotated[int, Meta(ge=0, lt=2**31)]
@@ -24,7 +24,7 @@ Count = Annotated[int, Meta(ge=0, lt=2**31)]
 
 
 class Hello(Struct, tag="hello", array_like=True, frozen=True):
-    """A client's first message. `key` names model, settings and version; `secret` is empty on a socket of files."""
+    """A client's first message. `key` names model, settings and version; `secret` is empty on a socket file."""
 
     key: str
     secret: str
@@ -33,7 +33,7 @@ class Hello(Struct, tag="hello", array_like=True, frozen=True):
 
 
 class Inquiry(Struct, tag="inquiry", array_like=True, frozen=True):
-    """A first message in place of `Hello`, from who only asks how the host is. `Done` answers, and that is the end.
+    """A first message in place of `Hello` that asks for the host's status. `Done` answers and ends the connection.
 
     It needs no key, so that `doctor` can ask hosts with other settings.
     """
@@ -42,7 +42,7 @@ class Inquiry(Struct, tag="inquiry", array_like=True, frozen=True):
 
 
 class Generate(Struct, tag="generate", array_like=True, frozen=True):
-    """Decode answers behind a prompt; see `GenerationRequest`. With no answers the prompt is evaluated only."""
+    """Decode answers to a prompt; see `GenerationRequest`. With no answers only evaluate the prompt."""
 
     request: Count
     document: str
@@ -58,21 +58,21 @@ class Generate(Struct, tag="generate", array_like=True, frozen=True):
 
 
 class Drop(Struct, tag="drop", array_like=True, frozen=True):
-    """Decode no more of one answer."""
+    """End one answer."""
 
     request: Count
     answer: Count
 
 
 class Close(Struct, tag="close", array_like=True, frozen=True):
-    """Decode no more; the cells of the answer `kept` stay."""
+    """End all answers; the cells of `kept_answer` stay."""
 
     request: Count
-    kept: Count
+    kept_answer: Count
 
 
 class Score(Struct, tag="score", array_like=True, frozen=True):
-    """Say how likely `targets` are behind a prompt, token by token."""
+    """Return the log-probability of each of `targets` behind a prompt."""
 
     request: Count
     ids: list[Id]
@@ -81,7 +81,7 @@ class Score(Struct, tag="score", array_like=True, frozen=True):
 
 
 class Measure(Struct, tag="measure", array_like=True, frozen=True):
-    """Measure speed and memory with so many tokens. For a private host: nobody else gets a turn meanwhile."""
+    """Measure speed and memory with `n_tokens`. For a private host: other clients get no turn meanwhile."""
 
     request: Count
     n_tokens: Count
@@ -94,35 +94,35 @@ class Persist(Struct, tag="persist", array_like=True, frozen=True):
 
 
 class Forget(Struct, tag="forget", array_like=True, frozen=True):
-    """Drop all that is kept for this client; answered by `Done`."""
+    """Drop everything that is cached for this client; answered by `Done`."""
 
     request: Count
 
 
 class End(Struct, tag="end", array_like=True, frozen=True):
-    """End the host, unless somebody else uses it: its model is to be loaded anew."""
+    """End the host, unless another client uses it, so that the model is loaded again."""
 
 
 class Cached(Struct, tag="cached", array_like=True, frozen=True):
-    """Say what is kept for this client."""
+    """Return what is cached for this client."""
 
     request: Count
 
 
 class Status(Struct, tag="status", array_like=True, frozen=True):
-    """Say who is here, and how the host is."""
+    """Return the host's state and its clients."""
 
     request: Count
 
 
 class Welcome(Struct, tag="welcome", array_like=True, frozen=True):
-    """The host's first message; the model may still be loading."""
+    """The host accepts the client; the model may still be loading."""
 
     process_id: int
 
 
 class Refused(Struct, tag="refused", array_like=True, frozen=True):
-    """The host wants nothing of this client. The connection ends."""
+    """The host refuses the client. The connection ends."""
 
     reason: str
 
@@ -134,7 +134,7 @@ class Loading(Struct, tag="loading", array_like=True, frozen=True):
 
 
 class Ready(Struct, tag="ready", array_like=True, frozen=True):
-    """The model can be asked. `caution` is the rung of the ladder that it runs on."""
+    """The model is loaded. `caution` is its rung of the ladder."""
 
     n_gpu_layers: int
     prefill_speed: float
@@ -142,7 +142,7 @@ class Ready(Struct, tag="ready", array_like=True, frozen=True):
 
 
 class Failed(Struct, tag="failed", array_like=True, frozen=True):
-    """The model cannot be loaded, and why. The connection ends."""
+    """The model cannot be loaded. The connection ends."""
 
     message: str
 
@@ -158,7 +158,7 @@ class Tokens(Struct, tag="tokens", array_like=True, frozen=True):
 
 
 class Ended(Struct, tag="ended", array_like=True, frozen=True):
-    """A `Generate` is done with. `error` is empty, or one line."""
+    """The last message of a `Generate`. `error` is empty, or one line."""
 
     request: int
     n_reused: int
@@ -170,7 +170,7 @@ class Ended(Struct, tag="ended", array_like=True, frozen=True):
 
 
 class Done(Struct, tag="done", array_like=True, frozen=True):
-    """The answer to every other request: plain values, or an error in one line."""
+    """The answer to every other request: plain values, or an error of one line."""
 
     request: int
     value: msgspec.Raw
@@ -181,32 +181,32 @@ ToHost = Hello | Inquiry | Generate | Drop | Close | Score | Measure | Persist |
 ToClient = Welcome | Refused | Loading | Ready | Failed | Tokens | Ended | Done
 
 _encoder = msgspec.msgpack.Encoder()
-_of_client = msgspec.msgpack.Decoder(ToHost)
-_of_host = msgspec.msgpack.Decoder(ToClient)
+_from_client = msgspec.msgpack.Decoder(ToHost)
+_from_host = msgspec.msgpack.Decoder(ToClient)
 
 
 class WireError(Exception):
-    """What came is no message."""
+    """The bytes are no message, or one that is not expected."""
 
 
 def framed(message: Struct) -> bytes:
-    """The bytes of a message on the stream."""
+    """Encode a message with its length."""
     body = _encoder.encode(message)
     return LENGTH.pack(len(body)) + body
 
 
 def raw(value: object) -> msgspec.Raw:
-    """A plain value, packed for `Done`."""
+    """Encode a plain value for `Done`."""
     return msgspec.Raw(_encoder.encode(value))
 
 
 def value_of(done: Done) -> object:
-    """What `raw` packed."""
+    """Decode the value of `Done`."""
     return msgspec.msgpack.decode(done.value)
 
 
 async def _read(reader: asyncio.StreamReader) -> bytes | None:
-    """The next message's body; `None` at the end of the stream. Raises `WireError` for one that is too long."""
+    """Return the next message's body, or `None` at the end of the stream. Raises `WireError` if it is too long."""
     try:
         (n_bytes,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
         if n_bytes > MAX_BYTES:
@@ -218,18 +218,18 @@ async def _read(reader: asyncio.StreamReader) -> bytes | None:
 
 
 async def read_from_client(reader: asyncio.StreamReader) -> ToHost | None:
-    """What a client says next; `None` if it left. Raises `WireError`."""
+    """Return the client's next message, or `None` if it has disconnected. Raises `WireError`."""
     body = await _read(reader)
     try:
-        return None if body is None else _of_client.decode(body)
+        return None if body is None else _from_client.decode(body)
     except msgspec.DecodeError as error:
         raise WireError(str(error)) from error
 
 
 async def read_from_host(reader: asyncio.StreamReader) -> ToClient | None:
-    """What the host says next; `None` if it is gone. Raises `WireError`."""
+    """Return the host's next message, or `None` if it is gone. Raises `WireError`."""
     body = await _read(reader)
     try:
-        return None if body is None else _of_host.decode(body)
+        return None if body is None else _from_host.decode(body)
     except msgspec.DecodeError as error:
         raise WireError(str(error)) from error

@@ -1,7 +1,7 @@
-"""Tells what the installed llama.cpp says of itself, as JSON on standard output.
+"""Print the installed llama.cpp's own information as JSON.
 
-`python -m starcoder_lsp.engine.local.about` is a program of its own, because loading a library that was built for
-another processor may end the process.
+`python -m starcoder_lsp.engine.local.about` is a separate program, because loading a library that was built for another
+processor may end the process.
 """
 
 from __future__ import annotations

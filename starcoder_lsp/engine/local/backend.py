@@ -1,4 +1,4 @@
-"""What the model thread asks of a context. `llama.py` has one; a test may bring another."""
+"""The interface of a context to the model thread. `llama.py` implements it; a test may wrap it."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from numpy.typing import NDArray
 from starcoder_lsp.engine.local.pieces import TokenIds
 
 N_SLICE = 64
-"""Tokens of a slice by default: about a second of a 3B model on two CPU cores."""
+"""Tokens of a slice by default: about a second of a 3B model on two idle CPU cores, at 65 to 80 tokens/s (on a slower
+machine 18.7, `starcoder-lsp bench synthetic 3b --tokens 512`). Other values, and any on a GPU, are not measured."""
 Logits = NDArray[np.float32]
 Interrupted = Callable[[], bool]
-"""Asked while a slice of a prompt is evaluated; true means that something else is to be done first, or nothing."""
+"""Called while a slice of a prompt is evaluated; true breaks the evaluation off."""
 
 
 class Backend(Protocol):
-    """Cells of several sequences, and the logits behind the tokens that were evaluated last."""
+    """The KV cells of several sequences, and the logits behind the last evaluated tokens."""
 
     n_cells: int
-    """Cells that all sequences share."""
+    """The number of cells, which all sequences share."""
     n_slice: int
-    """Most tokens of one `decode`, and prompt tokens of one turn."""
+    """The most tokens of one `decode`, and the prompt tokens of one turn."""
     pieces: Sequence[bytes]
     """The bytes that each token stands for, by id; empty for a marker."""
     evaluation_ms: float
@@ -32,37 +33,37 @@ class Backend(Protocol):
     """Prompt tokens evaluated in a second, a moving average over the slices of the last prompts."""
 
     def decode(self, sequence: int, ids: Sequence[int], first_position: int, interrupted: Interrupted) -> bool:
-        """Evaluate `ids` at `first_position` and after; false if that was broken off because of `interrupted`.
+        """Evaluate `ids` from `first_position` on; return false if `interrupted` broke it off.
 
-        Raises `EngineError` on failure. Then, and when broken off, some of the cells may be there.
+        Raises `EngineError` on failure. After a failure or a break-off some of the cells may exist.
         """
 
     def step(self, tokens: Sequence[tuple[int, int, int]]) -> None:
         """Evaluate one token each of several sequences in one batch: `(sequence, id, position)`.
 
-        Raises `EngineError` on failure; some of the cells may be there then.
+        Raises `EngineError` on failure; then some of the cells may exist.
         """
 
     def logits(self, row: int = -1) -> Logits:
-        """Logits, shape `(n_vocab,)`, behind the last token of a `decode` or the `row`-th of a `step`.
+        """Return the logits, shape `(n_vocab,)`, behind the last token of a `decode` or the `row`-th of a `step`.
 
-        Valid until the next of either.
+        They are valid until the next evaluation.
         """
 
     def branch(self, source: int, target: int, n_tokens: int = -1) -> None:
-        """Let the empty sequence `target` share the first `n_tokens` cells that `source` has, or all."""
+        """Let the empty sequence `target` share the first `n_tokens` cells of `source`, or all."""
 
     def truncate(self, sequence: int, n_tokens: int) -> bool:
-        """Keep only the first `n_tokens` cells of the sequence; false if the context could not."""
+        """Keep only the first `n_tokens` cells of the sequence; return false if the context cannot."""
 
     def n_cells_of(self, sequence: int) -> int:
-        """How many cells the context holds for the sequence."""
+        """Return the number of the sequence's cells."""
 
     def agreeing(self, text: bytes) -> TokenIds:
-        """Ids of the tokens that begin with `text` or that `text` begins with; never empty for a byte-level BPE."""
+        """Return the ids of the tokens that begin with `text` or that `text` begins with. A byte-level BPE has some."""
 
     def save(self, sequence: int) -> memoryview | None:
-        """A copy of the sequence's cells, or `None` where there is no memory for it."""
+        """Return a copy of the sequence's cells, or `None` without memory for it."""
 
     def restore(self, sequence: int, state: memoryview) -> bool:
-        """Put a copy into the empty sequence; false if the context has no room for it."""
+        """Put a copy into the empty sequence; return false if the context has no room for it."""

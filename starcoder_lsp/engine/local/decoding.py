@@ -1,4 +1,4 @@
-"""Sample behind evaluated tokens: the answers of one request, each in a sequence of its own behind the prompt."""
+"""Sample the answers to one prompt, each in its own sequence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Choice = tuple[int, float]
 
 @frozen
 class Decoding:
-    """What is asked for: see `GenerationRequest`, of which this is the engine's part."""
+    """The parts of a `GenerationRequest` that the engine needs."""
 
     ids: tuple[int, ...]
     stop_ids: frozenset[int]
@@ -30,7 +30,7 @@ class Decoding:
 
     @property
     def n_branches(self) -> int:
-        """Sequences that it may take beside the prompt's."""
+        """The most sequences that it uses beside the prompt's."""
         return 1 if self.n_answers == 1 and self.beam_margin_nats > 0 else max(0, self.n_answers - 1)
 
 
@@ -41,7 +41,7 @@ class Answer:
     number: int
     sequence: int
     heal: bytes
-    """What is still to be written again of the text before the cursor."""
+    """The rest of the text before the cursor that the answer must begin with."""
     rng: np.random.Generator | None
     max_tokens: int
     ids: list[int] = field(factory=list)
@@ -49,7 +49,7 @@ class Answer:
 
 
 def choices(logits: Logits, n: int, allowed: TokenIds | None = None) -> list[Choice]:
-    """The `n` likeliest tokens, the likeliest first, among `allowed` if that is given."""
+    """Return the `n` likeliest tokens, the likeliest first, among `allowed` if that is given."""
     candidates, log_total = _candidates(logits, allowed)
     best = [int(candidates.argmax())] if n == 1 else np.argsort(-candidates, kind="stable")[:n].tolist()
     return [(index if allowed is None else int(allowed[index]), float(candidates[index]) - log_total) for index in best]
@@ -58,7 +58,7 @@ def choices(logits: Logits, n: int, allowed: TokenIds | None = None) -> list[Cho
 def sample(
     logits: Logits, sampling: Sampling, rng: np.random.Generator | None, allowed: TokenIds | None = None
 ) -> Choice:
-    """Choose the next token, among `allowed` if that is given; with a temperature above 0 by `rng`."""
+    """Choose the next token, among `allowed` if that is given; with a temperature above 0 draw from `rng`."""
     if sampling.temperature == 0 or rng is None:
         return choices(logits, 1, allowed)[0]
     candidates, log_total = _candidates(logits, allowed)
@@ -68,7 +68,7 @@ def sample(
 
 
 def _candidates(logits: Logits, allowed: TokenIds | None) -> tuple[Logits, float]:
-    """The logits to choose from, and the logarithm of the sum over all of them, both less the largest."""
+    """Return the logits to choose from, and the log-sum-exp of all of them, both less the largest logit."""
     shifted = logits - logits.max()
     return shifted if allowed is None else shifted[allowed], float(np.log(np.exp(shifted).sum()))
 
@@ -76,22 +76,21 @@ def _candidates(logits: Logits, allowed: TokenIds | None) -> tuple[Logits, float
 def begin(
     backend: Backend, decoding: Decoding, sequences: Sequence[int], n_room: int
 ) -> tuple[list[Answer], tuple[Token, ...]]:
-    """Choose the first tokens behind a prompt that the first of `sequences` holds; the others are empty.
+    """Choose the first tokens behind a prompt, which the first of `sequences` holds; the others are empty.
 
-    All answers together have at most `n_room` tokens.
-
-    The choices are among the tokens that agree with the prompt's `heal`. Without a temperature the answers begin with
-    the likeliest first tokens, one each; with one, each draws for itself. One answer may become a beam of two.
+    Only tokens that agree with the prompt's `heal` are chosen. Without a temperature the answers begin with the
+    likeliest first tokens, one each; with one, each draws its own. One answer may become a beam of two. All answers
+    together have at most `n_room` tokens.
     """
     sampling, heal = decoding.sampling, decoding.heal
     allowed = backend.agreeing(heal) if heal else None
     n_answers = min(decoding.n_answers, len(sequences))
-    may_fork = n_answers == 1 < len(sequences) and decoding.beam_margin_nats > 0 and sampling.temperature == 0
-    firsts = choices(backend.logits(), 2 if may_fork else n_answers, allowed)
-    if may_fork:
-        is_open = firsts[0][1] - firsts[-1][1] <= decoding.beam_margin_nats
+    may_be_beam = n_answers == 1 < len(sequences) and decoding.beam_margin_nats > 0 and sampling.temperature == 0
+    firsts = choices(backend.logits(), 2 if may_be_beam else n_answers, allowed)
+    if may_be_beam:
+        is_close = firsts[0][1] - firsts[-1][1] <= decoding.beam_margin_nats
         is_text = not any(token_id in decoding.stop_ids for token_id, _ in firsts)
-        firsts = firsts if is_open and is_text else firsts[:1]
+        firsts = firsts if is_close and is_text else firsts[:1]
     max_tokens = min(decoding.max_new_tokens, n_room // len(firsts))
     answers, tokens = [], []
     for number, first in enumerate(firsts):
@@ -100,29 +99,29 @@ def begin(
             rng = np.random.default_rng([sampling.seed, number] if number else sampling.seed)
             choice = sample(backend.logits(), sampling, rng, allowed)
         answers.append(Answer(number, sequences[number], heal, rng, max_tokens))
-        tokens.append(_take(backend, decoding, answers[-1], choice))
+        tokens.append(_append(backend, decoding, answers[-1], choice))
         if number:
             backend.branch(sequences[0], sequences[number])
     return answers, tuple(tokens)
 
 
 def inputs(decoding: Decoding, answers: Iterable[Answer]) -> list[tuple[int, int, int]]:
-    """What `Backend.step` must evaluate before the next choices: `(sequence, id, position)` of each answer."""
+    """Return the input of `Backend.step` for the next choices: `(sequence, id, position)` of each answer."""
     return [(answer.sequence, answer.ids[-1], len(decoding.ids) + len(answer.ids) - 1) for answer in answers]
 
 
 def choose_next(backend: Backend, decoding: Decoding, answers: Sequence[Answer], first_row: int) -> tuple[Token, ...]:
-    """Choose the next token of each answer, whose logits begin at `first_row` of the step."""
+    """Choose the next token of each answer. Their logits are the step's rows from `first_row` on."""
     tokens = []
     for row, answer in enumerate(answers, first_row):
         allowed = backend.agreeing(answer.heal) if answer.heal else None
         tokens.append(
-            _take(backend, decoding, answer, sample(backend.logits(row), decoding.sampling, answer.rng, allowed))
+            _append(backend, decoding, answer, sample(backend.logits(row), decoding.sampling, answer.rng, allowed))
         )
     return tuple(tokens)
 
 
-def _take(backend: Backend, decoding: Decoding, answer: Answer, choice: Choice) -> Token:
+def _append(backend: Backend, decoding: Decoding, answer: Answer, choice: Choice) -> Token:
     token_id, logprob = choice
     if token_id in decoding.stop_ids:
         answer.end = StopReason.STOP_TOKEN

@@ -1,4 +1,4 @@
-"""One request as the model thread sees it, and whose turn it is."""
+"""A request on the model thread, and the order of turns."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from starcoder_lsp.engine.stream import Token, Usage
 
 
 class Listener(Protocol):
-    """Whoever waits for a job. Called on the model thread."""
+    """Receives the results of a job. Called on the model thread."""
 
     def on_tokens(self, tokens: tuple[Token, ...], usage: Usage) -> None:
-        """Some tokens were chosen."""
+        """Handle the tokens of a step."""
 
     def on_end(self, usage: Usage, *, is_complete: bool, error: str) -> None:
-        """The job is done; the last call. `error` is empty, or one line about why it failed."""
+        """Handle the end of the job; the last call. `error` is empty, or one line about the failure."""
 
 
 @define(eq=False)
@@ -33,13 +33,13 @@ class Resident:
 
     @property
     def n_reserved(self) -> int:
-        """Cells that its job may need."""
+        """The number of cells that it has, or that its job may need."""
         return max(len(self.cached.ids), self.job.n_needed if self.job is not None else 0)
 
 
 @define(eq=False)
 class Client:
-    """One client's share of the model thread: who had less of it goes first."""
+    """A client and the time that it had on the model thread."""
 
     name: str
     used_ms: float = 0.0
@@ -47,35 +47,35 @@ class Client:
 
 @define(eq=False)
 class Job:
-    """A prompt to evaluate, and the answers to decode behind it: none, if it is to be evaluated only.
+    """A prompt to evaluate, and the answers to decode; no answers for work ahead of need.
 
-    `is_cancelled` may be set by any thread; everything else is the model thread's.
+    Any thread may set `is_cancelled`; everything else belongs to the model thread.
     """
 
     client: Client
     owner: Owner
     decoding: Decoding
     is_ahead: bool
-    """Whether nobody waits for it."""
+    """Whether no user waits for it."""
     listener: Listener
     is_cancelled: bool = False
     n_needed: int = 0
-    """Cells that it may come to need."""
+    """The most cells that it needs."""
     resident: Resident | None = None
     answers: list[Answer] = field(factory=list)
     branches: list[int] = field(factory=list)
-    """Sequences that were lent to it for further answers."""
+    """The sequences of its further answers."""
     n_reused: int | None = None
-    """Prompt tokens whose cells were there when it began."""
+    """Prompt tokens whose cells were cached when it began; `None` before that."""
     n_evaluated: int = 0
     evaluation_ms: float = 0.0
     used_ms: float = 0.0
     has_failed: bool = False
-    """Whether a decode call failed once; the second time it is given up."""
+    """Whether a decode call failed. A second failure ends the job."""
 
     @property
     def decodes(self) -> bool:
-        """Whether answers are wanted."""
+        """Whether it has answers to decode."""
         return self.decoding.n_answers > 0
 
     @property
@@ -85,30 +85,30 @@ class Job:
 
     @property
     def running_answers(self) -> list[Answer]:
-        """Answers of which more is to be decoded."""
+        """The answers that have not ended."""
         return [answer for answer in self.answers if not answer.end]
 
     @property
     def is_runnable(self) -> bool:
-        """Whether the model thread can do anything for it now; otherwise it waits for its reader."""
+        """Whether the model thread has work for it; otherwise it waits for its reader to close it."""
         return not self.answers or bool(self.running_answers)
 
     @property
     def usage(self) -> Usage:
-        """What it cost so far."""
+        """Its cost so far."""
         return Usage(self.n_reused or 0, self.n_evaluated, self.evaluation_ms)
 
     def charge(self, elapsed_ms: float) -> None:
-        """Count time that the model thread spent on it."""
+        """Add time on the model thread."""
         self.used_ms += elapsed_ms
         self.client.used_ms += elapsed_ms
 
 
 def in_turn(jobs: Iterable[Job]) -> list[Job]:
-    """The jobs that can go on, in the order of their turns.
+    """Return the runnable jobs in the order of their turns.
 
-    Work that somebody waits for comes first; then the client that had the least of the model thread's time, then its
-    job that had the least.
+    Jobs that a user waits for come first, then the client with the least time on the thread, then its job with the
+    least.
     """
     runnable = [job for job in jobs if job.is_runnable]
     return sorted(runnable, key=lambda job: (job.is_ahead, job.client.used_ms, job.used_ms))

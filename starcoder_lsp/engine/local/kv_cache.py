@@ -1,7 +1,7 @@
-"""Which tokens are in which cells: the record that decides what a request need not evaluate again.
+"""The record of the tokens in a sequence's cells, which decides what a request need not evaluate again.
 
-The invariant is that a sequence's recorded ids equal the cells which the context holds for it, position by position, on
-every way out of every function here.
+The invariant: a sequence's recorded ids equal the cells that the context holds for it, position by position, on every
+way out of every function here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from starcoder_lsp.engine.local.backend import Backend, Interrupted
 
 
 class Owner(NamedTuple):
-    """Whose cells they are: documents of two clients are different documents, also under one name."""
+    """The owner of cells: a document of one client. Two clients never share a document."""
 
     client: str
     document: str
@@ -25,7 +25,7 @@ NOBODY = Owner("", "")
 
 
 def common_prefix_length(a: Sequence[int], b: Sequence[int]) -> int:
-    """How many leading items `a` and `b` share."""
+    """Return the number of leading items that `a` and `b` share."""
     n = min(len(a), len(b))
     if tuple(a[:n]) == tuple(b[:n]):
         return n
@@ -41,22 +41,22 @@ def common_prefix_length(a: Sequence[int], b: Sequence[int]) -> int:
 
 @define(eq=False)
 class CachedSequence:
-    """The token ids of one sequence's cells, in order of position, and whose they are."""
+    """The token ids of one sequence's cells, by position, and their owner."""
 
     sequence: int
     owner: Owner = NOBODY
     ids: list[int] = field(factory=list)
 
     def match(self, prompt_ids: Sequence[int]) -> int:
-        """How many leading ids of `prompt_ids` need no evaluation.
+        """Return how many leading ids of `prompt_ids` need no evaluation.
 
-        At least the last id is always evaluated, since its logits are not kept.
+        The last id is always evaluated, since its logits are not cached.
         """
         return min(common_prefix_length(self.ids, prompt_ids), len(prompt_ids) - 1)
 
 
 def rewind(backend: Backend, cached: CachedSequence, n_tokens: int) -> None:
-    """Bring record and context to the first `n_tokens` cells, or to none where the context cannot."""
+    """Truncate record and context to `n_tokens` cells, or to none if the context cannot."""
     if not backend.truncate(cached.sequence, n_tokens) or backend.n_cells_of(cached.sequence) != n_tokens:
         backend.truncate(cached.sequence, 0)
         n_tokens = 0
@@ -64,10 +64,9 @@ def rewind(backend: Backend, cached: CachedSequence, n_tokens: int) -> None:
 
 
 def evaluate_slice(backend: Backend, cached: CachedSequence, ids: Sequence[int], interrupted: Interrupted) -> bool:
-    """Evaluate a few `ids` behind the sequence's cells; false if that was broken off, and none of them is there.
+    """Evaluate a few `ids` behind the sequence's cells; return false if `interrupted` broke it off.
 
-    A decode that fails or is broken off may leave finished micro-batches behind; they are given up. Raises
-    `EngineError`.
+    After a failure or a break-off none of the new cells stays, even of finished micro-batches. Raises `EngineError`.
     """
     is_done = False
     try:
@@ -89,7 +88,7 @@ def share(backend: Backend, source: CachedSequence, target: CachedSequence, n_to
 
 
 def move(backend: Backend, source: int, target: CachedSequence, ids: Sequence[int]) -> None:
-    """Give the cells of the sequence `source`, which hold `ids` and perhaps one more, to `target`."""
+    """Move the cells of the sequence `source` to `target`. They hold `ids`, perhaps without the last one."""
     backend.truncate(target.sequence, 0)
     backend.branch(source, target.sequence)
     backend.truncate(source, 0)

@@ -1,9 +1,7 @@
-"""A StarCoder model in this process, through llama.cpp's low-level API. The only importer of `llama_cpp`.
+"""The model in this process, through llama.cpp's low-level API. The only importer of `llama_cpp`.
 
-Not the high-level `Llama` class: its infilling uses one id for all three markers, and it hides how many sequences a
-context has.
-
-A failed assertion inside llama.cpp ends the process, so a file is checked by `model_file.py` before it comes here.
+The high-level `Llama` class is not used: its infilling has one id for all three markers, and it hides the number of
+sequences. A failed assertion inside llama.cpp ends the process, so `model_file.py` checks the file first.
 """
 
 from __future__ import annotations
@@ -27,40 +25,40 @@ from starcoder_lsp.engine.threads import default_n_threads
 
 ERROR_LEVEL = 3
 N_RESIDENTS = 4
-"""Sequences with a document each."""
+"""Sequences with a document each. Not measured."""
 N_BRANCHES = 14
-"""Sequences for answers beside the first one: two clients that ask for eight each."""
+"""Sequences for answers beside the first one: enough for two clients that request eight answers each."""
 ABORTED = 2
-"""What `llama_decode` answers when the abort callback broke it off (llama.h)."""
+"""The return code of `llama_decode` after the abort callback broke it off (llama.h)."""
 NEVER = llama_cpp.ggml_abort_callback()
-"""No abort callback: for one token, asking before each node of the graph would cost up to a tenth of its time."""
+"""No abort callback: for one token, calling one before each node of the graph costs up to a tenth of the time."""
 MIN_MEASURED_TOKENS = N_SLICE // 2
-"""A batch of fewer tokens says little about the speed of a prefill."""
+"""Smaller batches are not counted in the speed of a prefill: a token alone takes longer. The value is not measured."""
 SPEED_WEIGHT = 0.1
-"""Weight of the newest slice in the measured speed: some 600 tokens are what it remembers."""
+"""Weight of the newest slice in the measured speed, which so averages over some 600 tokens. Not measured."""
 Progress = Callable[[float], None]
 
 
 @frozen
 class LoadOptions:
-    """How a model is loaded. `n_cells` are the KV cells that all sequences share."""
+    """How to load a model. `n_cells` is the number of KV cells, which all sequences share."""
 
     path: Path
     n_cells: int
     n_model_bytes: int
     n_gpu_layers: int = -1
-    """A negative number offloads everything where the build can."""
+    """A negative number offloads all layers, if the build can."""
     n_threads: int = 0
-    """0 takes `default_n_threads`."""
+    """0 means `default_n_threads`."""
     use_extra_buffers: bool = True
-    """Whether weights may be laid out anew for this CPU (repacking, AMX)."""
+    """Whether llama.cpp may rearrange weights for this CPU (repacking, AMX)."""
     use_flash_attention: bool = True
     n_slice: int = N_SLICE
     """Most tokens of one batch."""
 
 
 class _Log:
-    """llama.cpp's log, of which only the last error is kept: standard error belongs to the editor's log."""
+    """Keeps the last error of llama.cpp's log, which would go to standard error."""
 
     def __init__(self) -> None:
         self.last_error = ""
@@ -85,8 +83,8 @@ def _start_backend() -> _Log:
 class LlamaContext:
     """The `Backend` of the model thread: one model, one llama context, and a batch that is reused for every decode.
 
-    `pieces` are the bytes of each token, by id. Raises `EngineError` where llama.cpp cannot load the file, or has no
-    memory for the context; `on_progress` is told the share that is loaded, 0 to 1.
+    `pieces` are the bytes of each token, by id. `on_progress` is called with the share that is loaded, 0 to 1. Raises
+    `EngineError` if llama.cpp cannot load the file, or has no memory for the context.
     """
 
     def __init__(
@@ -137,16 +135,17 @@ class LlamaContext:
 
     @property
     def cells_key(self) -> tuple[object, ...]:
-        """What must be equal for another context's cells to be of use in this one, besides the model file."""
+        """What must be equal, besides the model file, for another context's cells to be valid in this one."""
         # The other parameters are llama.cpp's defaults: they change with its version, and with where layers run.
         return llama_cpp.__version__, self.n_gpu_layers, self.uses_flash_attention
 
     def decode(
         self, sequence: int, ids: Sequence[int], first_position: int, interrupted: Interrupted = lambda: False
     ) -> bool:
-        """Evaluate at most `n_batch` ids; logits are kept for the last one. False if `interrupted` broke it off.
+        """Evaluate at most `N_SLICE` ids, with logits for the last one; return false if `interrupted` broke it off.
 
-        On a CPU it is asked before each of the graph's some hundred nodes, unless there is but one id; on a GPU never.
+        On a CPU `interrupted` is called before each of the graph's some hundred nodes, but not for a single id. On a
+        GPU it is never called.
         """
         batch = self._batch
         batch.n_tokens = n = len(ids)
@@ -167,7 +166,7 @@ class LlamaContext:
         return True
 
     def step(self, tokens: Sequence[tuple[int, int, int]]) -> None:
-        """Evaluate `(sequence, id, position)` of several sequences in one batch; logits are kept for each."""
+        """Evaluate `(sequence, id, position)` of several sequences in one batch, with logits for each."""
         batch = self._batch
         batch.n_tokens = len(tokens)
         for i, (sequence, token_id, position) in enumerate(tokens):
@@ -179,7 +178,7 @@ class LlamaContext:
         self._evaluate_batch()
 
     def _evaluate_batch(self) -> float | None:
-        """Milliseconds that the batch took, or `None` if it was broken off. Raises `EngineError`."""
+        """Evaluate the batch; return its milliseconds, or `None` if it was broken off. Raises `EngineError`."""
         started = time.perf_counter()
         code = llama_cpp.llama_decode(self._context, self._batch)
         llama_cpp.llama_synchronize(self._context)
@@ -195,7 +194,7 @@ class LlamaContext:
     def decode_bare(self, sequence: int, token_id: int, first_position: int, n_calls: int) -> None:
         """Evaluate one token `n_calls` times at growing positions, with nothing in between.
 
-        What the generation loop's speed is measured by. As in llama.cpp's llama-bench, each call is waited for.
+        The speed of the generation loop is compared with this. As in llama.cpp's llama-bench, each call is synchronous.
         """
         batch = self._batch
         batch.n_tokens = batch.n_seq_id[0] = batch.logits[0] = 1
@@ -208,7 +207,7 @@ class LlamaContext:
             llama_cpp.llama_synchronize(self._context)
 
     def logits(self, row: int = -1) -> Logits:
-        """Logits behind an evaluated token, shape `(n_vocab,)`, a view that the next evaluation overwrites."""
+        """Return the logits behind an evaluated token, shape `(n_vocab,)`. The next evaluation overwrites them."""
         pointer = llama_cpp.llama_get_logits_ith(self._context, row)
         address = ctypes.addressof(pointer.contents)
         if address not in self._logits:  # making the view takes longer than choosing a token
@@ -224,14 +223,14 @@ class LlamaContext:
         return bool(llama_cpp.llama_memory_seq_rm(self._memory, sequence, n_tokens, -1))
 
     def warm_up(self) -> None:
-        """Touch all weights, and then measure the speed of a prefill for the first time."""
+        """Read all weights once, and then measure the speed of a prefill."""
         for _ in range(2):
             self.prefill_speed = 0.0
             self.decode(0, [0] * MIN_MEASURED_TOKENS, 0)
             self.truncate(0, 0)
 
     def save(self, sequence: int) -> memoryview | None:
-        """A copy of the sequence's cells, or `None` where there is no memory for it."""
+        """Return a copy of the sequence's cells, or `None` without memory for it."""
         n_bytes = llama_cpp.llama_state_seq_get_size(self._context, sequence)
         try:
             buffer = (ctypes.c_uint8 * n_bytes)()
@@ -246,7 +245,7 @@ class LlamaContext:
         return bool(llama_cpp.llama_state_seq_set_data(self._context, buffer, state.nbytes, sequence))
 
     def n_cells_of(self, sequence: int) -> int:
-        """How many cells the sequence has."""
+        """Return the number of the sequence's cells."""
         return int(llama_cpp.llama_memory_seq_pos_max(self._memory, sequence)) + 1
 
     def close(self) -> None:
@@ -257,25 +256,25 @@ class LlamaContext:
 
 
 def system_info() -> str:
-    """What llama.cpp says of its build and of this CPU: `AVX2 = 1 | AMX_INT8 = 1 | …`."""
+    """Return llama.cpp's description of its build and this CPU: `AVX2 = 1 | AMX_INT8 = 1 | …`."""
     _start_backend()
     return bytes(llama_cpp.llama_print_system_info()).decode()
 
 
 def can_offload() -> bool:
-    """Whether this build of llama.cpp finds a GPU that it can use."""
+    """Return whether this build of llama.cpp finds a GPU that it can use."""
     _start_backend()
     return bool(llama_cpp.llama_supports_gpu_offload())
 
 
 def _load(options: LoadOptions, on_progress: Progress) -> Any:
-    """A pointer to the model."""
+    """Load a model and return a pointer to it. Raises `EngineError`."""
     log = _start_backend()
     params = llama_cpp.llama_model_default_params()
     params.n_gpu_layers = options.n_gpu_layers
     params.use_extra_bufts = options.use_extra_buffers
-    # Not memory-mapped: llama.cpp lays quantized weights out anew for the CPU, and the mapped file would stay resident
-    # beside that, as large as the weights.
+    # Not memory-mapped: llama.cpp rearranges quantized weights for the CPU, and the mapped file would stay resident
+    # too: 3.3 GB for a 3B model of 1.7 GB.
     params.load_mode = llama_cpp.LLAMA_LOAD_MODE_NONE
 
     @llama_cpp.llama_progress_callback  # type: ignore[untyped-decorator]
@@ -293,7 +292,7 @@ def _load(options: LoadOptions, on_progress: Progress) -> Any:
 
 
 def _n_offloaded(model: Any, options: LoadOptions) -> int:
-    """Layers on a GPU, the output layer among them."""
+    """Return the number of layers on a GPU, including the output layer."""
     if not llama_cpp.llama_supports_gpu_offload():
         return 0
     n_all = int(llama_cpp.llama_model_n_layer(model)) + 1

@@ -1,6 +1,6 @@
-"""What is measured of a loaded model: how likely a text is, and speed and memory. On the model thread.
+"""Measure a loaded model: how likely a text is, speed, and memory. On the model thread.
 
-Nobody else gets a turn meanwhile, so this is for a host of one's own.
+Other clients get no turn meanwhile, so this is for a private host.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from starcoder_lsp.engine.local.kv_cache import CachedSequence, evaluate_slice, 
 from starcoder_lsp.engine.local.llama import LlamaContext
 
 N_DECODED = 64
-"""Tokens of one round of the generation loop, and of one of the bare loop."""
+"""Tokens of a round of the generation loop, and of the bare loop."""
 N_ROUNDS = 5
 N_COPIES = 20
-"""How often the state is copied out and in."""
+"""The number of times that the state is copied out and in."""
 
 
 def score(backend: Backend, sequence: int, ids: Sequence[int], heal: bytes, targets: Sequence[int]) -> list[float]:
-    """Log-probabilities in nats of `targets` behind a prompt, each given the ones before it.
+    """Return the log-probabilities in nats of `targets` behind a prompt, each given the ones before it.
 
-    `sequence` is empty, before and after. What is healed is given, so the first tokens are among those that agree with
-    it. Raises `EngineError`.
+    The first ones are conditional on `heal`: only tokens that agree with it count. `sequence` is empty before and
+    after. Raises `EngineError`.
     """
     n_vocabulary = len(backend.pieces)
     if not ids or not all(0 <= token_id < n_vocabulary for token_id in (*ids, *targets)):
@@ -54,9 +54,9 @@ def score(backend: Backend, sequence: int, ids: Sequence[int], heal: bytes, targ
 
 
 def measure(context: LlamaContext, sequence: int, n_tokens: int) -> dict[str, Any]:
-    """Speed of a prefill, of the generation loop and of `llama_decode` alone, of copies; memory. Raises `EngineError`.
+    """Return the speed of a prefill, the generation loop, `llama_decode` alone and copies, and the memory.
 
-    `n_tokens` and what is decoded behind them must fit the context. `sequence` is empty, before and after.
+    `n_tokens` and the decoded ones must fit the context. `sequence` is empty before and after. Raises `EngineError`.
     """
     if not 0 < n_tokens <= context.n_cells - N_DECODED:
         message = f"{n_tokens} tokens and {N_DECODED} behind them do not fit a context of {context.n_cells}"
@@ -88,7 +88,7 @@ def _evaluate(backend: Backend, cached: CachedSequence, ids: Sequence[int]) -> N
 
 
 def _decode(context: LlamaContext, cached: CachedSequence, ids: tuple[int, ...]) -> dict[str, Any]:
-    """Both loops in turns, at the same positions: the prompt's last token, then each choice but its last."""
+    """Run both loops in turn at the same positions: the prompt's last token, then each choice but the last."""
     decoding = Decoding(ids, frozenset(), b"", N_DECODED)
     first_position = len(ids) - 1
     loop_ms, bare_ms = [], []
@@ -106,7 +106,7 @@ def _decode(context: LlamaContext, cached: CachedSequence, ids: tuple[int, ...])
         started = time.perf_counter()
         context.decode_bare(cached.sequence, ids[-1], first_position, N_DECODED)
         bare_ms.append(_ms_since(started))
-        context.truncate(cached.sequence, first_position)  # the record does not know of these
+        context.truncate(cached.sequence, first_position)  # the record does not have these
     _evaluate(context, cached, ids[first_position:])
     return {
         "tokensPerSecond": round(1000 * N_DECODED / median(loop_ms), 2),
@@ -118,8 +118,8 @@ def _decode(context: LlamaContext, cached: CachedSequence, ids: tuple[int, ...])
 
 
 def _copies(context: LlamaContext, cached: CachedSequence) -> tuple[dict[str, Any], int]:
-    """Times of copying the sequence's cells out and in, and the bytes of a copy."""
-    park_ms, restore_ms, n_bytes = [], [], 0
+    """Measure how long copying the sequence's cells out and in takes, and return that and the bytes of a copy."""
+    save_ms, restore_ms, n_bytes = [], [], 0
     for _ in range(N_COPIES):
         started = time.perf_counter()
         state = context.save(cached.sequence)
@@ -132,13 +132,13 @@ def _copies(context: LlamaContext, cached: CachedSequence) -> tuple[dict[str, An
             del cached.ids[:]
             message = "llama.cpp could not restore a state that it had just copied out"
             raise EngineError(message)
-        park_ms.append((parked - started) * 1000)
+        save_ms.append((parked - started) * 1000)
         restore_ms.append(_ms_since(parked))
-    return {"parkMs": _percentiles(park_ms), "restoreMs": _percentiles(restore_ms)}, n_bytes
+    return {"parkMs": _percentiles(save_ms), "restoreMs": _percentiles(restore_ms)}, n_bytes
 
 
 def _percentiles(times_ms: Sequence[float]) -> dict[str, float]:
-    """By nearest rank."""
+    """Return the median and the 95th percentile, by nearest rank."""
     ranked = sorted(times_ms)
     return {f"p{share}": round(ranked[max(0, math.ceil(share / 100 * len(ranked)) - 1)], 2) for share in (50, 95)}
 
@@ -148,7 +148,7 @@ def _ms_since(started_s: float) -> float:
 
 
 def resident_bytes() -> int | None:
-    """Memory of this process that is in RAM now, or at its highest where the system tells only that; else `None`."""
+    """Return the process's resident memory, the peak where the system tells only that, or `None`."""
     try:
         status = Path("/proc/self/status").read_text()
         return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))

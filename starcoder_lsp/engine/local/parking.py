@@ -1,7 +1,7 @@
-"""KV states that are not in the context: copied out when another document needs the cells, copied back in when it pays.
+"""KV states outside the context: copied out when another document needs the cells, and copied back in when that pays.
 
-A copy of 572 tokens of a 3B model takes 1.3 ms out and 7.5 ms in; evaluating them again takes seconds on a CPU. What
-memory has no room for goes to disk, where that is on, and so does what a closed document or a closing program leaves.
+Copying 572 tokens of a 3B model takes 1.3 ms out and 7.5 ms in; evaluating them again takes seconds on a CPU. If disk
+space is set, the states of closed documents, those left at the end, and those that exceed the memory go to files.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from starcoder_lsp.engine.local.kv_cache import CachedSequence, Owner, common_pr
 from starcoder_lsp.engine.local.state_files import StateFiles, StoredState
 
 N_WORTH_PARKING = 64
-"""Tokens whose loss is cheaper than a copy: about a second of a 3B model on two CPU cores, much less on a GPU."""
+"""Up to so many tokens are evaluated again rather than copied: about a second of a 3B model on two CPU cores, and much
+less on a GPU. Not measured."""
 
 MAX_WRITING_S = 1.0
-"""After how long `persist` begins no other file: a program that is told to exit has two seconds."""
+"""After this time `persist` starts no further file: the process must end within two seconds of `exit`."""
 
 
 @frozen(eq=False)
@@ -33,30 +34,30 @@ class ParkedState:
 
 
 class ParkedStates:
-    """Copies in memory, at most `max_bytes` of them; the least recently used ones go first, to `files` if given."""
+    """Copies in memory, at most `max_bytes` in all. The least recently used are evicted first, to `files` if given."""
 
     def __init__(self, max_bytes: int, files: StateFiles | None = None) -> None:
-        self._n_most_bytes = max_bytes
+        self._max_bytes = max_bytes
         self.files = files
         self._states: OrderedDict[int, ParkedState] = OrderedDict()
 
     def __iter__(self) -> Iterator[ParkedState]:
-        """Those in memory, most recently used first; a snapshot, so that another thread may look."""
+        """Iterate over a snapshot of the copies in memory, most recently used first. Any thread may."""
         return reversed(list(self._states.values()))
 
     def add(self, parked: ParkedState) -> None:
-        """Keep a copy. One of the same document that it continues is dropped, and what is over the limit.
+        """Add a copy, and drop those of the same document that it continues. Evict what exceeds the limit.
 
-        A copy that is over the limit by itself drops no other.
+        A copy that alone exceeds the limit evicts no other.
         """
         for key, other in list(self._states.items()):
             if other.owner == parked.owner and parked.ids[: len(other.ids)] == other.ids:
                 del self._states[key]
-        if parked.state.nbytes > self._n_most_bytes:
+        if parked.state.nbytes > self._max_bytes:
             self._write(parked)
             return
         self._states[id(parked)] = parked
-        while sum(other.state.nbytes for other in self._states.values()) > self._n_most_bytes:
+        while sum(other.state.nbytes for other in self._states.values()) > self._max_bytes:
             _, evicted = self._states.popitem(last=False)
             self._write(evicted)
 
@@ -65,21 +66,21 @@ class ParkedStates:
             self.files.add(evicted.owner.document, evicted.ids, evicted.state, time.time_ns())
 
     def match_prefix(self, ids: Sequence[int]) -> tuple[ParkedState | StoredState | None, int]:
-        """The copy that shares the most leading ids with a prompt, and how many. One in memory before one on disk."""
+        """Return the copy that shares the most leading ids with a prompt, memory before disk, and their number."""
         held: list[ParkedState | StoredState] = [*self, *(self.files or ())]
         scored = [(common_prefix_length(parked.ids, ids), parked) for parked in held]
         n_shared, parked = max(scored, key=lambda pair: pair[0], default=(0, None))
         return parked, n_shared
 
     def take(self, parked: ParkedState | StoredState) -> memoryview | None:
-        """Let go of a copy in memory, or read one from disk, where it stays; `None` for a damaged file."""
+        """Remove a copy from memory, or read one from disk, where it stays; return `None` for a damaged file."""
         if isinstance(parked, ParkedState):
             self._states.pop(id(parked), None)
             return parked.state
         return self.files.read(parked) if self.files is not None else None
 
-    def look(self, parked: ParkedState | StoredState) -> memoryview | None:
-        """A copy that stays where it is, and counts as used now; `None` for a damaged file."""
+    def peek(self, parked: ParkedState | StoredState) -> memoryview | None:
+        """Return a copy that stays where it is, and counts as used now; `None` for a damaged file."""
         if not isinstance(parked, ParkedState):
             return self.take(parked)
         if id(parked) in self._states:
@@ -87,7 +88,7 @@ class ParkedStates:
         return parked.state
 
     def forget(self, client: str) -> None:
-        """Drop every copy in memory that is a client's."""
+        """Drop every copy of a client in memory."""
         for parked in [parked for parked in self if parked.owner.client == client]:
             self.take(parked)
 
@@ -99,17 +100,17 @@ def swap_in(
     states: ParkedStates,
     owner: Owner,
     ids: Sequence[int],
-) -> None:
-    """Bring into `target` what shares the most with a prompt, and park what would be lost by that.
+) -> None:  # six parameters: two cell stores, the record, and the two parts of a request
+    """Bring the cells that share the most with a prompt into `target`, and park cells that this replaces.
 
-    That is what `target` has, the beginning of one of the `others`, which stay, or a parked state. The cells of
-    `target` are parked when the prompt is another document's, or a place in the same one that is so far away that it
-    shares less than half of them. A copy stays where it is, unless it is this document's own and the prompt goes on
-    from at least half of it. Record and context agree on every way out.
+    These are the cells of `target`, the beginning of one of the `others`, which stay, or a parked state. The cells of
+    `target` are also parked if the prompt is another document's, or shares less than half of them. A parked state stays
+    parked, unless it is this document's own and the prompt shares at least half of it. Record and context agree on
+    every way out.
     """
     n_active = common_prefix_length(target.ids, ids)
     better: ParkedState | StoredState | CachedSequence | None = None
-    if len(ids) - n_active > N_WORTH_PARKING:  # while someone types, nothing can be better
+    if len(ids) - n_active > N_WORTH_PARKING:  # otherwise nothing can be much better, as while the user types
         parked, n_parked = states.match_prefix(ids)
         other = max(others, key=lambda each: common_prefix_length(each.ids, ids), default=None)
         n_shared = common_prefix_length(other.ids, ids) if other is not None else 0
@@ -117,11 +118,11 @@ def swap_in(
             better = other if n_shared >= n_parked else parked
     state = None
     if isinstance(better, ParkedState | StoredState):
-        goes_on = isinstance(better, ParkedState) and better.owner == owner and 2 * n_parked >= len(better.ids)
-        state = states.take(better) if goes_on else states.look(better)
+        is_continued = isinstance(better, ParkedState) and better.owner == owner and 2 * n_parked >= len(better.ids)
+        state = states.take(better) if is_continued else states.peek(better)
     is_replaced = state is not None or isinstance(better, CachedSequence)
-    leaves = target.owner != owner or 2 * n_active < len(target.ids) or is_replaced
-    if leaves and len(target.ids) - n_active > N_WORTH_PARKING:
+    is_left = target.owner != owner or 2 * n_active < len(target.ids) or is_replaced
+    if is_left and len(target.ids) - n_active > N_WORTH_PARKING:
         park(backend, target, states)
     if isinstance(better, CachedSequence):
         rewind(backend, target, 0)
@@ -139,7 +140,7 @@ def swap_in(
 
 
 def park(backend: Backend, cached: CachedSequence, states: ParkedStates) -> None:
-    """Copy a sequence's cells out, where that pays and there is memory for it. They stay where they are, too."""
+    """Copy a sequence's cells out, if that pays and there is memory for it. The cells stay."""
     if len(cached.ids) <= N_WORTH_PARKING:
         return
     state = backend.save(cached.sequence)
@@ -150,9 +151,9 @@ def park(backend: Backend, cached: CachedSequence, states: ParkedStates) -> None
 def persist(
     backend: Backend, sequences: Iterable[CachedSequence], states: ParkedStates, owners: Iterable[Owner] | None = None
 ) -> None:
-    """Write to disk what is held of some owners, or of all. It stays where it is, too.
+    """Write the cells and copies of some owners, or of all, to disk. They also stay where they are.
 
-    Without a disk to write to nothing needs doing: the active cells are parked when another document needs theirs.
+    If states do not go to disk, do nothing: cells are parked when another document needs them.
     """
     if states.files is None:
         return
@@ -169,4 +170,4 @@ def persist(
         if time.monotonic() - started > MAX_WRITING_S:
             break
         states.files.add(parked.owner.document, parked.ids, parked.state, used_ns)
-        used_ns -= 1_000_000  # each was used before the one in front of it, which it must not push out
+        used_ns -= 1_000_000  # used before the one in front of it, which it must not evict

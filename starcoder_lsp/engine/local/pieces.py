@@ -1,4 +1,4 @@
-"""The tokens of a vocabulary by their bytes: for token healing, which chooses among those that agree with a text."""
+"""The tokens of a vocabulary by their bytes, for token healing: it chooses among tokens that agree with a text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TokenIds = NDArray[np.intp]
 
 @frozen
 class PieceIndex:
-    """Every token's bytes, sorted, to find the tokens that agree with text which is already there."""
+    """Every token's bytes, sorted, to find the tokens that agree with a text."""
 
     _pieces: tuple[bytes, ...]
     _ids: TokenIds
@@ -26,7 +26,7 @@ class PieceIndex:
         return cls(tuple(piece for piece, _ in ranked), np.array([token_id for _, token_id in ranked], dtype=np.intp))
 
     def agreeing(self, text: bytes) -> TokenIds:
-        """Ids of the tokens that begin with `text`, and of those that `text` begins with. `text` is not empty."""
+        """Return the ids of the tokens that begin with `text`, which is not empty, or that `text` begins with."""
         heads = (text[:n_bytes] for n_bytes in range(1, len(text)))
         return np.concatenate([self._from_to(text, _behind(text)), *(self._from_to(h, h + b"\0") for h in heads)])
 
@@ -36,6 +36,6 @@ class PieceIndex:
 
 
 def _behind(text: bytes) -> bytes | None:
-    """The first text in order that is behind all that begin with `text`; `None` if there is none."""
+    """Return the first text in order behind all texts that begin with `text`, or `None`."""
     head = text.rstrip(b"\xff")
     return head[:-1] + bytes([head[-1] + 1]) if head else None

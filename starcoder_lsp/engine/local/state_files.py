@@ -1,11 +1,11 @@
-"""KV states on disk: they outlive the process, one file each.
+"""KV states on disk, one file each, which outlive the process.
 
 A file is, little-endian: magic with version (8 bytes), model key (32), the lengths of document name (4), ids (4) and
 state (8), then the document's name in UTF-8, the ids of 4 bytes each, the state, and a CRC-32 of all before it (4).
 Its name is the SHA-256 of model key and ids.
 
-Nothing here raises for what happens to files: a state that cannot be written or read is evaluated again. Other
-processes may add and remove files at any time.
+No file error is raised: a state that cannot be written or read is evaluated again. Other processes may add and remove
+files at any time.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ MAGIC = b"slsp-kv\x01"
 START = struct.Struct("<8s32sIIQ")
 N_CHECKSUM_BYTES = 4
 N_IDENTITY_BYTES = 1024 * 1024
-"""How much of a model file is hashed: its header, and with it every tensor's name, type and place."""
+"""The bytes of a model file that are hashed: the beginning of its header."""
 
 
 @frozen
 class DiskSpace:
-    """Where states may be written, and how many bytes of them."""
+    """The folder for states, and the most bytes of all files."""
 
     folder: Path
     max_bytes: int
@@ -41,7 +41,7 @@ class DiskSpace:
 
 @frozen
 class StoredState:
-    """A file that holds the state of `ids`, and when it was last used."""
+    """A file with the state of `ids`, and the time of its last use."""
 
     document: str
     ids: tuple[int, ...]
@@ -50,7 +50,7 @@ class StoredState:
 
 
 def model_key(path: Path, *how: object) -> bytes:
-    """32 bytes that are the same while cells are interchangeable: of the model file, and of `how` cells are made."""
+    """Hash the model file and `how` cells are made to 32 bytes: with equal keys cells are interchangeable."""
     with path.open("rb") as file:
         stat = os.fstat(file.fileno())
         identity = repr((stat.st_size, stat.st_mtime_ns, how)).encode()
@@ -58,7 +58,7 @@ def model_key(path: Path, *how: object) -> bytes:
 
 
 def state_files(max_bytes: int, model: Path, *how: object) -> StateFiles | None:
-    """The states of a model file in the user's cache folder, or `None` without room for any."""
+    """Return the states of a model file in the user's cache folder, or `None` if `max_bytes` is 0."""
     if not max_bytes:
         return None
     import platformdirs
@@ -68,7 +68,7 @@ def state_files(max_bytes: int, model: Path, *how: object) -> StateFiles | None:
 
 
 class StateFiles:
-    """The states of one model in a folder that other models share; the least recently used files of all go first."""
+    """The states of one model, in a folder for all models. The least recently used files of all are evicted first."""
 
     def __init__(self, space: DiskSpace, key: bytes) -> None:
         self._space = space
@@ -76,24 +76,24 @@ class StateFiles:
         self._stored: dict[Path, StoredState] = {}
         for used_ns, _, path in self._files():
             with suppress(OSError, UnicodeDecodeError):
-                stored = self._look_into(path, used_ns)
+                stored = self._read_head(path, used_ns)
                 if stored is not None:
                     self._stored[path] = stored
 
     def __iter__(self) -> Iterator[StoredState]:
-        """Most recently used first; a snapshot, so that another thread may look."""
+        """Iterate over a snapshot, most recently used first. Any thread may."""
         return iter(sorted(self._stored.values(), key=lambda stored: stored.used_ns, reverse=True))
 
     def add(self, document: str, ids: Sequence[int], state: memoryview, used_ns: int) -> None:
-        """Write a state that was last used at `used_ns`, if it fits beside what was used later.
+        """Write a state that was last used at `used_ns`, if it fits beside those that were used later.
 
-        A file of the same document that it continues is dropped.
+        Files of the same document that it continues are removed.
         """
         packed_ids = np.asarray(ids, "<i4").tobytes()
         path = self._space.folder / f"{sha256(self._model_key + packed_ids).hexdigest()}.kv"
         try:
-            there = self._stored.get(path)
-            if there is None or there.document != document or not path.exists():
+            existing = self._stored.get(path)
+            if existing is None or existing.document != document or not path.exists():
                 head = self._head(document, packed_ids, state.nbytes)
                 if not self._make_room(len(head) + state.nbytes + N_CHECKSUM_BYTES, used_ns):
                     return
@@ -107,9 +107,9 @@ class StateFiles:
                 self._drop(old.path)
 
     def read(self, stored: StoredState) -> memoryview | None:
-        """The state in a file, which counts as used now; `None` if not all of it is what was written.
+        """Return the state in a file, which counts as used now, or `None` if the file is damaged.
 
-        llama.cpp gets to see checked bytes only: others might fail an assertion, which ends the process.
+        The checksum protects llama.cpp: wrong bytes might fail an assertion, which ends the process.
         """
         used_ns = time.time_ns()
         packed_ids = np.asarray(stored.ids, "<i4").tobytes()
@@ -142,10 +142,10 @@ class StateFiles:
         start = START.pack(MAGIC, self._model_key, len(name), len(packed_ids) // 4, n_state_bytes)
         return start + name + packed_ids
 
-    def _look_into(self, path: Path, used_ns: int) -> StoredState | None:
-        """What a file says it holds; `None` if it is not this model's, half written or cut off.
+    def _read_head(self, path: Path, used_ns: int) -> StoredState | None:
+        """Return what a file's head says, or `None` if it is another model's, half written or cut off.
 
-        Everything else is checked when the state is read.
+        The rest is checked when the state is read.
         """
         if path.name.startswith("."):
             return None
@@ -155,7 +155,7 @@ class StateFiles:
             if magic != MAGIC or key != self._model_key:
                 return None
             n_bytes = START.size + n_name_bytes + 4 * n_ids + n_state_bytes + N_CHECKSUM_BYTES
-            if n_bytes != os.fstat(file.fileno()).st_size:  # before anything is read by lengths that may be wrong
+            if n_bytes != os.fstat(file.fileno()).st_size:  # checked before reading by lengths that may be wrong
                 self._drop(path)
                 return None
             name, packed_ids = file.read(n_name_bytes), file.read(4 * n_ids)
@@ -163,9 +163,9 @@ class StateFiles:
         return StoredState(name.decode("utf-8", "surrogatepass"), ids, path, used_ns)
 
     def _files(self) -> list[tuple[int, int, Path]]:
-        """Last use in ns, size in bytes and path of every file, least recently used first.
+        """Return the last use in ns, size in bytes and path of every file, least recently used first.
 
-        Other models' are among them, and what a process left half written.
+        These include other models' files and half-written ones.
         """
         found = []
         with suppress(OSError):
@@ -177,7 +177,7 @@ class StateFiles:
         return sorted(found)
 
     def _make_room(self, n_bytes: int, used_ns: int) -> bool:
-        """Remove files used before `used_ns` until `n_bytes` fit; false if they do not."""
+        """Remove files used before `used_ns` until `n_bytes` fit; return false if they do not."""
         if n_bytes > self._space.max_bytes:
             return False
         files = self._files()
@@ -190,9 +190,9 @@ class StateFiles:
         return n_free >= n_bytes
 
     def _write(self, path: Path, head: bytes, state: memoryview) -> None:
-        """Write a file whole or not at all, for this user's eyes only. Raises `OSError`.
+        """Write a file whole or not at all, readable by this user only. Raises `OSError`.
 
-        No fsync: what a power failure leaves incomplete is noticed when it is read.
+        No fsync: the checksum detects a file that a power failure left incomplete.
         """
         self._space.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=".", suffix=".kv", dir=self._space.folder)  # its mode is 0600
@@ -206,7 +206,7 @@ class StateFiles:
             Path(name).unlink(missing_ok=True)
 
     def _drop(self, path: Path) -> bool:
-        """Remove a file; false if it is still there."""
+        """Remove a file; return false if that fails."""
         self._stored.pop(path, None)
         with suppress(OSError):
             path.unlink(missing_ok=True)
