@@ -1,4 +1,4 @@
-"""The model thread in the test's own process, as an `Engine`: what a host does, without the process and the socket."""
+"""The model thread in the test's own process, as an `Engine`: a host without the process and the socket."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ from starcoder_lsp.engine.stream import Token, TokenStream, Usage
 
 T = TypeVar("T")
 ROUNDING_NATS = 0.1
-"""How far the log-probabilities of a token in two runs are apart at most: a batch of one and a batch of many sum in
-another order, and cells are rounded to 16 bits. Measured of 1,146: 0.012 on average, 0.082 at most."""
+"""The largest difference of a token's log-probability between two runs: batches of another size sum in another order,
+and cells are rounded to 16 bits. Measured for 1,146 tokens: 0.012 on average, 0.082 at most."""
 
 
 def differences(got: CompletionOutput, wanted: CompletionOutput) -> list[float]:
-    """How far apart the log-probabilities of two answers' tokens are, in nats, up to where the answers part.
+    """Return the differences of two answers' log-probabilities, in nats, up to where the answers differ.
 
-    Two candidates that are equally likely but for the rounding may change places. So the answers may part there only.
+    They may only differ where two candidates are equally likely but for rounding.
     """
     pairs = list(zip(got.ids, wanted.ids, strict=False))
     at = next((i for i, (mine, theirs) in enumerate(pairs) if mine != theirs), len(pairs))
@@ -56,7 +56,7 @@ def differences(got: CompletionOutput, wanted: CompletionOutput) -> list[float]:
 
 @define(eq=False)
 class Listener:
-    """Feeds a stream from the model thread, as long as the test runs."""
+    """Feeds a stream from the model thread while the test runs."""
 
     stream: TokenStream
     loop: asyncio.AbstractEventLoop = field(factory=asyncio.get_running_loop)
@@ -126,7 +126,7 @@ class LocalEngine:
 
     def generate(self, request: GenerationRequest) -> TokenStream:
         prompt = request.prompt
-        asked = Decoding(
+        decoding = Decoding(
             prompt.ids,
             prompt.stop_ids,
             prompt.heal,
@@ -135,7 +135,7 @@ class LocalEngine:
             request.beam_margin_nats,
             request.sampling,
         )
-        return self._begin(request.document, asked, is_ahead=request.is_ahead)
+        return self._begin(request.document, decoding, is_ahead=request.is_ahead)
 
     async def prefill(self, document: str, prompt: Prompt, cancellation: Cancellation) -> Prefilled:
         stream = self._begin(document, Decoding(prompt.ids, frozenset(), b"", 1, 0), is_ahead=True)
@@ -143,12 +143,13 @@ class LocalEngine:
         usage = await stream.ended()
         return Prefilled(usage.n_evaluated, usage.is_complete)
 
-    def _begin(self, document: str, asked: Decoding, *, is_ahead: bool) -> TokenStream:
+    def _begin(self, document: str, decoding: Decoding, *, is_ahead: bool) -> TokenStream:
         jobs: list[Job] = []
         stream = TokenStream(
-            lambda answer: self.worker.drop(jobs[0], answer), lambda kept: self.worker.cancel(jobs[0], kept)
+            lambda answer: self.worker.drop(jobs[0], answer),
+            lambda kept_answer: self.worker.cancel(jobs[0], kept_answer),
         )
-        jobs.append(self.worker.submit(Owner(self.client, document), asked, Listener(stream), is_ahead=is_ahead))
+        jobs.append(self.worker.submit(Owner(self.client, document), decoding, Listener(stream), is_ahead=is_ahead))
         return stream
 
     async def forget(self) -> None:
@@ -163,7 +164,7 @@ class LocalEngine:
         return self.worker.cached(self.client)
 
     async def ask(self, work: Callable[[], T]) -> T:
-        """Do something on the model thread, between two turns, and return what comes of it."""
+        """Call `work` on the model thread, between two turns, and return its result."""
         loop, done = asyncio.get_running_loop(), asyncio.Event()
         results: list[T] = []
 
@@ -178,14 +179,14 @@ class LocalEngine:
         return results[0]
 
     async def settled(self) -> None:
-        """Wait until the model thread has done all that it was asked for before."""
+        """Wait until the model thread has made all earlier calls."""
         await self.ask(lambda: None)
 
     @contextmanager
     def cancelling(self, cancellation: Cancellation, n_looks: int) -> Iterator[list[int]]:
-        """Cancel when the model thread looks for the `n_looks`-th time whether to go on; yields a list of the looks.
+        """Cancel at the `n_looks`-th check of the model thread; yield a list that grows with each check.
 
-        It looks before each node of a prefill's graph, and before each token of the answers.
+        It checks before each node of a prefill's graph; a check is also counted before each token of the answers.
         """
         context, loop = self.context, asyncio.get_running_loop()
         decode, step, looks = context.decode, context.step, []
@@ -211,7 +212,7 @@ class LocalEngine:
             del context.decode, context.step
 
     def check_cells(self) -> None:
-        """Raise `AssertionError` unless the records and the context agree. When nothing is under way."""
+        """Raise `AssertionError` unless the records and the context agree. Only without running jobs."""
         context = self.worker.sequences.backend
         held = {each.cached.sequence: len(each.cached.ids) for each in self.worker.sequences.residents}
         for sequence in range(N_RESIDENTS + N_BRANCHES):
@@ -219,7 +220,7 @@ class LocalEngine:
         assert sorted(self.worker.sequences.branches) == list(range(N_RESIDENTS, N_RESIDENTS + N_BRANCHES))
 
     async def close(self, *, is_restart: bool = False) -> None:
-        """Nothing: the fixture ends the model thread."""
+        """Do nothing: the fixture ends the model thread."""
 
     def end(self) -> None:
         assert self.worker.close(60)

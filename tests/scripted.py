@@ -1,4 +1,4 @@
-"""Engines that write what they are told, in place of a model: for tests of all that stands around one."""
+"""Engines that write a given text in place of a model's."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from starcoder_lsp.engine.prompt_model import PromptModel
 from starcoder_lsp.engine.stream import Token, TokenStream, Usage
 
 END_OF_TEXT = 0
-"""The id of a token that stands for no bytes."""
+"""The id of a marker."""
 
 
 @define(eq=False)
 class WatchedStream(TokenStream):
-    """A stream that knows how far it was read. `on_read` is called when all before was taken in."""
+    """A stream that counts the steps that were read. `on_read` is called when the reader wants the next one."""
 
     on_read: Callable[[], None] = field(kw_only=True)
     n_read: int = 0
@@ -32,9 +32,9 @@ class WatchedStream(TokenStream):
 
 @define(eq=False)
 class Scripted:
-    """Writes `text` in tokens, at once, and what is to be healed in front of it.
+    """Writes the text to heal and `text` in tokens, all at once.
 
-    It ends with `end`; without one it says nothing more until it is closed. The whole prompt counts as evaluated.
+    The answer ends with `end`, or if that is empty, when the stream is closed. The whole prompt counts as evaluated.
     """
 
     prompts: PromptModel
@@ -46,12 +46,12 @@ class Scripted:
     cache: None = None
     requests: list[GenerationRequest] = field(factory=list)
     begun: asyncio.Event = field(factory=asyncio.Event)
-    """Set when it was asked for the first time; it has written all of its text by then."""
+    """Set by the first request, when all of the text is written."""
 
     def generate(self, request: GenerationRequest) -> TokenStream:
         self.requests.append(request)
         usage = Usage(0, len(request.prompt.ids))
-        stream = TokenStream(lambda _answer: None, lambda _kept: stream.end(usage))
+        stream = TokenStream(lambda _answer: None, lambda _kept_answer: stream.end(usage))
         encode = self.prompts.tokenizer.encode
         for token_id in (*encode(request.prompt.heal), *encode(self.text)):
             stream.feed((Token(0, token_id, 0.0),), usage)
@@ -68,9 +68,9 @@ class Scripted:
 
 @define(eq=False)
 class ManualEngine:
-    """Writes the letters of `text` one by one, each when it is told to, and remembers how each generation ended.
+    """Writes `text` letter by letter as the test says, and records how each generation ended.
 
-    The answers to one request are equal, but for `rivals`: texts that grow beside it as other answers.
+    All answers to a request are equal; `rivals` are the texts of further answers.
     """
 
     prompts: PromptModel
@@ -86,7 +86,7 @@ class ManualEngine:
     begun: asyncio.Event = field(factory=asyncio.Event)
     ended: asyncio.Event = field(factory=asyncio.Event)
     _steps: list[tuple[Token, ...]] = field(factory=list)
-    """What is still to be written of the newest generation."""
+    """The steps of the newest generation that are not written yet."""
     _stream: WatchedStream | None = None
     _is_free: bool = False
     _read: asyncio.Event = field(factory=asyncio.Event)
@@ -101,7 +101,7 @@ class ManualEngine:
         steps = self._plan(request)
         n_steps = len(steps)
 
-        def close(_kept: int) -> None:
+        def close(_kept_answer: int) -> None:
             self.ends.append("stop_token" if stream.n_read == n_steps else "cancelled")
             if self._stream is stream:
                 self._stream = None
@@ -118,7 +118,7 @@ class ManualEngine:
         return stream
 
     def _plan(self, request: GenerationRequest) -> list[tuple[Token, ...]]:
-        """What is written in each step: the first one heals, the last one ends."""
+        """Return the tokens of each step: the first one heals, the last one ends."""
         texts = [*[self.text] * request.n_answers, *self.rivals]
         healed = self.prompts.tokenizer.encode(request.prompt.heal)
         steps = []
@@ -131,7 +131,7 @@ class ManualEngine:
         return [*steps, tuple(Token(answer, END_OF_TEXT, 0.0, "stop_token") for answer in range(len(texts)))]
 
     async def write(self, n: int) -> None:
-        """Let it write `n` letters and wait until they are read."""
+        """Write `n` letters and wait until they are read."""
         await self.begun.wait()
         for _ in range(n):
             if self._stream is not None:
@@ -140,7 +140,7 @@ class ManualEngine:
                 await self._read.wait()
 
     def write_on(self) -> None:
-        """Let it write as much as it wants to."""
+        """Write the rest, and all further generations at once."""
         self._is_free = True
         while self._stream is not None and self._steps:
             self._stream.feed(self._steps.pop(0), self._stream.usage)

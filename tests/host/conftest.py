@@ -1,4 +1,4 @@
-"""Engines on real hosts, in folders of their own, and hosts that really die."""
+"""Engines on real hosts, in a folder for each test, and hosts that crash."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TEXT = b"import os\n\n\ndef read(path):\n    with open("
 
 @define
 class Hosts:
-    """A folder for sockets and one for what is remembered, and the engines that were made here."""
+    """The folder for sockets, the file that counts starts, and the engines of a test."""
 
     prompts: PromptModel
     folder: Path
@@ -39,11 +39,11 @@ class Hosts:
     _loads: asyncio.Event = field(factory=asyncio.Event)
 
     def engine(self, **changes: Any) -> HostEngine:
-        """An engine that is not started."""
+        """Make an engine without starting it."""
         model = check_model_file(DEMONSTRATOR)
         options = HostOptions.of(Settings(), model)
         options = evolve(options, **({"idle_s": 0.0, "n_threads": 1} | changes))
-        engine = HostEngine(options, model.architecture, self.messages.append, on_state=self.hear)
+        engine = HostEngine(options, model.architecture, self.messages.append, on_state=self.on_state)
         self.engines.append(engine)
         return engine
 
@@ -54,7 +54,7 @@ class Hosts:
 
     @property
     def n_starts(self) -> int:
-        """Hosts that came as far as importing llama.cpp."""
+        """The number of hosts that imported llama.cpp."""
         return len(self.starts.read_text().splitlines()) if self.starts.exists() else 0
 
     def prompt(self, text: bytes = TEXT) -> Prompt:
@@ -67,12 +67,12 @@ class Hosts:
         return await generate(engine, request, self.prompts.tokenizer.piece, lambda _text: None, Cancellation())
 
     async def noticed(self) -> None:
-        """Wait until the death of a host is known."""
+        """Wait until an engine has noticed the death of its host."""
         await self._loads.wait()
         self._loads.clear()
 
-    def hear(self, state: str) -> None:
-        """An engine tells its state."""
+    def on_state(self, state: str) -> None:
+        """Record an engine's new state."""
         self.states.append(state)
         if state == "loading":
             self._loads.set()
@@ -98,7 +98,7 @@ async def hosts(prompts: PromptModel, tmp_path: Path, monkeypatch: pytest.Monkey
 
 @pytest.fixture
 def crash(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Let hosts that start from now on die at a stage, below a rung of the ladder."""
+    """Return a function that makes later hosts crash at a stage, while they run above a rung of the ladder."""
 
     def begin(stage: str, how: str, rung: int = 4) -> None:
         monkeypatch.setenv("CRASH", f"{stage}/{how}/{rung}")

@@ -1,4 +1,4 @@
-"""What happens after a crash while a model is loaded: the next start is more careful, and that is remembered."""
+"""After a crash while a model is loaded the next start is a rung lower, and the rung is remembered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several clients of one model thread: whose turn it is, whose cells they are, and that every way out is clean."""
+"""Several clients of one model thread: the order of turns, the owners of cells, and agreement on every way out."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ N_PARKED_BYTES = 32 * 1024 * 1024
 
 
 class Recorder:
-    """The real context, and a list of what the model thread asked of it: `(sequence, ...)` of each evaluation."""
+    """The real context, and a record of its evaluations: `(sequence, ...)` of each."""
 
     def __init__(self, context: LlamaContext) -> None:
         self._context = context
@@ -84,7 +84,7 @@ def loaded(prompts: PromptModel, caution: Caution) -> Iterator[LocalEngine]:
 
 @pytest.fixture
 def host(loaded: LocalEngine) -> Iterator[LocalEngine]:
-    """The model thread with nothing in its cells, and nothing parked; afterwards records and context agree."""
+    """The model thread with empty cells and nothing parked; afterwards records and context agree."""
     recorder = loaded.worker.sequences.backend = Recorder(loaded.context._context)
     for resident in loaded.worker.sequences.residents:
         loaded.worker.leave(resident.cached.owner.client)
@@ -100,14 +100,14 @@ def host(loaded: LocalEngine) -> Iterator[LocalEngine]:
 
 @pytest.fixture(scope="module")
 def alone(prompts: PromptModel, caution: Caution) -> Iterator[LocalEngine]:
-    """An engine that nobody else uses."""
+    """An engine with one client."""
     engine = LocalEngine.load(prompts, DEMONSTRATOR, caution)
     yield engine
     engine.end()
 
 
 def wait_for(worker: Worker) -> None:
-    """Wait until the model thread has done what it was asked for before."""
+    """Wait until the model thread has made all earlier calls."""
     done = threading.Event()
     worker.call(done.set)
     assert done.wait(60)
@@ -115,7 +115,7 @@ def wait_for(worker: Worker) -> None:
 
 @contextmanager
 def held(worker: Worker) -> Iterator[None]:
-    """Let the model thread wait meanwhile: it finds all that is asked for together."""
+    """Block the model thread meanwhile, so that it receives all calls together."""
     gate = threading.Event()
     worker.call(gate.wait)
     try:
@@ -158,7 +158,7 @@ def sequence_of(host: LocalEngine, client: str) -> int:
 
 
 class Pause:
-    """Stops the model thread before the `n`-th evaluation from now on, until it is told to go on."""
+    """Stops the model thread before the `n`-th evaluation from now on, until `go_on`."""
 
     def __init__(self, host: LocalEngine, n: int) -> None:
         self._gate, self._reached = threading.Event(), asyncio.Event()
@@ -201,7 +201,7 @@ async def test_a_short_prompt_does_not_wait_for_a_long_one(host: LocalEngine, pr
 
 
 async def test_who_worked_alone_before_does_not_wait_for_who_comes(host: LocalEngine, prompts: PromptModel) -> None:
-    """The time that somebody had while nobody else wanted any is no debt."""
+    """Time that a client had while no other wanted any does not count against it."""
     old, new = host.beside("old"), host.beside("new")
     await ask(old, request(prompts, "a", 700))
     pause = Pause(host, 3)
@@ -559,7 +559,7 @@ def test_the_end_ends_every_job(prompts: PromptModel, caution: Caution) -> None:
 
 
 class Reader:
-    """Whoever waits for a job, on no event loop."""
+    """Receives the results of a job, without an event loop."""
 
     def __init__(self) -> None:
         self.tokens: list[Token] = []
@@ -685,7 +685,7 @@ DEEDS = st.one_of(
 
 @pytest.fixture(scope="module")
 def longest(alone: LocalEngine, prompts: PromptModel) -> Callable[[Ask], CompletionOutput]:
-    """The first answer to a prompt from an engine that nobody else uses, 6 tokens of it, each asked once."""
+    """Return the first 6 tokens that an engine with one client answers to a prompt; each prompt is run once."""
     known: dict[tuple[str, int], CompletionOutput] = {}
 
     def answer(asked: Ask) -> CompletionOutput:
@@ -706,7 +706,7 @@ def longest(alone: LocalEngine, prompts: PromptModel) -> Callable[[Ask], Complet
 
 
 class Play:
-    """What several clients do with a model thread."""
+    """Runs the calls of several clients."""
 
     def __init__(self, worker: Worker, prompts: PromptModel) -> None:
         self.jobs: list[tuple[Job, Reader, Ask]] = []

@@ -1,7 +1,7 @@
-"""Found first on a host's path: lets its process really die, where and how `CRASH` says.
+"""First on a host's path: crashes its process as the variable `CRASH` says.
 
-`CRASH` is `STAGE/SIGNAL/RUNG`: the stage is `importing`, `loading`, `warming up` or `decoding=POISON`, where POISON is
-a token's id; below the rung of the ladder it dies. Each start of a host is a line in the file that `STARTS` names.
+`CRASH` is `STAGE/SIGNAL/RUNG`. The stage is `importing`, `loading`, `warming up` or `decoding=POISON`, where POISON is
+a token's id. Only a host above that rung of the ladder crashes. Each start adds a line to the file that `STARTS` names.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def patch(module: Any) -> None:
 
 
 class Finder:
-    """Patches the module as it is imported: only hosts do."""
+    """Patches the module when it is imported, which only hosts do."""
 
     def find_spec(self, name: str, _path: object, _target: object = None) -> Any:
         if name != PATCHED:
