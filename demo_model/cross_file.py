@@ -49,15 +49,12 @@ class CrossFileHole:
 
 @dataclass(frozen=True)
 class Survey:
-    """One file: where each name is defined, at the file's own level and in its classes; its names and its imports.
-
-    Offsets are characters.
-    """
+    """One file: the character where each name is defined, at the file's own level and in its classes; its names."""
 
     file: SourceFile
     defined: dict[str, int]
     used: list[tuple[int, str]]
-    """Starts of lines and the distinct names on them, import statements aside."""
+    """Starts of lines, in bytes, and the distinct names on them, import statements aside."""
     imported_words: frozenset[str]
 
     @classmethod
@@ -70,16 +67,16 @@ class Survey:
             for scope in reversed(syntax.definitions())
             if scope.kind in KINDS and DISTINCT.fullmatch(scope.name)
         }
-        imports = [data[start:end].decode() for start, end in syntax.imports()]
+        imports = syntax.imports()
+        words = frozenset(word for start, end in imports for word in WORD.findall(data[start:end].decode()))
         used = {}
         for node in nodes_of(syntax.tree.root_node) if syntax.tree is not None else ():
-            start, end = node.start_byte, node.end_byte
-            is_imported = any(first <= start < last for first, last in syntax.imports())
-            if node.child_count == 0 and IDENTIFIER.search(node.type) and not is_imported:
-                name = data[start:end].decode()
-                if DISTINCT.fullmatch(name):
-                    used[len(data[: data.rfind(b"\n", 0, start) + 1].decode()), name] = None
-        return cls(file, defined, list(used), frozenset(word for each in imports for word in WORD.findall(each)))
+            if node.child_count or not IDENTIFIER.search(node.type):
+                continue
+            start, name = node.start_byte, data[node.start_byte : node.end_byte].decode()
+            if DISTINCT.fullmatch(name) and not any(first <= start < last for first, last in imports):
+                used[data.rfind(b"\n", 0, start) + 1, name] = None
+        return cls(file, defined, list(used), words)
 
     def sees(self, other: SourceFile) -> bool:
         """Whether this file's imports name the other one, or both are in one folder."""
@@ -89,7 +86,7 @@ class Survey:
 
 
 def uses_of(survey: Survey, by_name: dict[str, list[Survey]]) -> Iterator[tuple[int, str, Survey]]:
-    """Starts of lines that use a name which one other file defines, with the name and that file.
+    """Starts of lines, in bytes, that use a name which one other file defines, with the name and that file.
 
     `by_name` has the files that define a name.
     """
@@ -120,5 +117,6 @@ def pick_cross_file_holes(files: Sequence[SourceFile], n_holes: int, seed: int) 
         file, other = survey.file, defining.file
         unrelated = [each for each in packages[file.package] if each not in (file, other) and name not in each.text]
         drawn = rng.choice(unrelated) if unrelated else None
-        holes.append(CrossFileHole(cut(file.text, start), file, name, other, defining.defined[name], drawn))
+        hole = cut(file.text, len(file.text.encode()[:start].decode()))
+        holes.append(CrossFileHole(hole, file, name, other, defining.defined[name], drawn))
     return holes

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import re
+from functools import cache
 from typing import TYPE_CHECKING
 
 from demo_model.holes import Hole
@@ -115,15 +116,26 @@ KINDS: dict[str, Callable[[Node, bytes], Iterator[Span]]] = {
 }
 
 
-def find_holes(text: str, language: str, kind: str) -> list[Hole]:
-    """Every hole of a kind in a file. None where there is no grammar, or the file is not what the grammar expects."""
+@cache
+def spans_of(text: str, language: str) -> dict[str, list[Span]]:
+    """Where the holes of each kind are in a file, in bytes.
+
+    Nowhere if there is no grammar; nodes with errors in them are left out.
+    """
     grammar = load_grammar(language_for(language, ""))
     data = text.encode()
     tree = parse(grammar, data, None, PARSE_MS) if grammar is not None else None
-    if tree is None:
-        return []
-    spans = {span: None for node in nodes_of(tree.root_node) if not node.has_error for span in KINDS[kind](node, data)}
-    return [Hole(data[:start].decode(), data[start:end].decode(), data[end:].decode()) for start, end in spans]
+    found: dict[str, dict[Span, None]] = {kind: {} for kind in KINDS}
+    for node in nodes_of(tree.root_node) if tree is not None else ():
+        for kind, spans in KINDS.items() if not node.has_error else ():
+            found[kind].update(dict.fromkeys(spans(node, data)))
+    return {kind: list(spans) for kind, spans in found.items()}
+
+
+def cut_out(text: str, span: Span) -> Hole:
+    """Make the hole of a span."""
+    data = text.encode()
+    return Hole(*(part.decode() for part in (data[: span[0]], data[slice(*span)], data[span[1] :])))
 
 
 def pick_syntax_holes(texts: Sequence[str], language: str, kind: str, n_holes: int, seed: int) -> list[Hole]:
@@ -133,6 +145,6 @@ def pick_syntax_holes(texts: Sequence[str], language: str, kind: str, n_holes: i
     for text in rng.sample(list(texts), len(texts)):
         if len(holes) >= n_holes:
             break
-        found = find_holes(text, language, kind)
-        holes += rng.sample(found, min(len(found), HOLES_A_FILE))
+        spans = spans_of(text, language)[kind]
+        holes += [cut_out(text, span) for span in rng.sample(spans, min(len(spans), HOLES_A_FILE))]
     return holes[:n_holes]

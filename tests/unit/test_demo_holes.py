@@ -68,8 +68,12 @@ def model(caution: Caution) -> scoring.Model:
     return scoring.Model(evaluate.DEFAULT_MODEL, n_threads=1, lays_out_anew=caution < Caution.PLAIN_WEIGHTS)
 
 
+def holes_in(text: str, language: str, kind: str) -> list[Hole]:
+    return [syntax_holes.cut_out(text, span) for span in syntax_holes.spans_of(text, language)[kind]]
+
+
 def found(language: str, kind: str) -> list[str]:
-    return [hole.middle for hole in syntax_holes.find_holes(SOURCES[language], language, kind)]
+    return [hole.middle for hole in holes_in(SOURCES[language], language, kind)]
 
 
 def has_error(text: str, language: str) -> bool:
@@ -87,7 +91,7 @@ def definitions(text: str, language: str) -> list[str]:
 @pytest.mark.parametrize("language", SOURCES)
 @pytest.mark.parametrize("kind", syntax_holes.KINDS)
 def test_a_hole_and_what_is_around_it_are_the_file(language: str, kind: str) -> None:
-    holes = syntax_holes.find_holes(SOURCES[language], language, kind)
+    holes = holes_in(SOURCES[language], language, kind)
     assert holes or (language, kind) == ("shellscript", "call")
     assert len(set(holes)) == len(holes)
     for hole in holes:
@@ -99,7 +103,7 @@ def test_a_hole_and_what_is_around_it_are_the_file(language: str, kind: str) -> 
 def test_a_block_is_whole_lines_of_a_body_and_its_file_keeps_its_structure_without_them(language: str) -> None:
     source = SOURCES[language]
     assert not has_error(source, language)
-    blocks = syntax_holes.find_holes(source, language, "block")
+    blocks = holes_in(source, language, "block")
     assert len(blocks) >= (3 if language == "shellscript" else 4), "the function, the branch and both loops"
     for hole in blocks:
         assert hole.prefix.endswith("\n")
@@ -117,8 +121,8 @@ def test_what_holds_declarations_is_no_block() -> None:
 
 def test_a_long_block_is_none() -> None:
     lines = "".join(f"    line({n})\n" for n in range(syntax_holes.MAX_BLOCK_LINES))
-    assert len(syntax_holes.find_holes(f"def run():\n{lines}", "python", "block")) == 1
-    assert syntax_holes.find_holes(f"def run():\n{lines}    x\n", "python", "block") == []
+    assert len(holes_in(f"def run():\n{lines}", "python", "block")) == 1
+    assert holes_in(f"def run():\n{lines}    x\n", "python", "block") == []
 
 
 def test_conditions_and_what_loops_go_through() -> None:
@@ -129,15 +133,13 @@ def test_conditions_and_what_loops_go_through() -> None:
     assert found("go", "control") == ["a > b", "find(a)", "q(1) == 2"]
     assert found("php", "control") == ["$a > 1", "find($a)", "q(1)"]
     assert found("shellscript", "control") == ['[ -f "$x" ]', "$(find a)", "read -r q"]
-    assert (
-        syntax_holes.find_holes("x = [y for y in find(a) if y.is_good] if y.is_bad else 1\n", "python", "control") == []
-    )
+    assert holes_in("x = [y for y in find(a) if y.is_good] if y.is_bad else 1\n", "python", "control") == []
 
 
 def test_calls_have_arguments_and_one_line() -> None:
     assert found("python", "call") == ["go(a, b)", "find(a)", "q(1)"]
     assert found("java", "call") == ["go(a, b)", "find(a)", "q(1)"]
-    assert syntax_holes.find_holes("run()\nself.run(\n    1,\n)\nself.run(1).walk(2)\n", "python", "call") == [
+    assert holes_in("run()\nself.run(\n    1,\n)\nself.run(1).walk(2)\n", "python", "call") == [
         Hole("run()\nself.run(\n    1,\n)\n", "self.run(1).walk(2)", "\n"),
         Hole("run()\nself.run(\n    1,\n)\n", "self.run(1)", ".walk(2)\n"),
     ]
@@ -146,7 +148,7 @@ def test_calls_have_arguments_and_one_line() -> None:
 @given(st.text(st.sampled_from("ab \n:{}()if;\té#"), max_size=120), st.sampled_from(sorted(SOURCES)))
 def test_any_text_has_holes_that_fit_it(text: str, language: str) -> None:
     for kind in syntax_holes.KINDS:
-        for hole in syntax_holes.find_holes(text, language, kind):
+        for hole in holes_in(text, language, kind):
             assert hole.prefix + hole.middle + hole.suffix == text
             assert hole.middle.strip()
 
