@@ -262,7 +262,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--work-dir", type=Path, default=default_work_dir())
     parser.add_argument("--model", type=Path, default=DEFAULT_MODEL)
     parser.add_argument("--languages", help="LSP language ids, with commas; by default all that are held out")
-    parser.add_argument("--holes", type=int, default=500, help="holes of each language and kind, at most")
+    parser.add_argument("--holes", type=int, default=200, help="holes of each language and kind, at most")
     parser.add_argument(
         "--minutes", type=float, default=14, help="how long holes are looked for and filled; 0 is until all are"
     )
