@@ -1,1 +1,1 @@
-"""`starcoder-lsp doctor`: facts about this machine, checks of them, and the report."""
+"""`starcoder-lsp doctor`: gather facts about this machine, check them, and print a report."""

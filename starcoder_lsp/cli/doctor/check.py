@@ -1,4 +1,4 @@
-"""A line of the report, and what all checks use."""
+"""A line of the report, and the wording that checks share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MIB = 1024 * 1024
 
 @frozen
 class Check:
-    """One line of the report. `advice` says what to do; a line to paste into a shell stands on a line of its own."""
+    """One line of the report. `advice` says what to do; a shell command stands on a line of its own."""
 
     name: str
     state: str
@@ -19,10 +19,10 @@ class Check:
 
 
 def counted(n: int, one: str, many: str) -> str:
-    """A number with its noun."""
+    """Return a number with its noun."""
     return f"{n:,} {one if n == 1 else many}"
 
 
 def size(n_bytes: int) -> str:
-    """A number of bytes for a person."""
+    """Return a number of bytes in GiB or MiB."""
     return f"{n_bytes / MIB / 1024:,.1f} GiB" if n_bytes >= 1024 * MIB else f"{n_bytes / MIB:,.0f} MiB"

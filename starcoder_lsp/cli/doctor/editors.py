@@ -1,4 +1,4 @@
-"""Whether editors find the program, and which of them are set up for it."""
+"""Checks of the path, and of the editors that are set up for the program."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from starcoder_lsp.cli.doctor.facts import Facts
 
 PROGRAM = "starcoder-lsp"
 NAME = b"starcoder"
-"""Stands in every configuration that is for this program."""
+"""Part of every configuration for this program."""
 MAX_FILES = 500
-"""Files of an editor's configuration that are read; what is in its folders of packages is not among them."""
+"""Files of an editor's configuration that are read, without its packages. Not measured."""
 MAX_BYTES = 256 * 1024
 N_LINES_OF_A_SCRIPT = 3
 """Lines in which pip names the interpreter: a long path does not fit the first one."""
@@ -34,23 +34,23 @@ VS_CODE_FOLDERS = {
 
 
 def check_path(_facts: Facts) -> Iterator[Check]:
-    """Whether `starcoder-lsp` is on the path, and is the program that makes this report."""
+    """Check whether the `starcoder-lsp` on the path is this program."""
     found, own_folder = shutil.which(PROGRAM), Path(sys.executable).parent
     if found is None:
-        advice = "Name it by its whole path in the editor's configuration, or put it on the path"
+        advice = "Use its full path in the editor's configuration, or put it on the path"
         if (own_folder / PROGRAM).exists():
             line = f"export PATH={shlex.quote(str(own_folder))}:$PATH"
-            advice = f"{advice}, in the file that your shell reads at its start:\n{line}"
+            advice = f"{advice}, in your shell's startup file:\n{line}"
         yield Check("on the path", WARNING, f"editors do not find `{PROGRAM}`", advice)
     elif is_this_program(Path(found)):
         yield Check("on the path", OK, found)
     else:
-        advice = "Editors start that one. See which comes first:\ntype -a starcoder-lsp"
-        yield Check("on the path", WARNING, f"{found}, which is another one than this", advice)
+        advice = "Editors start that one. To see all of them:\ntype -a starcoder-lsp"
+        yield Check("on the path", WARNING, f"{found}, another one than this program", advice)
 
 
 def is_this_program(script: Path) -> bool:
-    """Whether a script on the path runs this interpreter: by its folder, or by its first lines."""
+    """Return whether a script on the path runs this interpreter, by its folder or by its first lines."""
     own = Path(sys.executable)
     if script.resolve().parent == own.parent.resolve():
         return True
@@ -60,7 +60,7 @@ def is_this_program(script: Path) -> bool:
 
 
 def check_editors(facts: Facts) -> Iterator[Check]:
-    """Which editors are set up."""
+    """Check which editors are set up."""
     checks = [
         _named("Neovim", _neovim_files(facts.places.home)),
         _helix(_config_home(facts.places.home) / "helix" / "languages.toml"),
@@ -69,16 +69,16 @@ def check_editors(facts: Facts) -> Iterator[Check]:
     ]
     yield from checks
     if all(check.found.startswith("not set up") for check in checks):
-        yield Check("editors", WARNING, "none is set up", "The folder editor-configs/ says how; a minute of copying.")
+        yield Check("editors", WARNING, "none is set up", "Follow editor-configs/README.md.")
 
 
 def _config_home(home: Path) -> Path:
-    """Where programs other than this one keep their configuration."""
+    """Return the folder of other programs' configurations."""
     return Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
 
 
 def _named(editor: str, files: Iterable[Path]) -> Check:
-    """An editor that is set up if a file of its configuration names this program."""
+    """Check an editor: it is set up if a file of its configuration names this program."""
     for path in islice(files, MAX_FILES):
         if NAME in _start_of(path):
             return Check(editor, OK, f"set up in {path}")
@@ -92,14 +92,14 @@ def _start_of(path: Path) -> bytes:
 
 
 def _neovim_files(home: Path) -> Iterator[Path]:
-    """The files of Neovim's configuration, those at the top first."""
+    """Yield the files of Neovim's configuration, those at the top first."""
     for parent, folders, names in os.walk(_config_home(home) / "nvim"):
         folders[:] = sorted(set(folders) - NOT_CONFIGURATION)
         yield from (Path(parent, name) for name in sorted(names) if name.endswith((".lua", ".vim")))
 
 
 def _helix(path: Path) -> Check:
-    """Helix: the server, and the languages that have it."""
+    """Check Helix: the server, and the languages that use it."""
     text = _start_of(path)
     if NAME not in text:
         return Check("Helix", OK, "not set up")
@@ -112,24 +112,26 @@ def _helix(path: Path) -> Check:
             row["name"] for row in table.get("language", ()) if _names(row.get("language-servers", ())) & set(servers)
         ]
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        return Check("Helix", WARNING, f"{path} cannot be understood ({error})", "Correct it; Helix ignores it all.")
+        return Check(
+            "Helix", WARNING, f"{path} cannot be understood ({error})", "Correct it; Helix ignores the whole file."
+        )
     for name, server in servers.items():
         if shutil.which(str(server.get("command", ""))) is None:
-            found = f"{path}: the command of {name} is not there: {server.get('command')}"
-            return Check("Helix", WARNING, found, "Name the program by its whole path there.")
+            found = f"{path}: the command of {name} is not found: {server.get('command')}"
+            return Check("Helix", WARNING, found, "Use the program's full path there.")
     if not languages:
-        advice = 'Put "starcoder" at the end of the `language-servers` of each language.'
-        return Check("Helix", WARNING, f"{path} has the server, and no language that uses it", advice)
+        advice = 'Add "starcoder" to the end of `language-servers` of each language.'
+        return Check("Helix", WARNING, f"{path} has the server, but no language that uses it", advice)
     return Check("Helix", OK, f"set up in {path} for {counted(len(languages), 'language', 'languages')}")
 
 
 def _names(servers: Iterable[object]) -> set[str]:
-    """The names in a list of servers, where each is a name or a table with one."""
+    """Return the names in a list of servers, each a name or a table with one."""
     return {str(server["name"] if isinstance(server, dict) else server) for server in servers}
 
 
 def _vs_code(home: Path) -> Iterator[Check]:
-    """VS Code and its kin, of which each has a folder of extensions."""
+    """Check VS Code and its derivatives, each with a folder of extensions."""
     for editor, folders in VS_CODE_FOLDERS.items():
         extensions = [path for folder in folders for path in sorted((home / folder / "extensions").glob("*starcoder*"))]
         if extensions:

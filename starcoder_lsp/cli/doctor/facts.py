@@ -1,4 +1,4 @@
-"""What the checks look at, as values."""
+"""The facts that the checks judge, as frozen values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from starcoder_lsp.settings import Settings
 
 @frozen
 class Places:
-    """Where the system says what it is."""
+    """Paths from which the system is read."""
 
     home: Path = field(factory=Path.home)
     meminfo: Path = Path("/proc/meminfo")
@@ -28,13 +28,13 @@ class Places:
 
 @frozen
 class Library:
-    """The llama.cpp that is installed. `failure` is one line if it cannot be loaded."""
+    """The installed llama.cpp. `failure` is one line if it cannot be loaded, otherwise empty."""
 
     version: str
-    """Of llama-cpp-python; empty if it is not installed."""
+    """The version of llama-cpp-python; empty if it is not installed."""
     folder: Path | None
     gpu_backends: tuple[str, ...] = ()
-    """By the names of its files."""
+    """The GPU backends, by the names of the library's files."""
     system_info: str = ""
     can_offload: bool = False
     failure: str = ""
@@ -42,7 +42,7 @@ class Library:
 
 @frozen
 class RunningHost:
-    """A host that runs, and what it says of itself; or why it says nothing."""
+    """A running host and its status, or the problem with asking for it."""
 
     name: str
     status: Mapping[str, Any] = field(factory=dict)
@@ -51,7 +51,7 @@ class RunningHost:
 
 @frozen
 class Memory:
-    """Of this machine, in bytes."""
+    """The memory of this machine, in bytes."""
 
     n_total: int
     n_available: int
@@ -59,25 +59,25 @@ class Memory:
 
 @frozen
 class Speed:
-    """As measured with a host of its own, in tokens a second. `told` is what a user was told meanwhile."""
+    """The speed in tokens a second, and the messages to the user during the measurement."""
 
     prefill: float
     decode: float
     load_s: float
     n_gpu_layers: int
-    told: tuple[str, ...] = ()
+    messages: tuple[str, ...] = ()
 
 
 @frozen
 class Facts:
-    """All that the checks look at."""
+    """All facts."""
 
     places: Places
     settings: Settings
     settings_path: Path
     has_settings_file: bool
     file_problems: tuple[str, ...]
-    """Why the whole file of settings is ignored."""
+    """The reasons why the whole file of settings is ignored."""
     setting_problems: tuple[str, ...]
     model_path: Path
     model: ModelFile | None
@@ -85,26 +85,26 @@ class Facts:
     model_problem: EngineError | None
     library: Library
     cpu_flags: frozenset[str]
-    """As Linux names them; empty on other systems."""
+    """Linux' names of the CPU's features; empty on other systems."""
     has_nvidia_gpu: bool
     crashes: tuple[Mapping[str, Any], ...]
-    """What the ladder remembers for this CPU and build."""
+    """The ladder's entries for this CPU and build."""
     n_forgotten: int | None
-    """How many crashes were forgotten, if that was asked for."""
+    """The number of crashes that `--forget-crashes` removed; `None` without it."""
     memory: Memory | None
     runtime_path: Path
     runtime_problem: str
     cache_path: Path
     state_path: Path
     hosts: tuple[RunningHost, ...]
-    gone: Mapping[str, str]
-    """The last words of hosts that are gone, by name. Their files have been removed."""
+    ended: Mapping[str, str]
+    """The last lines of hosts that ended, by name. Their files have been removed."""
     speed: Speed | None = None
     speed_problem: str = ""
 
     @property
     def caution(self) -> Caution:
-        """How carefully the model is run."""
+        """How carefully the model is run after earlier crashes."""
         kind = self.model.architecture if self.model is not None else ""
         remembered = [entry.get("caution", 0) for entry in self.crashes if entry.get("kind") == kind]
         return Caution(max(remembered, default=0))

@@ -1,6 +1,6 @@
-"""Gathers the facts: files, a process that loads llama.cpp, and the hosts that run.
+"""Gather the facts: read files, load llama.cpp, and ask the running hosts.
 
-llama.cpp is loaded in a process of its own, which may die of it, while the rest is read.
+llama.cpp is loaded in a process of its own, since loading may crash it. The rest is read meanwhile.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from starcoder_lsp.settings import Settings
 from starcoder_lsp.settings_layers import load_user_file, read_settings, user_file
 
 LOAD_S = 20.0
-"""How long llama.cpp may take to load, its GPU libraries included."""
+"""The time to load llama.cpp, GPU libraries included. Not measured."""
 ANSWER_S = 0.5
-"""How long a host may take to say how it is. Its event loop never waits for the model."""
+"""The time for a host to answer; its event loop never waits for the model. Not measured."""
 
 
 def gather(
@@ -46,7 +46,7 @@ def gather(
     measures_speed: bool = False,
     forgets_crashes: bool = False,
 ) -> Facts:
-    """Look at everything. `loading` is a process that loads llama.cpp, `model` another file than the configured one."""
+    """Gather all facts. `loading` is a process that loads llama.cpp; `model` replaces the configured file."""
     places = places or Places()
     own = load_user_file(user_file())
     settings, problems = read_settings([own])
@@ -55,12 +55,12 @@ def gather(
     file, prompts, model_problem = _read_model(settings)
     ladder = LadderFile()
     n_forgotten = ladder.forget(ARCHITECTURES) if forgets_crashes else None
-    hosts, gone, runtime_problem = _find_hosts()
+    hosts, ended, runtime_problem = _find_hosts()
     library = library_of(loading)  # before the speed is measured: it would compete
     can_measure = measures_speed and prompts is not None and not library.failure
     speed, speed_problem = measure(settings) if can_measure else (None, "")
     has_settings_file = False
-    with suppress(OSError):  # whether it can be read is told by `load_user_file`
+    with suppress(OSError):  # `load_user_file` reports a file that cannot be read
         has_settings_file = user_file().exists()
     return Facts(
         places=places,
@@ -84,14 +84,14 @@ def gather(
         cache_path=platformdirs.user_cache_path("starcoder-lsp", appauthor=False),
         state_path=ladder.path.parent,
         hosts=hosts,
-        gone=gone,
+        ended=ended,
         speed=speed,
         speed_problem=speed_problem,
     )
 
 
 def _read_model(settings: Settings) -> tuple[ModelFile | None, PromptModel | None, EngineError | None]:
-    """The model file and its vocabulary, or what is wrong with them."""
+    """Return the model file and its vocabulary, or the problem with them."""
     file = None
     try:
         file = check_model_file(model_path(settings))
@@ -101,7 +101,7 @@ def _read_model(settings: Settings) -> tuple[ModelFile | None, PromptModel | Non
 
 
 def library_of(loading: subprocess.Popen[str], wait_s: float = LOAD_S) -> Library:
-    """What came of loading llama.cpp: its answer, or how the process ended."""
+    """Return the description of llama.cpp by the process that loads it, or how that process failed."""
     try:
         installed = version("llama-cpp-python")
     except PackageNotFoundError:
@@ -114,17 +114,17 @@ def library_of(loading: subprocess.Popen[str], wait_s: float = LOAD_S) -> Librar
         loading.communicate()
         return evolve(library, failure=f"it is not loaded after {wait_s:.0f} s")
     if loading.returncode < 0:
-        return evolve(library, failure=f"a process that loads it does not survive: {how_it_ended(loading.returncode)}")
+        return evolve(library, failure=f"loading it crashes: {how_it_ended(loading.returncode)}")
     try:
-        told = json.loads(output.strip().splitlines()[-1])
-        return evolve(library, system_info=str(told["systemInfo"]), can_offload=bool(told["canOffload"]))
+        described = json.loads(output.strip().splitlines()[-1])
+        return evolve(library, system_info=str(described["systemInfo"]), can_offload=bool(described["canOffload"]))
     except (ValueError, LookupError, TypeError):
         words = errors.strip().splitlines()
         return evolve(library, failure=words[-1] if words else how_it_ended(loading.returncode))
 
 
 def cpu_flags(cpuinfo: Path) -> frozenset[str]:
-    """The features of this CPU, as Linux names them."""
+    """Return Linux' names of this CPU's features."""
     with suppress(OSError):
         for line in cpuinfo.read_text().splitlines():
             name, _, flags = line.partition(":")
@@ -134,12 +134,12 @@ def cpu_flags(cpuinfo: Path) -> frozenset[str]:
 
 
 def known_entry(entry: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What the ladder's file says, if it makes sense; otherwise nothing, as for the ladder itself."""
+    """Return an entry of the ladder's file, or an empty one if it is malformed, as the ladder itself does."""
     return entry if entry.get("caution") in set(WHAT_IT_COSTS) and isinstance(entry.get("crash"), dict) else {}
 
 
 def read_memory(meminfo: Path) -> Memory | None:
-    """The memory of this machine, where the system says what of it is free for programs."""
+    """Return this machine's memory, `None` if the system does not tell how much is available."""
     with suppress(OSError, KeyError, ValueError, IndexError):
         rows = (line.partition(":") for line in meminfo.read_text().splitlines())
         kib = {name: int(value.split()[0]) for name, _, value in rows if name in {"MemTotal", "MemAvailable"}}
@@ -148,7 +148,7 @@ def read_memory(meminfo: Path) -> Memory | None:
 
 
 def _find_hosts() -> tuple[tuple[RunningHost, ...], Mapping[str, str], str]:
-    """The hosts that run, the last words of those that are gone, and what is wrong with the folder."""
+    """Return the running hosts, the last lines of those that ended, and the problem with the folder."""
     try:
         folder = runtime_folder()
         names = list(known_names(folder))
@@ -157,16 +157,16 @@ def _find_hosts() -> tuple[tuple[RunningHost, ...], Mapping[str, str], str]:
     except OSError as error:
         return (), {}, f"the folder {runtime_path()} cannot be read ({error.strerror or error})"
     alive = [name for name in names if is_alive(folder, name)]
-    gone = {name: last_words(Address.known(folder, name)) for name in names if name not in alive}
+    ended = {name: last_words(Address.known(folder, name)) for name in names if name not in alive}
     sweep(folder)
-    return tuple(asyncio.run(_ask_all(folder, alive))) if alive else (), gone, ""
+    return tuple(asyncio.run(_inquire_all(folder, alive))) if alive else (), ended, ""
 
 
-async def _ask_all(folder: Path, names: Sequence[str]) -> list[RunningHost]:
-    return await asyncio.gather(*(_ask(folder, name) for name in names))
+async def _inquire_all(folder: Path, names: Sequence[str]) -> list[RunningHost]:
+    return await asyncio.gather(*(_inquire(folder, name) for name in names))
 
 
-async def _ask(folder: Path, name: str) -> RunningHost:
+async def _inquire(folder: Path, name: str) -> RunningHost:
     try:
         async with asyncio.timeout(ANSWER_S):
             return RunningHost(name, await inquire(Address.known(folder, name)))

@@ -37,13 +37,13 @@ FEATURES = {
     "SVE": "sve",
     "SME": "sme",
 }
-"""Features of a CPU: what llama.cpp calls them, and what Linux does."""
+"""CPU features: llama.cpp's names, and Linux' names in `/proc/cpuinfo`."""
 SLOW_WITHOUT = {"AVX", "AVX2", "F16C", "FMA", "NEON", "DOTPROD"}
-"""A build without one of these is several times slower than one that has it."""
+"""A build without one of these is several times slower. Not measured."""
 
 
 def check_programs(facts: Facts) -> Iterator[Check]:
-    """Python and this program."""
+    """Check Python, this program and the version of llama-cpp-python."""
     python = Check("Python", OK, f"{platform.python_version()}, {sys.executable}")
     if sys.version_info < MIN_PYTHON:
         yield Check(python.name, ERROR, python.found, "Install starcoder-lsp with Python 3.11 or newer.")
@@ -53,55 +53,57 @@ def check_programs(facts: Facts) -> Iterator[Check]:
     library, wanted = facts.library, REQUIREMENT.partition("==")[2]
     found = f"{library.version or 'not installed'}, libraries in {library.folder or 'no folder'}"
     if library.version != wanted:
-        advice = f"This program is written for {wanted}:\n{rebuild_command()}"
+        advice = f"Install version {wanted}:\n{rebuild_command()}"
         yield Check("llama-cpp-python", WARNING if library.version else ERROR, found, advice)
     else:
         yield Check("llama-cpp-python", OK, found)
 
 
 def check_library(facts: Facts) -> Iterator[Check]:
-    """Whether llama.cpp can be loaded, and whether it was built for this CPU."""
+    """Check whether llama.cpp can be loaded, and whether it was built for this CPU."""
     library = facts.library
     if library.failure:
         found = f"it cannot be loaded: {library.failure}"
-        yield Check("llama.cpp", ERROR, found, f"It may be built for another CPU. Build it anew:\n{rebuild_command()}")
+        yield Check(
+            "llama.cpp", ERROR, found, f"It may have been built for another CPU. Rebuild it:\n{rebuild_command()}"
+        )
         return
     yield Check("llama.cpp", OK, "it can be loaded")
     used = used_features(library.system_info)
     if not facts.cpu_flags:
-        found = f"built for {' '.join(used) or 'any CPU'}; this system does not tell which of it the CPU has"
+        found = f"built for {' '.join(used) or 'any CPU'}; this system does not tell which features its CPU has"
         yield Check("CPU", OK, found)
         return
     missing = [name for name in used if FEATURES[name] not in facts.cpu_flags]
     if missing:
         found = f"llama.cpp was built for {' '.join(missing)}, which this CPU does not have: it crashes (SIGILL)"
-        yield Check("CPU", ERROR, found, f"Build it anew on this machine:\n{rebuild_command()}")
+        yield Check("CPU", ERROR, found, f"Rebuild it on this machine:\n{rebuild_command()}")
         return
     unused = [name for name, flag in FEATURES.items() if flag in facts.cpu_flags and name not in used]
     found = f"llama.cpp was built for {' '.join(used) or 'any CPU'}, and this CPU has it"
     if SLOW_WITHOUT & set(unused):
         found = f"llama.cpp was built without {' '.join(unused)}, which this CPU has: it is several times slower"
-        yield Check("CPU", WARNING, found, f"Build it anew on this machine:\n{rebuild_command()}")
+        yield Check("CPU", WARNING, found, f"Rebuild it on this machine:\n{rebuild_command()}")
     elif unused:
-        yield Check("CPU", OK, f"{found}; what it has besides is not used: {' '.join(unused)}")
+        yield Check("CPU", OK, f"{found}; what the CPU has besides is not used: {' '.join(unused)}")
     else:
         yield Check("CPU", OK, found)
 
 
 def used_features(system_info: str) -> list[str]:
-    """The CPU features that llama.cpp was built with, as far as it tells and this program knows them.
+    """Return the CPU features that llama.cpp reports and that this program knows.
 
-    On x86 those are the compiler's options. On ARM llama.cpp finds some out as it runs, and a build with several
-    variants of its CPU library tells of the one that it has chosen; what it says it uses is then there.
+    On x86 these are the compiler's options. On ARM llama.cpp detects some at run time. A build with several variants of
+    its CPU library reports the variant that it chose, whose features the CPU has.
     """
-    told = dict(re.findall(r"(\w+) = (\w+)", system_info))
-    return [name for name in FEATURES if told.get(name, "0") != "0"]
+    reported = dict(re.findall(r"(\w+) = (\w+)", system_info))
+    return [name for name in FEATURES if reported.get(name, "0") != "0"]
 
 
 def check_crashes(facts: Facts) -> Iterator[Check]:
-    """What was turned off because llama.cpp crashed."""
+    """Report crashes of llama.cpp, and what was turned off after them."""
     if facts.n_forgotten is not None:
-        again = "; servers that start from now on try everything" if facts.n_forgotten else ""
+        again = "; servers that start from now on try everything again" if facts.n_forgotten else ""
         yield Check("forgotten", OK, f"{counted(facts.n_forgotten, 'remembered crash', 'remembered crashes')}{again}")
     for entry in facts.crashes:
         crash = {name: str(value) for name, value in entry["crash"].items()}
@@ -111,17 +113,14 @@ def check_crashes(facts: Facts) -> Iterator[Check]:
             f"llama.cpp crashed{at} with a {entry.get('kind')} model while it was {crash.get('stage') or 'started'}"
             f" ({crash.get('how')}{words}); since then: {WHAT_IT_COSTS[Caution(entry['caution'])]}"
         )
-        advice = (
-            "This ends when llama.cpp is built anew, or when it is told to try again:"
-            "\nstarcoder-lsp doctor --forget-crashes"
-        )
+        advice = "Rebuild llama.cpp, or let it try again:\nstarcoder-lsp doctor --forget-crashes"
         yield Check("crashes", WARNING, found, advice)
     if not facts.crashes and not facts.n_forgotten:
-        yield Check("crashes", OK, "none is remembered for this CPU and this build; nothing is turned off")
+        yield Check("crashes", OK, "none remembered for this CPU and this build; nothing is turned off")
 
 
 def check_gpu(facts: Facts) -> Iterator[Check]:
-    """Whether a GPU is used."""
+    """Check whether a GPU is used."""
     library, n_layers = facts.library, facts.settings.model.gpu_layers
     backends = ", ".join(name.upper() for name in library.gpu_backends)
     if library.can_offload:
@@ -134,8 +133,8 @@ def check_gpu(facts: Facts) -> Iterator[Check]:
         found = f"llama.cpp was built for one ({backends}) and finds none"
         yield Check("GPU", WARNING, found, "Check that the driver is installed and that this user may use the device.")
     elif facts.has_nvidia_gpu and "cuda" not in library.gpu_backends:
-        found = "there is an NVIDIA GPU, and llama.cpp was built without CUDA"
-        advice = f"Install the CUDA toolkit, and build llama.cpp for it:\n{rebuild_command('cuda')}"
+        found = "this machine has an NVIDIA GPU, but llama.cpp was built without CUDA"
+        advice = f"Install the CUDA toolkit and rebuild llama.cpp:\n{rebuild_command('cuda')}"
         yield Check("GPU", WARNING, found, advice)
     elif backends:
         yield Check("GPU", OK, f"llama.cpp was built for one ({backends})")

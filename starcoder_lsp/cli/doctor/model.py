@@ -11,17 +11,17 @@ from starcoder_lsp.engine.loading import DEMONSTRATOR
 from starcoder_lsp.engine.model_file import ModelFileError
 
 N_OVERHEAD_BYTES = 200 * MIB
-"""What a host takes besides weights, cells and parked states (bench/RESULTS.md)."""
+"""Memory of a host besides weights, cells and parked states (bench/RESULTS.md, `starcoder-lsp bench synthetic`)."""
 MIN_CONTEXT_TOKENS = 1024
-"""A context that is cut further leaves the model too little to see."""
+"""The shortest context that the advice proposes. Not measured."""
 N_CELLS_A_CLIENT = {True: 2, False: 1}
-"""Contexts of a host, by whether it is shared (`engine/host/server.py`)."""
+"""Prompts of full length that a host's context holds, by whether it is shared (`engine/host/server.py`)."""
 SLOW_TOKENS_PER_SECOND = 6.0
-"""At this speed a line of ten tokens takes more than one and a half seconds."""
+"""Below this a line of ten tokens takes more than 1.7 s. A choice; not measured with users."""
 
 
 def check_model(facts: Facts) -> Iterator[Check]:
-    """The model file and the prompts that it gets."""
+    """Check the model file, and report its prompt format and context."""
     file, prompts = facts.model, facts.prompts
     problem = facts.model_problem
     if isinstance(problem, ModelFileError):
@@ -33,8 +33,8 @@ def check_model(facts: Facts) -> Iterator[Check]:
     where = f"{file.name}, {file.architecture}, {file.n_parameters:,} parameters, {size(file.n_bytes)}, {file.path}"
     if facts.model_path == DEMONSTRATOR:
         advice = (
-            "It shows that everything works, and is often wrong: it is not StarCoder2. Download StarCoder2 3B or 7B in"
-            f" GGUF format, and set model.path in {facts.settings_path} or in the editor."
+            "It is for trying out and often wrong. Download StarCoder2 3B or 7B in GGUF format, and set model.path in"
+            f" {facts.settings_path} or in the editor."
         )
         yield Check("model", WARNING, f"the demonstrator that comes with the package: {where}", advice)
     else:
@@ -50,7 +50,7 @@ def check_model(facts: Facts) -> Iterator[Check]:
 
 
 def check_memory(facts: Facts) -> Iterator[Check]:
-    """Whether the model fits this machine."""
+    """Check whether the model fits the free memory."""
     if facts.model is None or facts.prompts is None:
         return
     n_cells = facts.prompts.n_context * N_CELLS_A_CLIENT[facts.settings.host.shared]
@@ -58,22 +58,20 @@ def check_memory(facts: Facts) -> Iterator[Check]:
     n_weights, max_bytes = facts.model.n_bytes, facts.model.n_bytes + n_kv + n_parked + N_OVERHEAD_BYTES
     needed = (
         f"up to {size(max_bytes)} ({size(n_weights)} of weights, {size(n_kv)} for {n_cells:,} tokens,"
-        f" {size(n_parked)} for parked documents, {size(N_OVERHEAD_BYTES)} besides)"
+        f" {size(n_parked)} for parked documents, {size(N_OVERHEAD_BYTES)} for the rest)"
     )
     if facts.runs_on_gpu:
-        yield Check("memory", OK, f"{needed}, weights and tokens of it on the GPU as far as layers are there")
+        yield Check("memory", OK, f"{needed}, partly in the GPU's memory")
     elif facts.memory is None:
-        yield Check("memory", OK, f"{needed}; this system does not tell what is free")
+        yield Check("memory", OK, f"{needed}; this system does not tell how much is free")
     elif facts.host_of_model is not None:
         yield Check("memory", OK, f"{needed}; a shared process has the model already")
     else:
-        yield _judge_memory(
-            facts, facts.memory, max_bytes, f"{needed}, of {size(facts.memory.n_available)} that are free"
-        )
+        yield _judge_memory(facts, facts.memory, max_bytes, f"{needed}; {size(facts.memory.n_available)} are free")
 
 
 def _judge_memory(facts: Facts, memory: Memory, max_bytes: int, found: str) -> Check:
-    """What is needed without the parked states must be there; all of it should be."""
+    """Return an error if the model never fits, even without parked states; a warning if it does not fit now."""
     n_parked = facts.settings.cache.ram_mib * MIB
     n_missing, advice = max_bytes - memory.n_available, smaller(facts, max_bytes - memory.n_available)
     if max_bytes - n_parked > memory.n_total:
@@ -82,7 +80,7 @@ def _judge_memory(facts: Facts, memory: Memory, max_bytes: int, found: str) -> C
 
 
 def smaller(facts: Facts, n_missing: int) -> str:
-    """The setting that saves so many bytes with the least loss, or another model."""
+    """Return the advice that saves `n_missing` bytes at the least cost: smaller settings, or another model."""
     assert facts.model is not None  # noqa: S101  it needs the memory
     assert facts.prompts is not None  # noqa: S101  as above
     ram_mib, n_context = facts.settings.cache.ram_mib, facts.prompts.n_context
@@ -95,17 +93,17 @@ def smaller(facts: Facts, n_missing: int) -> str:
         n_left -= n_left % 256
         settings = f"cache.ramMiB to 0 and model.contextLength to {n_left}"
         return f"Close other programs, or set {settings} in {facts.settings_path}."
-    return "Take a smaller model or one with fewer bits a weight, such as StarCoder2 3B in Q4_0."
+    return "Choose a smaller model or a stronger quantization, such as StarCoder2 3B in Q4_0."
 
 
 def check_speed(facts: Facts) -> Iterator[Check]:
-    """What was measured, and what it means."""
-    for message in facts.speed.told if facts.speed is not None else ():
-        yield Check("speed", WARNING, message, "The line `crashes` says how to try again.")
+    """Report the measured speed, and judge it."""
+    for message in facts.speed.messages if facts.speed is not None else ():
+        yield Check("speed", WARNING, message, "See the line `crashes`.")
     if facts.speed_problem:
         command = rebuild_command()
         found, _, _ = facts.speed_problem.partition(f"; build it anew: {command}")
-        advice = f"Build it anew:\n{command}" if found != facts.speed_problem else "Other lines here may say why."
+        advice = f"Rebuild it:\n{command}" if found != facts.speed_problem else "See the other lines of this report."
         yield Check("speed", ERROR, found, advice)
     if facts.speed is None or facts.prompts is None:
         return
@@ -113,10 +111,10 @@ def check_speed(facts: Facts) -> Iterator[Check]:
 
     speed, context = facts.speed, facts.settings.context
     gpu = f"{speed.n_gpu_layers} layers on the GPU" if speed.n_gpu_layers else "on the CPU"
-    speeds = f"reads {speed.prefill:,.0f} tokens/s, writes {speed.decode:,.1f} tokens/s"
+    speeds = f"prefill {speed.prefill:,.0f} tokens/s, decode {speed.decode:,.1f} tokens/s"
     found = f"{speeds}, loaded in {speed.load_s:.1f} s, {gpu}"
     if speed.decode < SLOW_TOKENS_PER_SECOND:
-        advice = f"A line has about 10 tokens: it takes {10 / speed.decode:.1f} s. A smaller model writes faster."
+        advice = f"A line of 10 tokens takes {10 / speed.decode:.1f} s. Choose a smaller model."
         yield Check("speed", WARNING, found, advice)
     else:
         yield Check("speed", OK, found)
@@ -126,8 +124,8 @@ def check_speed(facts: Facts) -> Iterator[Check]:
     if n_fitting < MIN_COLD_TOKENS:
         needed_ms = int(MIN_COLD_TOKENS / speed.prefill * 1000)
         advice = (
-            f"The least is {MIN_COLD_TOKENS}, which takes {needed_ms:,} ms: take a smaller model or one with fewer"
-            f" bits a weight, or set context.maxPrefillMs ({context.max_prefill_ms:,}) to that and wait."
+            f"The minimum is {MIN_COLD_TOKENS}, which takes {needed_ms:,} ms. Choose a smaller model or a stronger"
+            f" quantization, or set context.maxPrefillMs (now {context.max_prefill_ms:,}) to {needed_ms} and wait."
         )
         yield Check("prompt", WARNING, found, advice)
     else:

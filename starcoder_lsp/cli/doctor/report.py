@@ -1,4 +1,4 @@
-"""The report of `starcoder-lsp doctor`: its lines in their order, for a person and for a program."""
+"""The report of `starcoder-lsp doctor`: its lines in order, as text or as JSON."""
 
 from __future__ import annotations
 
@@ -33,28 +33,28 @@ CHECKS: tuple[Callable[[Facts], Iterator[Check]], ...] = (
     check_path,
     check_editors,
 )
-"""The report, in its order."""
+"""The checks in the order of the report."""
 COLOURS = {OK: "green", WARNING: "yellow", ERROR: "bold red"}
 N_STATE_COLUMNS = max(map(len, COLOURS)) + 2
 N_NAME_COLUMNS = 18
 
 
 def examine(facts: Facts) -> list[Check]:
-    """The lines of the report."""
+    """Return the lines of the report."""
     return [line for check in CHECKS for line in _lines(check, facts)]
 
 
 def _lines(check: Callable[[Facts], Iterator[Check]], facts: Facts) -> Iterator[Check]:
-    """The lines of one check. What it may not look at is a line, too."""
+    """Run one check. What it may not read becomes a warning."""
     try:
         yield from check(facts)
     except OSError as error:
         name = check.__name__.removeprefix("check_")
-        yield Check(name, WARNING, f"cannot be looked at: {error}", "Check the permissions of what is named there.")
+        yield Check(name, WARNING, f"cannot be checked: {error}", "Check the permissions of that file or folder.")
 
 
 def print_checks(checks: Sequence[Check], *, as_json: bool) -> None:
-    """Print the report. Lines are not wrapped, so that what is to be pasted stays in one piece."""
+    """Print the report. Lines are not wrapped, so that commands can be pasted."""
     if as_json:
         print(json.dumps({"version": __version__, "platform": sys.platform, "checks": list(map(asdict, checks))}))
         return
@@ -72,5 +72,5 @@ def print_checks(checks: Sequence[Check], *, as_json: bool) -> None:
 
 
 def visible(text: str) -> str:
-    """Text on one line, without what a terminal would obey."""
+    """Return the text without control characters, which a terminal would obey."""
     return "".join(character if character.isprintable() else "?" for character in text)

@@ -1,4 +1,4 @@
-"""Measures how fast the model runs, in a host of its own."""
+"""Measure how fast the model runs, in a host of its own."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from starcoder_lsp.settings import Settings
 N_PROMPT_TOKENS = 256
 N_DECODED_TOKENS = 32
 MEASURE_MS = 120_000.0
+"""The deadline of the measurement. Not measured."""
 SAMPLE = b"def area(width, height):\n    return width * height\n\n\n"
-"""What the model reads where its speed is measured."""
+"""The text of the prompt, repeated."""
 
 
 def measure(settings: Settings) -> tuple[Speed | None, str]:
-    """How fast the model runs in a host of its own, or why it does not run."""
+    """Return the model's speed in a host of its own, or why it does not run."""
     try:
         return asyncio.run(_measured(settings)), ""
     except EngineError as error:
@@ -27,15 +28,15 @@ def measure(settings: Settings) -> tuple[Speed | None, str]:
 
 
 async def _measured(settings: Settings) -> Speed:
-    """Read a prompt and write behind it. Raises `EngineError`."""
-    told: list[str] = []
+    """Evaluate a prompt and generate after it. Raises `EngineError`."""
+    messages: list[str] = []
     started_s = time.perf_counter()
-    async with opened(settings, Listeners(on_message=told.append)) as (prompts, engine):
+    async with opened(settings, Listeners(on_message=messages.append)) as (prompts, engine):
         load_s = time.perf_counter() - started_s
         n_tokens = min(N_PROMPT_TOKENS, prompts.n_context - N_DECODED_TOKENS)
         ids = prompts.fim.infill(prompts.tokenizer.encode(SAMPLE * n_tokens), ()).ids[:n_tokens]
-        asked = GenerationRequest("doctor", Prompt(ids, frozenset(), "doctor"), N_DECODED_TOKENS, MEASURE_MS)
-        done = await generate(engine, asked, prompts.tokenizer.piece, lambda _text: None, Cancellation())
+        request = GenerationRequest("doctor", Prompt(ids, frozenset(), "doctor"), N_DECODED_TOKENS, MEASURE_MS)
+        done = await generate(engine, request, prompts.tokenizer.piece, lambda _text: None, Cancellation())
         if done.n_generated < 2 or not done.decode_ms or not done.prefill_ms:  # noqa: PLR2004  a first and a next one
             message = f"the model wrote {done.n_generated} tokens in {MEASURE_MS / 1000:.0f} s"
             raise EngineError(message)
@@ -44,5 +45,5 @@ async def _measured(settings: Settings) -> Speed:
             decode=(done.n_generated - 1) / done.decode_ms * 1000,
             load_s=load_s,
             n_gpu_layers=engine.n_gpu_layers,
-            told=tuple(told),
+            messages=tuple(messages),
         )
