@@ -1,4 +1,4 @@
-"""`starcoder-lsp complete FILE:LINE:COLUMN`: one completion, by the same pipeline as the server's."""
+"""`starcoder-lsp complete FILE:LINE:COLUMN`: one completion, by the server's pipeline."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from starcoder_lsp.settings import Settings
 from starcoder_lsp.settings_layers import SettingsLayer, load_user_file, read_settings, user_file
 
 NOT_IN_AN_ERROR = re.compile("[,;] ignored|; using .*")
-"""What a message about a setting says of how the program goes on."""
+"""The part of a message about a setting that does not hold for an error: that the value is ignored."""
 
 
 @frozen
-class Question:
-    """A place in a file, the file, and the settings for it."""
+class Position:
+    """A position in a file, the file's text, and the settings."""
 
     path: Path
     snapshot: Snapshot
@@ -37,40 +37,42 @@ class Question:
     settings: Settings
 
 
-def question(spelled: str, model: str | None) -> Question:
-    """Read the file of a place. Raises `CommandError`, also for a file in which nothing is completed."""
-    place = parse_place(spelled, with_column=True)
-    snapshot = open_file(place.path)
-    cursor_byte = byte_at(place, snapshot)
+def read_position(place: str, model: str | None) -> Position:
+    """Read the file of a position. Raises `CommandError`, also for a file that gets no completions."""
+    parsed = parse_place(place, with_column=True)
+    snapshot = open_file(parsed.path)
+    cursor_byte = byte_at(parsed, snapshot)
     settings = configured(model)
     declined = decline_reason(snapshot, settings)
     if declined:
-        message = f"{place.path}: {declined}"
+        message = f"{parsed.path}: {declined}"
         raise CommandError(message)
-    return Question(place.path, snapshot, cursor_byte, settings)
+    return Position(parsed.path, snapshot, cursor_byte, settings)
 
 
-def complete_at(spelled: str, *, as_json: bool, model: str | None) -> int:
-    """Write the completion at a place to standard output."""
-    asked = question(spelled, model)
+def complete_at(place: str, *, as_json: bool, model: str | None) -> int:
+    """Write the completion at a position to standard output."""
+    position = read_position(place, model)
     try:
-        completion = asyncio.run(_complete(asked))
+        completion = asyncio.run(_complete(position))
     except EngineError as error:
         raise CommandError(str(error)) from error
     write_out(json.dumps(described(completion), indent=2) if as_json else completion.text)
     return 0
 
 
-async def _complete(asked: Question) -> Completion:
-    """Ask once. Raises `EngineError`."""
-    async with opened(asked.settings, Listeners(on_message=warn), joins=True) as model:
-        context = workspace_context_of(asked.path)
-        request = CompletionRequest(asked.snapshot, asked.cursor_byte, Model.of(*model), asked.settings, context)
+async def _complete(position: Position) -> Completion:
+    """Load the model and complete once. Raises `EngineError`."""
+    async with opened(position.settings, Listeners(on_message=warn), joins=True) as model:
+        context = workspace_context_of(position.path)
+        request = CompletionRequest(
+            position.snapshot, position.cursor_byte, Model.of(*model), position.settings, context
+        )
         return await complete(request, Cancellation())
 
 
 def write_out(text: str) -> None:
-    """Write to standard output: UTF-8 whatever the terminal's encoding is, and the text's own line ends."""
+    """Write to standard output, always in UTF-8 and with the text's own line ends."""
     try:
         sys.stdout.buffer.write(text.encode() + b"\n")
         sys.stdout.flush()
@@ -83,11 +85,11 @@ def write_out(text: str) -> None:
 
 
 def configured(model: str | None, changes: Iterable[str] = ()) -> Settings:
-    """The person's settings with `changes`, each `name=value`, and with another model file if one is given.
+    """Return the user's settings with `changes`, each `name=value`, and with another model file if one is given.
 
-    A value is JSON, or else a plain string. Raises `CommandError` for a change that is none.
+    A value is JSON, or else a plain string. Raises `CommandError` for an invalid change.
     """
-    own = _users_own()
+    own = _user_layer()
     settings, problems = read_settings([own, *map(_layer, changes)])
     for problem in problems[len(read_settings([own])[1]) :]:
         raise CommandError(NOT_IN_AN_ERROR.sub("", problem))
@@ -95,8 +97,8 @@ def configured(model: str | None, changes: Iterable[str] = ()) -> Settings:
 
 
 @cache
-def _users_own() -> SettingsLayer:
-    """The person's file of settings. What is wrong with it goes to standard error, once."""
+def _user_layer() -> SettingsLayer:
+    """Read the user's file of settings. Write its problems to standard error, once."""
     own = load_user_file(user_file())
     for problem in read_settings([own])[1]:
         warn(problem)
@@ -104,18 +106,18 @@ def _users_own() -> SettingsLayer:
 
 
 def _layer(change: str) -> SettingsLayer:
-    name, _, spelled = change.partition("=")
+    name, _, text = change.partition("=")
     try:
-        values = json.loads(spelled)
+        values = json.loads(text)
     except (ValueError, RecursionError):
-        values = spelled
+        values = text
     for key in reversed(name.split(".")):
         values = {key: values}
     return SettingsLayer("the command line", values, trusted=True)
 
 
 def described(completion: Completion) -> dict[str, Any]:
-    """The completion as JSON. Lines and columns are counted from 1."""
+    """Return the completion as JSON. Lines and columns are counted from 1."""
     generation, timings = completion.generation, completion.timings
     return {
         "text": completion.text,

@@ -1,4 +1,4 @@
-"""`starcoder-lsp demo`: a real server, a real file, a line typed character by character, and what came of it."""
+"""`starcoder-lsp demo`: a real server completes a line that is typed character by character."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from starcoder_lsp.lsp.client import Answer, connect
 
 DEFAULT_FILE = Path(starcoder_lsp.__file__).parent / "completion.py"
 DEFAULT_LINE = "    window = choose_window("
-"""The demo types the line of this program's own pipeline that begins so."""
+"""The beginning of the line in `DEFAULT_FILE` that the demo types."""
 SETTINGS = {"debounce": {"mode": "off"}}
 PAGE_COLUMNS = 200
-"""In a file or a pipe nothing is wrapped, however narrow the terminal is."""
+"""The width in a file or a pipe, so that no line is wrapped."""
 
 
 @frozen
@@ -44,23 +44,23 @@ class Scene:
         return "\n".join(self.lines)
 
 
-def set_scene(spelled: str | None) -> Scene:
-    """Take the line out of the file. Raises `CommandError` where there is no such line or nothing in it."""
-    path = DEFAULT_FILE if spelled is None else parse_place(spelled, with_column=False).path
+def set_scene(place: str | None) -> Scene:
+    """Remove the line from the file. Raises `CommandError` if there is no such line or it is blank."""
+    path = DEFAULT_FILE if place is None else parse_place(place, with_column=False).path
     snapshot = open_file(path)
     lines = [snapshot.text.line_text(line).decode() for line in range(snapshot.text.n_lines)]
-    if spelled is None:
+    if place is None:
         at = next(number for number, line in enumerate(lines) if line.startswith(DEFAULT_LINE))
     else:
-        at = parse_place(spelled, with_column=False).line
+        at = parse_place(place, with_column=False).line
     if at >= len(lines) or not lines[at].strip():
-        message = f"{path}:{at + 1}: there is nothing on this line to type"
+        message = f"{path}:{at + 1}: this line does not exist or is blank"
         raise CommandError(message)
     return Scene(path, language_of(snapshot).id, (*lines[:at], "", *lines[at + 1 :]), at, lines[at])
 
 
-async def play(scene: Scene, console: Console) -> list[Answer]:
-    """Type the line, ask after each character, and print what comes."""
+async def type_line(scene: Scene, console: Console) -> list[Answer]:
+    """Type the line, request a completion after each character, and print it."""
     answers = []
     uri = scene.path.resolve().as_uri()
     indent = len(scene.typed) - len(scene.typed.lstrip())
@@ -79,12 +79,12 @@ async def play(scene: Scene, console: Console) -> list[Answer]:
 
 
 def utf16(text: str) -> int:
-    """The length of a text in the protocol's units."""
+    """Return the length of a text in UTF-16 code units."""
     return len(text.encode("utf-16-le")) // 2
 
 
 def line_of(typed: str, answer: Answer) -> RichText:
-    """One keystroke's line: figures, what is typed, and the ghost text (its first line) in grey."""
+    """Return the line of one keystroke: figures, the typed text, and the first line of the ghost text in grey."""
     first, newline, _ = answer.text.partition("\n")
     figures = f"{answer.elapsed_ms:7.1f} ms  {answer.n_reused:5d} reused  {answer.n_evaluated:5d} evaluated  "
     return RichText.assemble(
@@ -93,12 +93,12 @@ def line_of(typed: str, answer: Answer) -> RichText:
 
 
 def summary(answers: Sequence[Answer]) -> Table:
-    """The table at the end."""
+    """Return the table at the end."""
     shown = [answer for answer in answers if answer.text]
-    table = Table(title="What it took")
+    table = Table(title="Cost")
     table.add_column("")
     table.add_column("value", justify="right")
-    table.add_row("places asked at", str(len(answers)))
+    table.add_row("requests", str(len(answers)))
     table.add_row("with ghost text", f"{len(shown)} ({len(shown) / len(answers):.0%})")
     table.add_row("first answer", f"{answers[0].elapsed_ms:.1f} ms, {answers[0].n_evaluated} prompt tokens evaluated")
     later = answers[1:] or answers
@@ -108,15 +108,15 @@ def summary(answers: Sequence[Answer]) -> Table:
     return table
 
 
-def demo(spelled: str | None) -> int:
-    """Play the demonstration; 0 if the server answered every request."""
+def demo(place: str | None) -> int:
+    """Run the demonstration. Return 0 if the server answered every request."""
     console = Console(width=None if sys.stdout.isatty() else PAGE_COLUMNS)
-    scene = set_scene(spelled)
+    scene = set_scene(place)
     console.print(
         f"{scene.path.name}, line {scene.at + 1}, by the model that comes with the package (a demonstrator):\n"
     )
     try:
-        answers = asyncio.run(play(scene, console))
+        answers = asyncio.run(type_line(scene, console))
     except ServerEndedError as error:
         raise CommandError(str(error)) from error
     console.print(summary(answers))

@@ -1,4 +1,4 @@
-"""`starcoder-lsp explain FILE:LINE:COLUMN`: what the model sees there and why, in colour, as JSON or as a page."""
+"""`starcoder-lsp explain FILE:LINE:COLUMN`: the prompt there and why, in colour, as JSON or as a page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text as RichText
 
 from starcoder_lsp.cli import CommandError
-from starcoder_lsp.cli.complete import question, write_out
+from starcoder_lsp.cli.complete import read_position, write_out
 from starcoder_lsp.cli.explain_page import counted, page_of, place_of, summary, visible
 from starcoder_lsp.cli.place import workspace_context_of
 from starcoder_lsp.context.explain import Json, PromptSegment, explain, list_segments
@@ -26,46 +26,48 @@ from starcoder_lsp.suggestions.postprocess import FILTERS
 COLOURS = {"prefix": "cyan", "suffix": "yellow", "middle": "green"}
 OTHER_COLOUR = "magenta"
 N_SHOWN_LINES = 6
-"""How many lines of a long piece are shown at each of its ends."""
+"""Lines shown at each end of a long segment. Not measured."""
 N_TAB_COLUMNS = 4
 N_PAGE_COLUMNS = 200
-"""In a file or a pipe, however narrow the terminal is. `cli/demo.py` has it too, and takes half a second to import."""
+"""The width in a file or a pipe. Not imported from `cli/demo.py`, whose import takes half a second."""
 GUTTER = "│ "
 CURSOR = "█"
 
 
-def explain_at(spelled: str, *, as_json: bool, as_html: bool, model: str | None) -> int:
-    """Write to standard output what the model sees at a place."""
-    asked = question(spelled, model)
+def explain_at(place: str, *, as_json: bool, as_html: bool, model: str | None) -> int:
+    """Write the prompt at a position to standard output, with its segments and the reasons for them."""
+    position = read_position(place, model)
     try:
-        reader = PromptBuilder.reading(read_prompts(asked.settings))
+        reader = PromptBuilder.reading(read_prompts(position.settings))
     except EngineError as error:
         raise CommandError(str(error)) from error
     started = time.perf_counter()
-    context = workspace_context_of(asked.path)
-    window = choose_window(CompletionRequest(asked.snapshot, asked.cursor_byte, reader, asked.settings, context))
+    context = workspace_context_of(position.path)
+    window = choose_window(
+        CompletionRequest(position.snapshot, position.cursor_byte, reader, position.settings, context)
+    )
     prompt = build_prompt(window, reader)
-    explained = explain(window, prompt, reader.tokenizer, asked.snapshot.uri) | {
+    explained = explain(window, prompt, reader.tokenizer, position.snapshot.uri) | {
         "timingsMs": {"window": round((time.perf_counter() - started) * 1000, 3)},
         "filters": [{"name": each.__name__, "effect": "not run"} for each in FILTERS],
     }
-    segments = list_segments(window, reader.tokenizer, str(asked.path))
+    segments = list_segments(window, reader.tokenizer, str(position.path))
     if as_json:
         write_out(json.dumps(explained, indent=2))
     elif as_html:
-        write_out(page_of(spelled, explained, window, segments))
+        write_out(page_of(place, explained, window, segments))
     else:
         console = Console(width=None if sys.stdout.isatty() else N_PAGE_COLUMNS)
         with console.capture() as shown:
-            print_explained(console, spelled, explained, laid_out(prompt, reader, segments))
+            print_explained(console, place, explained, in_order(prompt, reader, segments))
         write_out(shown.get().rstrip("\n"))
     return 0
 
 
-def laid_out(
+def in_order(
     prompt: Prompt, model: PromptBuilder, segments: Sequence[PromptSegment]
 ) -> Iterator[str | bytes | PromptSegment]:
-    """The prompt from start to end: markers by name, the pieces that are told of, and what stands between them."""
+    """Yield the prompt from start to end: names of markers, segments, and the bytes between them."""
     kinds = {model.prompts.fim.prefix: "prefix", model.prompts.fim.suffix: "suffix", model.prompts.fim.middle: "middle"}
     left = list(segments)
     for marker, text in _runs(prompt, model.tokenizer):
@@ -83,7 +85,7 @@ def laid_out(
 
 
 def _runs(prompt: Prompt, tokenizer: Tokenizer) -> Iterator[tuple[int | None, bytes]]:
-    """Each marker with the text behind it, what is healed included."""
+    """Yield each marker with the text after it, healed bytes included."""
     marker, text = None, bytearray()
     for token_id in prompt.ids:
         piece = tokenizer.piece(token_id)
@@ -97,7 +99,7 @@ def _runs(prompt: Prompt, tokenizer: Tokenizer) -> Iterator[tuple[int | None, by
 def print_explained(
     console: Console, title: str, explained: Json, parts: Iterator[str | bytes | PromptSegment]
 ) -> None:
-    """Print the figures and then the prompt, which ends at the cursor."""
+    """Print the summary and then the prompt, with the cursor at its end."""
     *above, last = parts
     if isinstance(last, PromptSegment):
         above.append(evolve(last, text=last.text + CURSOR.encode()))
@@ -121,7 +123,7 @@ def print_explained(
 
 
 def _shown(text: bytes, colour: str, n_columns: int) -> Iterator[RichText]:
-    """The lines of a text, of many only the first and the last ones."""
+    """Yield the lines of a text; of a long one only the first and the last lines."""
     lines = text.decode("utf-8", "replace").removesuffix("\n").split("\n")
     n_left_out = len(lines) - 2 * N_SHOWN_LINES
     for i, line in enumerate(lines):
@@ -132,7 +134,7 @@ def _shown(text: bytes, colour: str, n_columns: int) -> Iterator[RichText]:
 
 
 def clipped(line: str, n_columns: int) -> str:
-    """A line in at most so many columns, its ends rather than its middle; a tab begins with an arrow."""
+    """Return a line in at most `n_columns`, without its middle if it is longer. A tab begins with an arrow."""
     line = visible(line.replace("\t", "→\t").expandtabs(N_TAB_COLUMNS))
     if cell_len(line) <= n_columns:
         return line

@@ -1,4 +1,4 @@
-"""The page that `starcoder-lsp explain --html` writes: a file, and what of it the model saw."""
+"""The page of `starcoder-lsp explain --html`: the file, with the parts that are in the prompt marked."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ li[class], mark { color: CanvasText; }
 
 
 def page_of(title: str, explained: Json, window: Window, segments: Sequence[PromptSegment]) -> str:
-    """The page as HTML5 that needs nothing else: other files' pieces, the file line by line, the prompt as sent."""
-    others = [piece for piece in segments if piece.kind not in OF_THE_FILE]
+    """Return a self-contained HTML5 page: segments of other files, the file by line, and the prompt."""
+    others = [each for each in segments if each.kind not in OF_THE_FILE]
     return "\n".join(
         [
             "<!DOCTYPE html>",
@@ -61,7 +61,7 @@ def page_of(title: str, explained: Json, window: Window, segments: Sequence[Prom
             *map(_row, segments),
             "</tbody>",
             "</table>",
-            *(line for piece in others for line in _other(piece)),
+            *(line for segment in others for line in _other(segment)),
             "<h2>The file</h2>",
             '<ol id="file">',
             *_lines(window),
@@ -77,24 +77,24 @@ def page_of(title: str, explained: Json, window: Window, segments: Sequence[Prom
 
 
 def summary(explained: Json) -> str:
-    """The figures in a line."""
+    """Return language, format and token counts in one line."""
     in_prompt, at_most = counted(explained["promptTokens"]), counted(explained["budgetTokens"])
     return f"{explained['language']}, {explained['format']}, {in_prompt} in the prompt, at most {at_most} of text"
 
 
 def counted(n_tokens: int) -> str:
-    """So many tokens, in words."""
+    """Return a number of tokens in words."""
     return f"{n_tokens} token{'s' * (n_tokens != 1)}"
 
 
-def place_of(piece: PromptSegment) -> str:
-    """Path and lines of a piece."""
-    last = f"-{piece.end_line}" if piece.end_line > piece.start_line else ""
-    return f"{visible(piece.path)}:{piece.start_line}{last}"
+def place_of(segment: PromptSegment) -> str:
+    """Return the path and lines of a segment."""
+    last = f"-{segment.end_line}" if segment.end_line > segment.start_line else ""
+    return f"{visible(segment.path)}:{segment.start_line}{last}"
 
 
 def visible(text: str, keep: str = "") -> str:
-    """The text with a sign for each character that has none, or that could command a terminal or turn others around."""
+    """Replace control, bidirectional and other unprintable characters, which could mislead a terminal or a reader."""
     return text if text.isprintable() else "".join(c if c.isprintable() or c in keep else _sign(c) for c in text)
 
 
@@ -104,7 +104,7 @@ def _sign(character: str) -> str:
 
 
 def _html(text: str, *, quote: bool = False) -> str:
-    """A text for a page; inside an attribute, `quote` it."""
+    """Escape a text for HTML; `quote` it inside an attribute."""
     return escape(visible(text, keep="\n\t"), quote)
 
 
@@ -112,25 +112,25 @@ def _class(kind: str) -> str:
     return kind if kind in OF_THE_FILE else "other"
 
 
-def _row(piece: PromptSegment) -> str:
-    where = _html(place_of(piece))
-    if piece.kind in OF_THE_FILE:
-        where = f'<a href="#L{piece.start_line}">{where}</a>'
-    cells = f'<td class="{_class(piece.kind)}">{_html(piece.kind)}</td><td>{where}</td>'
-    return f'<tr>{cells}<td class="number">{piece.n_tokens}</td><td>{_html(piece.why)}</td></tr>'
+def _row(segment: PromptSegment) -> str:
+    where = _html(place_of(segment))
+    if segment.kind in OF_THE_FILE:
+        where = f'<a href="#L{segment.start_line}">{where}</a>'
+    cells = f'<td class="{_class(segment.kind)}">{_html(segment.kind)}</td><td>{where}</td>'
+    return f'<tr>{cells}<td class="number">{segment.n_tokens}</td><td>{_html(segment.why)}</td></tr>'
 
 
-def _other(piece: PromptSegment) -> Iterator[str]:
-    """A piece of another file, with its own line numbers."""
-    yield f"<h2>{_html(place_of(piece))}</h2>"
-    yield f'<ol start="{piece.start_line}">'
-    for line in piece.text.decode("utf-8", "replace").removesuffix("\n").split("\n"):
-        yield f'<li class="other" title="{_html(piece.why, quote=True)}">{_html(line)}</li>'
+def _other(segment: PromptSegment) -> Iterator[str]:
+    """Yield a segment of another file, with that file's line numbers."""
+    yield f"<h2>{_html(place_of(segment))}</h2>"
+    yield f'<ol start="{segment.start_line}">'
+    for line in segment.text.decode("utf-8", "replace").removesuffix("\n").split("\n"):
+        yield f'<li class="other" title="{_html(segment.why, quote=True)}">{_html(line)}</li>'
     yield "</ol>"
 
 
 def _lines(window: Window) -> Iterator[str]:
-    """Each line of the cursor's file as a list item."""
+    """Yield each line of the cursor's file as a list item."""
     parts = (window.prefix, window.middle, window.suffix)
     taken = sorted((s for part in parts for s in part.segments), key=lambda segment: segment.start_byte)
     ends = [segment.end_byte for segment in taken]
@@ -146,7 +146,7 @@ def _lines(window: Window) -> Iterator[str]:
 
 
 def _line(window: Window, line: int, here: Iterable[Segment]) -> str:
-    """A line with the segments that have something of it: a class for a line that is of one, else marks inside it."""
+    """Return a line: with a class if one segment has all of it, otherwise with a mark for each segment."""
     text, cursor = window.snapshot.text, window.cursor_byte
     start, end = text.line_span(line)
     pieces = list(_pieces(start, end, here))
@@ -165,7 +165,7 @@ def _line(window: Window, line: int, here: Iterable[Segment]) -> str:
 
 
 def _pieces(start: int, end: int, here: Iterable[Segment]) -> Iterator[tuple[Segment | None, int, int]]:
-    """A line's bytes from start to end, each piece with its segment."""
+    """Yield the byte ranges of a line, each with its segment or `None`."""
     at = start
     for segment in here:
         if at < segment.start_byte:

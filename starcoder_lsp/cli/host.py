@@ -1,4 +1,4 @@
-"""`starcoder-lsp host`: the process that the model runs in. Started by servers, not by hand."""
+"""`starcoder-lsp host`: the process that runs the model. Servers start it; users do not."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from starcoder_lsp.engine.engine import EngineError
 
 
 def host(name: str, options: str) -> int:
-    """Run a host until it is not needed any more. The process ends without waiting for llama.cpp."""
+    """Run a host until no server needs it. The process ends without waiting for llama.cpp."""
     from starcoder_lsp.engine.host.options import HostOptions
     from starcoder_lsp.engine.host.server import serve
 
     try:
         code = serve(HostOptions.from_json(options.encode()), name)
     except msgspec.DecodeError as error:
-        message = f"these are no options of a host: {error}"
+        message = f"the options of the host are invalid: {error}"
         raise CommandError(message) from error
     except (EngineError, OSError) as error:
         raise CommandError(str(error)) from error

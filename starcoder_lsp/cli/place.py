@@ -1,4 +1,4 @@
-"""`FILE:LINE:COLUMN`, counted from 1, columns in characters."""
+"""Positions on the command line: `FILE:LINE:COLUMN`, counted from 1, columns in characters."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ NUMBER = re.compile("[1-9][0-9]{0,8}")
 
 @frozen
 class Place:
-    """A file and a place in it, counted from 0."""
+    """A file and a position in it, counted from 0."""
 
     path: Path
     line: int
     character: int
 
 
-def parse_place(spelled: str, *, with_column: bool) -> Place:
-    """Read a place. Raises `CommandError`."""
+def parse_place(text: str, *, with_column: bool) -> Place:
+    """Parse a position. Raises `CommandError`."""
     n_numbers = 2 if with_column else 1
-    name, *numbers = spelled.rsplit(":", n_numbers)
+    name, *numbers = text.rsplit(":", n_numbers)
     if len(numbers) != n_numbers or not name or not all(map(NUMBER.fullmatch, numbers)):
         wanted = "FILE:LINE:COLUMN" if with_column else "FILE:LINE"
-        message = f"{spelled!r}: expected {wanted}, counted from 1"
+        message = f"{text!r}: expected {wanted}, counted from 1"
         raise CommandError(message)
     return Place(Path(name), int(numbers[0]) - 1, int(numbers[1]) - 1 if with_column else 0)
 
 
 def workspace_context_of(path: Path) -> WorkspaceContext:
-    """What may be seen beside a file, or from a folder: the repository, or just the folder where it is in none."""
+    """Return the workspace of a file or folder: its repository, or its folder if it is in no repository."""
     folder = path.resolve() if path.is_dir() else path.resolve().parent
     return WorkspaceContext(
         next((parent for parent in (folder, *folder.parents) if (parent / ".git").exists()), folder)
@@ -44,23 +44,23 @@ def workspace_context_of(path: Path) -> WorkspaceContext:
 
 
 def open_file(path: Path) -> Snapshot:
-    """The file as an editor would open it, without a byte order mark. Raises `CommandError`."""
+    """Open a file as an editor does, without a byte order mark. Raises `CommandError`."""
     try:
         status = path.stat()
-        what = not_a_text_file(status.st_mode, status.st_size)
-        text = "" if what else path.read_bytes().decode("utf-8-sig")
+        problem = not_a_text_file(status.st_mode, status.st_size)
+        text = "" if problem else path.read_bytes().decode("utf-8-sig")
     except OSError as error:
-        what = error.strerror or str(error)
+        problem = error.strerror or str(error)
     except UnicodeDecodeError:
-        what = "not a UTF-8 text file"
-    if what:
-        message = f"{path}: {what}"
+        problem = "not a UTF-8 text file"
+    if problem:
+        message = f"{path}: {problem}"
         raise CommandError(message)
     return Documents().open(path.resolve().as_uri(), "", 1, text)
 
 
 def not_a_text_file(mode: int, n_bytes: int) -> str:
-    """Why a file is not to be read, or an empty string."""
+    """Return why a file cannot be read as text, or an empty string."""
     if stat.S_ISDIR(mode):
         return "is a directory"
     if not stat.S_ISREG(mode):
@@ -69,7 +69,7 @@ def not_a_text_file(mode: int, n_bytes: int) -> str:
 
 
 def byte_at(place: Place, snapshot: Snapshot) -> int:
-    """The place as a byte of its file. Raises `CommandError` where the file has no such place."""
+    """Return the position as a byte offset. Raises `CommandError` if the file has no such position."""
     text = snapshot.text
     if place.line >= text.n_lines:
         message = f"{place.path}: there is no line {place.line + 1}; the last one is {text.n_lines}"

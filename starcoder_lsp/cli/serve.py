@@ -6,7 +6,7 @@ import re
 import socket
 import sys
 
-from starcoder_lsp.cli import CommandError, tell
+from starcoder_lsp.cli import CommandError, write_error_line
 from starcoder_lsp.lsp.startup import make_server_quickly
 from starcoder_lsp.lsp.streams import accept, listen, standard_streams
 
@@ -15,7 +15,7 @@ HIGHEST_PORT = 65535
 
 
 def serve(tcp: str | None) -> int:
-    """Serve one client until it leaves."""
+    """Serve one client until it disconnects."""
     for stream, name in ((sys.stdin, "standard input"), (sys.stdout, "standard output")):
         if stream is None and tcp is None:
             message = f"{name} is closed"
@@ -27,16 +27,16 @@ def serve(tcp: str | None) -> int:
     return 1
 
 
-def listen_at(spelled: str) -> socket.socket:
-    """A listening socket, whose address is told on standard error. Raises `CommandError`."""
-    match = HOST_AND_PORT.fullmatch(spelled)
+def listen_at(address: str) -> socket.socket:
+    """Return a listening socket and write its address to standard error. Raises `CommandError`."""
+    match = HOST_AND_PORT.fullmatch(address)
     if match is None or int(match["port"]) > HIGHEST_PORT:
-        message = f"--tcp {spelled!r}: expected HOST:PORT, for example 127.0.0.1:2087"
+        message = f"--tcp {address!r}: expected HOST:PORT, for example 127.0.0.1:2087"
         raise CommandError(message)
     try:
         listener = listen(match["host"], int(match["port"]))
     except OSError as error:
-        message = f"--tcp {spelled}: {error.strerror or error}"
+        message = f"--tcp {address}: {error.strerror or error}"
         raise CommandError(message) from error
-    tell(f"listening on {spelled.rpartition(':')[0]}:{listener.getsockname()[1]}")
+    write_error_line(f"listening on {address.rpartition(':')[0]}:{listener.getsockname()[1]}")
     return listener

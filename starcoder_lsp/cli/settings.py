@@ -14,7 +14,7 @@ def print_settings() -> int:
 
 
 def settings_table() -> str:
-    """The table, a row for each setting."""
+    """Return the table, with a row for each setting that has an effect."""
     rows = ["| setting | default | what it does |", "|---|---|---|"]
     rows += [_row(setting) for setting in describe_settings() if not setting.reserved]
     return "\n".join(rows)

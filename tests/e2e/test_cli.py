@@ -307,7 +307,7 @@ def test_demo(tmp_path: Path) -> None:
     shown = [line for line in lines if " evaluated  " in line]
     assert len(shown) == len(typed) + 1
     assert all(f"  {typed[:n]}│" in line for n, line in enumerate(shown))
-    assert any("places asked at" in line and str(len(shown)) in line for line in lines)
+    assert any("requests" in line and str(len(shown)) in line for line in lines)
     assert any("prompt tokens evaluated a keystroke, median │" in line for line in lines)
 
 

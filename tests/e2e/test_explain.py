@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from starcoder_lsp.cli.explain import clipped, laid_out
+from starcoder_lsp.cli.explain import clipped, in_order
 from starcoder_lsp.cli.explain_page import page_of, visible
 from starcoder_lsp.context.explain import PromptSegment, explain, list_segments, spelled
 from starcoder_lsp.context.new_window import new_window
@@ -222,11 +222,11 @@ def model(prompts: PromptModel) -> PromptBuilder:
 
 
 @given(at=st.integers(0, len(SOURCE)), n_tokens=st.sampled_from([64, 300, 1900]))
-def test_what_is_laid_out_is_the_whole_prompt(model: PromptBuilder, at: int, n_tokens: int) -> None:
+def test_what_is_in_order_is_the_whole_prompt(model: PromptBuilder, at: int, n_tokens: int) -> None:
     snapshot = Documents().open("file:///a.py", "python", 1, SOURCE)
     window = new_window(snapshot, len(SOURCE[:at].encode()), Budget(n_tokens, 0.2), model.tokenizer)
     prompt, segments = build_prompt(window, model), list_segments(window, model.tokenizer, "a.py")
-    parts = list(laid_out(prompt, model, segments))
+    parts = list(in_order(prompt, model, segments))
     assert [part for part in parts if isinstance(part, PromptSegment)] == list(segments)
     assert not any(isinstance(part, bytes) for part in parts)
     assert "".join(map(as_text, parts)) == spelled(prompt, model.tokenizer)
@@ -249,7 +249,7 @@ def test_pieces_of_other_files_come_first(model: PromptBuilder) -> None:
     frame = model.prompts.fim.repository_frame(encode, "name", "src/a.py", [file])
     prompt = model.prompts.fim.infill(window.prefix.ids, window.suffix.ids, frame=frame)
 
-    parts = list(laid_out(prompt, model, segments))
+    parts = list(in_order(prompt, model, segments))
     beginning = ["<repo_name>", b"name", "<file_sep>", b"lib/other.py\n", other, "<file_sep>", "<fim_prefix>"]
     assert parts[: len(beginning)] == beginning
     assert parts[len(beginning)] == b"src/a.py\n"
