@@ -1,1 +1,1 @@
-"""The edge: the language server protocol, and nothing else of the program."""
+"""The language server protocol: the only package that reads and writes its messages."""

@@ -1,6 +1,6 @@
-"""A server as a child process: what it writes, what it said last, and its end, in whichever way that comes.
+"""A server as a child process: its output, its last line of standard error, and its end.
 
-asyncio's own `wait` also waits for the pipes, which a grandchild may hold open long after the child is gone.
+asyncio's own `wait` also waits for the pipes, which a grandchild may hold open long after the child has ended.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from contextlib import suppress
 from typing import Self
 
 LAST_WORDS_TIMEOUT_S = 0.3
-"""The time that is left to a pipe once the other sign of the end has come."""
+"""How long the process and its output may differ in ending: after one has, the other gets this time. Not measured."""
 N_LAST_BYTES = 4096
 KILL_TIMEOUT_S = 1.0
 
 
 class ServerEndedError(Exception):
-    """The server is of no use any more: it ended, never was, or does not answer. The text is one line for a person."""
+    """The server ended, could not be started, or does not answer. The text is one line for the user."""
 
 
 class Child(asyncio.SubprocessProtocol):
-    """A running program. Its `output` ends soon after the process does, whoever else holds the pipe."""
+    """A running program. Its `output` ends soon after the process, even if another process holds the pipe open."""
 
     _transport: asyncio.SubprocessTransport
     _stdin: asyncio.WriteTransport
@@ -47,14 +47,14 @@ class Child(asyncio.SubprocessProtocol):
         return child
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the pipes."""
+        """Keep the pipes."""
         assert isinstance(transport, asyncio.SubprocessTransport)  # noqa: S101  as asyncio says
         stdin = transport.get_pipe_transport(0)
         assert isinstance(stdin, asyncio.WriteTransport)  # noqa: S101  as asyncio says
         self._transport, self._stdin = transport, stdin
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
-        """Take what the child writes; of its standard error, the last of it."""
+        """Pass its output on; keep the end of its standard error."""
         self.heard_at = self._loop.time()
         if fd != 1:
             self._errors = (self._errors + data)[-N_LAST_BYTES:]
@@ -69,39 +69,39 @@ class Child(asyncio.SubprocessProtocol):
             self._no_more_errors.set()
 
     def process_exited(self) -> None:
-        """Note the end; what is in the pipes still counts."""
+        """Note the end of the process; the pipes may still hold output."""
         self._exited.set()
         self._loop.call_later(LAST_WORDS_TIMEOUT_S, self.output.feed_eof)
 
     def connection_lost(self, _error: Exception | None) -> None:
-        """Note that the process and all pipes are gone."""
+        """Note the end of the process and of all pipes."""
         self._parted.set()
 
     @property
     def process_id(self) -> int:
-        """The process."""
+        """The id of the process."""
         return self._transport.get_pid()
 
     @property
     def has_exited(self) -> bool:
-        """Whether the process is gone."""
+        """Whether the process has ended."""
         return self._exited.is_set()
 
     def write(self, data: bytes) -> None:
-        """Write to the child's standard input, if it is there to read it."""
+        """Write to the child's standard input while it is open."""
         if not self._stdin.is_closing():
             self._stdin.write(data)
 
     def close(self) -> None:
-        """Write no more."""
+        """Close the child's standard input."""
         self._stdin.close()
 
     async def exited(self) -> None:
-        """Wait until the process is gone."""
+        """Wait for the end of the process."""
         await self._exited.wait()
 
     async def last_words(self) -> str:
-        """Return one line on how a child ended whose output has: its last line, or how it exited."""
+        """Return one line on how the child ended: its last line of standard error, or its exit code."""
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS_TIMEOUT_S):
                 await self._exited.wait()
@@ -112,7 +112,7 @@ class Child(asyncio.SubprocessProtocol):
         return f"the server ended: {lines[-1].strip() if lines else _spelled(self._transport.get_returncode())}"
 
     async def part(self) -> None:
-        """Let go of the child; one that still runs is killed."""
+        """Kill the child if it still runs, and close the pipes."""
         if not self.has_exited:
             self._transport.kill()
         self._transport.close()
@@ -122,7 +122,7 @@ class Child(asyncio.SubprocessProtocol):
 
 
 def _spelled(return_code: int | None) -> str:
-    """How a process ended that said nothing."""
+    """Return in words how a process without a last line ended."""
     if return_code is not None and return_code < 0:
         with suppress(ValueError):
             return f"killed by {signal.Signals(-return_code).name}"

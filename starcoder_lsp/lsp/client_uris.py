@@ -1,4 +1,4 @@
-"""URIs at the edge: the program has one spelling for each document, and replies use the client's own."""
+"""Spellings of URIs: the program uses one for each document, and replies use the client's."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from starcoder_lsp.documents.uris import normalized_uri
 MEMBERS = frozenset({"uri", "document", "rootUri"})
 """Members of the protocol's parameters that hold a document's URI: `document` is a notebook cell's."""
 MAX_DEPTH = 7
-"""No URI of the protocol is nested deeper: `params.change.cells.structure.array.cells[0].document`."""
+"""The deepest place of a URI in the protocol: `params.change.cells.structure.array.cells[0].document`."""
 MAX_SPELLINGS = 4096
 
 
 @define(eq=False)
 class ClientUris:
-    """The spellings of one client, where they differ from ours."""
+    """The spellings of one client that differ from the normal one."""
 
     _spellings: dict[str, str] = field(factory=dict)
 
     def normalize(self, params: object) -> None:
-        """Put our spelling in place of each URI in a message's parameters, which are plain JSON."""
+        """Normalize each URI in a message's parameters, in place. They are plain JSON."""
         self._walk(params, MAX_DEPTH)
 
     def spelled(self, uri: str) -> str:

@@ -1,4 +1,4 @@
-"""The settings of one client's session: which layers there are, and how the client's own comes."""
+"""The settings of one client's session: their layers, and how the client's own are read."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from starcoder_lsp.settings_layers import SettingsLayer, load_user_file, read_se
 
 @define
 class Configuration:
-    """Layers, of which a later one wins: the client's options, the person's file, the client's workspace.
+    """Layers of settings: the client's options, the user's file, the client's workspace, and choices by command.
 
-    And what the person chose by a command since, which wins over all of them.
+    A later one overrides an earlier one.
     """
 
     options: object = field(factory=dict)
@@ -28,7 +28,7 @@ class Configuration:
     _told: set[str] = field(factory=set)
 
     def choose(self, values: Mapping[str, Any]) -> None:
-        """Take a choice that the person made by a command."""
+        """Apply a choice that the user made by a command."""
         self.chosen |= values
 
     def read(self) -> tuple[Settings, tuple[str, ...]]:
@@ -39,7 +39,7 @@ class Configuration:
         return settings, new
 
     def peek(self) -> Settings:
-        """The settings, for when it is too early to tell of what is wrong in them."""
+        """Return the settings without reporting problems: the client cannot show messages yet."""
         return self._merged()[0]
 
     def _merged(self) -> tuple[Settings, tuple[str, ...]]:
@@ -54,19 +54,19 @@ class Configuration:
 
 
 def _layer(name: str, given: object, *, trusted: bool) -> SettingsLayer:
-    """A layer of what a client sent: the section, an object that holds it, or nothing."""
+    """Return the layer that a client sent: `given` is the section, an object that holds it, or nothing."""
     values: Any = given[SECTION] if isinstance(given, Mapping) and SECTION in given else given
     return SettingsLayer(name, {} if values is None else values, trusted=trusted)
 
 
 def can_be_pulled(server: LanguageServer) -> bool:
-    """Whether the client answers `workspace/configuration`."""
+    """Return whether the client answers `workspace/configuration`."""
     workspace = server.client_capabilities.workspace
     return workspace is not None and bool(workspace.configuration)
 
 
 async def pull(server: LanguageServer) -> object:
-    """Ask the client for its settings; `None` if it has none or says that it cannot."""
+    """Request the client's settings; return `None` if it has none or refuses."""
     params = types.ConfigurationParams(items=[types.ConfigurationItem(section=SECTION)])
     try:
         answer = plain(await server.workspace_configuration_async(params))

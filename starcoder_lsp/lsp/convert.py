@@ -18,11 +18,11 @@ from starcoder_lsp.documents.uris import path_of
 
 WORD_BEFORE = re.compile(r"\w+\Z")
 ACCEPT_COMMAND = "starcoder.accept"
-"""Run by a client after it inserted a suggestion, so that acceptance can be counted."""
+"""The command that a client runs after it inserted a suggestion, so that the server counts it as accepted."""
 
 
 def edits(changes: Iterable[types.TextDocumentContentChangeEvent]) -> list[Edit]:
-    """The changes of a `textDocument/didChange`, in the order in which they apply."""
+    """Return the edits of a `textDocument/didChange`, in the order in which they apply."""
     return [
         Edit(
             change.range.start.line,
@@ -38,17 +38,17 @@ def edits(changes: Iterable[types.TextDocumentContentChangeEvent]) -> list[Edit]
 
 
 def cells(given: Iterable[types.NotebookCell] | None) -> tuple[Cell, ...]:
-    """A notebook's cells, without their texts."""
+    """Return a notebook's cells, without their texts."""
     return tuple(Cell(cell.document, cell.kind == types.NotebookCellKind.Markup) for cell in given or ())
 
 
 def cell_texts(given: Iterable[types.TextDocumentItem] | None) -> tuple[CellText, ...]:
-    """The texts of cells that are opened."""
+    """Return the texts of opened cells."""
     return tuple(CellText(item.uri, item.language_id, item.version, item.text) for item in given or ())
 
 
 def notebook_change(change: types.NotebookDocumentChangeEvent) -> NotebookChange:
-    """The change of a `notebookDocument/didChange`; metadata are left out."""
+    """Return the change of a `notebookDocument/didChange`, without metadata."""
     given = change.cells or types.NotebookDocumentCellChanges()
     structure = given.structure
     array = structure.array if structure else None
@@ -67,7 +67,7 @@ def notebook_change(change: types.NotebookDocumentChangeEvent) -> NotebookChange
 def inline_completions(
     completion: Completion, offers: Iterable[tuple[str, Item]], encoding: PositionEncoding
 ) -> types.InlineCompletionList:
-    """The answer to `textDocument/inlineCompletion`; each item has a range on one line."""
+    """Return the reply to `textDocument/inlineCompletion`; each item has a range on one line."""
     return types.InlineCompletionList(
         items=[
             types.InlineCompletionItem(
@@ -83,9 +83,9 @@ def inline_completions(
 def menu(
     completion: Completion, offers: Iterable[tuple[str, Item]], encoding: PositionEncoding
 ) -> types.CompletionList:
-    """The answer to `textDocument/completion`: the suggestion first, and its first line alone if it has several.
+    """Return the reply to `textDocument/completion`: the suggestion, then its first line alone if it has several.
 
-    An entry begins with the word before the cursor, so that clients that compare it with what is typed keep it.
+    An entry begins with the word before the cursor, since clients hide entries that do not match the typed word.
     """
     entries: list[types.CompletionItem] = []
     for name, item in offers:
@@ -119,13 +119,13 @@ def _entry(
 
 
 def fenced(text: str, snapshot: Snapshot) -> str:
-    """A Markdown block of code."""
+    """Return a Markdown code block."""
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
     return f"{fence}{snapshot.language_id}\n{text}\n{fence}"
 
 
 def range_of(completion: Completion, item: Item, encoding: PositionEncoding) -> types.Range:
-    """What a suggestion replaces: nothing, or a few closing brackets behind the cursor."""
+    """Return the range that a suggestion replaces: empty, or a few closing brackets behind the cursor."""
     text, start_byte = completion.snapshot.text, completion.cursor_byte
     return types.Range(
         position(text, start_byte, encoding), position(text, start_byte + item.n_replaced_bytes, encoding)
@@ -133,12 +133,12 @@ def range_of(completion: Completion, item: Item, encoding: PositionEncoding) -> 
 
 
 def accepted(name: str) -> types.Command:
-    """What a client runs when a suggestion was accepted."""
+    """Return the command that a client runs when the user accepts a suggestion."""
     return types.Command(title="Suggestion accepted", command=ACCEPT_COMMAND, arguments=[name])
 
 
 def selected_entry(context: types.InlineCompletionContext) -> Edit | None:
-    """The edit that the selected entry of the client's menu would make."""
+    """Return the edit that the selected entry of the client's menu would make."""
     selected = context.selected_completion_info
     if selected is None:
         return None
@@ -147,7 +147,7 @@ def selected_entry(context: types.InlineCompletionContext) -> Edit | None:
 
 
 def names_of(params: Any) -> list[str]:
-    """The names of the suggestions that a notification speaks of, in `item` or `items`."""
+    """Return the names of the suggestions in a notification's `item` or `items`."""
     given = plain(params)
     members = given if isinstance(given, dict) else {}
     items = members.get("items") or [members.get("item")]
@@ -157,44 +157,44 @@ def names_of(params: Any) -> list[str]:
 
 
 def wants_status(params: types.InitializeParams) -> bool:
-    """Whether the client can show `starcoder/didChangeStatus`."""
+    """Return whether the client can show `starcoder/didChangeStatus`."""
     experimental = plain(params.capabilities.experimental)
     ours = experimental.get("starcoder") if isinstance(experimental, dict) else None
     return isinstance(ours, dict) and bool(ours.get("status"))
 
 
 def client_of(params: types.InitializeParams) -> str:
-    """The client's name and version."""
+    """Return the client's name and version."""
     info = params.client_info
     return f"{info.name} {info.version or ''}".strip() if info is not None else "unknown"
 
 
 def roots_of(params: types.InitializeParams) -> tuple[Path, ...]:
-    """The workspace folders, or the root of clients that know no others; without what is no folder on disk."""
+    """Return the workspace folders on disk, or the root folder of older clients."""
     uris = [folder.uri for folder in params.workspace_folders or ()] or [params.root_uri or ""]
     return tuple(root for uri in uris if (root := folder_of(uri)) is not None)
 
 
 def folder_of(uri: str) -> Path | None:
-    """A folder on disk, `None` for any other URI."""
+    """Return the folder of a `file:` URI, `None` for any other URI."""
     path = path_of(uri)
     return Path(path) if uri.startswith("file:") and Path(path).is_absolute() else None
 
 
 def position_encoding(negotiated: str) -> PositionEncoding:
-    """The negotiated encoding by our name; pygls negotiates only these three."""
+    """Return the negotiated encoding; pygls negotiates only these three."""
     named: dict[str, PositionEncoding] = {"utf-8": "utf-8", "utf-16": "utf-16", "utf-32": "utf-32"}
     return named[str(getattr(negotiated, "value", negotiated))]
 
 
 def position(text: Text, byte: int, encoding: PositionEncoding) -> types.Position:
-    """A byte offset as the client's position."""
+    """Return a byte offset as a position in the client's encoding."""
     line, character = text.position_of(byte, encoding)
     return types.Position(line, character)
 
 
 def plain(value: Any) -> Any:
-    """JSON that pygls turned into objects, as dictionaries and lists again."""
+    """Return objects that pygls made from JSON as dictionaries and lists again."""
     if hasattr(value, "_asdict"):
         return {key: plain(item) for key, item in value._asdict().items()}
     if isinstance(value, dict):
@@ -205,14 +205,14 @@ def plain(value: Any) -> Any:
 
 
 def uri_of(params: object) -> str:
-    """The document or notebook of parameters that are otherwise not to be understood, or an empty string."""
+    """Return the URI of the document or notebook in otherwise wrong parameters, or an empty string."""
     members = params if isinstance(params, dict) else {}
     document = members.get("textDocument") or members.get("notebookDocument")
     return str(document.get("uri", "")) if isinstance(document, dict) else ""
 
 
 def text_document(params: Any) -> str:
-    """The document of a notification that pygls has no type for. Raises `JsonRpcInvalidParams`."""
+    """Return the document of a notification that pygls has no type for. Raises `JsonRpcInvalidParams`."""
     try:
         return str(params.textDocument.uri)
     except AttributeError as error:
@@ -221,7 +221,7 @@ def text_document(params: Any) -> str:
 
 
 def text_document_position(params: Any) -> tuple[str, types.Position]:
-    """The document and place of a request that pygls has no type for. Raises `JsonRpcInvalidParams`."""
+    """Return the document and position of a request that pygls has no type for. Raises `JsonRpcInvalidParams`."""
     try:
         position = params.position
         return str(params.textDocument.uri), types.Position(int(position.line), int(position.character))

@@ -1,7 +1,7 @@
-"""The editor's process: its end is the server's, also where somebody else holds the pipe between them open.
+"""Watch the editor's process: the server ends with it, even if another process holds their pipe open.
 
-Linux tells of the end. Elsewhere, and where Linux is forbidden to, the process is looked for once a second. On Windows
-nothing is watched: there the end of standard input has to do.
+Linux reports the end through a process descriptor. Elsewhere, or where that is forbidden, the process is looked up once
+a second. On Windows nothing is watched; there the server ends with its standard input.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ POLL_INTERVAL_S = 1.0
 def watch(process_id: int | None, on_end: Callable[[], None]) -> None:
     """Call `on_end` on the event loop when the process ends, at once if it has. Without an id nothing is watched.
 
-    The id may be given to another process later, so a process is watched from the first message on.
+    The system may reuse the id later, so watch from the first message on.
     """
     if process_id is None or process_id <= 0 or sys.platform == "win32":
         return
@@ -25,7 +25,7 @@ def watch(process_id: int | None, on_end: Callable[[], None]) -> None:
         pidfd = os.pidfd_open(process_id)
     except (ProcessLookupError, OverflowError):
         on_end()
-    except (AttributeError, OSError):  # no such function, none allowed, or no descriptor left
+    except (AttributeError, OSError):  # not on this system, forbidden, or no descriptor is free
         _poll(process_id, on_end)
     else:
         asyncio.get_running_loop().add_reader(pidfd, _end, pidfd, on_end)
@@ -38,11 +38,11 @@ def _end(pidfd: int, on_end: Callable[[], None]) -> None:
 
 
 def _poll(process_id: int, on_end: Callable[[], None]) -> None:
-    """Look for the process now and once a second from now on."""
+    """Look the process up now and once a second."""
     try:
-        os.kill(process_id, 0)  # sends nothing
+        os.kill(process_id, 0)  # signal 0 only checks
     except PermissionError:
-        pass  # somebody else's process is one
+        pass  # it exists, and belongs to another user
     except (OSError, OverflowError):
         on_end()
         return

@@ -1,4 +1,4 @@
-"""pygls with some changes: documents are ours, every request gets a reply, and nothing of a message is logged."""
+"""pygls with three changes: it keeps no documents, every request gets a reply, and no message is logged."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from pygls.protocol import JsonRPCNotification, LanguageServerProtocol, lsp_meth
 from starcoder_lsp.lsp.client_uris import ClientUris
 
 MISUNDERSTOOD = "starcoder/misunderstood"
-"""Our own name for a notification whose parameters are not those of the specification."""
+"""The method under which a notification with wrong parameters is handled. Not part of the protocol."""
 BEFORE_INITIALIZE = (types.INITIALIZE, types.EXIT)
 LAST_REPLIES_TIMEOUT_S = 0.5
-"""Replies that are due at the end take a turn of the event loop or two; none may hold up the end."""
+"""How long `shutdown` waits for replies that are due. They take a turn or two of the event loop."""
 
 
 def silence_pygls() -> None:
@@ -36,7 +36,7 @@ def silence_pygls() -> None:
 
 
 def described(error: BaseException) -> str:
-    """Which kind of error it was and where. Its text is left out: it may quote the user's source."""
+    """Return an error's type and place. Its text is left out, since it may quote the user's source."""
     frames = list(traceback.walk_tb(error.__traceback__))
     where = f" at {Path(frames[-1][0].f_code.co_filename).name}:{frames[-1][1]}" if frames else ""
     return f"internal error: {type(error).__name__}{where}"
@@ -55,11 +55,11 @@ class Protocol(LanguageServerProtocol):
         self._unanswered: set[asyncio.Task[Any]] = set()
 
     def structure_message(self, data: dict[str, Any]) -> Any:
-        """Leave the JSON as it is: pygls would take each object inside a message for a message."""
+        """Return the JSON as it is: pygls would convert each object inside a message like a message."""
         return data
 
     def handle_message(self, message: Any) -> None:
-        """Handle what came from the client, or refuse it."""
+        """Handle a message of the client, or refuse it."""
         try:
             understood = self._understood(message)
         except JsonRpcException as refusal:
@@ -68,7 +68,7 @@ class Protocol(LanguageServerProtocol):
             super().handle_message(understood)
 
     def _understood(self, message: Any) -> Any:
-        """The message as pygls has it. Raises `JsonRpcException` for one that is none, or not at this time."""
+        """Return a message as pygls' type. Raises `JsonRpcException` if it is not valid, or not valid at this time."""
         objection = self._objection(message)
         if objection is not None:
             raise objection
@@ -85,7 +85,7 @@ class Protocol(LanguageServerProtocol):
             raise JsonRpcInvalidParams(text) from error
 
     def _objection(self, message: Any) -> JsonRpcException | None:
-        """What is wrong with a message, whatever its parameters are."""
+        """Return the error of a message, parameters aside, or `None`."""
         method = message.get("method", "") if isinstance(message, dict) else None
         if not isinstance(method, str) or message.get("jsonrpc") != self.VERSION:
             return JsonRpcInvalidRequest("this is not a message of JSON-RPC 2.0")
@@ -96,7 +96,7 @@ class Protocol(LanguageServerProtocol):
         return self._out_of_turn(method)
 
     def _out_of_turn(self, method: str) -> JsonRpcException | None:
-        """What is wrong with a method at this point of the session."""
+        """Return the error of a method that is not valid at this point of the session, or `None`."""
         if self._workspace is None and method not in BEFORE_INITIALIZE:
             return JsonRpcServerNotInitialized(f"{method!r} came before 'initialize'")
         if self._workspace is not None and method == types.INITIALIZE:
@@ -106,7 +106,7 @@ class Protocol(LanguageServerProtocol):
         return None
 
     def _refuse(self, message: dict[str, Any], refusal: JsonRpcException) -> None:
-        """Reply to a request or to what may have been one. A reply gets none, and neither does a notification."""
+        """Reply with an error to what is, or may have been, a request. Replies and notifications get none."""
         if "result" in message or "error" in message:
             return
         if "id" in message or "method" not in message:  # a plain dictionary: pygls would leave out an id that is null
@@ -116,7 +116,7 @@ class Protocol(LanguageServerProtocol):
             super().handle_message(JsonRPCNotification(MISUNDERSTOOD, self.VERSION, message))
 
     def refuse_unreadable(self) -> None:
-        """Reply to what is no JSON."""
+        """Reply to a message that is not JSON."""
         self._refuse({}, JsonRpcParseError("this is not JSON"))
 
     def _handle_request(self, msg_id: Any, method_name: str, params: Any) -> None:
@@ -127,21 +127,21 @@ class Protocol(LanguageServerProtocol):
             task.add_done_callback(self._unanswered.discard)
 
     def _send_response(self, msg_id: Any, result: Any = None, error: types.ResponseError | None = None) -> None:
-        """Send a reply; of a bug it tells what `described` does, where pygls would send text and traceback."""
+        """Send a reply. For a bug it holds `described`; pygls would send the error's text and traceback."""
         raised = sys.exc_info()[1]
         if error is not None and error.code == JsonRpcInternalError.CODE and raised is not None:
             error = types.ResponseError(error.code, described(raised))
         super()._send_response(msg_id, result, error)
 
     async def last_replies(self) -> None:
-        """Wait until every request but the one that is being handled has its reply."""
+        """Wait until every request but the current one has its reply."""
         others = self._unanswered - {asyncio.current_task()}
         if others:
             await asyncio.wait(others, timeout=LAST_REPLIES_TIMEOUT_S)
 
     @lsp_method(types.SHUTDOWN)
     async def lsp_shutdown(self, *args: Any) -> None:  # type: ignore[override]  # a coroutine is a handler too
-        """Leave it to our handler. pygls would answer what is under way as if the client had cancelled it."""
+        """Leave it to our handler. pygls would answer running requests as if the client had cancelled them."""
         self._shutdown = True
         self.fm.features[types.SHUTDOWN](*args)
         await self.last_replies()
@@ -152,7 +152,7 @@ class Protocol(LanguageServerProtocol):
         await self.last_replies()
         await self.fm.features[types.EXIT](*args)
 
-    # Not generators, as in pygls: of each of those it keeps a future for as long as the server runs.
+    # pygls' own are generators, and it keeps a future of each for as long as the server runs.
 
     @lsp_method(types.TEXT_DOCUMENT_DID_OPEN)
     def lsp_text_document__did_open(self, params: types.DidOpenTextDocumentParams) -> None:
@@ -186,6 +186,6 @@ class Protocol(LanguageServerProtocol):
 
 
 def _id_of(message: Any) -> int | str | None:
-    """The id of a message, or `None` if it has none that the specification allows."""
+    """Return a message's id, or `None` without a valid one."""
     value = message.get("id") if isinstance(message, dict) else None
     return value if isinstance(value, int | str) and not isinstance(value, bool) else None

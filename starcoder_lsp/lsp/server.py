@@ -1,4 +1,4 @@
-"""The server: one short handler for each message, no logic. What they do is in `session.py`."""
+"""What the message handlers share: the session, the settings and messages to the user."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from starcoder_lsp.session.status import Status
 
 NAME = "starcoder-lsp"
 CLIENT_TIMEOUT_S = 1.0
-"""How long the model waits for what a client has to answer first. What comes later is taken too."""
+"""How long loading waits for the client's settings. Settings that come later apply too. Not measured."""
 EVERY_NOTEBOOK = types.NotebookDocumentSyncOptions([types.NotebookDocumentFilterWithNotebook(notebook="*")])
 LOG_LEVELS = {
     "error": types.MessageType.Error,
@@ -41,7 +41,7 @@ LOG_LEVELS = {
 
 
 class Server(LanguageServer):
-    """pygls' server and our session."""
+    """pygls' server with one session."""
 
     protocol: Protocol
 
@@ -54,7 +54,7 @@ class Server(LanguageServer):
         self.is_child = False
 
     def serve(self, receive: Receive, writer: BinaryIO, *, is_child: bool) -> None:
-        """Serve the client until it leaves; ends the process. A child of the client ends with it in any case."""
+        """Serve the client until it leaves, then end the process. If the client is the parent process, end with it."""
         self.is_child = is_child
 
         async def read() -> None:
@@ -67,7 +67,7 @@ class Server(LanguageServer):
             asyncio.run(read())
 
     def report_server_error(self, error: Exception, source: Any) -> None:
-        """Tell the log of a bug. What a client did wrong stands in the reply to it."""
+        """Log a bug. An error of the client is in the reply and not logged."""
         if source is JsonRpcException and isinstance(error, ValueError | RecursionError):
             self.protocol.refuse_unreadable()
             return
@@ -76,50 +76,50 @@ class Server(LanguageServer):
             self.log(types.MessageType.Error, described(cause))
 
     def log(self, kind: types.MessageType, message: str) -> None:
-        """Write a line to the client's log, if `logLevel` has it so."""
+        """Write a line to the client's log, if `logLevel` allows it."""
         if kind <= LOG_LEVELS[self.session.settings.log_level]:
             self.window_log_message(types.LogMessageParams(kind, message))
 
     @contextmanager
     def noting(self) -> Iterator[None]:
-        """Write to the log what a notification got wrong: nobody waits for an answer to it."""
+        """Log the error of a notification: a notification has no reply."""
         try:
             yield
         except (UnknownDocumentError, OutOfSyncError) as problem:
             self.log(types.MessageType.Warning, str(problem))
 
-    def tell(self, kind: types.MessageType, message: str) -> None:
-        """Show one message to the person."""
+    def show_message(self, kind: types.MessageType, message: str) -> None:
+        """Show a message to the user."""
         self.window_show_message(types.ShowMessageParams(kind, f"starcoder-lsp: {message}"))
 
     def warn(self, message: str) -> None:
-        """Show one message that is no error."""
-        self.tell(types.MessageType.Warning, message)
+        """Show a warning to the user."""
+        self.show_message(types.MessageType.Warning, message)
 
     def choose(self, values: Mapping[str, Any]) -> None:
-        """Take a choice that the person made by a command."""
+        """Apply a choice that the user made by a command."""
         self.configuration.choose(values)
         self.read_settings()
 
     def read_settings(self) -> None:
-        """Merge the layers of settings and tell of each problem once."""
+        """Merge the layers of settings and show each problem once."""
         self.session.settings, problems = self.configuration.read()
         self.session.status.enable(is_enabled=self.session.settings.enabled)
         for problem in problems:
-            self.tell(types.MessageType.Warning, problem)
+            self.show_message(types.MessageType.Warning, problem)
 
-    def tell_status(self, status: Status) -> None:
-        """Tell a client that can show it."""
+    def send_status(self, status: Status) -> None:
+        """Send the status to a client that can show it."""
         self.protocol.notify("starcoder/didChangeStatus", asdict(status))
 
     async def pull_settings(self) -> None:
-        """Take the client's settings, if it has any, whenever it answers."""
+        """Request the client's settings and apply them when it replies."""
         if can_be_pulled(self):
             self.configuration.workspace = await pull(self)
             self.read_settings()
 
     async def load_model(self) -> None:
-        """Load the model and tell of it."""
+        """Load the model; show progress and errors."""
         progress = LoadProgress(self, self.log)
         questions = [asyncio.ensure_future(self.pull_settings()), asyncio.ensure_future(progress.create())]
         await asyncio.wait(questions, timeout=CLIENT_TIMEOUT_S)
@@ -130,14 +130,14 @@ class Server(LanguageServer):
             model = await self.session.load_model(progress.report, self.warn)
             outcome = f"{model.prompts.name} is ready"
         except EngineError as error:
-            self.tell(types.MessageType.Error, str(error))
+            self.show_message(types.MessageType.Error, str(error))
         except SupersededError:
             outcome = "given up"
         finally:
             progress.end(outcome)
 
     def watch_editor(self, process_id: int | None) -> None:
-        """Leave when the editor does. Over a socket its process may be one of another machine."""
+        """End the server with the editor's process. Not over a socket: the process may run on another machine."""
         if self.is_child:
             editor_process.watch(process_id, on_end=self.leave)
 

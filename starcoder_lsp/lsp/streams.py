@@ -1,9 +1,8 @@
 """The two ends of the connection: standard input and output, or one client's socket.
 
-As pygls reads and writes them, but for some things: what comes is read by a thread of its own and handed to the event
-loop once a chunk, where pygls' reader takes a turn of a thread for each line of a header; a header that pygls would not
-know is put right; a lost connection ends the server instead of raising in the middle of a handler; and nobody but the
-server writes to standard output.
+They differ from pygls' own in four points. A thread reads the input and hands each chunk to the event loop; pygls
+switches threads for each header line. Headers in another case or with spaces are accepted. A lost connection ends the
+server instead of raising inside a handler. Only the server writes to standard output.
 """
 
 from __future__ import annotations
@@ -19,24 +18,24 @@ from functools import partial
 from typing import BinaryIO
 
 CONTENT_LENGTH = re.compile(rb"content-length *: *([0-9]+)\s*$", re.IGNORECASE)
-"""Searched, not matched: behind a body that is longer than was announced stand its rest and the next header."""
+"""Searched, not matched: if a body is longer than its header says, its rest precedes the next header on the line."""
 MAX_DIGITS = 9
-"""A body of a gigabyte or more is none; its header is passed over, as every line that is no header."""
+"""A header for a gigabyte or more is ignored, like every line that is no header."""
 N_CHUNK_BYTES = 2**18
 
 Receive = Callable[[int], bytes]
-"""Waits for bytes, at most so many; none, or `OSError`, when no more will come."""
+"""Waits for bytes and returns at most so many. At the end it returns none or raises `OSError`."""
 
 
 class Input(asyncio.StreamReader):
-    """Bytes from the client, once `listen` was called. `on_end` is called when there are no more. On the event loop."""
+    """Bytes from the client, after `listen`. `on_end` is called at their end. On the event loop."""
 
     def __init__(self, on_end: Callable[[], None]) -> None:
         super().__init__(limit=10**MAX_DIGITS)
         self._on_end = on_end
 
     def listen(self, receive: Receive) -> None:
-        """Begin to read."""
+        """Start the thread that reads."""
         arguments = (receive, asyncio.get_running_loop())
         threading.Thread(target=self._feed, args=arguments, name="input", daemon=True).start()
 
@@ -46,8 +45,8 @@ class Input(asyncio.StreamReader):
         loop.call_soon_threadsafe(self.feed_eof)
 
     async def readline(self) -> bytes:
-        """One line of a header."""
-        await asyncio.sleep(0)  # a request that was read has its turn before what comes behind it changes the text
+        """Return one line of a header."""
+        await asyncio.sleep(0)  # let a request start before the next message changes its text
         line = await super().readline()
         if not line:
             self._on_end()
@@ -57,7 +56,7 @@ class Input(asyncio.StreamReader):
         return b"Content-Length: %s\r\n" % (length[1] if len(length[1]) <= MAX_DIGITS else b"0")
 
     async def readexactly(self, n: int) -> bytes:
-        """One body; nothing if the connection ends in it."""
+        """Return one body; nothing if the connection ends before its end."""
         try:
             return await super().readexactly(n)
         except asyncio.IncompleteReadError:
@@ -68,12 +67,12 @@ class Input(asyncio.StreamReader):
 def _received(receive: Receive) -> bytes:
     try:
         return receive(N_CHUNK_BYTES)
-    except OSError:  # a connection that was reset
+    except OSError:  # the connection was reset
         return b""
 
 
 class Output:
-    """Bytes to the client. `on_lost` is called when they cannot get there any more."""
+    """Bytes to the client. `on_lost` is called when the connection is lost."""
 
     def __init__(self, stream: BinaryIO, on_lost: Callable[[], None]) -> None:
         self._stream = stream
@@ -88,12 +87,12 @@ class Output:
             self._on_lost()
 
     def close(self) -> None:
-        """Send no more."""
+        """Drop everything that is written from now on."""
         self._stream.close()
 
 
 def standard_streams() -> tuple[Receive, BinaryIO]:
-    """Standard input and output. What anything else prints from now on goes to standard error."""
+    """Return standard input and output. Other code that prints writes to standard error from now on."""
     output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     sys.stdout = sys.stderr
@@ -101,13 +100,13 @@ def standard_streams() -> tuple[Receive, BinaryIO]:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that waits for one client; port 0 takes any that is free. Raises `OSError`."""
+    """Return a socket that listens for one client. Port 0 means any free port. Raises `OSError`."""
     family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
     return socket.create_server((host, port), family=family, backlog=1)
 
 
 def accept(listener: socket.socket) -> tuple[Receive, BinaryIO]:
-    """Wait for the client; no other one can connect after it."""
+    """Wait for the client, then stop listening."""
     connection, _address = listener.accept()
     listener.close()
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -1,1 +1,1 @@
-"""A few lines for each message, a file for each kind."""
+"""Handlers of messages, a module for each kind of message."""

@@ -1,7 +1,7 @@
-"""Code actions: what is offered at a place, and what is written once a person picked one.
+"""Code actions: the offers at a place, and the edit of the one that the user picks.
 
-An offer is made from the syntax alone and has no edit. Resolving it asks the model, and the edit is for the text that
-the offer was made for, or there is none.
+An offer is made from the syntax alone and has no edit. Resolving it runs the model. The edit is for the version of the
+text that the offer was made for, or there is none.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ NO_LONGER = "nothing can be written there any more"
 
 @frozen
 class Picked:
-    """What the `data` of an offer says: its kind and its place, in the text of one version."""
+    """The `data` of an offer: its kind and its place, in one version of the text."""
 
     uri: str
     version: int
@@ -46,7 +46,7 @@ class Picked:
 
     @classmethod
     def of(cls, action: types.CodeAction) -> Picked:
-        """Read it from what the client sent back. Raises `JsonRpcInvalidParams`."""
+        """Read the `data` of an action that the client sent. Raises `JsonRpcInvalidParams`."""
         try:
             data = convert.plain(action.data)
             start, end = (types.Position(*place) for place in data["place"])
@@ -58,13 +58,13 @@ class Picked:
             raise JsonRpcInvalidParams(message) from error
 
     def as_json(self) -> dict[str, Any]:
-        """The `data` of an offer."""
+        """Return the `data` of an offer."""
         ends = (self.place.start, self.place.end)
         place = [[end.line, end.character] for end in ends]
         return {"uri": self.uri, "version": self.version, "kind": self.kind, "place": place, "message": self.message}
 
     def asked(self, view: View, server: Server) -> Asked:
-        """The place in the text that the model sees."""
+        """Return the place in the text that the model sees."""
         text, encoding, place = view.own.text, server.session.texts.encoding, self.place
         start_byte, end_byte = sorted(
             view.offset_byte + text.byte_at(end.line, end.character, encoding) for end in (place.start, place.end)
@@ -73,7 +73,7 @@ class Picked:
 
 
 def _can_resolve_edits(params: types.InitializeParams) -> bool:
-    """Whether the client can take an action whose edit comes later."""
+    """Return whether the client accepts an action whose edit comes later."""
     editing = params.capabilities.text_document
     known = editing.code_action if editing is not None else None
     if known is None or known.code_action_literal_support is None or known.resolve_support is None:
@@ -82,7 +82,7 @@ def _can_resolve_edits(params: types.InitializeParams) -> bool:
 
 
 def register_if_wanted(server: Server, params: types.InitializeParams) -> None:
-    """Add the handlers for a client that can take an action whose edit comes later."""
+    """Add the handlers if the client accepts an action whose edit comes later."""
     if not _can_resolve_edits(params):
         return
 
@@ -111,7 +111,7 @@ def register_if_wanted(server: Server, params: types.InitializeParams) -> None:
 
 
 def writable(server: Server, uri: str) -> View | None:
-    """What the session has under that name, see there. Raises `JsonRpcException` for nothing."""
+    """Return the document of a URI, see `Session`. Raises `JsonRpcException` if it is not open."""
     try:
         return server.session.writable(uri)
     except UnknownDocumentError as problem:
@@ -119,7 +119,7 @@ def writable(server: Server, uri: str) -> View | None:
 
 
 def offered(server: Server, view: View, params: types.CodeActionParams) -> Iterator[types.CodeAction]:
-    """The actions of the wanted kinds at a place. Not on the event loop: the text may have to be parsed."""
+    """Yield the actions of the wanted kinds at a place. Not on the event loop: the text may need a parse."""
     editing = server.client_capabilities.text_document
     known = editing.code_action.tag_support if editing is not None and editing.code_action is not None else None
     is_tagged = known is not None and types.CodeActionTag.LlmGenerated in known.value_set
@@ -139,12 +139,12 @@ def offered(server: Server, view: View, params: types.CodeActionParams) -> Itera
 
 
 def is_wanted(kind: Kind, only: Iterable[str] | None) -> bool:
-    """Whether a kind is among those that the client wants, or below one of them."""
+    """Return whether a kind is one of `only`, or a kind below one of them."""
     return only is None or any(f"{kind.protocol_kind}.".startswith(f"{wanted}.") or not wanted for wanted in only)
 
 
 async def written(server: Server, view: View, picked: Picked, report: Callable[[str], None]) -> Rewrite:
-    """Ask the model. An edit or a newer request in the document ends it. Raises `JsonRpcException`."""
+    """Run the model. An edit or a newer request in the document ends it. Raises `JsonRpcException`."""
     session = server.session
     request = session.request_at(view)
     kind = next((kind for kind in KINDS if kind.name == picked.kind), None)
@@ -184,7 +184,7 @@ async def written(server: Server, view: View, picked: Picked, report: Callable[[
 
 
 def placed(server: Server, kind: Kind, asked: Asked, around: WorkspaceContext) -> Hole:
-    """Where it is written. Not on the event loop: files may be read. Raises `CannotWriteError`."""
+    """Return the hole to fill. Not on the event loop: files may be read. Raises `CannotWriteError`."""
     hole = kind.find(asked)
     if hole is None:
         raise CannotWriteError(NO_LONGER)
@@ -197,19 +197,19 @@ def placed(server: Server, kind: Kind, asked: Asked, around: WorkspaceContext) -
 
 
 def editing_capabilities(server: Server) -> types.WorkspaceEditClientCapabilities:
-    """What the client can do with an edit."""
+    """Return the client's capabilities for edits."""
     workspace = server.client_capabilities.workspace
     return (workspace.workspace_edit if workspace is not None else None) or types.WorkspaceEditClientCapabilities()
 
 
 def can_make_files(server: Server) -> bool:
-    """Whether an edit may make a file in this client."""
+    """Return whether an edit may create a file in this client."""
     known = editing_capabilities(server)
     return bool(known.document_changes) and types.ResourceOperationKind.Create in (known.resource_operations or ())
 
 
 def workspace_edit(server: Server, view: View, rewrite: Rewrite) -> types.WorkspaceEdit:
-    """The edit for the version that the text had."""
+    """Return the edit, for the version of the text that the rewrite was made for."""
     is_here = rewrite.snapshot is view.whole
     own, offset_byte = (view.own, view.offset_byte) if is_here else (rewrite.snapshot, 0)
     places = (
@@ -226,5 +226,5 @@ def workspace_edit(server: Server, view: View, rewrite: Rewrite) -> types.Worksp
 
 
 def failed(message: str) -> JsonRpcException:
-    """The error for what cannot be done, in one plain line."""
+    """Return the error of a failed action. `message` is one line for the user."""
     return JsonRpcException(message, types.LSPErrorCodes.RequestFailed)

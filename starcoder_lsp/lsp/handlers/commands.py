@@ -1,4 +1,4 @@
-"""What `workspace/executeCommand` can do, and what the commands answer."""
+"""The commands of `workspace/executeCommand`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def register(server: Server) -> None:
-    """Each is a few lines: what it does stands in the session and in the configuration."""
+    """Add the commands. Session and configuration do their work."""
 
     @server.command(ACCEPT_COMMAND)
     def accept(*names: Any) -> None:
@@ -58,7 +58,7 @@ def register(server: Server) -> None:
 
 
 def diagnostics(report: dict[str, Any], server: Server) -> str:
-    """What a person may put into a bug report: no source text, and no name of a file of theirs."""
+    """Return a report to attach to an issue. It has no source text and no name of a user's file."""
     report = {key: value for key, value in report.items() if key != "documents"}
     settings = asdict(server.session.settings)
     settings["model"] = {key: value for key, value in settings["model"].items() if key != "path"}

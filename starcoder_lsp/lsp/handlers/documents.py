@@ -1,4 +1,4 @@
-"""The documents that the editor has open, and where the user is."""
+"""Documents that are opened, edited and closed, and the one that the user looks at."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def register(server: Server) -> None:
 
     @server.feature(MISUNDERSTOOD)
     def misunderstood(message: dict[str, Any]) -> None:
-        """An edit that is not understood is an edit that is missing here."""
+        """Stop serving a document if one of its edits has wrong parameters: its text here is no longer the editor's."""
         method = message["method"]
         server.log(types.MessageType.Warning, f"the parameters of {method!r} are not those of the specification")
         if method in (types.TEXT_DOCUMENT_DID_CHANGE, types.NOTEBOOK_DOCUMENT_DID_CHANGE):

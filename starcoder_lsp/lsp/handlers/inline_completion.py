@@ -1,4 +1,4 @@
-"""Suggestions for a client: as ghost text, as entries of its menu, and what it tells of them."""
+"""Suggestions as ghost text, and the notifications about their fate."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def register(server: Server) -> None:
-    """Completions and what can be asked about them."""
+    """Add the handlers."""
 
     @server.feature(types.TEXT_DOCUMENT_INLINE_COMPLETION, types.InlineCompletionOptions())
     async def inline_completion(params: types.InlineCompletionParams) -> types.InlineCompletionList | None:
@@ -50,7 +50,7 @@ async def answer(
     automatic: bool,
     **given: Any,
 ) -> Completion | None:
-    """Ask the session. What the engine cannot do goes to the log; raises `JsonRpcException` for no such document."""
+    """Return the session's suggestion. An engine error is logged. Raises `JsonRpcException` for an unknown document."""
     place = params.position
     try:
         return await server.session.complete(
@@ -64,5 +64,5 @@ async def answer(
 
 
 def not_open(problem: UnknownDocumentError) -> JsonRpcInvalidParams:
-    """The error for a request about a document that the client has not opened."""
+    """Return the error for a request about a document that is not open."""
     return JsonRpcInvalidParams(f"the document {problem} is not open")

@@ -1,4 +1,4 @@
-"""What can be asked about the server: what the model would see, and the counters."""
+"""Requests about the server itself: the prompt at a place, and the counters."""
 
 from __future__ import annotations
 

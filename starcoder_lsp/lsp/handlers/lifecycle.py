@@ -1,4 +1,4 @@
-"""From `initialize` to `exit`: who the client is and what it can do, its settings and folders."""
+"""From `initialize` to `exit`: the client's name, capabilities, settings and folders."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def register(server: Server, register_wanted: Iterable[Callable[[Server, types.InitializeParams], None]]) -> None:
-    """Add the handlers. `register_wanted` add those that only some clients want, at `initialize`."""
+    """Add the handlers. At `initialize`, `register_wanted` adds those that only some clients need."""
 
     @server.feature(types.INITIALIZE)
     def initialize(params: types.InitializeParams) -> None:
@@ -29,7 +29,7 @@ def register(server: Server, register_wanted: Iterable[Callable[[Server, types.I
         server.session.client = convert.client_of(params)
         server.session.settings = server.configuration.peek()
         if convert.wants_status(params):
-            server.session.status.on_change = server.tell_status
+            server.session.status.on_change = server.send_status
         for register_if_wanted in register_wanted:
             register_if_wanted(server, params)
         server.session.texts.encoding = convert.position_encoding(
@@ -57,7 +57,7 @@ def register(server: Server, register_wanted: Iterable[Callable[[Server, types.I
 
 
 def _register_workspace(server: Server) -> None:
-    """Settings and folders."""
+    """Add the handlers for settings and folders."""
 
     @server.feature(types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS)
     def did_change_workspace_folders(params: types.DidChangeWorkspaceFoldersParams) -> None:
@@ -76,7 +76,7 @@ def _register_workspace(server: Server) -> None:
 
 
 async def _watch_configuration(server: Server) -> None:
-    """Ask to be told when settings change, where the client wants to be asked."""
+    """Register for changes of settings if the client supports registration."""
     workspace = server.client_capabilities.workspace
     changes = workspace.did_change_configuration if workspace is not None else None
     if changes is not None and changes.dynamic_registration:

@@ -20,7 +20,7 @@ def _is_wanted(server: Server, params: types.InitializeParams) -> bool:
 
 
 def register_if_wanted(server: Server, params: types.InitializeParams) -> None:
-    """Add the handler for a client that has no ghost text, or where the settings want it."""
+    """Add the handler if the client has no ghost text or the settings ask for it."""
     if not _is_wanted(server, params):
         return
 

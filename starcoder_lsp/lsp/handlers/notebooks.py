@@ -1,4 +1,4 @@
-"""The notebooks that the editor has open."""
+"""Notebooks that are opened, edited and closed."""
 
 from __future__ import annotations
 
