@@ -1,1 +1,1 @@
-"""What measures: speed, reuse, and how good suggestions are."""
+"""Commands that measure: speed, reuse of cached tokens, and the quality of suggestions."""

@@ -1,7 +1,7 @@
 """`starcoder-lsp bench compare TRACE --llama-server PATH --model FILE`: llama.cpp's own server beside this one.
 
-The same edits, the same model file, as many threads. After each edit both are asked for one token, by turns the one or
-the other first; who is not asked is stopped meanwhile.
+Both get the same edits, model file and number of threads. After each edit each writes one token; they take turns in
+going first, and the other one is stopped meanwhile.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from starcoder_lsp.percentile import percentile
 
 @contextmanager
 def stopped(process_ids: Sequence[int]) -> Iterator[None]:
-    """Stop processes meanwhile: two servers at work at once would measure each other."""
+    """Stop processes inside the block: two servers at work at once would slow each other."""
     _signal(process_ids, signal.SIGSTOP)
     try:
         yield
@@ -45,7 +45,7 @@ def _signal(process_ids: Sequence[int], number: signal.Signals) -> None:
 async def play(
     text: str, edits: Iterable[Edit], settings: Mapping[str, Any], model: Path, peer: Peer
 ) -> list[tuple[bool, tuple[Turn, Turn]]]:
-    """Ask both after each edit: whether it was typing, our turn, and the peer's."""
+    """Return for each edit whether it was typing, our turn, and the turn of llama-server."""
     turns = []
     async with replaying(text, settings, model) as (client, uri):
 
@@ -70,7 +70,7 @@ async def play(
 
 
 def figures(pairs: Sequence[tuple[Turn, Turn]]) -> Report:
-    """A group of edits: both servers' figures, and how many of our medians fit into the peer's."""
+    """Return the figures of both servers for a group of edits, and the ratio of their medians."""
     if not pairs:
         return {"edits": 0}
     ours, theirs = zip(*pairs, strict=True)
@@ -92,7 +92,7 @@ def _median_ms(turns: Sequence[Turn]) -> float:
 
 
 def compare(path: Path, *, llama_server_path: Path, model: str, first: int, n_edits: int, as_json: bool) -> int:
-    """Run both and report."""
+    """Run both servers and write the report."""
     trace = read_trace(path)
     n_edits = check_range(trace, path, first, n_edits)
     checked = model_file(configured(model))
@@ -112,7 +112,7 @@ def compare(path: Path, *, llama_server_path: Path, model: str, first: int, n_ed
 
 
 def table_of(report: Report) -> Table:
-    """The report for a terminal."""
+    """Return the report as a table for a terminal."""
     n_threads = report["settings"]["model"]["threads"]
     table = Table(
         title="Time from the edit to the first token",

@@ -1,8 +1,8 @@
-"""`starcoder-lsp bench context FOLDER...`: what the text that the model sees is worth, on holes cut from real files.
+"""`starcoder-lsp bench context FOLDER...`: how much each part of the prompt helps, on holes in real files.
 
-A hole is the rest of a line from a random column on; the file is complete otherwise. The same holes are filled with (a)
-a window of lines only, (b) a window by syntax, (c) that and pieces of other files. Holes of which the hidden text has a
-name that the file imports from another file of the folder are a kind of their own.
+A hole hides the rest of a line from a random column on. The same holes are filled with (a) a window of lines only, (b)
+a window by syntax, (c) that and snippets of other files. Holes whose hidden text has a name that is imported from
+another file of the folder are reported apart.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from starcoder_lsp.prompting import CompletionRequest, Model, build_prompt, choo
 from starcoder_lsp.settings import Settings
 
 MIN_BYTES = 2000
-"""Shorter files are left out: all of them is seen in any case."""
+"""Shorter files are left out: the whole file is in the prompt in each case."""
 INSIDE, ACROSS = "in the file", "across files"
 MODES = {"lines": "(a) lines only", "syntax": "(b) by syntax", "files": "(c) with other files"}
 
 
 @frozen
 class Filled:
-    """What one way of choosing came to for one hole; `log_probability` in nats, of all that is hidden."""
+    """The result of one hole. `log_probability` is that of the whole hidden text, in nats."""
 
     is_exact: bool
     similarity: float
@@ -51,7 +51,7 @@ class Filled:
 
 
 def holes_in(folder: Path, settings: Settings, n_holes: int, seed: int) -> list[Hole]:
-    """Half of them across files, as far as there are any. Raises `CommandError` if the folder is none."""
+    """Return holes, up to half of them across files. Raises `CommandError` if the path is no folder."""
     if not folder.is_dir():
         message = f"{folder} is not a folder"
         raise CommandError(message)
@@ -87,7 +87,7 @@ def _cut(source: Source, line: int, imported: set[bytes], rng: random.Random) ->
 
 
 async def fill(hole: Hole, mode: str, model: Model, engine: HostEngine, settings: Settings) -> Filled:
-    """Fill one hole, and measure what the hidden text would have cost. Raises `EngineError`."""
+    """Fill one hole, and measure the log-probability of its hidden text. Raises `EngineError`."""
     snapshot = hole.snapshot("")
     if mode == "lines":
         snapshot = evolve(snapshot, syntax=None)
@@ -106,16 +106,16 @@ async def fill(hole: Hole, mode: str, model: Model, engine: HostEngine, settings
 
 
 async def log_probability(model: Model, engine: HostEngine, prompt: Prompt, hidden: bytes) -> float:
-    """Log-probability in nats of `hidden` behind a prompt.
+    """Return the log-probability of `hidden` behind a prompt, in nats.
 
-    In the tokens of what the prompt heals and `hidden` together. What is healed is given, so the first tokens are among
-    those that agree with it. A lower bound: one of many ways to cut the text into tokens is counted.
+    The healed word and `hidden` are tokenized together. The healed word is given, so the first tokens are chosen among
+    those that agree with it. This is a lower bound: it counts one of many ways to cut the text into tokens.
     """
     return sum(await engine.score(prompt, model.prompts.tokenizer.encode(prompt.heal + hidden)))
 
 
 def summary(holes: Sequence[Hole], filled: Sequence[Filled], base: Sequence[Filled]) -> Report:
-    """Means over holes; `gain` is the difference in log-probability to `base`, hole by hole."""
+    """Return means over holes; `gain` is the mean difference in log-probability to `base`, hole by hole."""
     if not holes:
         return {"holes": 0}
     n_characters = sum(len(hole.hidden) for hole in holes)
@@ -136,7 +136,7 @@ def summary(holes: Sequence[Hole], filled: Sequence[Filled], base: Sequence[Fill
 def bench_context(
     folders: Sequence[Path], *, n_holes: int, n_tokens: int, model: str | None, seed: int, as_json: bool
 ) -> int:
-    """Fill `n_holes` of each folder in each way, with `n_tokens` of text, and report."""
+    """Fill `n_holes` of each folder in each way, with windows of `n_tokens`, and write the report."""
     if n_holes < 1:
         message = "at least one hole is needed"
         raise CommandError(message)
@@ -166,7 +166,7 @@ def bench_context(
 
 
 async def fill_all(holes: Sequence[Hole], settings: Settings) -> tuple[str, dict[str, list[Filled]]]:
-    """The model's name, and what came of the holes in each way. Raises `EngineError`."""
+    """Return the model's name, and the results of each way. Raises `EngineError`."""
     filled: dict[str, list[Filled]] = {mode: [] for mode in MODES}
     async with opened(settings, Listeners(on_message=warn)) as (prompts, engine):
         model = Model.of(prompts, engine)
@@ -187,7 +187,7 @@ def _of_kind(holes: Sequence[Hole], filled: dict[str, list[Filled]], kind: str) 
 
 
 def table_of(report: Report) -> Table:
-    """The report for a terminal."""
+    """Return the report as a table for a terminal."""
     table = Table(
         title="The rest of a line, hidden from real files, by what the model sees",
         caption=f"{', '.join(report['folders'])}; {report['model']}; {report['contextTokens']} tokens of text;"

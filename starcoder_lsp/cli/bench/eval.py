@@ -1,8 +1,8 @@
-"""`starcoder-lsp eval PATH...`: what is suggested in the person's own files, at places of which the text is known.
+"""`starcoder-lsp eval PATH...`: how good suggestions are in the user's own files, at places whose text is known.
 
-Each hole is asked about as in a file that was just opened, with the rest of its repository to see, and nothing is kept
-from one hole to the next. The core works without the command: `cut_holes`, `fill` with any function that answers,
-`summary`.
+Each hole gets a suggestion as in a file that was just opened, with the rest of its repository in view. Nothing is
+cached from one hole to the next. Its parts work without the command: `cut_holes`, `fill` with any function that
+completes, and `summary`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from starcoder_lsp.prompting import CompletionRequest, Model
 from starcoder_lsp.settings import Settings
 
 MIN_REPEATED_CHARACTERS = 4
-"""Characters: a shorter line stands twice by chance."""
+"""Characters: a shorter line occurs twice by chance."""
 KINDS = ("all", REST_OF_LINE, MID_WORD, INSIDE_LINE, BLOCK)
 COLUMNS = {
     "holes": ("holes", ","),
@@ -47,18 +47,18 @@ COLUMNS = {
     "promptTokensMean": ("prompt\ntokens", ",.0f"),
     "generatedTokensMean": ("new\ntokens", ",.0f"),
 }
-"""The figures of a row, what they are called in the table, and how they are written there."""
+"""The figures of a row, their names in the table, and their formats."""
 
 Ask = Callable[[Snapshot, int, WorkspaceContext], Awaitable[Completion]]
-"""Answers at a byte of a document."""
+"""Completes at a byte of a document."""
 
 
 @frozen
 class Filled:
-    """What came of one hole. `text` is what was shown; an empty one was withheld.
+    """The result of one hole. `text` is the shown suggestion, empty if it was withheld.
 
-    `written` is what then stands between the hole's two ends. `adds_no_error` compares with the file as it was asked
-    about, `parses_as_before` with the whole file; both are `None` where nothing was shown or nothing can be parsed.
+    `written` is the text between the two ends of the hole afterwards. `adds_no_error` compares with the file with its
+    hole, `parses_as_before` with the complete file; both are `None` if nothing was shown or nothing can be parsed.
     """
 
     hole: Hole
@@ -74,12 +74,12 @@ class Filled:
 
     @property
     def is_exact(self) -> bool:
-        """Whether the file is what it was, blanks at the end of the hole aside."""
+        """Whether the file is as before, blanks at the end of the hole aside."""
         return bool(self.text) and self.written.rstrip() == self.hole.hidden
 
     @property
     def repeats_next_line(self) -> bool:
-        """Whether the line below the hole is written, and is not hidden there too."""
+        """Whether the suggestion repeats the line below the hole, and the hidden text does not."""
         below = next((line.strip() for line in self.hole.after.splitlines()[1:] if line.strip()), "")
         before = self.hole.before.rpartition("\n")[2]
         written, hidden = (
@@ -91,14 +91,14 @@ class Filled:
 
 @frozen
 class Way:
-    """Settings, the model among them, and what to call them."""
+    """Settings, the model included, and their name in the report."""
 
     name: str
     settings: Settings
 
 
 def pipeline(model: Model, settings: Settings) -> Ask:
-    """The real one. Each answer begins without what was kept for the one before."""
+    """Return the real pipeline, which begins each completion without cached state."""
 
     async def ask(snapshot: Snapshot, cursor_byte: int, around: WorkspaceContext) -> Completion:
         fresh = evolve(model, anchors=Anchors())
@@ -111,7 +111,7 @@ def pipeline(model: Model, settings: Settings) -> Ask:
 
 
 async def fill(hole: Hole, ask: Ask) -> Filled:
-    """Ask for a suggestion at a hole and put it in. Raises `EngineError`."""
+    """Complete a hole and judge the result. Raises `EngineError`."""
     asked = hole.snapshot(hole.closed)
     completion = await ask(asked, len(hole.before.encode()), WorkspaceContext(hole.root))
     data = asked.text.data
@@ -139,13 +139,13 @@ async def fill(hole: Hole, ask: Ask) -> Filled:
 
 
 def _n_errors(snapshot: Snapshot) -> int | None:
-    """Errors of syntax, `None` without a tree."""
+    """Return the number of syntax errors, `None` without a tree."""
     syntax = snapshot.syntax
     return syntax.error_count() if syntax is not None and syntax.tree is not None else None
 
 
 def summary(filled: Sequence[Filled]) -> Report:
-    """Figures of some holes: shares of all holes, and of what was shown the three behind `withheld`."""
+    """Return the figures of some holes: shares of all holes, and behind `withheld` shares of the shown ones."""
     if not filled:
         return {"holes": 0}
     shown = [one for one in filled if one.text]
@@ -167,7 +167,7 @@ def summary(filled: Sequence[Filled]) -> Report:
 
 
 def difference(first: Sequence[Filled], second: Sequence[Filled]) -> Report:
-    """What the second way has more than the first, hole by hole, and the standard errors of these means."""
+    """Return the mean differences of the second way to the first, hole by hole, with standard errors."""
     if not first:
         return {"holes": 0}
     exact = [two.is_exact - one.is_exact for one, two in zip(first, second, strict=True)]
@@ -182,7 +182,7 @@ def difference(first: Sequence[Filled], second: Sequence[Filled]) -> Report:
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
-    """The mean of the values that there are, `None` if there are none."""
+    """Return the mean of the values that are not `None`, or `None`."""
     known = [value for value in values if value is not None]
     return round(fmean(known), 4) if known else None
 
@@ -197,7 +197,7 @@ def evaluate(
     against: Sequence[str],
     as_json: bool,
 ) -> int:
-    """Fill holes in one way, or in two if there is something to compare with, and report."""
+    """Fill holes in one way, or in two to compare, and write the report."""
     if n_holes < 1:
         message = "at least one hole is needed"
         raise CommandError(message)
@@ -229,7 +229,7 @@ def evaluate(
 
 
 def ways_of(model: str | None, changes: Sequence[str], against: Sequence[str]) -> list[Way]:
-    """What the options ask for: the first way, and the second one if there is one. Raises `CommandError`."""
+    """Return the ways of the options, one or two. Raises `CommandError`."""
     name = " ".join([*([Path(model).name] if model else []), *changes]) or "as configured"
     first = Way(name, configured(model, changes))
     if not against:
@@ -244,7 +244,7 @@ def ways_of(model: str | None, changes: Sequence[str], against: Sequence[str]) -
 
 
 def fill_all(holes: Sequence[Hole], way: Way) -> list[Filled]:
-    """Load a way's model, fill the holes, and let go of it. Raises `CommandError`."""
+    """Load a way's model, fill the holes, and close the model. Raises `CommandError`."""
 
     async def run() -> list[Filled]:
         async with opened(way.settings, Listeners(on_message=warn)) as model:
@@ -259,7 +259,7 @@ def fill_all(holes: Sequence[Hole], way: Way) -> list[Filled]:
 
 
 def table_of(report: Report) -> Table:
-    """The report for a terminal."""
+    """Return the report as a table for a terminal."""
     ways, cpu = report["ways"], report["machine"]
     models = ", ".join(dict.fromkeys(way["model"]["name"] for way in ways))
     table = Table(

@@ -1,4 +1,4 @@
-"""What every report of `eval` and `bench` needs: the machine, a model file, a bar and a page."""
+"""Parts of every report of `eval` and `bench`: the machine, the model file, a progress bar, and output."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 def machine() -> dict[str, Any]:
-    """The processor's name, and how many logical cores this process may use."""
+    """Return the processor's name, and how many logical cores this process may use."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -38,7 +38,7 @@ def machine() -> dict[str, Any]:
 
 
 def model_file(settings: Settings) -> ModelFile:
-    """The configured model file, checked. Raises `CommandError`."""
+    """Return the configured model file after its checks. Raises `CommandError`."""
     try:
         return check_model_file(model_path(settings))
     except EngineError as error:
@@ -46,7 +46,7 @@ def model_file(settings: Settings) -> ModelFile:
 
 
 def write_report(report: Report, table_of: Callable[[Report], Table], *, as_json: bool) -> None:
-    """Write to standard output for a program or for a person. In a file or a pipe nothing is wrapped."""
+    """Write the report to standard output, as JSON or as a table. In a file or a pipe lines are not wrapped."""
     if as_json:
         print(json.dumps(report, indent=2))
     else:
@@ -55,10 +55,10 @@ def write_report(report: Report, table_of: Callable[[Report], Table], *, as_json
 
 @contextmanager
 def watching(items: Iterable[T], n_items: int, what: str) -> Iterator[Iterable[T]]:
-    """Give out the items, with a progress bar on standard error where that is a terminal.
+    """Yield the items, with a progress bar on standard error if that is a terminal.
 
-    The bar ends with the block. `rich.progress.track` would leave it, and a thread, to whenever its generator is
-    collected: over the message of an error, or at the end of the process, which then waits for that thread for ever.
+    The bar ends with the block. `rich.progress.track` ends its bar and its thread only when its generator is garbage
+    collected: over an error message, or at the end of the process, which then waits for that thread for ever.
     """
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:

@@ -1,8 +1,8 @@
-"""Holes: places in real files of which the text is known, so that a suggestion there can be judged.
+"""Holes: places in real files whose text is known, so that a suggestion can be compared with it.
 
-There are four kinds: the rest of a line, the rest of a word and its line, a piece inside a line with code behind it,
-and the body of a block. A file of a folder is taken if the model may see it and its language is one that people write;
-a file that is named is taken in any case.
+There are four kinds: the rest of a line, the rest of a word and its line, a part inside a line with code behind it, and
+the body of a block. Files of a folder are taken if the model may see them and their language is a programming language.
+A file that is named on the command line is always taken.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from starcoder_lsp.suggestions.cursor_context import indent_width
 
 REST_OF_LINE, MID_WORD, INSIDE_LINE, BLOCK = "rest of line", "mid-word", "inside line", "block"
 MAX_FILES = 1000
-"""Of a folder that has more, so many by chance."""
+"""A folder with more contributes so many, drawn at random."""
 MAX_LINES = 200
-"""Of a file that has more, so many by chance: one generated file must not be most of a repository."""
+"""A file with more contributes so many, drawn at random: one generated file must not dominate a repository."""
 MAX_LINE_BYTES = 200
-"""No person wrote a longer line."""
+"""Longer lines are generated code. Not measured."""
 MAX_BODY_LINES = 10
 MIN_TOKENS = 2
-"""Behind the first one of a line, for one to be hidden and one to stay."""
+"""Tokens of a line after its first: one to hide and one to stay."""
 CLOSED_SHARE = 0.5
-"""Of the holes inside brackets or quotes, how many have the closing ones behind the cursor, as editors write them."""
+"""The share of holes inside brackets or quotes with the closing ones behind the cursor, as editors put them."""
 BODY_BEGINS_BEHIND = {"indent": b":", "brace": b"{"}
 VALUE_BEGINS_BEHIND = re.compile(rb"[=:(,\[]\s*\{\Z")
-"""A brace that opens no block but a value, in most languages."""
+"""A brace that opens a value and not a block, in most languages."""
 TOKEN = re.compile(r"\w+|[()\[\]{}\"'`]|[^\w\s()\[\]{}\"'`]+")
 WORD = re.compile(r"[^\W\d]\w{2,}")
 PAIRED = re.compile(r"(?P<quote>\"{3}|'{3}|\"|`|(?<![&<])')(?:\\.|(?!(?P=quote)).)*(?P=quote)|[()\[\]{}]")
@@ -60,10 +60,10 @@ class Source:
 
 @frozen
 class Hole:
-    """A file without a part of it: a person sees `before`, the cursor, `closed` and `after`.
+    """A file with a part cut out: the model sees `before`, the cursor, `closed` and `after`.
 
-    In the file stands `before`, `hidden` and `after`. `closed` are brackets and quotes of `hidden` that an editor has
-    closed by itself when those in `before` were typed. `hidden` has no blanks at its end.
+    The complete file is `before`, `hidden` and `after`. `closed` are those brackets and quotes of `hidden` that an
+    editor closed automatically when those in `before` were typed. `hidden` has no blanks at its end.
     """
 
     kind: str
@@ -75,12 +75,12 @@ class Hole:
     closed: str = ""
 
     def snapshot(self, written: str) -> Snapshot:
-        """The file with a text in place of what is hidden."""
+        """Return the file with `written` in place of the hidden text."""
         return Documents().open(self.path.as_uri(), "", 1, self.before + written + self.after)
 
 
 def read_sources(paths: Sequence[Path], settings: Settings, seed: int) -> list[Source]:
-    """The files at `paths` and in the folders there, each once. Raises `CommandError` for a path that is neither."""
+    """Return the files at `paths` and in their folders, each once. Raises `CommandError` for a path that is neither."""
     sources: dict[Path, Source] = {}
     roots: dict[Path, Path | None] = {}
     for path in paths:
@@ -102,7 +102,7 @@ def read_sources(paths: Sequence[Path], settings: Settings, seed: int) -> list[S
 
 
 def _files_in(folder: Path, workspace: Workspace, disabled_globs: tuple[str, ...]) -> Iterator[Path]:
-    """Files in languages that have comments or definitions: no prose, no data."""
+    """Yield files in languages with comments or definitions: no prose, no data."""
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if workspace.may_be_shown(f"{parent}/{name}/any", disabled_globs)]
         for path in (Path(parent, name) for name in names):
@@ -127,19 +127,19 @@ def cut_holes(sources: Sequence[Source], n_holes: int, seed: int) -> list[Hole]:
 
 
 def code_lines(file: Snapshot) -> list[int]:
-    """The lines of a file that are code."""
+    """Return the lines of a file that are code."""
     return [line for line in range(file.text.n_lines) if _is_code(file, line)]
 
 
 def _is_code(file: Snapshot, line: int) -> bool:
-    """Whether a person wrote a line, and neither a comment in it nor a string at its start, which is mostly prose."""
+    """Return whether a line is hand-written code: no comment, and no string at its start, which is mostly prose."""
     code = file.text.line_text(line).strip()
     marker = b" " + (language_of(file).line_comment or "\0").encode()
     return 1 < len(code) <= MAX_LINE_BYTES and marker not in b" " + code and not DOCSTRING.match(code)
 
 
 def hide_rest(kind: str, source: Source, line: int, column: int, closed: str = "") -> Hole:
-    """Hide a line from a column on, which counts characters."""
+    """Return the hole that hides a line from `column` on, counted in characters."""
     return _hide(kind, source, line, (column, None), closed)
 
 
@@ -153,7 +153,7 @@ def _hide(kind: str, source: Source, line: int, columns: tuple[int, int | None],
 
 
 def closers(code: str, column: int) -> str:
-    """What closes, behind `column` of a line, the brackets and quotes that are open there; the innermost first."""
+    """Return the closers, behind `column` of a line, of the brackets and quotes open there; the innermost first."""
     found, open_at = "", list[int]()
     for match in PAIRED.finditer(code):
         sign = match["quote"] or match.group()
@@ -199,7 +199,7 @@ def _from_one_of(kind: str, source: Source, line: int, columns: Sequence[int], r
 
 
 def _block(source: Source, line: int, _rng: Random) -> Hole | None:
-    """Hide what is indented below a line that begins a block, unless it begins with a comment or a docstring."""
+    """Return the hole that hides a block's body, `None` if that begins with a comment or a docstring."""
     file, text = source.snapshot, source.snapshot.text
     header = text.line_text(line).rstrip()
     begins_block = header.endswith(BODY_BEGINS_BEHIND.get(language_of(file).blocks or "", b""))
@@ -216,7 +216,7 @@ def _block(source: Source, line: int, _rng: Random) -> Hole | None:
 
 
 def _last_line_of_body(text: Text, line: int) -> int:
-    """The last line that is indented more than `line`, before one that is not; some line of it, if it is too long."""
+    """Return the last line below `line` that is indented more, without a gap; an earlier one if that is too long."""
     last, indent = line, indent_width(text.line_text(line))
     for below in range(line + 1, text.n_lines):
         code = text.line_text(below)
@@ -228,7 +228,7 @@ def _last_line_of_body(text: Text, line: int) -> int:
 
 
 def _is_prose(file: Snapshot, line: int) -> bool:
-    """Whether a line is in a long string or comment, or begins a comment."""
+    """Return whether a line is in a long string or comment, or begins a comment."""
     start = file.text.line_span(line)[0]
     code = file.text.line_text(line)
     first = start + len(code) - len(code.lstrip())

@@ -1,6 +1,6 @@
-"""llama.cpp's own server as a process of ours, asked as the plugin llama.vim asks it.
+"""llama.cpp's own server as a child process, with the requests of the plugin llama.vim.
 
-Its request to `/infill`: https://github.com/ggml-org/llama.vim, `autoload/llama.vim`, `s:fim_ctx_local`, `llama#fim`.
+The request to `/infill`: https://github.com/ggml-org/llama.vim, `autoload/llama.vim`, `s:fim_ctx_local`, `llama#fim`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PR_SET_PDEATHSIG = 1
 
 @frozen
 class Turn:
-    """One answer: the time to its first token, and the prompt tokens behind it."""
+    """One answer: the time to its first token, and its prompt tokens."""
 
     elapsed_ms: float
     n_evaluated: int
@@ -55,8 +55,8 @@ class Peer:
     log: IO[bytes]
 
     def error(self, what: str) -> CommandError:
-        """What to say when the server fails; what it logged last, if it has ended."""
-        with suppress(subprocess.TimeoutExpired):  # a connection may be lost a little earlier than the process
+        """Return the error of a failed server, with its last log line if it has ended."""
+        with suppress(subprocess.TimeoutExpired):  # the connection may end a little before the process
             code = self.process.wait(1)
             self.log.seek(0)
             lines = self.log.read().decode("utf-8", "replace").split("\n")
@@ -65,7 +65,7 @@ class Peer:
 
 
 def arguments(program: Path, model: Path, n_threads: int) -> list[str]:
-    """The command line of llama-server: prompt cache, reuse of shifted chunks, one slot."""
+    """Return the command line of llama-server: prompt cache, reuse of shifted chunks, one slot."""
     options = {"-b": N_BATCH, "-c": N_CONTEXT, "-t": n_threads, "--cache-reuse": 256, "--parallel": 1}
     return [str(program), "-m", str(model), *(str(part) for option in options.items() for part in option)]
 
@@ -81,7 +81,7 @@ def llama_server(command: Sequence[str]) -> Iterator[Peer]:
         port = free.getsockname()[1]
     with tempfile.TemporaryFile() as log:
         try:
-            process = subprocess.Popen(  # noqa: S603  the person names the program
+            process = subprocess.Popen(  # noqa: S603  the user names the program
                 [*command, "--host", LOOPBACK, "--port", str(port)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -101,7 +101,7 @@ def llama_server(command: Sequence[str]) -> Iterator[Peer]:
 
 
 def _end_with_parent() -> None:
-    """Let the kernel end this process when its parent has ended, in whatever way."""
+    """Have the kernel end this process when its parent ends."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -118,7 +118,7 @@ def _wait_until_ready(peer: Peer) -> None:
 
 
 def _exchange(peer: Peer, method: str, path: str, body: object = None) -> tuple[int, bytes, float]:
-    """One request: status, body, and milliseconds. A connection each: llama-server drops one that rests for 5 s."""
+    """Send a request; return status, body and milliseconds. llama-server closes idle connections after 5 s."""
     connection = HTTPConnection(LOOPBACK, peer.port, timeout=ANSWER_TIMEOUT_S)
     try:
         connection.connect()
@@ -131,7 +131,7 @@ def _exchange(peer: Peer, method: str, path: str, body: object = None) -> tuple[
 
 
 def infill(text: str, line: int, character: int) -> dict[str, object]:
-    """llama.vim's request for a cursor, with one token to write, the likeliest, and no chunks of other places."""
+    """Return llama.vim's request for a cursor: one token, the likeliest, without chunks of other places."""
     lines = text.split("\n")
     current = lines[line]
     head, tail = (current[:character], current[character:]) if current.strip() else ("", "")
@@ -157,7 +157,7 @@ def infill(text: str, line: int, character: int) -> dict[str, object]:
 
 
 def ask(peer: Peer, edit: Edit) -> Turn:
-    """Ask llama-server after an edit. Raises `CommandError` if it gives no answer, or one without its token counts."""
+    """Request a token after an edit. Raises `CommandError` without an answer, or without its token counts."""
     try:
         status, body, elapsed_ms = _exchange(peer, "POST", "/infill", infill(edit.text, edit.line, edit.character))
         answer = json.loads(body)

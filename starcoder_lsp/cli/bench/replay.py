@@ -1,7 +1,7 @@
-"""`starcoder-lsp bench replay TRACE`: a recorded editing session; a completion is asked for after each edit.
+"""`starcoder-lsp bench replay TRACE`: a recorded editing session, with a completion request after each edit.
 
-The server is the real one, as a process of its own, without the person's settings. Every prompt token counts that it
-evaluates between two answers, also ahead of need.
+The real server runs as a process of its own, without the user's settings. Every prompt token counts that it evaluates
+between two answers, ahead of need included.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ COLUMNS = {
     "overheadMsP50": "overhead ms, p50",
     "overheadMsP95": "overhead ms, p95",
 }
-"""The figures of a group of edits, and what they are called in the table."""
+"""The figures of a group of edits, and their names in the table."""
 
 
 @frozen
 class Replayed:
-    """Whether each edit was typing, with its answer; the peak resident set of server and host, and the counters.
+    """The answers, each with whether its edit was typing; the peak resident set of server and host, and the counters.
 
-    `agreeing` are the answers to those keystrokes that typed what was just suggested.
+    `agreeing` are the answers to keystrokes that typed the next character of the suggestion.
     """
 
     answers: tuple[tuple[bool, Answer], ...]
@@ -63,7 +63,7 @@ class Replayed:
 
 @asynccontextmanager
 async def replaying(text: str, settings: Mapping[str, Any], model: Path) -> AsyncIterator[tuple[Client, str]]:
-    """A server that has `text` open, and the text's URI. Raises `CommandError` if it has no model or ends."""
+    """Yield a server that has `text` open, and the text's URI. Raises `CommandError` if it has no model or ends."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         uri = (root / URI_NAME).as_uri()
@@ -80,7 +80,7 @@ async def replaying(text: str, settings: Mapping[str, Any], model: Path) -> Asyn
 
 
 async def play(text: str, edits: Iterable[Edit], model: Path) -> Replayed:
-    """Send the edits one by one and ask after each."""
+    """Send the edits one by one, each with a completion request."""
     async with replaying(text, SETTINGS, model) as (client, uri):
         answers, agreeing, suggested = [], [], ""
         for edit in edits:
@@ -93,7 +93,7 @@ async def play(text: str, edits: Iterable[Edit], model: Path) -> Replayed:
 
 
 def figures(answers: Sequence[Answer]) -> Report:
-    """A row of the report: what the edits of one group cost."""
+    """Return a row of the report: the cost of one group of edits."""
     if not answers:
         return {"edits": 0}
     elapsed_ms = [answer.elapsed_ms for answer in answers]
@@ -112,7 +112,7 @@ def figures(answers: Sequence[Answer]) -> Report:
 
 
 def replay(path: Path, *, first: int, n_edits: int, model: str | None, as_json: bool) -> int:
-    """Replay `n_edits` edits from number `first` on and report."""
+    """Replay `n_edits` edits from number `first` on and write the report."""
     trace = read_trace(path)
     n_edits = check_range(trace, path, first, n_edits)
     checked = model_file(configured(model))
@@ -133,7 +133,7 @@ def replay(path: Path, *, first: int, n_edits: int, model: str | None, as_json: 
 
 
 def table_of(report: Report) -> Table:
-    """The report for a terminal."""
+    """Return the report as a table for a terminal."""
     peak, n_parked = report["peakMemoryBytes"], report["parkedDocuments"]
     table = Table(
         title="Prompt tokens evaluated per edit; time from the edit to the answer; of that, outside of llama.cpp",
@@ -150,7 +150,7 @@ def table_of(report: Report) -> Table:
 
 
 def where_and_what(path: Path, first: int, model: ModelFile) -> Report:
-    """The trace, the machine and the model of a report."""
+    """Return the trace, the machine and the model of a report."""
     return {
         "trace": path.name,
         "first": first,
@@ -160,6 +160,6 @@ def where_and_what(path: Path, first: int, model: ModelFile) -> Report:
 
 
 def spelled(report: Report) -> str:
-    """The same for a person."""
+    """Return the same as one line of text."""
     trace, cpu = f"{report['trace']} from edit {report['first']:,}", report["machine"]
     return f"{trace}; {report['model']['name']}; {cpu['cpu']}, {cpu['cores']} cores"

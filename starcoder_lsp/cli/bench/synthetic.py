@@ -1,6 +1,6 @@
 """`starcoder-lsp bench synthetic SIZE`: how fast this machine runs a model of StarCoder2's dimensions.
 
-The weights are random (`engine/synthetic.py`). A host of its own measures, through the functions that servers call.
+The weights are random (`engine/synthetic.py`). A host of its own measures, with the functions that serve requests.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from starcoder_lsp.settings import Settings
 NOTE = "The weights are random, so the text would be noise; speed and memory do not depend on their values."
 MIB = 1024 * 1024
 N_DECODED = 64
-"""Tokens that are decoded behind the others (`engine/local/measure.py`)."""
+"""Tokens that are decoded after the prefill (`engine/local/measure.py`)."""
 N_CELL_GROUP = 256
-"""llama.cpp rounds the cells of a context up to this."""
+"""llama.cpp rounds a context's number of cells up to a multiple of this."""
 
 Advance = Callable[[float], None]
-"""Told the share of a stage that is done, 0 to 1."""
+"""Called with the finished share of a stage, 0 to 1."""
 
 
 def synthetic(size: str, *, vocabulary: Path | None, n_tokens: int, as_json: bool) -> int:
-    """Make the file if it is not there, measure, report. `n_tokens` is cut to what the model's context holds."""
+    """Write the model file if missing, measure, and write the report. `n_tokens` is cut to the model's context."""
     if size not in SHAPES:
         message = f"{size!r}: expected one of {', '.join(SHAPES)}"
         raise CommandError(message)
@@ -56,7 +56,7 @@ def synthetic(size: str, *, vocabulary: Path | None, n_tokens: int, as_json: boo
 
 
 def _measured(size: str, shape: Shape, vocabulary: Path, folder: Path, n_tokens: int) -> Report:
-    """All figures, with a bar on standard error for each stage if that is a terminal. Raises `EngineError`."""
+    """Return all figures. A terminal on standard error shows a bar for each stage. Raises `EngineError`."""
     n_tokens = min(n_tokens, N_CONTEXT_TRAIN - N_DECODED)
     n_context = -(-(n_tokens + N_DECODED) // N_CELL_GROUP) * N_CELL_GROUP
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
@@ -104,16 +104,16 @@ def _measured(size: str, shape: Shape, vocabulary: Path, folder: Path, n_tokens:
 
 
 async def _run(settings: Settings, n_tokens: int, advance: Advance) -> tuple[dict[str, Any], float, int, int]:
-    """The host's figures, the milliseconds until it was loaded, and the model's bytes and parameters."""
+    """Return the host's figures, the milliseconds of loading, and the model's bytes and parameters."""
     started = time.perf_counter()
     async with opened(settings, Listeners(on_message=warn)) as (prompts, engine):
         load_ms = _ms_since(started)
-        advance(0.1)  # and no more is known until it is over
+        advance(0.1)  # the host reports nothing before the end
         return await engine.measure(n_tokens), load_ms, prompts.n_bytes, prompts.n_parameters
 
 
 def table_of(figures: Report) -> Table:
-    """The figures for a terminal."""
+    """Return the figures as a table for a terminal."""
     machine, decode, memory = figures["machine"], figures["decode"], figures["memory"]
     gpu = f"{machine['gpuLayers']} layers on a GPU" if machine["gpuLayers"] else "no GPU"
     title = f"StarCoder2 {figures['size']}, {figures['parameters']:,} parameters, random weights"

@@ -1,4 +1,4 @@
-"""Recorded editing sessions: what was edited, as a server gets it, and where the person was typing.
+"""Recorded editing sessions: the edits as a server gets them, and which of them are typing.
 
 A trace is in josephg/editing-traces' format: JSON, gzipped or not, `{startContent, endContent, txns: [{patches:
 [[position, deleted, inserted], …]}]}`, positions in Unicode code points, patches applied one after another.
@@ -19,7 +19,7 @@ from starcoder_lsp.cli import CommandError
 from starcoder_lsp.lsp.client import Change
 
 PAIRS = {"()", "[]", "{}", '""', "''"}
-"""What an editor inserts for one typed bracket or quote: the cursor is in the middle."""
+"""The pairs that an editor inserts for one typed bracket or quote, with the cursor between them."""
 Patch = tuple[int, int, str]
 T = TypeVar("T")
 
@@ -71,12 +71,12 @@ def _what_is_wrong(trace: Trace) -> str:
                 return "the trace has a patch outside its text"
             n_characters += len(inserted) - n_deleted
     whole = trace.start + "".join(inserted for patches in trace.transactions for _, _, inserted in patches)
-    whole.encode()  # a lone surrogate is a ValueError
+    whole.encode()  # raises ValueError for a lone surrogate
     return "the trace has carriage returns; its lines cannot be counted by \\n alone" if "\r" in whole else ""
 
 
 def check_range(trace: Trace, path: Path, first: int, n_edits: int) -> int:
-    """How many edits there are from number `first` on, at most `n_edits`. Raises `CommandError` if there are none."""
+    """Return the number of edits from number `first` on, at most `n_edits`. Raises `CommandError` if there are none."""
     n_transactions = len(trace.transactions)
     if not 0 <= first < n_transactions or n_edits < 1:
         message = f"{path} has {n_transactions} edits; there are none to replay from {first} on"
@@ -85,7 +85,7 @@ def check_range(trace: Trace, path: Path, first: int, n_edits: int) -> int:
 
 
 def text_before(trace: Trace, first: int) -> str:
-    """The text before edit number `first`."""
+    """Return the text before edit number `first`."""
     text = trace.start
     for patches in trace.transactions[:first]:
         for at, n_deleted, inserted in patches:
@@ -94,7 +94,7 @@ def text_before(trace: Trace, first: int) -> str:
 
 
 def edits_of(trace: Trace, first: int, n_edits: int) -> Iterator[Edit]:
-    """The edits from number `first` on. The first of them is never typing: nobody has been there before."""
+    """Yield the edits from number `first` on. The first of them is never typing: it has no edit before it."""
     text, cursor = text_before(trace, first), None
     for patches in trace.transactions[first : first + n_edits]:
         is_typing = [(at, n, len(new)) for at, n, new in patches] == [(cursor, 0, 1)]
@@ -107,13 +107,13 @@ def edits_of(trace: Trace, first: int, n_edits: int) -> Iterator[Edit]:
 
 
 def place_of(text: str, at: int) -> tuple[int, int]:
-    """Line and character of a code point's offset."""
+    """Return line and character of an offset in code points."""
     line_start = text.rfind("\n", 0, at) + 1
     return text.count("\n", 0, at), at - line_start
 
 
 def grouped(measured: Iterable[tuple[bool, T]]) -> dict[str, list[T]]:
-    """What was measured at edits that are typing or not, in the groups that a report has."""
+    """Group measurements, each with whether its edit was typing, as a report shows them."""
     pairs = list(measured)
     return {
         "all": [value for _, value in pairs],
