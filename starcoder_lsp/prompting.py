@@ -115,8 +115,8 @@ def choose_window(request: CompletionRequest[PromptBuilder]) -> Window:
     cold = Budget(
         n_tokens=min(full.n_tokens, n_cold),
         suffix_share=full.suffix_share,
-        n_head_tokens=min(full.n_head_tokens, int(n_cold * CROSS_FILE_SHARE)),
-        n_room=min(full.n_room, n_cold),
+        n_cross_file_tokens=min(full.n_cross_file_tokens, int(n_cold * CROSS_FILE_SHARE)),
+        max_prompt_tokens=min(full.max_prompt_tokens, n_cold),
     )
     return model.anchors.window(
         request.snapshot, request.cursor_byte, full, cold, model.tokenizer, partial(cross_file_context, request)
@@ -161,7 +161,7 @@ def _full_window(request: CompletionRequest[PromptBuilder], *, is_from_top: bool
     while is_inside_character(data, cursor_byte):
         cursor_byte -= 1
     request = evolve(request, cursor_byte=min(cursor_byte, len(data)))
-    return model.anchors.whole_window(
+    return model.anchors.full_window(
         request.snapshot,
         request.cursor_byte,
         budget,
@@ -174,12 +174,12 @@ def _full_window(request: CompletionRequest[PromptBuilder], *, is_from_top: bool
 def full_budget(model: PromptBuilder, settings: Settings) -> Budget:
     """Return the configured budget, cut to what the context leaves."""
     n_room = max(16, model.prompts.n_context - settings.completion.max_tokens - model.prompts.fim.frame.n_tokens)
-    n_head_tokens = (
+    n_cross_file_tokens = (
         min(settings.context.max_snippet_tokens, int(n_room * CROSS_FILE_SHARE))
         if model.prompts.fim.has_repository
         else 0
     )
-    return Budget(min(settings.context.max_tokens, n_room), settings.context.suffix_share, n_head_tokens, n_room)
+    return Budget(min(settings.context.max_tokens, n_room), settings.context.suffix_share, n_cross_file_tokens, n_room)
 
 
 def cross_file_context(request: CompletionRequest[PromptBuilder], n_tokens: int) -> CrossFileContext | None:
@@ -218,7 +218,7 @@ def build_prompt(window: Window, model: PromptBuilder) -> Prompt:
     middle_ids, heal = list(window.middle.ids), b""
     while middle_ids and len(window.middle.ids) - len(middle_ids) < N_HEALED_TOKENS and (not heal or _in_word(heal[0])):
         heal = model.tokenizer.piece(middle_ids.pop()) + heal
-    frame = window.head.frame if window.head is not None else None
+    frame = window.cross_file.frame if window.cross_file is not None else None
     return model.prompts.fim.infill(window.prefix.ids, window.suffix.ids, middle_ids, heal, frame)
 
 

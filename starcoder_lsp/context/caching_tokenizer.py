@@ -1,9 +1,9 @@
-r"""A tokenizer that caches lines: from one keystroke to the next, only the cursor's line changes.
+"""A tokenizer that caches lines: from one keystroke to the next, only the cursor's line changes.
 
-Tokenizing takes 0.8 ms a kilobyte (`bench/RESULTS.md`), and a window has several.
+Tokenizing takes 0.8 ms a kilobyte (`bench/RESULTS.md`), and a window has several kilobytes.
 
-A text is tokenized in lines, each with the line end that stands *before* it. `Tokenizer.line_cut` says after which
-characters a line may begin, so that the ids are those of the whole text.
+A text is cut into lines, each with the line end *before* it. `Tokenizer.line_cut` matches only where a cut does not
+change the ids.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class CachingTokenizer:
 
     @property
     def line_cut(self) -> re.Pattern[bytes] | None:
-        """Where a text may be cut."""
+        """Return the pattern of places where a text may be cut, or `None`."""
         return self._tokenizer.line_cut
 
     def encode(self, text: bytes) -> Ids:
@@ -54,7 +54,7 @@ class CachingTokenizer:
         text = b"".join(lines)
         ids = self._tokenizer.encode(text)
         lengths = [len(self._tokenizer.piece(token_id)) for token_id in ids]
-        if sum(lengths) != len(text):  # a byte without a token became another text
+        if sum(lengths) != len(text):  # the vocabulary has no token for some byte
             self._known.update((line, self._tokenizer.encode(line)) for line in lines)
             return
         start = 0

@@ -1,18 +1,19 @@
-"""Where a window may begin and end: at the start of a line, in hops, and inside a line only where one is very long."""
+"""The edges of a window: at the start of a line, in hops, and inside a line only if that line is very long."""
 
 from __future__ import annotations
 
 from starcoder_lsp.documents.text import Text, is_inside_character
 
 HOP_BYTES = 1024
-"""The left edge is looked for at multiples of this: about 300 tokens, so a hop every 30 lines or so."""
+"""The left edge moves in steps of this, about 300 tokens or 30 lines. A moved edge changes the first token, and then
+the whole prompt is evaluated again. Not measured."""
 
 
 def hop(text: Text, earliest: int, end: int, n_tokens: int) -> int:
-    """The first character at or after a multiple of the hop that is at or after `earliest`; at most `end`.
+    """Return the first multiple of the step from `earliest` on, moved to the start of a character; at most `end`.
 
-    The hop is a power of two, at most the room of `n_tokens` in bytes. It does not depend on how much text fits that
-    room, which differs from line to line, unless it were more than half of that text.
+    The step is a power of two: at most `HOP_BYTES`, `n_tokens`, and half of the text from `earliest` to `end`. So it
+    seldom depends on how much text fits, which differs from line to line.
     """
     step = HOP_BYTES
     while step > max(1, n_tokens) or step > max(1, (end - earliest) // 2):
@@ -21,9 +22,9 @@ def hop(text: Text, earliest: int, end: int, n_tokens: int) -> int:
 
 
 def left_edge(text: Text, earliest: int, end: int, n_tokens: int) -> int:
-    """The first line start at or after the hop that follows `earliest`.
+    """Return the first line start at or after the next hop from `earliest`.
 
-    A line so long that more than half of the text up to `end` would be lost is cut at the hop itself.
+    Return the hop itself if the line is so long that more than half of the text up to `end` would be lost.
     """
     edge = hop(text, earliest, end, n_tokens)
     line = text.line_of(edge)
@@ -34,7 +35,7 @@ def left_edge(text: Text, earliest: int, end: int, n_tokens: int) -> int:
 
 
 def right_edge(text: Text, start: int, latest: int) -> int:
-    """The last line start at or before `latest`, or `latest` itself if that would lose more than half of the text."""
+    """Return the last line start up to `latest`, or `latest` itself if that would lose more than half of the text."""
     while latest > start and is_inside_character(text.data, latest):
         latest -= 1
     line_start = text.line_starts[text.line_of(latest)]

@@ -1,4 +1,4 @@
-"""What the model sees at a place and why, as plain values for a person or a program to read."""
+"""The prompt at a place, its segments and the reason for each, as plain JSON for users and programs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Json = dict[str, Any]
 
 @frozen
 class PromptSegment:
-    """One piece of the prompt's text. Lines are counted from 1, both ends included; `text` is what is sent."""
+    """One piece of the prompt's text. Lines count from 1, both ends included; `text` is as sent to the model."""
 
     kind: str
     path: str
@@ -28,9 +28,9 @@ class PromptSegment:
 
 
 def list_segments(window: Window, tokenizer: Tokenizer, path: str) -> tuple[PromptSegment, ...]:
-    """Every piece in the order of the prompt. `path` is the name of the cursor's file."""
+    """Return every piece: those of other files, then prefix, suffix and middle. `path` names the cursor's file."""
     lines, segments = window.snapshot.text, []
-    for other in window.head.snippets if window.head is not None else ():
+    for other in window.cross_file.snippets if window.cross_file is not None else ():
         n_tokens = len(other.ids)
         segments.append(
             PromptSegment("snippet", other.path, other.start_line, other.end_line, n_tokens, other.why, other.text)
@@ -47,7 +47,7 @@ def list_segments(window: Window, tokenizer: Tokenizer, path: str) -> tuple[Prom
 
 
 def explain(window: Window, prompt: Prompt, tokenizer: Tokenizer, path: str) -> Json:
-    """The prompt's layout, text and segments."""
+    """Return the prompt's layout, text and segments."""
     return {
         "language": language_of(window.snapshot).name,
         "format": prompt.format_name,
@@ -70,5 +70,5 @@ def explain(window: Window, prompt: Prompt, tokenizer: Tokenizer, path: str) -> 
 
 
 def spelled(prompt: Prompt, tokenizer: Tokenizer) -> str:
-    """The prompt as text, what is healed included; its markers appear by name."""
+    """Return the prompt as text, with the healed bytes at its end and each marker by its name."""
     return b"".join((*map(tokenizer.spelling, prompt.ids), prompt.heal)).decode("utf-8", "replace")

@@ -1,6 +1,6 @@
-"""What the model may see of the files that a file imports from: the definitions of the names that it imports.
+"""Definitions of imported names, found in the files that an import statement names.
 
-A definition is shown whole if it is small; of a large one its header and those of its members are.
+A small definition is shown whole, a large one by its header and those of its members.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from starcoder_lsp.documents.text import Text
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Sequence
 
-N_FILES: Final = 24
-"""Files that are looked into for imported names."""
-N_PARSED_FILES: Final = 8
-N_PARSED_BYTES: Final = 192 * 1024
-"""Of files that are parsed for definitions, which takes 5 ms for 20 KB the first time."""
-N_SMALL_LINES: Final = 12
-"""Of a definition that is shown whole, and the most of a header."""
-N_CLASS_LINES: Final = 40
+MAX_FILES: Final = 24
+"""Files that are read to search for imported names. Not measured."""
+MAX_PARSED_FILES: Final = 8
+MAX_PARSED_BYTES: Final = 192 * 1024
+"""Limits of the files that are parsed, which takes 5 ms for 20 KB the first time. The limits are not measured."""
+MAX_WHOLE_LINES: Final = 12
+"""A longer definition is shown by its headers; a header has at most as many lines. Not measured."""
+MAX_CLASS_LINES: Final = 40
+"""Lines of a definition that is shown by its headers. Not measured."""
 
 _WORD: Final = re.compile(rb"[\w\x80-\xff]+")
 WORD_BYTES: Final = bytes(byte for byte in range(256) if _WORD.match(bytes([byte])))
@@ -36,9 +37,9 @@ _DOCSTRING: Final = re.compile(rb"\s*[rRuU]?[\"']")
 
 @frozen
 class Definition:
-    """A definition in another file, by lines there, from 0, in order.
+    """A definition in another file. Line numbers count from 0 and ascend.
 
-    `header` is its header with the first line of its docstring, `lines` all of it, or its members' headers as well.
+    `header` has its header and the first line of its docstring; `lines` has all of it, or also its members' headers.
     """
 
     document: Snapshot
@@ -50,37 +51,40 @@ class Definition:
 def imported_definitions(
     snapshot: Snapshot, path: str, root: str, near: frozenset[str], read: Callable[[str], Snapshot | None]
 ) -> Iterator[Definition]:
-    """The definitions that the document at `path`, below `root`, imports; those in files named nearby come first.
+    """Yield the definitions that the document at `path`, below `root`, imports.
 
-    `near` are the words near the cursor. They say what is of interest of a whole file that is imported, and which
-    members of what is large. `read` returns the document at a path if it may be shown.
+    `near` has the words near the cursor. Files that these name come first. If a whole file is imported, only
+    definitions named there are yielded; of a large class, members named there come first. `read` returns the document
+    at a path, or `None` if the model may not see it.
     """
     imported = imported_files(snapshot, path, root)
     to_visit = [(file, 0) for file in sorted(imported, key=lambda file: not file.names & near)]
     n_files, n_bytes = 0, 0
     visited = set()
-    for file, depth in islice(_growing(to_visit), N_FILES):
+    for file, depth in islice(_growing(to_visit), MAX_FILES):
         document = read(file.path) if file.path not in visited else None
         visited.add(file.path)
-        if document is None or document.syntax is None or len(document.text.data) > N_PARSED_BYTES - n_bytes:
+        if document is None or document.syntax is None or len(document.text.data) > MAX_PARSED_BYTES - n_bytes:
             continue
         wanted = file.names | (near if file.is_whole else frozenset())
-        if n_files == N_PARSED_FILES or wanted.isdisjoint(_words_of_file(document.text.data)):
+        if n_files == MAX_PARSED_FILES or wanted.isdisjoint(_words_of_file(document.text.data)):
             continue
         n_files, n_bytes = n_files + 1, n_bytes + len(document.text.data)
         definitions = document.syntax.definitions()
         defined = {_name(definition) for definition in definitions}
         if not file.is_whole and not file.names & defined:
-            # Passed on from elsewhere, or the name is the importer's own for all of the file.
+            # The file imports the names itself, or the name is an alias of the whole file.
             further = imported_files(document, file.path, root) if depth == 0 else ()
-            passed = [_narrowed(other, file.names) for other in further if other.names & file.names or other.is_whole]
-            to_visit += [(other, depth + 1) for other in passed]
-            wanted = wanted if passed else wanted | near
+            reexported = [
+                _narrowed(other, file.names) for other in further if other.names & file.names or other.is_whole
+            ]
+            to_visit += [(other, depth + 1) for other in reexported]
+            wanted = wanted if reexported else wanted | near
         yield from _definitions_of(document, definitions, wanted, near)
 
 
 def words(text: bytes) -> frozenset[str]:
-    """All words of a text, numbers among them."""
+    """Return all words of a text, including numbers."""
     return frozenset(word.decode("utf-8", "replace") for word in _WORD.findall(text))
 
 
@@ -88,7 +92,7 @@ _words_of_file = lru_cache(maxsize=128)(words)
 
 
 def _growing(to_visit: list[tuple[ImportedFile, int]]) -> Iterator[tuple[ImportedFile, int]]:
-    """Iterate over a list that grows meanwhile."""
+    """Iterate over a list that grows during the iteration."""
     yield from to_visit
 
 
@@ -119,15 +123,15 @@ def _definitions_of(
 def _shown(
     text: Text, definition: Scope, members: Sequence[Scope], near: Container[str]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The `header` and the `lines` of a `Definition`."""
+    """Return the `header` and the `lines` of a `Definition`."""
     header = _header(text, definition)
     first, last = header[0], text.line_of(max(definition.end_byte - 1, definition.start_byte))
-    if last - first < N_SMALL_LINES:
+    if last - first < MAX_WHOLE_LINES:
         return header, tuple(range(first, last + 1))
     lines = set(header)
     for member in sorted(members, key=lambda member: _name(member) not in near):
         own = _header(text, member)
-        if len(lines) + len(own) <= N_CLASS_LINES:
+        if len(lines) + len(own) <= MAX_CLASS_LINES:
             lines.update(own)
     return header, tuple(sorted(lines))
 
@@ -139,11 +143,11 @@ def _header(text: Text, definition: Scope) -> tuple[int, ...]:
     inside = has_docstring and text.line_starts[last + 1] < definition.end_byte
     if inside and _DOCSTRING.match(text.data, text.line_starts[last + 1]):
         last += 1
-    return tuple(range(first, min(last, first + N_SMALL_LINES - 1) + 1))
+    return tuple(range(first, min(last, first + MAX_WHOLE_LINES - 1) + 1))
 
 
 @lru_cache(maxsize=1024)
 def _name(definition: Scope) -> str:
-    """A definition's name without type parameters, pointers and the like."""
+    """Return a definition's name without type parameters, pointers and the like."""
     found = re.search(r"[\w$]+", definition.name)
     return found[0] if found else ""

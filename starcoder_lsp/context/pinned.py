@@ -1,7 +1,9 @@
-"""What of a long file stays in view far from the cursor: headers of the scopes around it, imports, and signatures.
+"""Pinned lines: what the model sees of a long file far from the cursor, the most important first.
 
-First the headers, the innermost one first, then the imports, those that the cursor's scope names before the others,
-then the signatures of what it names, then those of the other members of its class: their bodies are left out.
+1. The headers of the scopes around the cursor, the innermost first.
+2. Imports; those first whose names the cursor's scope uses.
+3. Signatures of definitions that the cursor's scope names.
+4. Signatures of the other members of its class.
 """
 
 from __future__ import annotations
@@ -19,21 +21,21 @@ from starcoder_lsp.documents.text import Text
 from starcoder_lsp.engine.tokens import N_BYTES_PER_TOKEN, Tokenizer
 
 MIN_PINNED_TOKENS = 3
-"""With less room than this the search ends: some files have thousands of imports."""
-N_NAMED_BYTES = 8192
-"""Of a scope that is larger than this, only what is nearest to the cursor is searched for names."""
+"""The search ends when less room is left: some files have thousands of imports. Not measured."""
+MAX_NAMED_BYTES = 8192
+"""A scope is searched for names up to this far from the cursor, in both directions. Not measured."""
 NAME = re.compile(rb"[^\W\d]\w+")
-"""A name of two characters or more; single letters stand everywhere."""
+"""A name has at least two characters; single letters occur everywhere."""
 
 DOCSTRING = re.compile(rb"\s*[rRuU]?(\"{3}|'{3}|\"|')")
-"""A line that begins with a string; below a header it documents it."""
-N_DOCSTRING_LINES = 6
-"""A longer docstring is shown by its first line."""
+"""The start of a line that begins with a string: below a header, its docstring."""
+MAX_DOCSTRING_LINES = 6
+"""Only the first line of a longer docstring is pinned. Not measured."""
 
 
 @frozen
 class Span:
-    """Whole lines of the file: their bytes, what they take and why they are kept."""
+    """Pinned lines, whole: their byte range, their tokens and the reason."""
 
     start_byte: int
     end_byte: int
@@ -42,15 +44,15 @@ class Span:
 
 
 Wanted = tuple[int, int, str]
-"""Where something begins and ends, and why it is wanted."""
+"""`(start_byte, end_byte, reason)` of text to pin."""
 
 
 def pinned(snapshot: Snapshot, cursor_byte: int, scopes: Sequence[Scope], outline: Sequence[Scope]) -> Iterator[Wanted]:
-    """What is wanted above the lines around a cursor, the most important first.
+    """Yield what to pin above the lines around the cursor, the most important first.
 
-    `scopes` are those around the cursor, outermost first, `outline` the definitions of the file.
+    `scopes` are those around the cursor, outermost first; `outline` has the definitions of the file.
     """
-    yield from headers(snapshot.text, scopes)
+    yield from scope_headers(snapshot.text, scopes)
     names = _names(snapshot.text.data, cursor_byte, scopes)
     if snapshot.syntax is not None:
         imports = _named_first(snapshot.text.data, snapshot.syntax.imports(), names)
@@ -59,61 +61,61 @@ def pinned(snapshot: Snapshot, cursor_byte: int, scopes: Sequence[Scope], outlin
         yield from _signatures(names, cursor_byte, scopes, outline)
 
 
-def headers(text: Text, scopes: Sequence[Scope]) -> Iterator[Wanted]:
-    """The headers of the scopes around a cursor with their docstrings, the innermost first."""
+def scope_headers(text: Text, scopes: Sequence[Scope]) -> Iterator[Wanted]:
+    """Yield the headers of the scopes around the cursor with their docstrings, the innermost first."""
     for scope in reversed(scopes):
         end_byte = _docstring_end(text, scope.header_end_byte)
         yield scope.start_byte, end_byte, f"header of {scope.kind} {scope.name}".strip()
 
 
 def _docstring_end(text: Text, header_end_byte: int) -> int:
-    """The end of the docstring below a header, of its first line if it is long; `header_end_byte` if there is none."""
+    """Return the end of the docstring below a header, or of its first line if it is long; else `header_end_byte`."""
     first = text.line_of(header_end_byte) + 1
     opening = DOCSTRING.match(text.line_text(first)) if first < text.n_lines else None
     if opening is None:
         return header_end_byte
     quotes, start = opening.group(1), text.line_starts[first] + opening.end()
-    for line in range(first, min(first + N_DOCSTRING_LINES, text.n_lines)):
+    for line in range(first, min(first + MAX_DOCSTRING_LINES, text.n_lines)):
         end = text.line_span(line)[1]
         if text.data.find(quotes, start, end) >= 0:
             return end
     return text.line_span(first)[1]
 
 
-def following(outline: Sequence[Scope], behind_byte: int) -> Iterator[Wanted]:
-    """Signatures of what is defined behind `behind_byte`, the next ones first."""
-    return ((*_header(scope), f"signature of {scope.name}") for scope in outline if scope.start_byte >= behind_byte)
+def signatures_after(outline: Sequence[Scope], byte: int) -> Iterator[Wanted]:
+    """Yield the signatures of definitions from `byte` on, in order."""
+    return ((*_header(scope), f"signature of {scope.name}") for scope in outline if scope.start_byte >= byte)
 
 
 def spans_of(
     snapshot: Snapshot, wanted: Iterable[Wanted], before_byte: int, n_tokens: int, tokenizer: Tokenizer
 ) -> tuple[Span, ...]:
-    """What of `wanted` begins above `before_byte` and fits, in the file's order and apart from each other.
+    """Return the lines of `wanted` that start before `before_byte` and fit `n_tokens`, in the order of the file.
 
-    The first ones have the first claim on `n_tokens`; what does not fit any more is left out.
+    Earlier entries of `wanted` go first. An entry that does not fit is skipped. The spans do not overlap.
     """
-    return tuple(_apart(_fitting(snapshot, wanted, before_byte, n_tokens, tokenizer)))
+    return tuple(_merged(_fitting(snapshot, wanted, before_byte, n_tokens, tokenizer)))
 
 
 def lines_of(text: Text, start_byte: int, end_byte: int) -> tuple[int, int]:
-    """From the start of the first line to the start of the line behind the last one."""
+    """Extend a byte range to whole lines, with the last line's end."""
     last = text.line_of(max(start_byte, end_byte - 1))
     end = text.line_starts[last + 1] if last + 1 < text.n_lines else len(text.data)
     return text.line_starts[text.line_of(start_byte)], end
 
 
 def _names(data: bytes, cursor_byte: int, scopes: Sequence[Scope]) -> set[bytes]:
-    """What the innermost scope names; nothing outside of all scopes."""
+    """Return the names in the innermost scope; none outside of all scopes."""
     if not scopes:
         return set()
-    start = max(scopes[-1].start_byte, cursor_byte - N_NAMED_BYTES)
-    return set(NAME.findall(data[start : min(scopes[-1].end_byte, cursor_byte + N_NAMED_BYTES)]))
+    start = max(scopes[-1].start_byte, cursor_byte - MAX_NAMED_BYTES)
+    return set(NAME.findall(data[start : min(scopes[-1].end_byte, cursor_byte + MAX_NAMED_BYTES)]))
 
 
 def _named_first(data: bytes, imports: Sequence[tuple[int, int]], names: set[bytes]) -> list[tuple[int, int]]:
-    """Imports by the rarest name in them that the scope has too; those without one come last.
+    """Sort imports by their rarest name that the scope uses; imports without one come last.
 
-    A keyword is in nearly all of them, so that one which the scope has as well says little.
+    The rarest counts, since keywords such as `import` are in nearly all imports and in many scopes.
     """
     named = {span: names.intersection(NAME.findall(data[slice(*span)])) for span in imports}
     n_with = Counter(chain.from_iterable(named.values()))
@@ -123,7 +125,7 @@ def _named_first(data: bytes, imports: Sequence[tuple[int, int]], names: set[byt
 def _signatures(
     names: set[bytes], cursor_byte: int, scopes: Sequence[Scope], outline: Sequence[Scope]
 ) -> Iterator[Wanted]:
-    """What the innermost scope names, the nearest first; then the members of the class around the cursor."""
+    """Yield definitions that the innermost scope names, the nearest first; then members of the cursor's class."""
     around = {scope.start_byte for scope in scopes}
     above = [scope for scope in reversed(outline) if scope.start_byte < cursor_byte and scope.start_byte not in around]
     for scope in above:
@@ -143,7 +145,7 @@ def _header(scope: Scope) -> tuple[int, int]:
 def _fitting(
     snapshot: Snapshot, wanted: Iterable[Wanted], before_byte: int, n_tokens: int, tokenizer: Tokenizer
 ) -> Iterator[Span]:
-    """Those that fit, in the order in which they are wanted; what is wanted twice is there once."""
+    """Yield the spans that fit, in the order of `wanted`, each once."""
     text, n_left, seen = snapshot.text, n_tokens, set()
     for start_byte, end_byte, why in wanted:
         if start_byte >= before_byte or start_byte in seen:
@@ -160,8 +162,8 @@ def _fitting(
             yield Span(start, end, n, why)
 
 
-def _apart(spans: Iterable[Span]) -> list[Span]:
-    """In order and without what they share; imports that follow each other are one."""
+def _merged(spans: Iterable[Span]) -> list[Span]:
+    """Sort spans, and merge those that overlap or are adjacent with the same reason, such as imports."""
     ordered: list[Span] = []
     for span in sorted(spans, key=lambda span: (span.start_byte, -span.end_byte)):
         gap = span.start_byte - ordered[-1].end_byte if ordered else 1

@@ -1,6 +1,6 @@
-"""How alike pieces of code are: the Jaccard index of their identifiers.
+"""The similarity of pieces of code: the Jaccard index of their identifiers.
 
-As in RepoCoder (arXiv:2303.12570), where embeddings were no better.
+RepoCoder (arXiv:2303.12570) uses the same, and found embeddings no better.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ from attrs import frozen
 
 WINDOW_LINES: Final = 24
 WINDOW_STEP: Final = 12
+"""Windows start at multiples of this. Neither is measured."""
 MAX_LINE_BYTES: Final = 400
-"""On the average of some lines; beyond it is data, or minified."""
+"""Lines longer than this on average are data or minified code. Not measured."""
 MAX_STEP_BYTES: Final = WINDOW_STEP * MAX_LINE_BYTES
 
 IDENTIFIER: Final = re.compile(rb"(?<![\w\x80-\xff])[a-zA-Z_\x80-\xff][\w\x80-\xff]{2,}")
-"""One of three bytes or more; shorter ones stand everywhere."""
+"""At least three bytes long; shorter identifiers occur everywhere."""
 
 
 def identifiers(text: bytes) -> frozenset[bytes]:
-    """The identifiers of a text."""
+    """Return the identifiers of a text."""
     return frozenset(IDENTIFIER.findall(text))
 
 
 def similarity(one: frozenset[bytes], other: frozenset[bytes]) -> float:
-    """The share that two sets have in common, 0 to 1."""
+    """Return the Jaccard index of two sets, 0 to 1."""
     n_all = len(one | other)
     return len(one & other) / n_all if n_all else 0.0
 
 
 def most_similar(near: frozenset[bytes], data: bytes, least: float) -> tuple[int, int, float] | None:
-    """The window of a text whose identifiers are most like `near`, and more than `least`.
+    """Return the window of a text that is most similar to the identifiers `near`, if by more than `least`.
 
-    Its first line, from 0, the line behind its last one, and the likeness. Of windows that are equally alike it is the
-    first one.
+    The result is `(first line from 0, line after the last one, similarity)`. The first of equal windows wins.
     """
     known = _windows(data)
     where = [known.by_identifier[identifier] for identifier in near if identifier in known.by_identifier]
@@ -55,7 +55,7 @@ def most_similar(near: frozenset[bytes], data: bytes, least: float) -> tuple[int
 
 @frozen
 class _Windows:
-    """A text's windows, ``(first line, line behind the last, number of identifiers)``, and which have an identifier."""
+    """A text's windows: `(first line, line after the last, number of identifiers)`, and an index by identifier."""
 
     spans: tuple[tuple[int, int, int], ...]
     by_identifier: dict[bytes, list[int]]

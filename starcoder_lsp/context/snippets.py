@@ -1,11 +1,14 @@
-"""Which pieces of other files the model sees: definitions of what is imported, and lines like those at the cursor.
+"""Choose snippets: pieces of other files that the model sees.
 
-A weak piece hurts more than none, so there is a threshold for likeness, and what the model sees anyway is left out.
-From the most useful to the least: definitions of imported names that stand near the cursor, with small bodies; what was
-edited lately; the window of each open document that is most like the lines around the cursor; the headers of what is
-imported and not near.
+The most useful come first:
 
-Everything is bounded, and nothing here depends on the time: the same surroundings give the same pieces.
+1. Definitions of imported names that occur near the cursor.
+2. Recently edited lines.
+3. The window of each open document that is most similar to the lines around the cursor.
+4. Headers of imported definitions whose names do not occur near the cursor.
+
+A weak snippet hurts more than none, so windows must pass a threshold, and lines that the model sees anyway do not
+count. Work is bounded by counts, never by time: the same state of the session gives the same snippets.
 """
 
 from __future__ import annotations
@@ -33,27 +36,30 @@ if TYPE_CHECKING:
 
     from starcoder_lsp.engine.tokens import Tokenizer
 
-N_ABOVE: Final = 20
-"""Lines above the cursor's that say what the code there is about, as in RepoCoder."""
-N_BELOW: Final = 10
+N_LINES_ABOVE: Final = 20
+"""Lines above the cursor whose identifiers are compared with other files, as in RepoCoder."""
+N_LINES_BELOW: Final = 10
+"""Lines below the cursor, for the same. Not measured."""
 MIN_SIMILARITY: Final = 0.175
-"""Of the windows most alike in files of other packages, 1 in 500 is above, of the same package 1 in 15 (Python)."""
+"""The most similar window of a file passes in 1 of 500 files of other packages, and in 1 of 15 of the same package
+(Python; the command was not kept)."""
 MIN_SIMILARITY_OF_EDITS: Final = 0.1
-"""What was edited lately belongs to what is being done now; it needs to be less alike."""
-N_DOCUMENTS: Final = 64
-N_EDITS: Final = 16
-KNOWN_SHARE: Final = 0.85
-"""A piece of which the model sees this share of the lines anyway tells it nothing. The few other lines of what is much
-alike are worth most."""
-N_KNOWN_LINES: Final = 100
-"""Lines on either side of the cursor which the model is taken to see."""
+"""Recent edits belong to what the user does now, so a lower similarity is enough. Not measured."""
+MAX_DOCUMENTS: Final = 64
+MAX_EDITS: Final = 16
+"""Open documents and recent edits that are compared. Neither is measured."""
+MAX_VISIBLE_SHARE: Final = 0.85
+"""Skip a snippet if this share of its lines is visible already. Below that, high overlap is good: the lines that differ
+are often the answer. Not measured."""
+N_VISIBLE_LINES: Final = 100
+"""Lines above and below the cursor that count as visible to the model. Not measured."""
 
 _NAMED_AT_CURSOR, _EDITED, _SIMILAR, _IMPORTED = 3, 2, 1, 0
 
 
 @frozen
 class Sources:
-    """Which kinds of pieces are wanted, and the globs of files that are never shown: part of the settings."""
+    """The settings for snippets: the enabled kinds, and the globs of files that are never shown."""
 
     open_files: bool = True
     recent_edits: bool = True
@@ -63,11 +69,11 @@ class Sources:
 
 @frozen
 class Snippet:
-    r"""A piece of another file: whole lines of it, in order, some in between left out where bodies are elided.
+    r"""A piece of another file: whole lines in order, without the bodies that are elided.
 
-    `path` is relative to the workspace's root, with "/"; the bare name of a file outside. `start_byte` and `end_byte`
-    are those of the first and the last line in that file's text, `start_line` and `end_line` count from 1, the end
-    inclusive. `text` has `\n` line ends, `ids` are its token ids, `why` is for people.
+    `path` is relative to the workspace's root, with "/"; outside of the root it is the bare file name. `start_byte` and
+    `end_byte` span the first to the last line in that file; `start_line` and `end_line` count from 1, both inclusive.
+    `text` has `\n` line ends, `ids` are its token ids, and `why` is the reason, for users to read.
     """
 
     path: str
@@ -84,7 +90,7 @@ class Snippet:
 class SnippetRoom:
     """The room for snippets in a prompt: `n_tokens` for all of them.
 
-    `n_tokens_in_prompt` is what one takes, by its path and its token ids, with all that the prompt's layout adds.
+    `n_tokens_in_prompt` returns the tokens of one snippet, by its path and its token ids, its markers included.
     """
 
     n_tokens: int
@@ -94,10 +100,10 @@ class SnippetRoom:
 
 @frozen
 class _Piece:
-    """Lines of a document, from 0, in order, that may become a snippet or a part of one.
+    """Lines of a document that may become a snippet or a part of one. They count from 0 and ascend.
 
-    `rank` is how useful they are. `fewer` are the lines to show where `lines` take too much room. `name` is what they
-    define; empty where they do not, and `why` says it.
+    The most useful have the highest `rank`. `fewer` replaces `lines` if those do not fit. A definition has a `name`,
+    any other piece a reason `why`.
     """
 
     rank: tuple[int, float]
@@ -115,38 +121,38 @@ def choose_snippets(
     sources: Sources,
     room: SnippetRoom,
 ) -> tuple[Snippet, ...]:
-    """Return the pieces worth showing that fit `room`, the most useful first, at most one of each file."""
+    """Return the snippets that fit `room`, the most useful first, at most one of each file."""
     workspace = workspace_at(around.root)
-    workspace.look_again()
+    workspace.check_again()
     own_path = path_of(snapshot.uri)
     documents: dict[str, Snapshot] = {}
-    for document in around.open_documents[:N_DOCUMENTS]:
+    for document in around.open_documents[:MAX_DOCUMENTS]:
         path = path_of(document.uri)
         if path != own_path and len(document.text.data) <= MAX_FILE_BYTES and unreadable_reason(document) is None:
             documents.setdefault(path, document)
-    place = _Place.of(snapshot, cursor_byte, workspace, documents, sources.disabled_globs)
+    surroundings = _Surroundings.of(snapshot, cursor_byte, workspace, documents, sources.disabled_globs)
     pieces: list[_Piece] = []
     if sources.imports:
-        pieces += _definitions(snapshot, place)
+        pieces += _definitions(snapshot, surroundings)
     if sources.recent_edits:
-        pieces += _edited(around.recent_edits[:N_EDITS], place)
+        pieces += _edited(around.recent_edits[:MAX_EDITS], surroundings)
     if sources.open_files:
-        pieces += _similar(place)
+        pieces += _similar(surroundings)
     pieces.sort(key=lambda piece: piece.rank, reverse=True)
-    return _selected(pieces, place, room)
+    return _selected(pieces, surroundings, room)
 
 
 @frozen
-class _Place:
-    """Where a completion is wanted, and what else there is.
+class _Surroundings:
+    """The cursor's surroundings, and the files to choose from.
 
-    `near` are the identifiers near the cursor, `names` all words there, `seen` the lines that the model sees anyway.
+    `identifiers` and `words` are those near the cursor, `visible` has the lines that the model sees anyway.
     """
 
     path: str
-    near: frozenset[bytes]
-    names: frozenset[str]
-    seen: frozenset[bytes]
+    identifiers: frozenset[bytes]
+    words: frozenset[str]
+    visible: frozenset[bytes]
     workspace: Workspace
     open_documents: dict[str, Snapshot]
     disabled_globs: tuple[str, ...]
@@ -159,23 +165,23 @@ class _Place:
         workspace: Workspace,
         documents: dict[str, Snapshot],
         disabled_globs: tuple[str, ...],
-    ) -> _Place:
-        """The word that the cursor is in counts for nothing: it is different at each keystroke."""
-        above, below = _around(snapshot.text, cursor_byte, N_ABOVE, N_BELOW)
+    ) -> _Surroundings:
+        """Read the text near the cursor, without the cursor's own word: that changes with each keystroke."""
+        above, below = _around(snapshot.text, cursor_byte, N_LINES_ABOVE, N_LINES_BELOW)
         near = b"%s\n%s" % (above.rstrip(WORD_BYTES), below.lstrip(WORD_BYTES))
-        seen = b"".join(_around(snapshot.text, cursor_byte, N_KNOWN_LINES, N_KNOWN_LINES))
+        visible = b"".join(_around(snapshot.text, cursor_byte, N_VISIBLE_LINES, N_VISIBLE_LINES))
         return cls(
             path_of(snapshot.uri),
             identifiers(near),
             words(near),
-            _content(seen.splitlines()),
+            _content(visible.splitlines()),
             workspace,
             documents,
             disabled_globs,
         )
 
     def document(self, path: str) -> Snapshot | None:
-        """The document at a path, open or read, if it may be shown."""
+        """Return the document at a path, open or read from disk; `None` if the model may not see it."""
         if path == self.path:
             return None
         if path in self.open_documents:
@@ -192,39 +198,41 @@ def _around(text: Text, cursor_byte: int, n_above: int, n_below: int) -> tuple[b
 
 
 def _content(lines: Iterable[bytes]) -> frozenset[bytes]:
-    """Lines without indentation, those with a word in them."""
+    """Return the lines that have an identifier, without indentation."""
     return frozenset(line.strip() for line in lines if IDENTIFIER.search(line))
 
 
-# The three kinds of pieces
+# The kinds of pieces
 
 
-def _definitions(snapshot: Snapshot, place: _Place) -> Iterator[_Piece]:
-    root = place.workspace.root_of(place.path)
+def _definitions(snapshot: Snapshot, surroundings: _Surroundings) -> Iterator[_Piece]:
+    root = surroundings.workspace.root_of(surroundings.path)
     if root is None:
         return
-    for definition in imported_definitions(snapshot, place.path, root, place.names, place.document):
-        is_near = definition.name in place.names
+    for definition in imported_definitions(
+        snapshot, surroundings.path, root, surroundings.words, surroundings.document
+    ):
+        is_near = definition.name in surroundings.words
         lines = definition.lines if is_near else definition.header
         rank = (_NAMED_AT_CURSOR if is_near else _IMPORTED), 0.0
         yield _Piece(rank, definition.document, lines, definition.header, definition.name)
 
 
-def _similar(place: _Place) -> Iterator[_Piece]:
-    for path, document in place.open_documents.items():
-        found = most_similar(place.near, document.text.data, MIN_SIMILARITY)
-        if found is not None and place.document(path) is not None:
+def _similar(surroundings: _Surroundings) -> Iterator[_Piece]:
+    for path, document in surroundings.open_documents.items():
+        found = most_similar(surroundings.identifiers, document.text.data, MIN_SIMILARITY)
+        if found is not None and surroundings.document(path) is not None:
             start, end, similarity_of_window = found
             yield _window_piece(
                 document, start, end, (_SIMILAR, similarity_of_window), "open file like the lines around the cursor"
             )
 
 
-def _edited(recent_edits: Iterable[tuple[str, int, int]], place: _Place) -> Iterator[_Piece]:
-    done = {place.path}
+def _edited(recent_edits: Iterable[tuple[str, int, int]], surroundings: _Surroundings) -> Iterator[_Piece]:
+    done = {surroundings.path}
     for age, (uri, first_line, last_line) in enumerate(recent_edits):
         path = path_of(uri)
-        document = place.document(path) if path not in done else None
+        document = surroundings.document(path) if path not in done else None
         if document is None:
             continue
         text = document.text
@@ -233,7 +241,7 @@ def _edited(recent_edits: Iterable[tuple[str, int, int]], place: _Place) -> Iter
         end = min(start + WINDOW_LINES, text.n_lines)
         window = text.data[text.line_starts[start] : text.line_span(end - 1)[1]]
         is_code = len(window) <= WINDOW_LINES * MAX_LINE_BYTES
-        if is_code and similarity(place.near, identifiers(window)) > MIN_SIMILARITY_OF_EDITS:
+        if is_code and similarity(surroundings.identifiers, identifiers(window)) > MIN_SIMILARITY_OF_EDITS:
             done.add(path)
             yield _window_piece(document, start, end, (_EDITED, -float(age)), "edited lately")
 
@@ -249,24 +257,24 @@ def _window_piece(document: Snapshot, start: int, end: int, rank: tuple[int, flo
     return _Piece(rank, document, lines, lines[middle : middle + n_half], why=why)
 
 
-# What of it is shown
+# The selection
 
 
-def _selected(pieces: Iterable[_Piece], place: _Place, room: SnippetRoom) -> tuple[Snippet, ...]:
-    """Take the best pieces that fit, leave out what is known by then, and join those of each file."""
-    known = set(place.seen)
+def _selected(pieces: Iterable[_Piece], surroundings: _Surroundings, room: SnippetRoom) -> tuple[Snippet, ...]:
+    """Take the best pieces that fit, skip those that are visible by then, and join those of each file."""
+    visible = set(surroundings.visible)
     chosen: dict[str, list[_Piece]] = {}
     snippets: dict[str, tuple[Snippet, int]] = {}
     n_left = room.n_tokens
     for piece in pieces:
         path = path_of(piece.document.uri)
-        name = place.workspace.name_of(path)
+        name = surroundings.workspace.name_of(path)
         n_of_file = snippets[path][1] if path in snippets else 0
         earlier = chosen.get(path, [])
         for lines in dict.fromkeys((piece.lines, piece.fewer)):
             content = _content(map(piece.document.text.line_text, lines))
             is_taken = any(not set(lines).isdisjoint(other.lines) for other in earlier)
-            if is_taken or len(content & known) >= KNOWN_SHARE * len(content):
+            if is_taken or len(content & visible) >= MAX_VISIBLE_SHARE * len(content):
                 continue
             together = [*earlier, evolve(piece, lines=lines)]
             snippet = _joined(name, together, room.tokenizer)
@@ -274,7 +282,7 @@ def _selected(pieces: Iterable[_Piece], place: _Place, room: SnippetRoom) -> tup
             if n - n_of_file <= n_left:
                 n_left -= n - n_of_file
                 chosen[path], snippets[path] = together, (snippet, n)
-                known |= content
+                visible |= content
                 break
     ranked = sorted(chosen, key=lambda path: (max(piece.rank for piece in chosen[path]), path), reverse=True)
     return tuple(snippets[path][0] for path in ranked)

@@ -1,4 +1,4 @@
-"""Where the places of an earlier text are in a later one, so that what is known of them need not be found out again."""
+"""Offsets of an earlier text in a later one, so that windows and outlines need not be computed again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from starcoder_lsp.documents.text import splice_between
 
 @frozen
 class TextChange:
-    """Where the places of an earlier text are in a later one: one stretch was replaced, what is behind it has moved."""
+    """One replaced range between an earlier text and a later one; the text after `end_byte` has moved by `shift`."""
 
     start_byte: int
     end_byte: int
@@ -19,20 +19,20 @@ class TextChange:
 
     @classmethod
     def between(cls, before: bytes, now: bytes) -> TextChange:
-        """The smallest move that explains a text by an earlier one."""
+        """Return the smallest change from one text to another."""
         start_byte, end_byte, _ = splice_between(before, now)
         return cls(start_byte, end_byte, len(now) - len(before))
 
     def place(self, byte: int) -> int | None:
-        """Where `byte` is now; `None` inside what was replaced."""
+        """Return where `byte` is in the later text; `None` inside the replaced range."""
         if byte <= self.start_byte:
             return byte
         return byte + self.shift if byte >= self.end_byte else None
 
     def segment(self, segment: Segment) -> Segment | None:
-        """The segment with the same text now; `None` if its text was touched.
+        """Return the segment in the later text; `None` if its text changed.
 
-        One that begins with the file is touched by what is inserted there.
+        An insertion at byte 0 changes a segment that starts there.
         """
         if segment.end_byte <= self.start_byte:
             return segment
@@ -40,8 +40,11 @@ class TextChange:
             return None
         return evolve(segment, start_byte=segment.start_byte + self.shift, end_byte=segment.end_byte + self.shift)
 
-    def start(self, segments: Segments) -> Segments:
-        """How a window began, now: what it kept, untouched, and where its lines begin; empty if that is gone."""
+    def prefix_start(self, segments: Segments) -> Segments:
+        """Return the start of a prefix in the later text; empty if its text changed.
+
+        That is the pinned segments, then an empty segment where the lines before the cursor begin.
+        """
         *pinned, near = segments
         moved = [self.segment(segment) for segment in pinned]
         edge = self.place(near.start_byte)
@@ -50,7 +53,7 @@ class TextChange:
         return (*(segment for segment in moved if segment is not None), evolve(near, start_byte=edge, end_byte=edge))
 
     def scope(self, scope: Scope) -> Scope | None:
-        """A definition where it is now; `None` if its header was touched."""
+        """Return a definition in the later text; `None` if its header changed."""
         if scope.end_byte <= self.start_byte or (not self.shift and scope.start_byte >= self.end_byte):
             return scope
         if scope.start_byte >= self.end_byte:

@@ -1,8 +1,8 @@
-"""The window: the text before and after the cursor that the model sees, in three parts, with their token ids.
+"""The window: the text around the cursor that the model sees, in three parts, with their token ids.
 
 The text before the cursor is split at an anchor, the start of the cursor's line. The text above the anchor is the
 prefix. The text between anchor and cursor is the known part of the middle, so typing only appends to the prompt.
-`new_window.py` chooses a window, `anchor.py` decides how long one serves.
+`new_window.py` chooses a window, `anchor.py` decides how long it stays in use.
 """
 
 from __future__ import annotations
@@ -19,20 +19,23 @@ from starcoder_lsp.engine.tokens import Tokenizer
 
 @frozen
 class Budget:
-    """Tokens for prefix and suffix together, and the suffix's share of them.
+    """Limits on a window: `n_tokens` for its three parts together, and the suffix's share of them.
 
-    `n_head_tokens` are those that other files may take, `n_room` all that there is room for, with the other files'.
+    Pieces of other files may take `n_cross_file_tokens`, and all of it together `max_prompt_tokens`.
     """
 
     n_tokens: int
     suffix_share: float
-    n_head_tokens: int = 0
-    n_room: int = 2**31
+    n_cross_file_tokens: int = 0
+    max_prompt_tokens: int = 2**31
 
 
 @frozen
 class Segment:
-    """A part of the file that the model sees: `start_byte` to `end_byte`, as `"prefix"`, `"suffix"` or `"middle"`."""
+    """A piece of the cursor's file that the model sees. `kind` is `"prefix"`, `"suffix"` or `"middle"`.
+
+    `why` is the reason for the piece, for users to read.
+    """
 
     kind: str
     start_byte: int
@@ -45,7 +48,7 @@ Segments = tuple[Segment, ...]
 
 @frozen
 class Part:
-    """One part of the prompt: its segments in order, none of them empty, their text as sent, and its token ids."""
+    """One part of the prompt: its segments in order, none empty, their text as sent, and its token ids."""
 
     segments: tuple[Segment, ...] = ()
     text: bytes = b""
@@ -56,8 +59,7 @@ class Part:
 class CrossFileContext:
     """Pieces of other files that the model sees.
 
-    `frame` is the prompt's frame with their text. `n_tokens` are those that it has more than the frame of a prompt
-    without other files.
+    `frame` is the prompt's frame with their text in it. It has `n_tokens` more than a frame without other files.
     """
 
     snippets: tuple[Snippet, ...]
@@ -67,10 +69,10 @@ class CrossFileContext:
 
 @frozen
 class Window:
-    """What the model sees; `n_tokens` of the cursor's file are at most `max_tokens`.
+    """What the model sees; the three parts have at most `max_tokens` together.
 
-    `prefix` ends at the anchor, `middle` goes from there to the cursor, `suffix` begins at the cursor. `head` is what
-    is shown of other files, if there is any.
+    `prefix` ends at the anchor, `middle` goes from there to the cursor, `suffix` begins at the cursor. `cross_file` has
+    the pieces of other files, if any.
     """
 
     snapshot: Snapshot
@@ -80,42 +82,42 @@ class Window:
     prefix: Part
     middle: Part
     suffix: Part
-    head: CrossFileContext | None = None
+    cross_file: CrossFileContext | None = None
 
     @property
     def max_tokens(self) -> int:
-        """What all three parts may take: the budget, or what the head leaves."""
-        return max_tokens(self.budget, self.head)
+        """Return the limit for all three parts: the budget, or less if pieces of other files need the room."""
+        return max_tokens(self.budget, self.cross_file)
 
     @property
     def n_tokens(self) -> int:
-        """Tokens of all three parts."""
+        """Return the number of tokens in all three parts."""
         return len(self.prefix.ids) + len(self.middle.ids) + len(self.suffix.ids)
 
     @property
-    def behind(self) -> bytes:
-        """What of the suffix stands right behind the cursor; signatures from further down may follow it."""
-        n_further = sum(len(segment_text(self.snapshot, segment)) for segment in self.suffix.segments[1:])
-        return self.suffix.text[: len(self.suffix.text) - n_further]
+    def text_after_cursor(self) -> bytes:
+        """Return the suffix without the signatures at its end: the text that follows the cursor directly."""
+        n_signatures = sum(len(segment_text(self.snapshot, segment)) for segment in self.suffix.segments[1:])
+        return self.suffix.text[: len(self.suffix.text) - n_signatures]
 
 
-def max_tokens(budget: Budget, head: CrossFileContext | None) -> int:
-    """What the parts of a window may take together."""
-    return min(budget.n_tokens, budget.n_room - (head.n_tokens if head is not None else 0))
+def max_tokens(budget: Budget, cross_file: CrossFileContext | None) -> int:
+    """Return how many tokens the parts of a window may have together."""
+    return min(budget.n_tokens, budget.max_prompt_tokens - (cross_file.n_tokens if cross_file is not None else 0))
 
 
 def normalized(text: bytes) -> bytes:
-    r"""`text` with `\n` line ends, as in the training data."""
+    r"""Return `text` with `\n` line ends, as in the training data."""
     return text.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in text else text
 
 
 def segment_text(snapshot: Snapshot, segment: Segment) -> bytes:
-    """A segment's text as the model gets it."""
+    """Return a segment's text as the model gets it."""
     return normalized(snapshot.text.data[segment.start_byte : segment.end_byte])
 
 
 def part_of(snapshot: Snapshot, segments: Iterable[Segment], tokenizer: Tokenizer) -> Part:
-    """Join what is not empty of `segments`."""
+    """Join the segments that are not empty, and tokenize their text."""
     chosen = tuple(segment for segment in segments if segment.start_byte < segment.end_byte)
     text = b"".join(segment_text(snapshot, segment) for segment in chosen)
     return Part(chosen, text, tokenizer.encode(text))

@@ -78,7 +78,7 @@ class Workspace:
         self._rules: dict[str, tuple[tuple[int, ...], _Ignore]] = {}
         self._looked_at: dict[str, _Ignore | None] = {}
 
-    def look_again(self) -> None:
+    def check_again(self) -> None:
         """Begin a request: what the rules of a folder are is looked at once in each."""
         self._looked_at.clear()
 

@@ -217,7 +217,7 @@ def _choose_window(request: CompletionRequest[Model]) -> Window:
     """
     model, data = request.model, request.snapshot.text.data
     window = choose_window(evolve(request, model=evolve(model, anchors=model.anchors.copy())))
-    if normalized(data[request.cursor_byte :]).startswith(window.behind):
+    if normalized(data[request.cursor_byte :]).startswith(window.text_after_cursor):
         return window
     return choose_window(evolve(request, model=evolve(model, anchors=Anchors())))
 

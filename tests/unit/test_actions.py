@@ -318,10 +318,10 @@ async def test_windows_of_texts_that_nobody_wrote_are_not_remembered(prompts: Pr
     scripted = Model.of(prompts, Scripted(prompts, b"return 1"))
     snapshot = opened("def f():\n    pass\n\n\ny = 1\n")
     await complete(CompletionRequest(snapshot, 13, scripted, DEFAULTS), Cancellation())
-    before = dict(scripted.anchors._places)
+    before = dict(scripted.anchors._by_uri)
     hole = hole_of("body", Asked(snapshot, 5, 5))
     await write(hole, asking(hole, scripted), Cancellation())
-    assert scripted.anchors._places == before
+    assert scripted.anchors._by_uri == before
 
 
 async def test_a_window_that_shows_what_is_hidden_is_not_used(prompts: PromptModel) -> None:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from starcoder_lsp.context.anchor import MAX_STICKY_BYTES, N_ANCHORS, Anchors, followed, no_head
+from starcoder_lsp.context.anchor import MAX_WINDOWS, Anchors, no_cross_file
+from starcoder_lsp.context.extending import MAX_STICKY_BYTES, extend_in_later_text
 from starcoder_lsp.context.new_window import new_window
 from starcoder_lsp.context.snippets import Snippet
 from starcoder_lsp.context.text_change import TextChange
@@ -30,7 +31,7 @@ def opened(marked: str, uri: str = URI) -> tuple[Snapshot, int]:
 def grown(prompts: PromptModel, first: str, then: str) -> Window | None:
     snapshot, cursor_byte = opened(first)
     window = new_window(snapshot, cursor_byte, BUDGET, prompts.tokenizer)
-    return followed(window, *opened(then), prompts.tokenizer)
+    return extend_in_later_text(window, *opened(then), prompts.tokenizer)
 
 
 GOES_ON = [
@@ -78,7 +79,7 @@ def test_a_middle_that_outgrows_its_room_is_chosen_anew(prompts: PromptModel) ->
     text = "x = 1\n" * 500
     while window is not None:
         text += "z = 3\n"
-        window = followed(window, *opened(text + "█\n" + "y = 2\n" * 200), prompts.tokenizer)
+        window = extend_in_later_text(window, *opened(text + "█\n" + "y = 2\n" * 200), prompts.tokenizer)
         n_followed += window is not None
         assert window is None or window.n_tokens <= BUDGET.n_tokens
     assert 5 <= n_followed <= 100
@@ -153,7 +154,7 @@ def test_only_so_many_windows_are_remembered(prompts: PromptModel) -> None:
         anchors.remember(
             anchors.window(*opened("".join([*filler[:line], "█", *filler[line:]])), BUDGET, BUDGET, prompts.tokenizer)
         )
-    assert len(anchors._places[URI].windows) == N_ANCHORS >= len(anchors._places[URI].starts)
+    assert len(anchors._by_uri[URI].windows) == MAX_WINDOWS >= len(anchors._by_uri[URI].prefix_starts)
 
 
 def check(window: Window) -> None:
@@ -209,42 +210,44 @@ WHOLE = Budget(1024, 0.25, 400, 1400)
 
 def test_other_files_are_looked_at_once_and_again_ahead_of_need(prompts: PromptModel) -> None:
     asked: list[int] = []
-    head = cross_file_context(prompts, b"def first(): pass\n")
+    cross_file = cross_file_context(prompts, b"def first(): pass\n")
 
     def choose(n_tokens: int) -> CrossFileContext | None:
         asked.append(n_tokens)
-        return head
+        return cross_file
 
     anchors, cold = Anchors(), Budget(256, 0.25, 64, 256)
     first = anchors.window(*opened(SHORT), WHOLE, cold, prompts.tokenizer, choose)
     anchors.remember(first)
-    assert first.head == head
+    assert first.cross_file == cross_file
     anchors.remember(anchors.window(*opened(SHORT + "b = 1\n" * 30), WHOLE, cold, prompts.tokenizer, choose))
     assert asked == [64]
-    whole = anchors.whole_window(*opened(SHORT), WHOLE, prompts.tokenizer, choose)
+    whole = anchors.full_window(*opened(SHORT), WHOLE, prompts.tokenizer, choose)
     anchors.remember(whole)
-    anchors.whole_window(*opened(SHORT), WHOLE, prompts.tokenizer, choose)
+    anchors.full_window(*opened(SHORT), WHOLE, prompts.tokenizer, choose)
     assert asked == [64, 400]
-    head = cross_file_context(prompts, b"def second(): pass\n")
-    renewed = anchors.whole_window(*opened(SHORT), WHOLE, prompts.tokenizer, choose, renew=True)
-    assert renewed.head == head
+    cross_file = cross_file_context(prompts, b"def second(): pass\n")
+    renewed = anchors.full_window(*opened(SHORT), WHOLE, prompts.tokenizer, choose, renew=True)
+    assert renewed.cross_file == cross_file
     before = anchors.window(*opened(SHORT), WHOLE, cold, prompts.tokenizer, choose)
-    assert before.head == whole.head, "a request does not wait for what is still to be evaluated ahead of need"
+    assert before.cross_file == whole.cross_file, (
+        "a request does not wait for what is still to be evaluated ahead of need"
+    )
     anchors.remember(renewed)
-    assert anchors.window(*opened(SHORT), WHOLE, cold, prompts.tokenizer, choose).head == head
-    assert anchors.window(*opened("b" + SHORT), WHOLE, cold, prompts.tokenizer, choose).head == head
+    assert anchors.window(*opened(SHORT), WHOLE, cold, prompts.tokenizer, choose).cross_file == cross_file
+    assert anchors.window(*opened("b" + SHORT), WHOLE, cold, prompts.tokenizer, choose).cross_file == cross_file
 
 
 def test_a_head_that_is_there_takes_nothing_of_a_cold_window(prompts: PromptModel) -> None:
     """However slow the machine: the head's cells are in the cache, and the cursor's file must be seen."""
     anchors, cold = Anchors(), Budget(128, 0.25, 32, 128)
-    head = cross_file_context(prompts, b"def helper(x): return x\n" * 40)
-    assert head.n_tokens > cold.n_room
+    cross_file = cross_file_context(prompts, b"def helper(x): return x\n" * 40)
+    assert cross_file.n_tokens > cold.max_prompt_tokens
     text = "".join(f"name_{n} = {n}\n" for n in range(300))
     first = text[:2000] + "█" + text[2000:]
-    anchors.remember(anchors.whole_window(*opened(first), WHOLE, prompts.tokenizer, lambda _n: head))
-    elsewhere = anchors.window(*opened(text[:500] + "█" + text[500:]), WHOLE, cold, prompts.tokenizer, no_head)
-    assert elsewhere.head == head
+    anchors.remember(anchors.full_window(*opened(first), WHOLE, prompts.tokenizer, lambda _n: cross_file))
+    elsewhere = anchors.window(*opened(text[:500] + "█" + text[500:]), WHOLE, cold, prompts.tokenizer, no_cross_file)
+    assert elsewhere.cross_file == cross_file
     assert cold.n_tokens // 2 < elsewhere.n_tokens <= cold.n_tokens
 
 

@@ -305,7 +305,7 @@ async def test_what_is_cancelled_before_its_turn_costs_nothing(prompts: PromptMo
     completion = await asking
     assert (completion.text, completion.reason, completion.generation) == ("", "cancelled", None)
     assert scripted.requests == []
-    assert model.anchors._places == {}, "no window was chosen"
+    assert model.anchors._by_uri == {}, "no window was chosen"
 
 
 async def test_stages_are_timed(model: Model) -> None:
@@ -473,7 +473,7 @@ async def test_what_is_prepared_is_not_remembered_once_it_is_not_wanted(
     model = Model.of(prompts, Late(engine, 100.0))
     prefilled = await prepare(CompletionRequest(opened(LONG, "python"), TYPED_AT, model, DEFAULTS), cancellation)
     assert prefilled.is_complete
-    assert not model.anchors._places["file:///src/a.py"].windows
+    assert not model.anchors._by_uri["file:///src/a.py"].windows
 
 
 @pytest.mark.parametrize("is_from_top", [True, False])

@@ -231,7 +231,7 @@ async def test_what_comes_next_is_there_when_the_suggestion_is_accepted(person: 
     window = person.model.anchors.copy()
     engine.text = " + 1"
     await person.requests.prepare_next(person.state, person.request(), item)
-    assert person.model.anchors._places == window._places, "the text is not accepted yet"
+    assert person.model.anchors._by_uri == window._by_uri, "the text is not accepted yet"
     counted = person.requests.metrics.tokens
     assert (counted.prompt, counted.ahead) == tuple(len(request.prompt.ids) for request in engine.requests)
     assert [request.is_ahead for request in engine.requests] == [False, True]

@@ -349,21 +349,21 @@ def test_signatures_that_the_scope_names_and_members_are_in_view(tokenizer: Toke
         "    def big(self):\n"
     )
     assert window.suffix.text == (")\n" + BODY * 3 + "    def close(self):\ndef filler_0(x):\n").encode()
-    assert window.behind == (")\n" + BODY * 3).encode()
+    assert window.text_after_cursor == (")\n" + BODY * 3).encode()
 
 
 def test_an_edit_of_a_signature_that_is_shown_ends_the_window(tokenizer: Tokenizer) -> None:
     above = SIGNATURES + BODY * 200 + "        return "
     behind = "\n" + BODY * 3 + "\n    def close(self):\n        pass\n\n\n" + "".join(map(FILLER.format, range(300)))
     budget, anchors = Budget(800, 0.3), Anchors()
-    window = anchors.whole_window(opened(above + behind), len(above), budget, tokenizer)
+    window = anchors.full_window(opened(above + behind), len(above), budget, tokenizer)
     assert b"def close(self):" in window.suffix.text
     anchors.remember(window)
     elsewhere = behind.replace("        pass", "        return")
-    same = anchors.whole_window(opened(above + elsewhere), len(above), budget, tokenizer)
+    same = anchors.full_window(opened(above + elsewhere), len(above), budget, tokenizer)
     assert same.suffix.ids == window.suffix.ids
     check(same, tokenizer)
-    other = anchors.whole_window(
+    other = anchors.full_window(
         opened(above + behind.replace("close(self)", "close(self, now)")), len(above), budget, tokenizer
     )
     assert b"close(self, now)" in other.suffix.text

@@ -99,10 +99,10 @@ def test_a_changed_gitignore_counts_at_the_next_request(tmp_path):
     workspace = write(tmp_path, {"a.py": "x = 1\n"})
     assert shown(workspace, tmp_path, "a.py")
     write(tmp_path, {".gitignore": "a.py\n"})
-    workspace.look_again()
+    workspace.check_again()
     assert not shown(workspace, tmp_path, "a.py")
     write(tmp_path, {".gitignore": "b.py # longer\n"})
-    workspace.look_again()
+    workspace.check_again()
     assert shown(workspace, tmp_path, "a.py")
 
 
