@@ -1,2 +1,2 @@
-; not anchored to the file: includes stand in include guards and in #ifdef
+; not anchored to the root: includes occur in include guards and in #ifdef
 (preproc_include) @import

@@ -1,11 +1,11 @@
 (function_definition declarator: (function_declarator declarator: (_) @scope.name) body: (_) @scope.body) @scope.function
 
-; one that returns a pointer
+; a function that returns a pointer
 (function_definition
   declarator: (_ declarator: (function_declarator declarator: (_) @scope.name))
   body: (_) @scope.body) @scope.function
 
-; whatever its declarator looks like
+; a function with any other declarator, without its name
 (function_definition body: (_) @scope.body) @scope.function
 
 (struct_specifier name: (_)? @scope.name body: (_) @scope.body) @scope.class

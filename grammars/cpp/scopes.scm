@@ -3,7 +3,7 @@
   @scope.function
   (#set! lead "template template_parameter_list requires_clause"))
 
-; one that returns a reference
+; a function that returns a reference
 (function_definition
   declarator: (reference_declarator (function_declarator declarator: (_) @scope.name))
   body: (_) @scope.body) @scope.function

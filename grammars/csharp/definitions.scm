@@ -1,4 +1,4 @@
-; methods without a body and records of one line are the ones that the scopes leave out
+; methods without a body and records on one line, which are not scopes
 (method_declaration name: (_) @definition.name) @definition.function
 (record_declaration name: (_) @definition.name) @definition.class
 (delegate_declaration name: (_) @definition.name) @definition.type

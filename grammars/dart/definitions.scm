@@ -5,7 +5,7 @@
 ((program (static_final_declaration_list (static_final_declaration . (identifier) @definition.name)) @definition.constant)
   (#set! lead "const_builtin final_builtin type_identifier"))
 
-; functions with a body, which the scopes have without their names
+; functions with a body; their scopes have no names
 ((function_signature name: (_) @definition.name) . (function_body (_) @definition.body) @definition.function
   (#set! lead "function_signature annotation"))
 

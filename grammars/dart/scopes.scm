@@ -1,5 +1,5 @@
-; A signature and its body are siblings: the scope is the body, and the signature leads to it. The name is left to the
-; definitions: a pattern of two siblings is tried on the whole file, wherever the cursor is.
+; A signature and its body are siblings: the scope is the body, and the signature its lead. Only definitions.scm finds the
+; name, since a pattern of two siblings runs on the whole file.
 ((function_body (_) @scope.body) @scope.function
   (#set! lead "function_signature method_signature annotation"))
 

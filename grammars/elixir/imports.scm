@@ -1,7 +1,7 @@
 ((source (call target: (identifier) @_import) @import)
   (#one-of? @_import "alias" "import" "require" "use"))
 
-; they stand in the module that uses them
+; imports occur inside the module that uses them
 ((source (call (do_block (call target: (identifier) @_import) @import)))
   (#one-of? @_import "alias" "import" "require" "use"))
 

@@ -1,4 +1,4 @@
-; definitions are calls of macros; what is called tells them from others
+; a definition is a call of a macro, recognized by the macro's name
 ((call target: (identifier) @_def (arguments . (call target: (_) @scope.name)) (do_block) @scope.body) @scope.function
   (#one-of? @_def "def" "defp" "defmacro" "defmacrop"))
 

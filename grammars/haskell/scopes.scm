@@ -1,4 +1,4 @@
-; each equation of a function is a scope; its type stands in front of the first
+; each equation of a function is a scope; the function's type precedes the first one
 ((function name: (_) @scope.name match: (_) @scope.body) @scope.function
   (#set! lead "signature"))
 

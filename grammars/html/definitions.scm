@@ -1,1 +1,1 @@
-; the elements are scopes, and nothing else is defined
+; elements are scopes already, and HTML has no other definitions

@@ -10,7 +10,7 @@
 ((method_definition name: (_) @scope.name body: (_) @scope.body) @scope.function
   (#set! lead "decorator"))
 
-; functions that get their name from what they are assigned to
+; functions named by the variable that they are assigned to
 ((lexical_declaration . (variable_declarator name: (_) @scope.name value: (_ parameters: (_) body: (_) @scope.body)) .)
   @scope.function
   (#set! lead "export"))

@@ -12,7 +12,7 @@
 ((ERROR (call_expression . (identifier) @_include) @import)
   (#one-of? @_include "include"))
 
-; in a module that has no end yet
+; in a module whose `end` is not typed yet
 (ERROR (block [(using_statement) (import_statement)] @import))
 
 ((ERROR (block (call_expression . (identifier) @_include) @import))

@@ -1,4 +1,4 @@
-; a body without statements is no node at all
+; an empty body has no node
 (function_definition (signature (call_expression . (_) @scope.name)) (block)? @scope.body) @scope.function
 (function_definition
   (signature [

@@ -1,4 +1,4 @@
-; a body without statements is no node at all
+; an empty body has no node
 (function_declaration name: (_) @scope.name body: (_)? @scope.body) @scope.function
 
 ((assignment_statement

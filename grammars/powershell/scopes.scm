@@ -1,4 +1,4 @@
-; the braces are no part of the block within them
+; the block's node does not contain its braces
 (function_statement (function_name) @scope.name "{" @scope.body) @scope.function
 (class_statement . (simple_name) @scope.name "{" @scope.body) @scope.class
 (enum_statement . (simple_name) @scope.name "{" @scope.body) @scope.class

@@ -1,6 +1,6 @@
 (binary_operator lhs: (_) @scope.name rhs: (function_definition body: (_) @scope.body)) @scope.function
 
-; a method of a class, and any function that is an argument with a name
+; a function as a named argument, such as a method in a class
 (argument name: (_) @scope.name value: (function_definition body: (_) @scope.body)) @scope.function
 
 ((binary_operator lhs: (_) @scope.name rhs: (call function: (_) @_class arguments: (_) @scope.body)) @scope.class

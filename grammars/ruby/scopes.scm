@@ -1,4 +1,4 @@
-; a body without statements is no node at all
+; an empty body has no node
 (method name: (_) @scope.name body: (_)? @scope.body) @scope.function
 (singleton_method name: (_) @scope.name body: (_)? @scope.body) @scope.function
 (class name: (_) @scope.name body: (_)? @scope.body) @scope.class

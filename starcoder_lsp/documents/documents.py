@@ -1,8 +1,8 @@
-"""The open documents as immutable, versioned snapshots, kept in step with the editor.
+"""The open documents as immutable, versioned snapshots, in sync with the editor.
 
-Edits are applied as the protocol orders them, each to the result of the one before. A document whose edits cannot be
-trusted any more has no snapshot at all until the editor sends it whole: no completion is better than one for a text
-that nobody sees. One thread changes a `Documents`; snapshots may go to any other and stay as they are.
+Each edit applies to the result of the one before. After an edit that does not fit, a document has no snapshot until the
+editor sends the whole text: no completion is better than one for another text than the user sees. Only one thread may
+change a `Documents`; snapshots never change, and any thread may read them.
 """
 
 from __future__ import annotations
@@ -21,19 +21,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 MAX_BYTES: Final = 4 * 1024 * 1024
+"""Larger documents get no completions. Not measured; a splice copies the text, 0.3 ms for 130 KB."""
 
 
 class UnknownDocumentError(LookupError):
-    """The editor speaks of a document that it has not opened. Its text is the URI."""
+    """A message names a document that is not open. The error's text is the URI."""
 
 
 class OutOfSyncError(ValueError):
-    """An edit is not for the text that is here; only the whole text helps."""
+    """An edit is for another version than the server's; only the whole text helps."""
 
 
 @frozen
 class Snapshot:
-    """A document at one version. ``syntax`` is None where the language has no grammar or the document is declined."""
+    """A document at one version. `syntax` is `None` without a grammar, and for an unreadable document."""
 
     uri: str
     version: int
@@ -44,9 +45,9 @@ class Snapshot:
 
 @frozen
 class Edit:
-    """An editor's edit: `text` in place of a range, or of the whole document where ``start_line`` is None.
+    """An editor's edit: `text` replaces a range, or the whole document if `start_line` is `None`.
 
-    Lines and characters count from 0, characters in code units of the encoding that goes with the edit.
+    Lines and characters count from 0; characters are code units of the position encoding.
     """
 
     start_line: int | None
@@ -62,23 +63,23 @@ class Edit:
 
 
 class Documents:
-    """What the editor has open, by URI."""
+    """The open documents by URI."""
 
     def __init__(self) -> None:
-        """Start with nothing open."""
         self._snapshots: dict[str, Snapshot] = {}
         self._out_of_sync: set[str] = set()
 
     def open(self, uri: str, language_id: str, version: int, text: str) -> Snapshot:
-        """Take in a document that the editor opens, or opens again."""
+        """Add a document that the editor opens, or opens again."""
         self._out_of_sync.discard(uri)
         return self._keep(fresh(uri, language_id, version, Text.from_str(text)))
 
     def change(self, uri: str, version: int, edits: Sequence[Edit], encoding: PositionEncoding) -> Snapshot:
-        """Apply the edits that lead to `version`; any version above the current one will do.
+        """Apply the edits that lead to `version`, which may be any version above the current one.
 
-        Raises UnknownDocument for a document that is not open, and OutOfStep where edits of ranges come for another
-        text than the one here. A whole-document edit among them is always good, and sets things right again.
+        Edits that replace the whole document always apply, and bring the document back in sync. Raises
+        `UnknownDocumentError` for a document that is not open, and `OutOfSyncError` for an edit of a range of an old
+        version.
         """
         snapshot = self._snapshots.get(uri)
         if snapshot is None:
@@ -100,25 +101,25 @@ class Documents:
         return self._keep(derived(snapshot, version, text, input_edits))
 
     def close(self, uri: str) -> None:
-        """Forget a document. Raises UnknownDocument where it is not open."""
+        """Forget a document. Raises `UnknownDocumentError` if it is not open."""
         if self._snapshots.pop(uri, None) is None:
             raise UnknownDocumentError(uri)
         self._out_of_sync.discard(uri)
 
     def get(self, uri: str) -> Snapshot | None:
-        """Return the current snapshot; None for a document that is not open or is out of step."""
+        """Return the current snapshot; `None` for a document that is not open or not in sync."""
         return self._snapshots.get(uri) if self.is_in_sync(uri) else None
 
     def is_in_sync(self, uri: str) -> bool:
-        """Whether the text here is the editor's. False for a document that is not open."""
+        """Whether the text equals the editor's. False for a document that is not open."""
         return uri in self._snapshots and uri not in self._out_of_sync
 
     def __contains__(self, uri: str) -> bool:
-        """Whether a document is open, in step or not."""
+        """Whether a document is open, in sync or not."""
         return uri in self._snapshots
 
     def __iter__(self) -> Iterator[Snapshot]:
-        """Iterate over the snapshots of the documents that are open and in step, those opened first first."""
+        """Iterate over the snapshots of the documents that are in sync, in the order of opening."""
         return iter([snapshot for uri, snapshot in self._snapshots.items() if uri not in self._out_of_sync])
 
     def _keep(self, snapshot: Snapshot) -> Snapshot:
@@ -127,12 +128,12 @@ class Documents:
 
 
 def unreadable_reason(snapshot: Snapshot) -> str | None:
-    """Return in a few plain words why a document gets no completions at all, None where it does."""
+    """Return in a few words why a document gets no completions, or `None` if it can get some."""
     return _unreadable_reason(snapshot.text)
 
 
 def language_of(snapshot: Snapshot) -> Language:
-    """Return the language of a document, by the id that the editor gave or else by the file's name."""
+    """Return the language of a document, by the editor's language id or else by the file name."""
     return _language_of(snapshot.uri, snapshot.language_id)
 
 
@@ -150,30 +151,30 @@ def _language_of(uri: str, language_id: str) -> Language:
 
 
 def fresh(uri: str, language_id: str, version: int, text: Text) -> Snapshot:
-    """Return the snapshot of a text about which nothing is known."""
+    """Return the snapshot of a text without an earlier one."""
     language = _language_of(uri, language_id)
     has_syntax = language.grammar is not None and _unreadable_reason(text) is None
     return Snapshot(uri, version, language_id, text, Syntax.parse_fresh(language, text) if has_syntax else None)
 
 
 def derived(before: Snapshot, version: int, text: Text, input_edits: Sequence[InputEdit]) -> Snapshot:
-    """Return the snapshot of the `text` that `input_edits`, in order, make of an earlier one."""
+    """Return the snapshot of `text`, which `input_edits`, in order, make of an earlier snapshot's text."""
     if before.syntax is None or _unreadable_reason(text) is not None:
         return fresh(before.uri, before.language_id, version, text)
     return Snapshot(before.uri, version, before.language_id, text, before.syntax.derive(text, input_edits))
 
 
 def spliced(before: Snapshot, start_byte: int, end_byte: int, new: bytes) -> Snapshot:
-    """Return the snapshot that a suggestion would make of this one, under the same version.
+    """Return the snapshot after an edit that the editor did not make, such as a suggestion. It has the same version.
 
-    Raises ValueError where the range is not one of the text.
+    Raises `ValueError` for a range outside of the text.
     """
     text = before.text.splice(start_byte, end_byte, new)
     return derived(before, before.version, text, [InputEdit.of_splice(before.text, start_byte, end_byte, text)])
 
 
 def _splice(text: Text, edit: Edit, encoding: PositionEncoding) -> tuple[int, int, bytes]:
-    """Return ``(start_byte, end_byte, new)`` of an edit; a range that runs backwards counts as the one forwards."""
+    """Return `(start_byte, end_byte, new)` of an edit. The two ends of its range may come in any order."""
     new = edit.text.encode("utf-8", "surrogatepass")
     if edit.start_line is None:
         return splice_between(text.data, new)

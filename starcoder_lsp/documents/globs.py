@@ -1,8 +1,7 @@
-"""Which files a person's globs mean.
+"""Match paths against the globs of the settings.
 
-A glob without a root (`*.pem`, `secret/**`) is looked for in every folder, since which folder it starts from is not
-known here. What names a folder means everything in it. Small and capital letters are the same: where a glob is there
-to keep a file from the model, one file too many is better than one too few.
+A relative glob (`*.pem`, `secret/**`) matches in every folder. A glob that names a folder matches everything in it.
+Case is ignored: most globs keep files from the model, and one file too many is better than one too few.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ _DRIVE: Final = re.compile(r"[a-z]:", re.IGNORECASE)
 
 
 def matches(path: str, glob: str) -> bool:
-    r"""Whether `glob` means the file at `path`.
+    r"""Whether `glob` matches the file at `path`, which has "/" between its parts.
 
-    `*` and `?` stay within one part of a path, `**` does not; `[a-z]`, `[!a-z]`, `{one,other}` and a leading `~` are
-    known, and `\` is `/`.
+    `*` and `?` stay within one part of a path, `**` crosses parts. `[a-z]`, `[!a-z]`, `{one,other}` and a leading `~`
+    work as in a shell; `\` counts as `/`.
     """
     return bool(glob.strip()) and _pattern(glob.strip()).fullmatch(path) is not None
 

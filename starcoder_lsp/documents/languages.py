@@ -1,9 +1,9 @@
-"""Which language a document is in, and the grammar and queries for it, read from ``grammars/``.
+"""The languages, their grammars and their queries, read from `grammars/`.
 
-A language is a row of ``grammars/languages.toml`` and a folder of queries, never code: ``grammars/README.md`` says how
-to add one. Rows, grammars and queries load at first use, since importing the grammars' package takes 30 ms. Only
-grammars that a row names are loaded, since a test has tried those on nasty input. One that does not load here is a
-language without syntax, not an error.
+A language is a row of `grammars/languages.toml` and a folder of queries, never code; `grammars/README.md` says how to
+add one. Rows, grammars and queries load at first use, since the import of the grammars' package takes 30 ms. Only
+grammars that a row names are loaded: a test tries those on hostile input. If a grammar does not load, the language has
+no syntax; that is no error.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 @frozen
 class Testing:
-    """Where a language's tests are and what one begins with; ``grammars/README.md`` says what may stand in braces."""
+    """The paths of a language's test files, and how a test begins; `grammars/README.md` lists the placeholders."""
 
     files: tuple[str, ...]
     begin: str
@@ -39,14 +39,10 @@ class Testing:
 
 @frozen
 class Language:
-    """A row of ``languages.toml``.
+    """A row of `languages.toml`; `grammars/README.md` describes each field.
 
-    ``id`` is the LSP language id. ``grammar`` names a grammar of tree_sitter_language_pack, ``queries`` a folder under
-    ``grammars/``; None where there is none. ``line_comment`` is the marker that starts a comment to the line's end.
-    ``blocks`` says what ends a block: a line with less indentation, or a closing brace; None where it is something
-    else, a keyword for example. ``doc_above`` or ``doc_below`` is what documents a function, above its header or below
-    it, with ``{}`` in place of the text; ``test`` says where its tests are. ``raw_string`` is how a string begins and
-    ends that may go on at the start of a line, two patterns, the second of which may refer to groups of the first.
+    `id` is the LSP language id. `grammar` is a name in tree_sitter_language_pack, `queries` a folder in `grammars/`.
+    `blocks` is `None` if neither less indentation nor a closing brace ends a block, but a keyword, for example.
     """
 
     id: str
@@ -63,7 +59,7 @@ class Language:
 
 @frozen
 class _Rows:
-    """The languages by LSP id, by file name, and by file extension in small letters."""
+    """The languages by LSP id, by file name, and by file extension in lower case."""
 
     by_id: dict[str, Language]
     by_file_name: dict[str, Language]
@@ -71,9 +67,9 @@ class _Rows:
 
 
 def language_for(language_id: str, path: str) -> Language:
-    """Return the language of a document: by the editor's language id, else by the name of the file at `path`.
+    """Return the language of a document, by the editor's language id or else by the file name in `path`.
 
-    What no row knows is plain text under the id that the editor gave.
+    If no row matches, return plain text under the editor's id.
     """
     rows = _rows()
     file = PurePath(path)
@@ -86,15 +82,15 @@ def language_for(language_id: str, path: str) -> Language:
 
 
 def all_languages() -> tuple[Language, ...]:
-    """Return the rows of ``languages.toml`` in their order."""
+    """Return the rows of `languages.toml` in their order."""
     return tuple(dict.fromkeys(_rows().by_id.values()))
 
 
 @cache
 def load_grammar(language: Language) -> tree_sitter.Language | None:
-    """Return a language's grammar; None where the row names none or this installation cannot load it.
+    """Return a language's grammar; `None` if the row names none, or if it cannot be loaded.
 
-    Raises LookupError for a grammar that is on no row: it has not been tried.
+    Raises `LookupError` for a grammar on no row, which no test has tried.
     """
     if language.grammar is None:
         return None
@@ -112,7 +108,7 @@ def load_grammar(language: Language) -> tree_sitter.Language | None:
 
 @cache
 def load_query(language: Language, name: QueryName) -> tree_sitter.Query | None:
-    """Return a compiled query; None where the language has no such file, no grammar, or it does not fit the grammar."""
+    """Return a compiled query; `None` without a file or a grammar, or if the query does not fit the grammar."""
     grammar = load_grammar(language)
     source = query_source(language.queries, name) if language.queries else ""
     if grammar is None or not source:
@@ -127,7 +123,7 @@ def load_query(language: Language, name: QueryName) -> tree_sitter.Query | None:
 
 
 def query_source(folder: str, name: QueryName) -> str:
-    """Return the text of ``grammars/<folder>/<name>.scm`` after what it inherits; "" where there is no such file."""
+    """Return the text of `grammars/<folder>/<name>.scm`, after that of the file it inherits; "" without a file."""
     path = grammars_folder() / folder / f"{name}.scm"
     if not path.is_file():
         return ""
@@ -138,9 +134,9 @@ def query_source(folder: str, name: QueryName) -> str:
 
 @cache
 def grammars_folder() -> Path:
-    """Return the folder of rows and queries: inside the package when installed, the checkout's own when editable.
+    """Return the folder `grammars/`: in the package, or beside it in an editable installation.
 
-    Raises FileNotFoundError where there is neither: the installation is broken.
+    Raises `FileNotFoundError` if the installation has neither.
     """
     package = Path(__file__).parents[1]
     for folder in (package / "grammars", package.parent / "grammars"):

@@ -1,8 +1,8 @@
-"""Notebooks: each cell is a document, and the cells of one language are one text, so that a cell sees the others.
+"""Notebooks: each cell is a document, and all cells of one language form one joined text, which the model sees.
 
-The joined text has one URI for all cells of a language. Each is derived from the one before by the smallest splice:
-typing in a cell changes it there only, and the tree, the windows and the KV cells of the notebook stay. A notebook of
-which a change got lost gets no suggestions until the editor opens it again.
+A joined text has one URI. Each of its versions derives from the one before by the smallest splice, so that the tree,
+the windows and the KV cells of the notebook stay valid. After a lost change a notebook gets no suggestions until the
+editor opens it again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @frozen
 class Cell:
-    """A cell's place in its notebook: the URI of its text, and whether it is markup and not code."""
+    """A cell of a notebook: the URI of its text, and whether it is markup instead of code."""
 
     uri: str
     is_markup: bool = False
@@ -52,7 +52,7 @@ class CellText:
 
 @frozen
 class CellSplice:
-    """`cells` in place of `n_deleted` cells from the one at `start`, which counts from 0."""
+    """`cells` replace `n_deleted` cells from index `start`, from 0."""
 
     start: int
     n_deleted: int
@@ -61,7 +61,7 @@ class CellSplice:
 
 @frozen
 class CellEdits:
-    """The edits that lead to a version of one cell's text, each for the result of the one before."""
+    """The edits that lead to a version of one cell's text; each applies to the result of the one before."""
 
     uri: str
     version: int
@@ -70,20 +70,20 @@ class CellEdits:
 
 @frozen
 class NotebookChange:
-    """What one message changes. ``recast`` has cells that are there already and may have become markup or code."""
+    """The changes in one message. `changed_cells` are cells of the notebook that may have become markup or code."""
 
     splice: CellSplice | None = None
     closed: tuple[str, ...] = ()
     opened: tuple[CellText, ...] = ()
-    recast: tuple[Cell, ...] = ()
+    changed_cells: tuple[Cell, ...] = ()
     edits: tuple[CellEdits, ...] = ()
 
 
 @frozen
 class View:
-    """A document in the text that the model is to see around it: byte 0 of `own` is byte `offset_byte` of `whole`.
+    """A document within the text that the model sees: byte 0 of `own` is byte `offset_byte` of `whole`.
 
-    `key` is the URI of the document or notebook any edit of which makes what is computed for `whole` worthless.
+    An edit of the document or notebook with the URI `key` makes results for `whole` stale.
     """
 
     key: str
@@ -93,8 +93,8 @@ class View:
 
 
 @frozen
-class Part:
-    """What a cell is in a joined text: `data`, empty where it is not to be seen there."""
+class JoinedCell:
+    """A cell in a joined text, where its text is `data`; empty for cells that are left out."""
 
     cell: Cell
     snapshot: Snapshot
@@ -103,10 +103,10 @@ class Part:
 
 @frozen
 class Joined:
-    """The cells of a notebook as those of one language see them, as one text."""
+    """The joined text of one language, and its cells in order."""
 
     snapshot: Snapshot
-    parts: Sequence[Part]
+    cells: Sequence[JoinedCell]
 
 
 @define
@@ -117,21 +117,21 @@ class Notebook:
     version: int
     order: list[Cell]
     texts: Documents = field(factory=Documents)
-    """Its cells' texts, those included that have no place in `order`."""
+    """The texts of all its cells, also of those that are not in `order`."""
     joined: dict[str, Joined] = field(factory=dict)
     is_in_sync: bool = True
 
     def apply(self, change: NotebookChange, encoding: PositionEncoding) -> list[Snapshot]:
-        """Apply a change; return the cells after their edits. Raises as `Notebooks.change`."""
-        self.is_in_sync = False  # unless all of it can be applied
+        """Apply a change; return the edited cells. Raises the same errors as `Notebooks.change`."""
+        self.is_in_sync = False  # until all of it is applied
         if change.splice is not None:
             start, end = change.splice.start, change.splice.start + change.splice.n_deleted
             if not 0 <= start <= end <= len(self.order):
                 message = f"a change of the cells {start} to {end} of {self.uri}, which has {len(self.order)}"
                 raise OutOfSyncError(message)
             self.order[start:end] = change.splice.cells
-        recast = {cell.uri: cell for cell in change.recast}
-        self.order = [recast.get(cell.uri, cell) for cell in self.order]
+        changed_cells = {cell.uri: cell for cell in change.changed_cells}
+        self.order = [changed_cells.get(cell.uri, cell) for cell in self.order]
         for uri in change.closed:
             self.texts.close(uri)
         self.open(change.opened)
@@ -139,7 +139,7 @@ class Notebook:
         for cell in change.edits:
             try:
                 edited.append(self.texts.change(cell.uri, cell.version, cell.edits, encoding))
-            except OutOfSyncError as problem:  # the cell's own; the other cells' edits are good
+            except OutOfSyncError as problem:  # only this cell is out of sync
                 problems.append(problem)
         self.is_in_sync = True
         if problems:
@@ -147,42 +147,41 @@ class Notebook:
         return edited
 
     def open(self, texts: Sequence[CellText]) -> None:
-        """Take in the texts of cells."""
+        """Add the texts of cells that the editor opens."""
         for cell in texts:
             self.texts.open(cell.uri, cell.language_id, cell.version, cell.text)
 
     def view(self, cell_uri: str) -> View | None:
-        """Return a cell among those of its language; None while any cell is out of step, or this one has no place."""
+        """Return a cell within its joined text; `None` if any cell is out of sync, or this one is not in `order`."""
         own = self.texts.get(cell_uri)
         if own is None or not self.is_in_sync:
             return None
         uri = joined_uri(self.uri, own.language_id)
         before = self.joined.get(uri)
-        known = {part.cell.uri: part for part in before.parts} if before else {}
-        parts, n_bytes, offset_byte = [], 0, None
+        known = {joined.cell.uri: joined for joined in before.cells} if before else {}
+        cells, n_bytes, offset_byte = [], 0, None
         for cell in self.order:
             snapshot = self.texts.get(cell.uri)
             if snapshot is not None:
-                part = known.get(cell.uri)
-                if part is None or part.snapshot is not snapshot or part.cell is not cell:
-                    part = Part(cell, snapshot, _shown(cell, snapshot, own.language_id))
+                joined_cell = known.get(cell.uri)
+                if joined_cell is None or joined_cell.snapshot is not snapshot or joined_cell.cell is not cell:
+                    joined_cell = JoinedCell(cell, snapshot, _text_in_joined(cell, snapshot, own.language_id))
                 if cell.uri == cell_uri:
                     offset_byte = n_bytes
-                parts.append(part)
-                n_bytes += len(part.data)
+                cells.append(joined_cell)
+                n_bytes += len(joined_cell.data)
             elif cell.uri in self.texts:
                 return None
         if offset_byte is None:
             return None
-        joined = self.joined[uri] = _joined(uri, own.language_id, parts, before)
+        joined = self.joined[uri] = _joined(uri, own.language_id, cells, before)
         return View(self.uri, own, joined.snapshot, offset_byte)
 
 
 class Notebooks:
-    """The notebooks that the editor has open, by URI."""
+    """The open notebooks by URI."""
 
     def __init__(self) -> None:
-        """Start with nothing open."""
         self._notebooks: dict[str, Notebook] = {}
 
     def open(self, uri: str, version: int, cells: Sequence[Cell], texts: Sequence[CellText]) -> None:
@@ -195,9 +194,9 @@ class Notebooks:
 
         Returns the cells after their edits, in the order of `change.edits`.
 
-        Raises UnknownDocument for a notebook that is not open or for a cell that is not in it, and OutOfStep where the
-        change is for another state than the one here. Only where that is about the text of single cells does a whole
-        text for each help; otherwise the notebook is out of step until it is opened again.
+        Raises `UnknownDocumentError` for a notebook that is not open or a cell that is not in it, and `OutOfSyncError`
+        for a change that does not fit. If only the texts of some cells do not fit, a whole text for each of them brings
+        the notebook back in sync. Otherwise the editor must open it again.
         """
         notebook = self._get(uri)
         if not notebook.is_in_sync or version < notebook.version:
@@ -208,29 +207,29 @@ class Notebooks:
         return notebook.apply(change, encoding)
 
     def mark_out_of_sync(self, uri: str) -> None:
-        """Trust the notebook here no more: a change got lost. Raises UnknownDocument."""
+        """Note that a change got lost. Raises `UnknownDocumentError`."""
         self._get(uri).is_in_sync = False
 
     def close(self, uri: str) -> list[str]:
-        """Forget a notebook and its cells; return the URIs of its joined texts. Raises UnknownDocument."""
+        """Forget a notebook and its cells; return the URIs of its joined texts. Raises `UnknownDocumentError`."""
         notebook = self._get(uri)
         del self._notebooks[uri]
         return list(notebook.joined)
 
     def joined(self, uri: str) -> Snapshot | None:
-        """Return a joined text by its own URI, as it was made last."""
+        """Return the latest version of a joined text by its URI; `None` if there is none."""
         known = (notebook.joined[uri] for notebook in self._notebooks.values() if uri in notebook.joined)
         return next((joined.snapshot for joined in known), None)
 
     def view(self, cell_uri: str) -> View | None:
-        """Return a cell among those of its language, see `Notebook.view`. Raises UnknownDocument for no cell."""
+        """Return a cell within its joined text, as `Notebook.view`. Raises `UnknownDocumentError`."""
         notebook = self._of_cell(cell_uri)
         if notebook is None:
             raise UnknownDocumentError(cell_uri)
         return notebook.view(cell_uri)
 
     def __contains__(self, cell_uri: str) -> bool:
-        """Whether a cell with this URI is open, in step or not."""
+        """Whether a cell with this URI is open, in sync or not."""
         return self._of_cell(cell_uri) is not None
 
     def _of_cell(self, cell_uri: str) -> Notebook | None:
@@ -243,44 +242,45 @@ class Notebooks:
 
 
 def joined_uri(notebook_uri: str, language_id: str) -> str:
-    """Return the URI of a language's joined text. Its path is the notebook's; that of `file:` would have the fragment.
+    """Return the URI of a language's joined text: the notebook's path, and the language id as the fragment.
 
-    An empty authority stands before a path with a root, since a path may begin with two slashes.
+    The scheme is not `file:`, where `#` belongs to the path. An absolute path follows an empty authority, since it may
+    begin with two slashes.
     """
     path = path_of(notebook_uri)
     root = "//" if path.startswith("/") else ""
     return f"notebook:{root}{quote(path, errors='surrogatepass')}#{language_id}"
 
 
-def _joined(uri: str, language_id: str, parts: Sequence[Part], before: Joined | None) -> Joined:
-    """Return the text of `parts`, derived from the one before by the smallest splice: most parts are still the same."""
+def _joined(uri: str, language_id: str, cells: Sequence[JoinedCell], before: Joined | None) -> Joined:
+    """Return the joined text of `cells`, derived from the one before by a splice between the unchanged cells."""
     if before is None:
-        return Joined(fresh(uri, language_id, 0, Text.from_bytes(_text_of(parts))), parts)
-    n_same = _n_same(before.parts, parts)
-    n_last = _n_same(before.parts[n_same:][::-1], parts[n_same:][::-1])
-    old, offset_byte = before.snapshot, sum(len(part.data) for part in parts[:n_same])
-    gone, come = (_text_of(those[n_same : len(those) - n_last]) for those in (before.parts, parts))
-    start, end, new = splice_between(gone, come)
+        return Joined(fresh(uri, language_id, 0, Text.from_bytes(_text_of(cells))), cells)
+    n_first = _n_same(before.cells, cells)
+    n_last = _n_same(before.cells[n_first:][::-1], cells[n_first:][::-1])
+    old, offset_byte = before.snapshot, sum(len(cell.data) for cell in cells[:n_first])
+    removed, added = (_text_of(those[n_first : len(those) - n_last]) for those in (before.cells, cells))
+    start, end, new = splice_between(removed, added)
     if not new and start == end:
-        return Joined(old, parts)
+        return Joined(old, cells)
     text = old.text.splice(offset_byte + start, offset_byte + end, new)
     edit = InputEdit.of_splice(old.text, offset_byte + start, offset_byte + end, text)
-    return Joined(derived(old, old.version + 1, text, [edit]), parts)
+    return Joined(derived(old, old.version + 1, text, [edit]), cells)
 
 
-def _text_of(parts: Sequence[Part]) -> bytes:
-    return b"".join(part.data for part in parts)
+def _text_of(cells: Sequence[JoinedCell]) -> bytes:
+    return b"".join(cell.data for cell in cells)
 
 
-def _n_same(some: Sequence[Part], others: Sequence[Part]) -> int:
+def _n_same(some: Sequence[JoinedCell], others: Sequence[JoinedCell]) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] is pair[1], zip(some, others, strict=False)))
 
 
-def _shown(cell: Cell, snapshot: Snapshot, language_id: str) -> bytes:
-    """Return what cells in `language_id` see of a cell: its text where that is in it, for other markup comments.
+def _text_in_joined(cell: Cell, snapshot: Snapshot, language_id: str) -> bytes:
+    """Return a cell's text in the joined text of `language_id`: code of that language, markup as comments, or nothing.
 
-    A blank line follows, with the cell's own line ends. They stay when the cell's end is edited, so that what follows a
-    cursor there does too, and a carriage return at a cell's end does not become half of another line end.
+    A blank line follows, with the cell's own line ends. So the text after the cursor stays the same when the user types
+    at the end of a cell, and a carriage return there does not become half of another line end.
     """
     data = snapshot.text.data
     if snapshot.language_id != language_id:

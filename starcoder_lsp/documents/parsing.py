@@ -1,10 +1,10 @@
-"""A parse with a deadline, and the care that py-tree-sitter's read callback needs. No languages, no queries.
+"""A parse with a deadline, around the faults of py-tree-sitter's read callback.
 
-Only a parse that reads through a callback can be stopped. Up to 0.26.1 the binding never lets go of what that callback
-answers: with slices of the text each keystroke in a large file would cost as much memory as the file. So it gets the
-same few buffers again and again, the largest that the rest of the text fills. The price is that the binding cannot tell
-a node's text afterwards: it crashes in `Node.text` and in query predicates of its own, `#eq?` for example, which is why
-the queries have `#one-of?` instead. Before 0.26.1 it also crashes after some callbacks (its issue 472).
+Only a parse that reads through a callback can be stopped. Up to 0.26.1 the binding leaks each buffer that the callback
+returns, so slices of the text would leak as much memory as the file at each keystroke. Here the callback returns the
+same few buffers again and again, the largest that the rest of the text fills. So a node's text is lost after the parse:
+`Node.text` and the binding's own query predicates such as `#eq?` crash, and our queries use `#one-of?` instead. Before
+0.26.1 the binding also crashes after some callbacks (its issue 472).
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 
     from tree_sitter import Language, Tree
 
-_BUFFER_SIZES: Final = (4096, 512, 64, 8, 1)  # bytes; larger ones make it no faster
+_BUFFER_BYTES: Final = (4096, 512, 64, 8, 1)
+"""Larger buffers are no faster (the command was not kept)."""
 
 
 def parse(grammar: Language, data: bytes, old_tree: Tree | None, limit_ms: float) -> Tree | None:
-    """Return the tree of `data`, or None when that takes longer than `limit_ms`.
+    """Return the tree of `data`, or `None` after `limit_ms`.
 
-    `old_tree` is the tree of an earlier text that has been told of all edits since, to start from.
+    `old_tree` is the tree of an earlier text to start from, with all edits since applied by `Tree.edit`.
     """
     from tree_sitter import Parser  # 25 ms that no start-up should pay
 
@@ -33,19 +34,19 @@ def parse(grammar: Language, data: bytes, old_tree: Tree | None, limit_ms: float
     run = partial(
         Parser(grammar).parse,
         _reader(data),
-        progress_callback=lambda _offset, _has_error: time.perf_counter() > deadline,  # to raise here is to crash
+        progress_callback=lambda _offset, _has_error: time.perf_counter() > deadline,  # an exception here crashes
     )
     try:
-        return run(old_tree=old_tree) if old_tree is not None else run()  # None is no tree for the binding
-    except ValueError:  # its word for a parse that was stopped
+        return run(old_tree=old_tree) if old_tree is not None else run()  # the binding does not accept `None`
+    except ValueError:  # the parse was stopped
         return None
 
 
 class _Buffers(threading.local):
-    """The buffers through which a thread's parser reads, the largest first."""
+    """The read buffers of a thread's parser, the largest first."""
 
     def __init__(self) -> None:
-        self.by_size = [(n_bytes, bytearray(n_bytes)) for n_bytes in _BUFFER_SIZES]
+        self.by_size = [(n_bytes, bytearray(n_bytes)) for n_bytes in _BUFFER_BYTES]
 
 
 _buffers: Final = _Buffers()

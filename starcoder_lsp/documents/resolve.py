@@ -1,7 +1,7 @@
-"""From import statements to the files that they name, by the path rules in ``grammars/imports.toml``.
+"""Resolve import statements to files, by the path rules in `grammars/imports.toml`.
 
-Each path is followed folder by folder from the few places where it can begin, and only as far as there are folders:
-some tens of looks at the disk for a file's imports, in a workspace of any size.
+Each path is followed folder by folder from the few places where it can begin, as far as folders exist. That takes some
+tens of system calls for a file's imports, in a workspace of any size.
 """
 
 from __future__ import annotations
@@ -18,26 +18,29 @@ from attrs import frozen
 
 from starcoder_lsp.documents.documents import Snapshot, language_of
 from starcoder_lsp.documents.languages import Language, grammars_folder
+from starcoder_lsp.lru import LruDict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_N_REMEMBERED: Final = 256  # documents' imports
-_N_STATEMENTS: Final = 200
-_N_PATHS: Final = 200  # of one statement
-_N_FOLDERS: Final = 16  # above a file, and parts of a path
-_N_ENTRIES: Final = 512  # of a folder that is imported whole
-_STATEMENT_BYTES: Final = 8 * 1024
-_MANIFEST_BYTES: Final = 16 * 1024
-_NO_NAME: Final = " \t\r\n()"
+# Bounds on the work; none is measured.
+_MAX_CACHED: Final = 256  # documents whose imports are cached
+_MAX_STATEMENTS: Final = 200
+_MAX_PATHS: Final = 200  # in one statement
+_MAX_FOLDERS: Final = 16  # above a file, and parts of a path
+_MAX_ENTRIES: Final = 512  # in a folder that is imported whole
+_MAX_STATEMENT_BYTES: Final = 8 * 1024
+_MAX_MANIFEST_BYTES: Final = 16 * 1024
+
+_NOT_IN_NAMES: Final = " \t\r\n()"
 _ALIAS: Final = re.compile(r"\sas\s.*|(?<!:):(?!:).*", re.DOTALL)
 
 
 @frozen
 class ImportedFile:
-    """A file that a document imports from, and the names that its statements say of it.
+    """A file that a document imports from, and the imported names.
 
-    ``is_whole`` where the statement names the file itself or everything in it, so that any name of it may be in use.
+    With `is_whole` a statement imports the file itself or everything in it, so that any of its names may be in use.
     """
 
     path: str
@@ -47,7 +50,7 @@ class ImportedFile:
 
 @frozen
 class _Rules:
-    """A table of ``imports.toml``, where each field is described."""
+    """A table of `imports.toml`, which describes each field."""
 
     statement: re.Pattern[str]
     separator: str
@@ -61,64 +64,63 @@ class _Rules:
 
 
 @frozen
-class _Place:
-    """The file with the imports: its path, the workspace's root, and the folders from its own up to the root.
+class _Importer:
+    """The importing file: its path, the workspace's root, and the folders from its own up to the root.
 
-    `looked_at` fills up with the folders and manifests that the answer depends on.
+    `checked` collects the folders and manifests that the result depends on.
     """
 
     path: str
     root: str
     folders: tuple[str, ...]
-    looked_at: set[str]
+    checked: set[str]
 
 
-_remembered: Final[
-    dict[tuple[Language, str, str, tuple[bytes, ...]], tuple[dict[str, int | None], tuple[ImportedFile, ...]]]
-] = {}
+_cache: Final[
+    LruDict[tuple[Language, str, str, tuple[bytes, ...]], tuple[dict[str, int | None], tuple[ImportedFile, ...]]]
+] = LruDict(_MAX_CACHED)
+"""From language, path, root and statements to the times of the checked places, and the files."""
 
 
 def imported_files(snapshot: Snapshot, path: str, root: str) -> tuple[ImportedFile, ...]:
     """Return the files below `root` that the document at `path` imports from, in the order of its statements.
 
-    `path` is absolute and below `root`, both with "/" between their parts. No file is read but a manifest. The answer
-    is remembered while the folders that were looked into stay as they are. One thread may call this.
+    `path` is absolute and below `root`, both with "/" between their parts. No file is read but a manifest. The result
+    is cached until one of the folders on the way changes. Only one thread may call this.
     """
     language = language_of(snapshot)
     if language.id not in _all_rules() or snapshot.syntax is None:
         return ()
-    spans = snapshot.syntax.imports()[:_N_STATEMENTS]
+    spans = snapshot.syntax.imports()[:_MAX_STATEMENTS]
     key = (
         language,
         path,
         root,
-        tuple(snapshot.text.data[start : min(end, start + _STATEMENT_BYTES)] for start, end in spans),
+        tuple(snapshot.text.data[start : min(end, start + _MAX_STATEMENT_BYTES)] for start, end in spans),
     )
-    known = _remembered.pop(key, None)
-    if known is None or any(_changed(place) != time for place, time in known[0].items()):
-        place = _Place(path, root, tuple(_folders_above(path, root)), set())
-        found = _resolved(language, key[3], place)
-        known = {looked: _changed(looked) for looked in place.looked_at}, found
-    _remembered[key] = known
-    if len(_remembered) > _N_REMEMBERED:
-        del _remembered[next(iter(_remembered))]
-    return known[1]
+    cached = _cache.use(key)
+    if cached is None or any(_mtime_ns(checked) != time for checked, time in cached[0].items()):
+        importer = _Importer(path, root, tuple(_folders_above(path, root)), set())
+        found = _resolved(language, key[3], importer)
+        cached = {checked: _mtime_ns(checked) for checked in importer.checked}, found
+        _cache[key] = cached
+    return cached[1]
 
 
-def _resolved(language: Language, statements: tuple[bytes, ...], place: _Place) -> tuple[ImportedFile, ...]:
+def _resolved(language: Language, statements: tuple[bytes, ...], importer: _Importer) -> tuple[ImportedFile, ...]:
     found: dict[str, ImportedFile] = {}
     for statement in statements:
         for n_lead, module, n_names in _paths(language, statement):
-            for file, rest in _files(n_lead, list(module), _all_rules()[language.id], place):
-                if file != place.path and len(rest) <= n_names:
+            for file, rest in _files(n_lead, list(module), _all_rules()[language.id], importer):
+                if file != importer.path and len(rest) <= n_names:
                     known = found.get(file, ImportedFile(file, frozenset(), is_whole=False))
                     names = known.names | set(rest or module[-1:])
                     found[file] = ImportedFile(file, names, known.is_whole or not rest)
     return tuple(found.values())
 
 
-def _changed(path: str) -> int | None:
-    """When a folder got or lost an entry, or a file was written; None where there is none."""
+def _mtime_ns(path: str) -> int | None:
+    """Return the modification time of a folder or a file; `None` if it does not exist."""
     try:
         return os.stat(path).st_mtime_ns  # noqa: PTH116 -- pathlib takes five times as long
     except (OSError, ValueError):
@@ -127,7 +129,7 @@ def _changed(path: str) -> int | None:
 
 @lru_cache(maxsize=1024)
 def _paths(language: Language, statement: bytes) -> tuple[tuple[int, tuple[str, ...], int], ...]:
-    """Return ``(number of leading separators, parts, how many of the last may be names)`` for each path spelled out."""
+    """Return each path in a statement: `(number of leading separators, parts, how many of the last may be names)`."""
     rules = _all_rules()[language.id]
     text = statement.decode("utf-8", "replace").replace("\\\n", " ").replace("\\\r\n", " ")
     if language.line_comment is not None:
@@ -138,29 +140,29 @@ def _paths(language: Language, statement: bytes) -> tuple[tuple[int, tuple[str, 
         path = groups.get("path", "")
         n_module = len(_parts(path, rules.separator))
         n_lead = (len(path) - len(path.lstrip(rules.separator))) // len(rules.separator)
-        for parts in islice(_expanded(path, groups.get("names", ""), rules.separator), _N_PATHS):
+        for parts in islice(_expanded(path, groups.get("names", ""), rules.separator), _MAX_PATHS):
             paths[n_lead, parts, len(parts) - n_module] = None
     return tuple(paths)
 
 
 def _expanded(path: str, names: str, separator: str) -> Iterator[tuple[str, ...]]:
-    """Spell out ``a::{b, c::{d, *}}``: the parts of each path in a list, those of `path` before them."""
+    """Expand a list such as `b, c::{d, *}` after `path`; yield the parts of each full path."""
     above = [_parts(path, separator)]
     item = ""
     for mark in re.findall(r"[{},]|[^{},]+", names):
-        if mark == "{" and len(above) < _N_FOLDERS:
+        if mark == "{" and len(above) < _MAX_FOLDERS:
             is_path = item.rstrip().endswith(separator)  # else a keyword, as in `type { A }`
             above.append(above[-1] + (_parts(item, separator) if is_path else ()))
             item = ""
         elif mark not in ("{", "}", ","):
             item += mark
         else:
-            if item.strip(_NO_NAME):
+            if item.strip(_NOT_IN_NAMES):
                 yield above[-1] + _parts(item, separator)
             item = ""
             if mark == "}" and len(above) > 1:
                 above.pop()
-    if item.strip(_NO_NAME) or not names.strip():
+    if item.strip(_NOT_IN_NAMES) or not names.strip():
         yield above[-1] + _parts(item, separator)
 
 
@@ -169,9 +171,9 @@ def _parts(item: str, separator: str) -> tuple[str, ...]:
     return tuple(part for part in words[-1].split(separator) if part and part != "*") if words else ()
 
 
-def _files(n_lead: int, parts: list[str], rules: _Rules, place: _Place) -> list[tuple[str, list[str]]]:
-    """Find the files of one path, each with what of the path is left for names in it."""
-    folder = _own_folder(rules, place)
+def _files(n_lead: int, parts: list[str], rules: _Rules, importer: _Importer) -> list[tuple[str, list[str]]]:
+    """Return the files of one path, each with the last parts of the path, which name something in the file."""
+    folder = _own_folder(rules, importer)
     for _ in range(n_lead - 1):
         folder = folder.rpartition("/")[0]
     is_top = is_relative = False
@@ -182,33 +184,35 @@ def _files(n_lead: int, parts: list[str], rules: _Rules, place: _Place) -> list[
     if not is_top and (is_relative or n_lead or rules.top):
         starts = [folder]
     elif rules.manifest:
-        starts, parts = _beside_manifest(parts, rules, place)
+        starts, parts = _beside_manifest(parts, rules, importer)
     else:
-        starts = [f"{above}/{root}".rstrip("/") for above in place.folders for root in rules.roots]
-    starts = [start for start in starts if f"{start}/".startswith(f"{place.root}/") and ".." not in parts]
+        starts = [f"{above}/{root}".rstrip("/") for above in importer.folders for root in rules.roots]
+    starts = [start for start in starts if f"{start}/".startswith(f"{importer.root}/") and ".." not in parts]
     takes_start = is_relative or bool(n_lead or rules.manifest)
-    return next(filter(None, (_followed(start, parts, rules, place, takes_start=takes_start) for start in starts)), [])
+    return next(
+        filter(None, (_followed(start, parts, rules, importer, takes_start=takes_start) for start in starts)), []
+    )
 
 
-def _own_folder(rules: _Rules, place: _Place) -> str:
-    folder, _, name = place.path.rpartition("/")
+def _own_folder(rules: _Rules, importer: _Importer) -> str:
+    folder, _, name = importer.path.rpartition("/")
     return f"{folder}/{name.rpartition('.')[0]}" if rules.index and name not in rules.index else folder
 
 
 def _followed(
-    start: str, parts: list[str], rules: _Rules, place: _Place, *, takes_start: bool
+    start: str, parts: list[str], rules: _Rules, importer: _Importer, *, takes_start: bool
 ) -> list[tuple[str, list[str]]]:
-    """Follow a path from `start` as far as there are folders, and return the files at the farthest place with any."""
+    """Follow a path from `start` as far as folders exist; return the files at the farthest place that has some."""
     found: list[tuple[str, list[str]]] = []
     path = start
-    place.looked_at.update((path, path.rpartition("/")[0]))
-    for depth in range(min(len(parts), _N_FOLDERS) + 1):
+    importer.checked.update((path, path.rpartition("/")[0]))
+    for depth in range(min(len(parts), _MAX_FOLDERS) + 1):
         if depth or takes_start:
             files = next(filter(None, (_existing(form, path) for form in rules.files)), [])
             found = [(file, parts[depth:]) for file in files] or found
         if depth == len(parts) or not os.path.isdir(path):  # noqa: PTH112 -- pathlib takes five times as long
             break
-        place.looked_at.add(path)
+        importer.checked.add(path)
         path = f"{path}/{parts[depth]}"
     return found
 
@@ -219,21 +223,21 @@ def _existing(form: str, path: str) -> list[str]:
     try:
         if not extension:
             return [file] if os.path.isfile(file) else []  # noqa: PTH113 -- as above
-        own = f"{path.rpartition('/')[2]}{extension}"  # the file with the folder's name tells most
+        own = f"{path.rpartition('/')[2]}{extension}"  # the main file has the folder's name
         with os.scandir(folder) as entries:
-            names = [entry.name for entry in islice(entries, _N_ENTRIES) if entry.name.endswith(extension)]
+            names = [entry.name for entry in islice(entries, _MAX_ENTRIES) if entry.name.endswith(extension)]
         return [f"{folder}/{name}" for name in sorted(names, key=lambda name: (name != own, name))]
     except (OSError, ValueError):  # ValueError: a NUL in a path
         return []
 
 
-def _beside_manifest(parts: list[str], rules: _Rules, place: _Place) -> tuple[list[str], list[str]]:
+def _beside_manifest(parts: list[str], rules: _Rules, importer: _Importer) -> tuple[list[str], list[str]]:
     file_name, pattern = rules.manifest
-    for folder in place.folders:
-        place.looked_at.add(f"{folder}/{file_name}")
+    for folder in importer.folders:
+        importer.checked.add(f"{folder}/{file_name}")
         try:
             with Path(folder, file_name).open("rb") as file:
-                found = re.search(pattern, file.read(_MANIFEST_BYTES).decode("utf-8", "replace"))
+                found = re.search(pattern, file.read(_MAX_MANIFEST_BYTES).decode("utf-8", "replace"))
         except OSError:
             continue
         own = found[1].split(rules.separator) if found else []
@@ -243,7 +247,7 @@ def _beside_manifest(parts: list[str], rules: _Rules, place: _Place) -> tuple[li
 
 def _folders_above(path: str, root: str) -> Iterator[str]:
     folder = path.rpartition("/")[0]
-    for _ in range(_N_FOLDERS):
+    for _ in range(_MAX_FOLDERS):
         yield folder
         if folder in (root, ""):
             break

@@ -1,9 +1,9 @@
-r"""One document's text as UTF-8 bytes with a line index, and the way between editor positions and byte offsets.
+r"""One document's text as UTF-8 bytes with a line index, and conversion between editor positions and byte offsets.
 
-Everything below the protocol counts UTF-8 bytes; editors count code units in lines. The two meet here and nowhere
-else. Lines end at ``\n``, ``\r\n`` and ``\r`` only, as in the Language Server Protocol 3.17, "Text Documents": form
-feeds, U+0085, U+2028 and U+2029 are characters of a line. This is not a rope: a splice copies the bytes and moves the
-line index, at most 0.3 ms for 130 KB, and a file large enough to need more is declined before.
+Everything below the protocol counts UTF-8 bytes; editors count code units in lines. Only this module converts. Lines
+end at `\n`, `\r\n` and `\r` only, as in the Language Server Protocol 3.17, "Text Documents": form feeds, U+0085, U+2028
+and U+2029 are characters of a line. A rope is not needed: a splice copies the bytes and moves the line index, at most
+0.3 ms for 130 KB, and `documents.MAX_BYTES` limits the text.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _FOUR_BYTE_LEAD: Final = re.compile(rb"[\xf0-\xf4]")
 class Text:
     """An immutable text.
 
-    ``data`` is UTF-8 in which lone surrogates stand as three bytes each (Python's ``surrogatepass``), so that any
-    string an editor can send comes back unchanged. ``line_starts`` holds the byte offset of each line's start,
-    ascending, the first 0; a text that ends in a line ending has an empty last line.
+    `data` is UTF-8 in which a lone surrogate has three bytes (Python's `surrogatepass`), so that any string of an
+    editor comes back unchanged. `line_starts` has the byte offset of each line, ascending from 0. A text that ends with
+    a line end has an empty last line.
     """
 
     data: bytes
@@ -35,7 +35,7 @@ class Text:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Text:
-        """Return the text of `data`, which has to be UTF-8 as `Text` describes it."""
+        """Return the text of `data`, which must be UTF-8 as `Text` describes it."""
         ends = accumulate(map(len, data.splitlines(keepends=True)))  # bytes split at \n, \r\n and \r only; str does not
         starts = (0, *ends)
         if len(starts) > 1 and not data.endswith((b"\n", b"\r")):
@@ -44,11 +44,11 @@ class Text:
 
     @classmethod
     def from_str(cls, text: str) -> Text:
-        """Return the text of a string, lone surrogates and all."""
+        """Return the text of a string, which may have lone surrogates."""
         return cls.from_bytes(text.encode("utf-8", "surrogatepass"))
 
     def to_str(self) -> str:
-        """Return the text as a string, equal to the one that it was made from."""
+        """Return the text as a string, equal to the argument of `from_str`."""
         return self.data.decode("utf-8", "surrogatepass")
 
     @property
@@ -57,18 +57,18 @@ class Text:
         return len(self.line_starts)
 
     def splice(self, start_byte: int, end_byte: int, new: bytes) -> Text:
-        """Return this text with the bytes of ``[start_byte, end_byte)`` replaced by `new`.
+        """Return this text with the bytes of `[start_byte, end_byte)` replaced by `new`.
 
-        Both ends have to be character boundaries, which `byte_at` answers, and `new` whole characters.
-        Raises ValueError where the range is not one of this text.
+        Both ends must be character boundaries, as `byte_at` returns them, and `new` must have whole characters. Raises
+        `ValueError` for a range outside of this text.
         """
         if not 0 <= start_byte <= end_byte <= len(self.data):
             message = f"no range of a text of {len(self.data)} bytes: {start_byte} to {end_byte}"
             raise ValueError(message)
         data = self.data[:start_byte] + new + self.data[end_byte:]
         new_end = start_byte + len(new)
-        # Whether a line starts at t is a matter of the bytes t-1 and t alone. Both are old and in place for each
-        # t < start_byte, both are old and moved for each t > end_byte; what lies between is looked at again.
+        # Whether a line starts at t depends only on the bytes t-1 and t. Line starts before start_byte stay, those
+        # after end_byte move, and those in between are searched again.
         head = self.line_starts[: max(bisect_left(self.line_starts, start_byte), 1)]
         tail = self.line_starts[bisect_right(self.line_starts, end_byte) :]
         n_moved = new_end - end_byte
@@ -79,11 +79,11 @@ class Text:
         return Text(data, head + tuple(t for t in touched if start_byte <= t <= new_end) + tail)
 
     def line_of(self, byte: int) -> int:
-        """Return the line, from 0, that holds `byte`; an offset outside the text counts as the nearest inside."""
+        """Return the line of `byte`, from 0; an offset outside of the text counts as the nearest inside."""
         return max(bisect_right(self.line_starts, byte) - 1, 0)
 
     def line_span(self, line: int) -> tuple[int, int]:
-        """Return ``(start_byte, end_byte)`` of a line without its line ending. Raises IndexError for no such line."""
+        """Return `(start_byte, end_byte)` of a line without its line end. Raises `IndexError`."""
         if not 0 <= line < len(self.line_starts):
             message = f"no line {line} in a text of {len(self.line_starts)}"
             raise IndexError(message)
@@ -94,15 +94,15 @@ class Text:
         return start, end - (2 if self.data.endswith(b"\r\n", start, end) else 1)
 
     def line_text(self, line: int) -> bytes:
-        """Return a line's bytes without its line ending. Raises IndexError for no such line."""
+        """Return a line's bytes without its line end. Raises `IndexError`."""
         start, end = self.line_span(line)
         return self.data[start:end]
 
     def byte_at(self, line: int, character: int, encoding: PositionEncoding) -> int:
         """Return the byte offset of an editor's position: `character` code units of `encoding` into `line`.
 
-        Every position has an answer. Beyond a line's end means its end, beyond the last line the text's end; inside
-        a character, or between the halves of a surrogate pair, its start; negative numbers count as 0.
+        A position beyond a line's end is its end, and one beyond the last line is the end of the text. One inside a
+        character, or between the halves of a surrogate pair, is its start. Negative numbers count as 0.
         """
         if line >= len(self.line_starts):
             return len(self.data)
@@ -119,7 +119,7 @@ class Text:
         return start + len(_first_units(data, character, encoding).encode("utf-8", "surrogatepass"))
 
     def position_of(self, byte: int, encoding: PositionEncoding) -> tuple[int, int]:
-        """Return ``(line, character)`` of a byte offset, the reverse of `byte_at` with the same clamping."""
+        """Return `(line, character)` of a byte offset: the inverse of `byte_at`, with the same clamping."""
         byte = min(max(byte, 0), len(self.data))
         line = self.line_of(byte)
         start, end = self.line_span(line)
@@ -136,9 +136,9 @@ class Text:
 
 @frozen
 class InputEdit:
-    """One splice as tree-sitter wants to hear of it.
+    """One splice in the form of tree-sitter's `Tree.edit`.
 
-    Points are (row, column) in bytes, where only a line feed ends a row: not the lines of `Text`.
+    Points are `(row, column)` in bytes. Only a line feed ends a row, unlike the lines of `Text`.
     """
 
     start_byte: int
@@ -150,7 +150,7 @@ class InputEdit:
 
     @classmethod
     def of_splice(cls, old: Text, start_byte: int, old_end_byte: int, new: Text) -> InputEdit:
-        """Return the edit for ``new = old.splice(start_byte, old_end_byte, ...)``."""
+        """Return the edit for `new = old.splice(start_byte, old_end_byte, ...)`."""
         new_end_byte = old_end_byte + len(new.data) - len(old.data)
         return cls(
             start_byte,
@@ -168,10 +168,10 @@ def is_inside_character(data: bytes, at: int) -> bool:
 
 
 def splice_between(old: bytes, new: bytes) -> tuple[int, int, bytes]:
-    """Return ``(start_byte, end_byte, replacement)``, the one splice of whole characters that makes `new` of `old`.
+    """Return `(start_byte, end_byte, replacement)`, the smallest splice of whole characters from `old` to `new`.
 
-    Small where the two are much alike: some editors send the whole text at each keystroke, and this way the tree, the
-    line index and the windows are still derived from those before.
+    Some editors send the whole text at each keystroke. With a small splice the tree, the line index and the windows are
+    still derived from the earlier ones.
     """
     n_prefix = _n_shared(old, new, from_end=False)
     n_suffix = min(_n_shared(old, new, from_end=True), len(old) - n_prefix, len(new) - n_prefix)
@@ -183,9 +183,9 @@ def splice_between(old: bytes, new: bytes) -> tuple[int, int, bytes]:
 
 
 def _n_shared(one: bytes, other: bytes, *, from_end: bool) -> int:
-    """Return how many bytes two strings share at an end, by bisection: a loop is 1,000 times slower."""
-    low, high = 0, min(len(one), len(other)) + 1  # `low` are shared, `high` are not
-    n = high - 1  # most often all of the shorter one's, or nearly
+    """Return how many bytes two strings share at one end, by bisection: a loop is 1,000 times slower."""
+    low, high = 0, min(len(one), len(other)) + 1  # `low` bytes are shared, `high` bytes are not
+    n = high - 1  # most often the whole shorter string
     while low < high - 1:
         if from_end:
             same = one[len(one) - n : len(one) - low] == other[len(other) - n : len(other) - low]
@@ -201,7 +201,7 @@ def _row_and_column(data: bytes, byte: int) -> tuple[int, int]:
 
 
 def _first_units(data: bytes, n_units: int, encoding: PositionEncoding) -> str:
-    """Return the longest start of a line that takes at most `n_units` code units."""
+    """Return the longest start of a line that has at most `n_units` code units."""
     characters = data.decode("utf-8", "surrogatepass")
     if encoding == "utf-32" or not _FOUR_BYTE_LEAD.search(data):
         return characters[:n_units]

@@ -1,4 +1,4 @@
-"""The URIs of documents: one spelling for each, and the path in it."""
+"""The URIs of documents: one spelling for each document, and the path of a URI."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _URI: Final = re.compile(r"(?:([a-z][a-z0-9+.-]+):)?(?://([^/]*))?(.*)", re.IGNO
 _DRIVE: Final = re.compile(r"[a-z]:", re.IGNORECASE)
 _BORDER: Final = re.compile(r"([/?#])")
 _UNESCAPED: Final = "!$&'()*+,;=:@~"
-"""Beside letters, digits, `_.-` (RFC 3986, section 3.3)."""
+"""Characters that a path may have unescaped, besides letters, digits and `_.-` (RFC 3986, section 3.3)."""
 
 
 @lru_cache(maxsize=1024)
 def normalized_uri(uri: str) -> str:
-    """Return the one spelling of a URI that all spellings of it have in common (RFC 3986, section 6.2.2).
+    """Return the normal form of a URI (RFC 3986, section 6.2.2).
 
-    Editors differ in what they escape (`[id]`, `%5Bid%5D`, `%5bid%5d`) and in how they write a drive (`C:`, `c%3A`).
-    In a `file:` URI `?` and `#` are characters of the name. An escaped slash stays one.
+    Editors escape different characters (`[id]`, `%5Bid%5D`, `%5bid%5d`) and spell drives differently (`C:`, `c%3A`).
+    In a `file:` URI `?` and `#` belong to the name. An escaped slash stays escaped.
     """
     [(scheme, authority, path)] = _URI.findall(uri)[:1]
     if not scheme:
@@ -43,7 +43,7 @@ def _escaped(part: str) -> str:
 
 
 def path_of(uri: str) -> str:
-    """The path in a document's URI with `/` between its parts, without percent escapes and without a drive's slash."""
+    """Return the path in a document's URI, unescaped, with `/` between its parts and no `/` before a drive."""
     [(scheme, authority, path)] = _URI.findall(uri)[:1]
     if scheme not in ("", "file"):
         path = re.split(r"[?#]", path, maxsplit=1)[0]

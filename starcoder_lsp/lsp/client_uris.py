@@ -7,19 +7,21 @@ from typing import Any
 from attrs import define, field
 
 from starcoder_lsp.documents.uris import normalized_uri
+from starcoder_lsp.lru import LruDict
 
 MEMBERS = frozenset({"uri", "document", "rootUri"})
 """Members of the protocol's parameters that hold a document's URI: `document` is a notebook cell's."""
 MAX_DEPTH = 7
 """The deepest place of a URI in the protocol: `params.change.cells.structure.array.cells[0].document`."""
 MAX_SPELLINGS = 4096
+"""Not measured."""
 
 
 @define(eq=False)
 class ClientUris:
     """The spellings of one client that differ from the normal one."""
 
-    _spellings: dict[str, str] = field(factory=dict)
+    _spellings: LruDict[str, str] = field(factory=lambda: LruDict(MAX_SPELLINGS))
 
     def normalize(self, params: object) -> None:
         """Normalize each URI in a message's parameters, in place. They are plain JSON."""
@@ -45,8 +47,5 @@ class ClientUris:
     def _normalized(self, spelled: str) -> str:
         uri = normalized_uri(spelled)
         if spelled != uri:
-            self._spellings.pop(uri, None)
             self._spellings[uri] = spelled
-            if len(self._spellings) > MAX_SPELLINGS:
-                del self._spellings[next(iter(self._spellings))]
         return uri

@@ -56,7 +56,7 @@ def notebook_change(change: types.NotebookDocumentChangeEvent) -> NotebookChange
         splice=CellSplice(array.start, array.delete_count, cells(array.cells)) if array else None,
         closed=tuple(document.uri for document in (structure.did_close if structure else None) or ()),
         opened=cell_texts(structure.did_open if structure else None),
-        recast=cells(given.data),
+        changed_cells=cells(given.data),
         edits=tuple(
             CellEdits(text.document.uri, text.document.version, edits(text.changes))
             for text in given.text_content or ()

@@ -110,7 +110,7 @@ class Session:
 
         Raises as `Notebooks.change`.
         """
-        is_edit = not (change.splice or change.closed or change.opened or change.recast)
+        is_edit = not (change.splice or change.closed or change.opened or change.changed_cells)
         if not is_edit:
             self._abandon(uri)
         try:

@@ -194,7 +194,7 @@ def test_a_cell_sees_code_of_its_language_and_markup_as_comments() -> None:
 def test_markup_may_become_code() -> None:
     notebooks = opened("# a", "b", languages=[MARKUP, CODE])
     assert above(notebooks, 1) == "# # a\n\n"
-    notebooks.change(URI, 2, NotebookChange(recast=(Cell(uri_of(0)), Cell("of another notebook"))), "utf-16")
+    notebooks.change(URI, 2, NotebookChange(changed_cells=(Cell(uri_of(0)), Cell("of another notebook"))), "utf-16")
     assert above(notebooks, 1) == ""
 
 
