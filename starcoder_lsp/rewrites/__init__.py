@@ -1,1 +1,1 @@
-"""Code actions: where something can be written, the rewrite, test files."""
+"""Code actions: which ones a place offers, the text that the model writes, and test files."""

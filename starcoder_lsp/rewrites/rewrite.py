@@ -1,7 +1,7 @@
-"""What a person asks for by name: a function's body, some lines, a docstring or a test, and nothing around is touched.
+"""Code actions: the model writes a function's body, selected lines, a docstring or a test, and changes nothing else.
 
-`Asked -> Hole -> Rewrite`: what is in the hole is hidden from the model, which writes it anew between what is above and
-what is below, in the pipeline of `completion.py` and under the same rules. `KINDS` has a row for each.
+`ActionRequest -> Hole -> Rewrite`. The text in the hole is hidden from the model. The model writes new text between the
+lines above and below, by the stages and filters of `completion.py`. `ACTION_KINDS` has a row for each action.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from starcoder_lsp.engine.generation import OnTexts, generate
 from starcoder_lsp.prompting import CompletionRequest, Model, build_prompt, choose_window
 from starcoder_lsp.rewrites.targets import (
     MAX_LINES,
-    Asked,
+    ActionRequest,
     Hole,
     fill_body,
     line_end_of,
@@ -35,28 +35,30 @@ from starcoder_lsp.rewrites.targets import (
     write_docstring,
     write_test,
 )
-from starcoder_lsp.rewrites.test_files import filled_in, find_test_file
+from starcoder_lsp.rewrites.test_files import fill_template, find_test_file
 from starcoder_lsp.settings import Settings
 from starcoder_lsp.suggestions.cursor_context import CursorContext, describe_cursor
 from starcoder_lsp.suggestions.stopping import stop_rule
 
-N_NEW_TOKENS = 256
-"""What is written at most, some 25 lines: a person waits for it, and sees how it goes on."""
+MAX_NEW_TOKENS = 256
+"""Limit on an answer, some 25 lines. The user waits for it and sees its progress. Not measured."""
 CONTEXT_SHARE = 0.25
-"""Of a small context no more than this is left for what is written."""
+"""Largest share of a small context for the answer. Not measured."""
 TIMEOUT_MS = 60_000
+"""Deadline of an answer. Not measured."""
 LOOP = re.compile(rb"((?:\n[^\n]*){1,4}?)\1{2}(?=\n)")
-"""Some lines that stand there three times in a row, which only long answers come to."""
+"""A loop: one to four lines, three times in a row. It occurs in long answers."""
 MIN_LOOP_BYTES = 12
+"""Shorter repeated lines, such as closing braces, are no loop. Not measured."""
 
 
 class CannotWriteError(Exception):
-    """Nothing can be written there. The text is one plain line for a person."""
+    """The model cannot write there. The error's text is one line for the user."""
 
 
 @frozen
 class Rewrite:
-    """`text` in place of `start_byte` to `end_byte` of `snapshot`; nothing if its completion has a reason for that."""
+    """`text` replaces `start_byte` to `end_byte` of `snapshot`. If it is empty, `completion.reason` says why."""
 
     snapshot: Snapshot
     start_byte: int
@@ -66,18 +68,21 @@ class Rewrite:
     completion: Completion
 
 
-def in_test_file(hole: Hole, around: WorkspaceContext, settings: Settings) -> Hole:
-    """A test's place: the end of the file of tests, or a new one. Raises `CannotWriteError` for one not to be seen."""
+def move_to_test_file(hole: Hole, around: WorkspaceContext, settings: Settings) -> Hole:
+    """Move a test's hole to the end of the test file, or to a new file.
+
+    Raises `CannotWriteError` if the model may not see the test file.
+    """
     source, testing = hole.snapshot, language_of(hole.snapshot).test
     if testing is None:
         return hole
     root = around.root.as_posix() if around.root is not None else None
-    path, is_there = find_test_file(path_of(source.uri), root, testing)
+    path, exists = find_test_file(path_of(source.uri), root, testing)
     snapshot = next((each for each in around.open_documents if path_of(each.uri) == path), None)
-    if snapshot is None and is_there:
+    if snapshot is None and exists:
         snapshot = workspace_at(around.root).read(path, settings.disabled_globs)
         if snapshot is None:
-            message = f"{Path(path).name} is there and may not be read"
+            message = f"{Path(path).name} exists, but the model may not see it"
             raise CannotWriteError(message)
     if snapshot is None:
         snapshot = fresh(Path(path).as_uri(), source.language_id, 0, Text.from_bytes(b""))
@@ -85,7 +90,7 @@ def in_test_file(hole: Hole, around: WorkspaceContext, settings: Settings) -> Ho
     head, begin, end = (
         part.encode("utf-8", "replace").replace(b"\n", line_end)
         for part in (
-            filled_in(form, path, root, source, hole.name) for form in (testing.head, *testing.begin.split("{}"))
+            fill_template(form, path, root, source, hole.name) for form in (testing.head, *testing.begin.split("{}"))
         )
     )
     if data:
@@ -100,43 +105,45 @@ def in_test_file(hole: Hole, around: WorkspaceContext, settings: Settings) -> Ho
         hint=(line_end if data else b"") + hole.hint,
         lead=head + begin,
         trail=end + line_end,
-        is_new_file=not is_there and not data,
+        is_new_file=not exists and not data,
     )
 
 
 @frozen
-class Kind:
-    """One kind of action: the protocol's word for it, and what finds its hole by syntax alone.
+class ActionKind:
+    """One kind of code action.
 
-    `title` has `{}` in place of the hole's name. `place` says where the hole really is, when it is written.
+    `protocol_kind` is the LSP kind, `title` has `{}` for the hole's name, and `find` returns the hole by syntax alone.
+    `place` moves the hole to its final place once the user picks the action. With `is_about_message` the action is
+    offered for diagnostics only, otherwise for places only.
     """
 
     name: str
     protocol_kind: str
     title: str
-    find: Callable[[Asked], Hole | None]
+    find: Callable[[ActionRequest], Hole | None]
     place: Callable[[Hole, WorkspaceContext, Settings], Hole] = lambda hole, _around, _settings: hole
     is_about_message: bool = False
 
 
-KINDS = (
-    Kind("diagnostic", "quickfix", "Rewrite for: {}", rewrite_diagnostic, is_about_message=True),
-    Kind("body", "refactor.rewrite", "Fill the body of {}", fill_body),
-    Kind("selection", "refactor.rewrite", "Rewrite the selected lines", rewrite_selection),
-    Kind("docstring", "refactor.rewrite", "Write a docstring for {}", write_docstring),
-    Kind("test", "refactor.rewrite", "Write a test for {}", write_test, in_test_file),
+ACTION_KINDS = (
+    ActionKind("diagnostic", "quickfix", "Rewrite for: {}", rewrite_diagnostic, is_about_message=True),
+    ActionKind("body", "refactor.rewrite", "Fill the body of {}", fill_body),
+    ActionKind("selection", "refactor.rewrite", "Rewrite the selected lines", rewrite_selection),
+    ActionKind("docstring", "refactor.rewrite", "Write a docstring for {}", write_docstring),
+    ActionKind("test", "refactor.rewrite", "Write a test for {}", write_test, move_to_test_file),
 )
 
 
-def offers(asked: Asked) -> Iterator[tuple[Kind, Hole]]:
-    """What can be asked for there: about its message if it has one. Looks at the syntax only."""
-    for kind in KINDS:
-        hole = kind.find(asked) if kind.is_about_message == bool(asked.message) else None
+def offer_actions(action: ActionRequest) -> Iterator[tuple[ActionKind, Hole]]:
+    """Yield the actions to offer at a place, or for a diagnostic. Uses the syntax only, not the model."""
+    for kind in ACTION_KINDS:
+        hole = kind.find(action) if kind.is_about_message == bool(action.message) else None
         if hole is not None and hole.n_lines <= MAX_LINES:
             yield kind, hole
 
 
-async def write(
+async def fill_hole(
     hole: Hole,
     request: CompletionRequest[Model],
     cancellation: Cancellation,
@@ -145,7 +152,7 @@ async def write(
 ) -> Rewrite:
     """Let the model fill a hole, with the model, settings and workspace of `request`.
 
-    Raises `EngineError`; nothing of use is an empty text.
+    Raises `EngineError`. If the answer is of no use, the text is empty.
     """
     model = request.model
     request = evolve(request, settings=_settings_for_rewrites(request.settings, model.prompts.n_context))
@@ -159,14 +166,14 @@ async def write(
         cancellation,
         on_texts=on_texts,
     )
-    return await in_background(_finished, hole, cursor, window, generation)
+    return await in_background(_to_rewrite, hole, cursor, window, generation)
 
 
 def _settings_for_rewrites(settings: Settings, n_context: int) -> Settings:
-    """More tokens and more time than for a suggestion, and nothing is withheld: the user asked for it."""
+    """Return settings with more tokens and time than for a suggestion, and no confidence threshold."""
     completion = evolve(
         settings.completion,
-        max_tokens=max(settings.completion.max_tokens, min(N_NEW_TOKENS, int(n_context * CONTEXT_SHARE))),
+        max_tokens=max(settings.completion.max_tokens, min(MAX_NEW_TOKENS, int(n_context * CONTEXT_SHARE))),
         timeout_ms=max(TIMEOUT_MS, settings.completion.timeout_ms),
         min_confidence=-math.inf,
     )
@@ -174,7 +181,7 @@ def _settings_for_rewrites(settings: Settings, n_context: int) -> Settings:
 
 
 def _choose_prompt(hole: Hole, request: CompletionRequest[Model]) -> tuple[CursorContext, Window, Prompt]:
-    """The text without what is in the hole, what the model is to see of it, and that as token ids."""
+    """Hide the text in the hole, choose the window, and build the prompt."""
     given = hole.hint + hole.lead
     snapshot = spliced(hole.snapshot, hole.start_byte, hole.end_byte, given + hole.trail)
     cursor_byte = hole.start_byte + len(given)
@@ -183,23 +190,23 @@ def _choose_prompt(hole: Hole, request: CompletionRequest[Model]) -> tuple[Curso
     return cursor, window, build_prompt(window, request.model)
 
 
-def _finished(hole: Hole, cursor: CursorContext, window: Window, generation: Generation) -> Rewrite:
-    """What was written, made to fit the hole."""
-    generation = evolve(generation, written=tuple(_ended(one, hole) for one in generation.written))
+def _to_rewrite(hole: Hole, cursor: CursorContext, window: Window, generation: Generation) -> Rewrite:
+    """Filter the answer and fit it to the hole."""
+    generation = evolve(generation, written=tuple(_cut_at_end(one, hole) for one in generation.written))
     completion = to_completion(window, cursor, generation)
     nothing = Rewrite(hole.snapshot, hole.start_byte, hole.end_byte, "", hole.is_new_file, completion)
     if not completion.items:
         return nothing
-    n_replaced = completion.items[0].n_replaced_bytes  # of the trail, and of what is behind it
+    n_replaced = completion.items[0].n_replaced_bytes  # of the trail first, then of the text after it
     text = hole.lead.decode() + completion.text + hole.trail[n_replaced:].decode()
     end_byte = hole.end_byte + max(0, n_replaced - len(hole.trail))
-    if _is_broken(text, end_byte, hole):
+    if _breaks_syntax(text, end_byte, hole):
         return evolve(nothing, completion=evolve(completion, items=(), reason="not whole"))
     return evolve(nothing, end_byte=end_byte, text=text)
 
 
-def _is_broken(text: str, end_byte: int, hole: Hole) -> bool:
-    """Whether a file without syntax errors would have some, or what is written ends with the header of a function."""
+def _breaks_syntax(text: str, end_byte: int, hole: Hole) -> bool:
+    """Whether `text` adds the first syntax error to a file, or ends with a function's header that has no body."""
     before = hole.snapshot.syntax
     syntax = spliced(hole.snapshot, hole.start_byte, end_byte, text.encode()).syntax
     if syntax is None or before is None:
@@ -211,9 +218,10 @@ def _is_broken(text: str, end_byte: int, hole: Hole) -> bool:
 
 
 def _choose_window(request: CompletionRequest[Model]) -> Window:
-    """The window of a text that nobody wrote yet, which is not remembered.
+    """Choose the window, without caching it: its text is not the editor's.
 
-    An earlier one serves only if it shows exactly what is behind: a few letters more would be those that are hidden.
+    Reuse a cached window only if its suffix equals the text after the hole. The sticky bytes of another one could be
+    hidden text.
     """
     model, data = request.model, request.snapshot.text.data
     window = choose_window(evolve(request, model=evolve(model, anchors=model.anchors.copy())))
@@ -223,7 +231,7 @@ def _choose_window(request: CompletionRequest[Model]) -> Window:
 
 
 def _end_of(text: bytes, hole: Hole) -> int | None:
-    """Where what is written ends by the hole's own rule, or with the first turn of a loop."""
+    """Return where an answer ends by the hole's own rule, or after the first round of a loop; `None` if nowhere."""
     found = hole.end.search(text) if hole.end is not None else None
     if found is not None:
         return found.start()
@@ -231,7 +239,7 @@ def _end_of(text: bytes, hole: Hole) -> int | None:
     return next((loop.end(1) for loop in loops), None)
 
 
-def _ended(written: CompletionOutput, hole: Hole) -> CompletionOutput:
-    """What was written up to its end; here its last line counts as a whole one."""
+def _cut_at_end(written: CompletionOutput, hole: Hole) -> CompletionOutput:
+    """Cut an answer at its end, where its last line counts as complete."""
     end = _end_of(written.text + b"\n", hole)
     return written if end is None else evolve(written, text=written.text[:end], stop_reason="end")

@@ -1,7 +1,6 @@
-"""Where the tests of a source file are, and what a new one begins with: by the conventions of ``languages.toml``.
+"""The test file of a source file, and the start of a new one, by the conventions in `languages.toml`.
 
-No file is read here, and none is searched for: a few paths are looked at in the folders from the file's own up to the
-workspace's root.
+No file is read. A few paths are checked in the folders from the source file's own up to the workspace's root.
 """
 
 from __future__ import annotations
@@ -19,34 +18,35 @@ if TYPE_CHECKING:
     from starcoder_lsp.documents.documents import Snapshot
     from starcoder_lsp.documents.languages import Testing
 
-_N_FOLDERS: Final = 16  # above a file
+_MAX_FOLDERS: Final = 16
+"""Folders that are checked. Not measured."""
 
 
 def is_test_file(path: str, testing: Testing) -> bool:
-    """Whether a file is named as tests are."""
+    """Whether a file has the name of a test file."""
     name = path.rpartition("/")[2]
     return any(fnmatchcase(name, form.rpartition("/")[2].replace("{file}", "*")) for form in testing.files)
 
 
 def find_test_file(path: str, root: str | None, testing: Testing) -> tuple[str, bool]:
-    """Return the path of the tests of the file at `path`, and whether they are there.
+    """Return the path of the test file for the source file at `path`, and whether it exists.
 
-    Where there are none yet, it is the first convention whose folder is there, in the nearest folder.
+    If there is none, return the first conventional path whose folder exists, the nearest folder first.
     """
     source = PurePosixPath(path)
-    above = (folder for folder in list(source.parents)[1:_N_FOLDERS] if root and folder.is_relative_to(root))
+    above = (folder for folder in list(source.parents)[1:_MAX_FOLDERS] if root and folder.is_relative_to(root))
     folders = [source.parent, *above]
     paths = [f"{folder / form}".replace("{file}", source.stem) for form in testing.files for folder in folders]
-    there = next((each for each in paths if os.path.isfile(each)), None)  # noqa: PTH113 -- pathlib takes longer
-    if there is not None:
-        return there, True
+    existing = next((each for each in paths if os.path.isfile(each)), None)  # noqa: PTH113 -- pathlib takes longer
+    if existing is not None:
+        return existing, True
     return next((each for each in paths if os.path.isdir(each.rpartition("/")[0])), paths[0]), False  # noqa: PTH112
 
 
-def filled_in(form: str, path: str, root: str | None, tested: Snapshot, dotted: str) -> str:
-    """Return a row's `head` or `begin` for a test file at `path`.
+def fill_template(form: str, path: str, root: str | None, tested: Snapshot, dotted: str) -> str:
+    """Fill the placeholders in a row's `head` or `begin`, for a test file at `path`.
 
-    `dotted` is the name of what is tested, behind those of what it is in.
+    `dotted` is the tested function's name after those of its enclosing scopes, joined by dots.
     """
     source = PurePosixPath(path_of(tested.uri)).with_suffix("")
     top, name = dotted.partition(".")[0], dotted.rpartition(".")[2]
@@ -65,7 +65,7 @@ def filled_in(form: str, path: str, root: str | None, tested: Snapshot, dotted: 
 
 
 def _first_code(snapshot: Snapshot) -> str:
-    """Return the first line that is no comment and not blank, "" for none."""
+    """Return the first line of code: neither blank nor a comment; "" if there is none."""
     marker = (language_of(snapshot).line_comment or "\n").encode()
     lines = (line.strip() for line in snapshot.text.data.splitlines())
     return next((line.decode("utf-8", "replace") for line in lines if line and not line.startswith(marker)), "")

@@ -15,15 +15,15 @@ from starcoder_lsp.documents.workspace import WorkspaceContext
 from starcoder_lsp.engine.engine import Cancellation
 from starcoder_lsp.engine.prompt_model import PromptModel
 from starcoder_lsp.prompting import NO_WORKSPACE, CompletionRequest, Model
-from starcoder_lsp.rewrites.rewrite import KINDS, CannotWriteError, Rewrite, offers, write
-from starcoder_lsp.rewrites.targets import MAX_LINES, N_HINT_CHARACTERS, N_HINT_LINES, Asked, Hole
+from starcoder_lsp.rewrites.rewrite import ACTION_KINDS, CannotWriteError, Rewrite, fill_hole, offer_actions
+from starcoder_lsp.rewrites.targets import MAX_HINT_CHARACTERS, MAX_HINT_LINES, MAX_LINES, ActionRequest, Hole
 from starcoder_lsp.rewrites.test_files import find_test_file
 from starcoder_lsp.settings import Settings
 from tests.local_engine import LocalEngine
 from tests.scripted import Scripted
 
 DEFAULTS = Settings()
-KIND_OF = {kind.name: kind for kind in KINDS}
+KIND_OF = {kind.name: kind for kind in ACTION_KINDS}
 ENDINGS = {"python": "py", "javascript": "js", "typescript": "ts", "rust": "rs", "go": "go"}
 
 
@@ -31,20 +31,20 @@ def opened(text: str, language: str = "python", uri: str = "") -> Snapshot:
     return Documents().open(uri or f"file:///src/a.{ENDINGS.get(language, language)}", language, 1, text)
 
 
-def asked(marked: str, language: str = "python", message: str = "", uri: str = "") -> Asked:
+def asked(marked: str, language: str = "python", message: str = "", uri: str = "") -> ActionRequest:
     """At `█`, or from one to the other."""
     before, *rest = marked.split("█")
     start = len(before.encode())
     selected = rest[0] if len(rest) > 1 else ""
     snapshot = opened(before + "".join(rest), language, uri)
-    return Asked(snapshot, start, start + len(selected.encode()), message)
+    return ActionRequest(snapshot, start, start + len(selected.encode()), message)
 
 
-def names(at: Asked) -> list[str]:
-    return [kind.name for kind, _ in offers(at)]
+def names(at: ActionRequest) -> list[str]:
+    return [kind.name for kind, _ in offer_actions(at)]
 
 
-def hole_of(kind: str, at: Asked, around: WorkspaceContext = NO_WORKSPACE) -> Hole:
+def hole_of(kind: str, at: ActionRequest, around: WorkspaceContext = NO_WORKSPACE) -> Hole:
     hole = KIND_OF[kind].find(at)
     assert hole is not None
     return KIND_OF[kind].place(hole, around, DEFAULTS)
@@ -73,10 +73,12 @@ def asking(hole: Hole, model: Model, context: WorkspaceContext = NO_WORKSPACE) -
     return CompletionRequest(hole.snapshot, hole.start_byte, model, DEFAULTS, context)
 
 
-async def act(prompts: PromptModel, kind: str, at: Asked, writes: str, around: WorkspaceContext = NO_WORKSPACE) -> Run:
+async def act(
+    prompts: PromptModel, kind: str, at: ActionRequest, writes: str, around: WorkspaceContext = NO_WORKSPACE
+) -> Run:
     engine = Scripted(prompts, writes.encode())
     hole = hole_of(kind, at, around)
-    rewrite = await write(hole, asking(hole, Model.of(prompts, engine), around), Cancellation())
+    rewrite = await fill_hole(hole, asking(hole, Model.of(prompts, engine), around), Cancellation())
     request = engine.requests[-1].prompt
     prompt = (b"".join(map(prompts.tokenizer.piece, request.ids)) + request.heal).decode()
     return Run(rewrite, hole, prompt)
@@ -284,8 +286,8 @@ async def test_a_message_stands_in_the_prompt_only(prompts: PromptModel) -> None
 def test_a_long_message_is_cut() -> None:
     trace = "".join(f"frame {n} {'x' * 500}\n\n" for n in range(300))
     hint = hole_of("diagnostic", asked("a = █b\n", message=trace)).hint.decode().splitlines()
-    assert len(hint) == N_HINT_LINES
-    assert all(line.startswith("# frame") and len(line) <= N_HINT_CHARACTERS + 2 for line in hint)
+    assert len(hint) == MAX_HINT_LINES
+    assert all(line.startswith("# frame") and len(line) <= MAX_HINT_CHARACTERS + 2 for line in hint)
     assert "frame 0 " in hint[0]
     assert "frame 299 " in hint[-1]
 
@@ -310,7 +312,7 @@ async def test_lines_that_are_alike_are_no_loop(prompts: PromptModel) -> None:
 
 async def test_a_generation_that_is_cancelled(prompts: PromptModel, engine: LocalEngine) -> None:
     hole = hole_of("body", asked(FUNCTION.replace("def", "█def")))
-    rewrite = await write(hole, asking(hole, Model.of(prompts, engine)), Cancellation(is_cancelled=True))
+    rewrite = await fill_hole(hole, asking(hole, Model.of(prompts, engine)), Cancellation(is_cancelled=True))
     assert (rewrite.text, rewrite.completion.reason) == ("", "cancelled")
 
 
@@ -319,8 +321,8 @@ async def test_windows_of_texts_that_nobody_wrote_are_not_remembered(prompts: Pr
     snapshot = opened("def f():\n    pass\n\n\ny = 1\n")
     await complete(CompletionRequest(snapshot, 13, scripted, DEFAULTS), Cancellation())
     before = dict(scripted.anchors._by_uri)
-    hole = hole_of("body", Asked(snapshot, 5, 5))
-    await write(hole, asking(hole, scripted), Cancellation())
+    hole = hole_of("body", ActionRequest(snapshot, 5, 5))
+    await fill_hole(hole, asking(hole, scripted), Cancellation())
     assert scripted.anchors._by_uri == before
 
 
@@ -330,8 +332,8 @@ async def test_a_window_that_shows_what_is_hidden_is_not_used(prompts: PromptMod
     model = Model.of(prompts, scripted)
     snapshot = opened("def f():\n    pass\n\n\ny = 1\n")
     await complete(CompletionRequest(snapshot, 13, model, DEFAULTS), Cancellation())
-    hole = hole_of("body", Asked(snapshot, 5, 5))
-    await write(hole, asking(hole, model), Cancellation())
+    hole = hole_of("body", ActionRequest(snapshot, 5, 5))
+    await fill_hole(hole, asking(hole, model), Cancellation())
     prompt = b"".join(map(prompts.tokenizer.piece, scripted.requests[-1].prompt.ids))
     assert b"y = 1" in prompt
     assert b"pass" not in prompt
@@ -340,7 +342,7 @@ async def test_a_window_that_shows_what_is_hidden_is_not_used(prompts: PromptMod
 async def test_a_small_context_has_room_for_prompt_and_answer(prompts: PromptModel) -> None:
     engine, hole = Scripted(prompts, b"return 1"), hole_of("body", asked(FUNCTION.replace("def", "█def")))
     small = Model.of(evolve(prompts, n_context=256), engine)
-    await write(hole, asking(hole, small), Cancellation())
+    await fill_hole(hole, asking(hole, small), Cancellation())
     request = engine.requests[-1]
     assert request.max_new_tokens == 64
     assert len(request.prompt.ids) + request.max_new_tokens <= 256
@@ -354,11 +356,11 @@ async def test_every_function_of_a_file_can_be_filled_and_what_is_around_stays(
     text = source.read_text()  # noqa: ASYNC240  a small file of this machine
     model, snapshot = Model.of(prompts, Scripted(prompts, b"return None")), opened(text, uri=source.as_uri())
     for match in list(re.finditer(r"^ *def \w+", text, re.MULTILINE))[:12]:
-        at = Asked(snapshot, len(text[: match.end()].encode()), len(text[: match.end()].encode()))
-        for kind, hole in offers(at):
+        at = ActionRequest(snapshot, len(text[: match.end()].encode()), len(text[: match.end()].encode()))
+        for kind, hole in offer_actions(at):
             if kind.name == "test":
                 continue
-            rewrite = await write(hole, asking(hole, model), Cancellation())
+            rewrite = await fill_hole(hole, asking(hole, model), Cancellation())
             data, made = snapshot.text.data, after(rewrite).encode()
             assert made.startswith(data[: hole.start_byte])
             assert made.endswith(data[hole.end_byte :])
@@ -376,7 +378,7 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def source_in(project: Path, name: str, text: str, language: str = "python") -> tuple[Asked, WorkspaceContext]:
+def source_in(project: Path, name: str, text: str, language: str = "python") -> tuple[ActionRequest, WorkspaceContext]:
     at = asked(text, language, uri=(project / name).as_uri())
     return at, WorkspaceContext(project, (at.snapshot,))
 
@@ -419,7 +421,7 @@ async def test_an_open_file_of_tests_counts_as_it_is_in_the_editor(prompts: Prom
 async def test_a_file_of_tests_that_may_not_be_read(prompts: PromptModel, project: Path) -> None:
     (project / "tests/test_a.py").write_bytes(b"\0")
     at, around = source_in(project, "pkg/a.py", "def f():█\n    return 1\n")
-    with pytest.raises(CannotWriteError, match=r"test_a\.py is there and may not be read"):
+    with pytest.raises(CannotWriteError, match=r"test_a\.py exists, but the model may not see it"):
         await act(prompts, "test", at, "(): pass", around)
 
 

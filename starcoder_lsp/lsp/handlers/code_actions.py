@@ -23,14 +23,14 @@ from starcoder_lsp.engine.engine import Cancellation, EngineError
 from starcoder_lsp.lsp import convert
 from starcoder_lsp.lsp.handlers.inline_completion import not_open
 from starcoder_lsp.lsp.progress import cancellable_progress
-from starcoder_lsp.rewrites.rewrite import KINDS, CannotWriteError, Kind, Rewrite, offers, write
-from starcoder_lsp.rewrites.targets import Asked, Hole
+from starcoder_lsp.rewrites.rewrite import ACTION_KINDS, ActionKind, CannotWriteError, Rewrite, fill_hole, offer_actions
+from starcoder_lsp.rewrites.targets import ActionRequest, Hole
 from starcoder_lsp.session.scheduler import SupersededError
 
 if TYPE_CHECKING:
     from starcoder_lsp.lsp.server import Server
 
-PROTOCOL_KINDS = tuple(dict.fromkeys(kind.protocol_kind for kind in KINDS))
+PROTOCOL_KINDS = tuple(dict.fromkeys(kind.protocol_kind for kind in ACTION_KINDS))
 NO_LONGER = "nothing can be written there any more"
 
 
@@ -63,13 +63,13 @@ class Picked:
         place = [[end.line, end.character] for end in ends]
         return {"uri": self.uri, "version": self.version, "kind": self.kind, "place": place, "message": self.message}
 
-    def asked(self, view: View, server: Server) -> Asked:
+    def asked(self, view: View, server: Server) -> ActionRequest:
         """Return the place in the text that the model sees."""
         text, encoding, place = view.own.text, server.session.texts.encoding, self.place
         start_byte, end_byte = sorted(
             view.offset_byte + text.byte_at(end.line, end.character, encoding) for end in (place.start, place.end)
         )
-        return Asked(view.whole, start_byte, end_byte, self.message)
+        return ActionRequest(view.whole, start_byte, end_byte, self.message)
 
 
 def _can_resolve_edits(params: types.InitializeParams) -> bool:
@@ -126,7 +126,7 @@ def offered(server: Server, view: View, params: types.CodeActionParams) -> Itera
     for diagnostic in (*params.context.diagnostics, None):
         place, message = (diagnostic.range, diagnostic.message) if diagnostic else (params.range, "")
         picked = Picked(params.text_document.uri, view.own.version, "", place, message)
-        for kind, hole in offers(picked.asked(view, server)) if message or diagnostic is None else ():
+        for kind, hole in offer_actions(picked.asked(view, server)) if message or diagnostic is None else ():
             is_own = view.offset_byte <= hole.start_byte <= hole.end_byte <= view.offset_byte + len(view.own.text.data)
             if is_own and is_wanted(kind, params.context.only):
                 yield types.CodeAction(
@@ -138,7 +138,7 @@ def offered(server: Server, view: View, params: types.CodeActionParams) -> Itera
                 )
 
 
-def is_wanted(kind: Kind, only: Iterable[str] | None) -> bool:
+def is_wanted(kind: ActionKind, only: Iterable[str] | None) -> bool:
     """Return whether a kind is one of `only`, or a kind below one of them."""
     return only is None or any(f"{kind.protocol_kind}.".startswith(f"{wanted}.") or not wanted for wanted in only)
 
@@ -147,7 +147,7 @@ async def written(server: Server, view: View, picked: Picked, report: Callable[[
     """Run the model. An edit or a newer request in the document ends it. Raises `JsonRpcException`."""
     session = server.session
     request = session.request_at(view)
-    kind = next((kind for kind in KINDS if kind.name == picked.kind), None)
+    kind = next((kind for kind in ACTION_KINDS if kind.name == picked.kind), None)
     if kind is None or request is None:
         raise failed(NO_LONGER)
 
@@ -161,7 +161,7 @@ async def written(server: Server, view: View, picked: Picked, report: Callable[[
 
     async def work(cancellation: Cancellation) -> Rewrite:
         hole = await in_background(placed, server, kind, picked.asked(view, server), request.workspace_context)
-        rewrite = await write(hole, request, cancellation, on_texts=on_texts)
+        rewrite = await fill_hole(hole, request, cancellation, on_texts=on_texts)
         session.metrics.count_tokens(rewrite.completion)
         if rewrite.completion.reason:
             message = f"the model wrote nothing of use ({rewrite.completion.reason})"
@@ -183,7 +183,7 @@ async def written(server: Server, view: View, picked: Picked, report: Callable[[
         session.status.count_running(-1)
 
 
-def placed(server: Server, kind: Kind, asked: Asked, around: WorkspaceContext) -> Hole:
+def placed(server: Server, kind: ActionKind, asked: ActionRequest, around: WorkspaceContext) -> Hole:
     """Return the hole to fill. Not on the event loop: files may be read. Raises `CannotWriteError`."""
     hole = kind.find(asked)
     if hole is None:
