@@ -13,7 +13,13 @@ from attrs import evolve, frozen
 
 from starcoder_lsp.engine.host.ladder import Caution, LadderFile
 from starcoder_lsp.engine.loading import DEMONSTRATOR
-from starcoder_lsp.engine.synthetic import Q4_0, Q8_0, SHAPES, Shape, synthetic_model
+from starcoder_lsp.engine.synthetic import synthetic_model
+from starcoder_lsp.engine.synthetic_header import (
+    Q4_0,
+    Q8_0,
+    SHAPES,
+    Shape,
+)
 
 TINY = Shape(n_embd=256, n_layers=2, n_heads=2, n_kv_heads=1, n_ff=512, rope_base=1e6)
 SHOWN = 180

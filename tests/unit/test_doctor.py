@@ -35,7 +35,9 @@ from starcoder_lsp.engine.host.options import HostOptions
 from starcoder_lsp.engine.host.rebuild import rebuild_command
 from starcoder_lsp.engine.loading import DEMONSTRATOR
 from starcoder_lsp.engine.model_file import check_model_file
-from starcoder_lsp.engine.synthetic import SHAPES
+from starcoder_lsp.engine.synthetic_header import (
+    SHAPES,
+)
 from starcoder_lsp.settings import CacheSettings, ContextSettings, HostSettings, ModelSettings, Settings
 
 MIB, GIB = 1024**2, 1024**3

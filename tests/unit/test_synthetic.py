@@ -22,7 +22,8 @@ from starcoder_lsp.engine.host.ladder import Caution
 from starcoder_lsp.engine.loading import DEMONSTRATOR
 from starcoder_lsp.engine.model_file import check_model_file
 from starcoder_lsp.engine.prompt_model import read_prompt_model
-from starcoder_lsp.engine.synthetic import (
+from starcoder_lsp.engine.synthetic import synthetic_model
+from starcoder_lsp.engine.synthetic_header import (
     N_VOCAB,
     Q4_0,
     Q8_0,
@@ -30,7 +31,6 @@ from starcoder_lsp.engine.synthetic import (
     Quantization,
     Shape,
     read_vocabulary,
-    synthetic_model,
     tensors_of,
 )
 from tests.local_engine import LocalEngine

@@ -24,7 +24,12 @@ from starcoder_lsp.cli.bench.figures import Report, machine, write_report
 from starcoder_lsp.cli.complete import configured
 from starcoder_lsp.engine.engine import EngineError
 from starcoder_lsp.engine.loading import DEMONSTRATOR, Listeners, opened
-from starcoder_lsp.engine.synthetic import N_CONTEXT_TRAIN, SHAPES, Shape, synthetic_model
+from starcoder_lsp.engine.synthetic import synthetic_model
+from starcoder_lsp.engine.synthetic_header import (
+    N_CONTEXT_TRAIN,
+    SHAPES,
+    Shape,
+)
 from starcoder_lsp.settings import Settings
 
 NOTE = "The weights are random, so the text would be noise; speed and memory do not depend on their values."

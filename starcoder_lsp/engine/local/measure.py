@@ -5,7 +5,6 @@ Other clients get no turn meanwhile, so this is for a private host.
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from starcoder_lsp.engine.local.backend import Backend
 from starcoder_lsp.engine.local.decoding import Decoding, begin, choose_next, inputs
 from starcoder_lsp.engine.local.kv_cache import CachedSequence, evaluate_slice, rewind
 from starcoder_lsp.engine.local.llama import LlamaContext
+from starcoder_lsp.percentile import percentile
 
 N_DECODED = 64
 """Tokens of a round of the generation loop, and of the bare loop."""
@@ -138,9 +138,8 @@ def _copies(context: LlamaContext, cached: CachedSequence) -> tuple[dict[str, An
 
 
 def _percentiles(times_ms: Sequence[float]) -> dict[str, float]:
-    """Return the median and the 95th percentile, by nearest rank."""
-    ranked = sorted(times_ms)
-    return {f"p{share}": round(ranked[max(0, math.ceil(share / 100 * len(ranked)) - 1)], 2) for share in (50, 95)}
+    """Return the median and the 95th percentile."""
+    return {"p50": round(percentile(times_ms, 0.5), 2), "p95": round(percentile(times_ms, 0.95), 2)}
 
 
 def _ms_since(started_s: float) -> float:
