@@ -1,4 +1,4 @@
-"""One thread for work that takes longer than an edit: parses, windows, tokens, filters. The event loop awaits it."""
+"""One background thread for parses, windows, tokens and filters, which would block the event loop for too long."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pipeline")
 
 
 async def in_background(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call `work` on the thread, in the order of the calls, and return its result.
+    """Run `work` on the background thread, in the order of the calls, and return its result.
 
-    A cancelled await does not stop it.
+    Cancelling the await does not stop the work.
     """
     return await asyncio.get_running_loop().run_in_executor(_thread, partial(work, *args, **kwargs))

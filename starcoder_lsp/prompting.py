@@ -1,6 +1,6 @@
-"""From a place in a document to the prompt: whether it gets suggestions, the budget, the window, the token ids.
+"""The first half of the pipeline in `completion.py`: declined documents, the budget, the window, the prompt's ids.
 
-The first half of the pipeline in `completion.py`. Runs on the background thread, except `prepare`.
+Runs on the background thread, except `prepare`.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from starcoder_lsp.engine.prompt_model import PromptModel
 
 N_HEALED_TOKENS = 4
-"""Tokens of the word before the cursor that the model writes again (token healing). Each may cost a decode call.
+"""Most tokens of the word before the cursor that the model writes again (token healing). Each may cost a decode call.
 
-Of 360 words of the standard library that were cut at random, the demonstrator ended as their author did: 24 without
-healing, 176 with one token, 221 with two, 224 with four or more.
+Of 360 words of the standard library, cut at random, the demonstrator completed 24 as in the source without healing, 176
+with one token, 221 with two, 224 with four or more (the command was not kept).
 """
 CROSS_FILE_SHARE = 0.25
 """Largest share of a prompt for pieces of other files. Not measured."""
@@ -43,7 +43,7 @@ MIN_COLD_TOKENS = 128
 
 @frozen
 class PromptBuilder:
-    """Builds prompts for a model: its vocabulary and format, a caching tokenizer, and each document's last windows."""
+    """Builds prompts for a model: its vocabulary and format, a caching tokenizer, and the cached windows."""
 
     prompts: PromptModel
     tokenizer: Tokenizer
@@ -56,13 +56,13 @@ class PromptBuilder:
 
     @property
     def prefill_speed(self) -> float:
-        """Prompt tokens evaluated a second; 0 if unknown, and then the budget is not cut."""
+        """Return the prompt tokens evaluated a second; 0 if unknown, and then the budget is not cut."""
         return 0.0
 
 
 @frozen
 class Model(PromptBuilder):
-    """Builds prompts, and has the engine that runs the model."""
+    """A prompt builder with the engine that runs the model."""
 
     engine: Engine = field(kw_only=True)
 
@@ -73,7 +73,7 @@ class Model(PromptBuilder):
 
     @property
     def prefill_speed(self) -> float:
-        """As the engine measured it last."""
+        """Return the speed that the engine measured last."""
         return self.engine.prefill_speed
 
 
@@ -81,7 +81,7 @@ def decline_reason(snapshot: Snapshot, settings: Settings) -> str:
     """Return why a document gets no suggestions, or an empty string."""
     if not settings.enabled:
         return "starcoder.enabled is false"
-    language_ids = {snapshot.language_id, language_of(snapshot).id}  # an editor's own name for it, and the usual one
+    language_ids = {snapshot.language_id, language_of(snapshot).id}  # the editor's own id, and the standard one
     if settings.languages and language_ids.isdisjoint(settings.languages):
         return f"starcoder.languages does not name {snapshot.language_id or language_of(snapshot).id!r}"
     for glob in settings.disabled_globs:
@@ -95,7 +95,7 @@ ModelT_co = TypeVar("ModelT_co", bound=PromptBuilder, covariant=True)
 
 @frozen(eq=False)
 class CompletionRequest(Generic[ModelT_co]):
-    """A request for at most `n_items` suggestions at `cursor_byte` of `snapshot`."""
+    """A request for at most `n_items` suggestions at `cursor_byte` of `snapshot`. `is_ahead` marks a prefetch."""
 
     snapshot: Snapshot
     cursor_byte: int
@@ -104,7 +104,6 @@ class CompletionRequest(Generic[ModelT_co]):
     workspace_context: WorkspaceContext = NO_WORKSPACE
     n_items: int = 1
     is_ahead: bool = False
-    """Whether this is prefetching."""
 
 
 def choose_window(request: CompletionRequest[PromptBuilder]) -> Window:
@@ -126,11 +125,12 @@ def choose_window(request: CompletionRequest[PromptBuilder]) -> Window:
 async def prepare(
     request: CompletionRequest[Model], cancellation: Cancellation, *, is_from_top: bool = False, renew: bool = False
 ) -> Prefilled | None:
-    """Prefill the full window at the cursor of `request`, before a request comes.
+    """Prefill the full window at the cursor of `request`, before the user requests a completion there.
 
-    With `is_from_top`, prefill the text from the top instead, which stands above most places of a short file. With
-    `renew`, choose pieces of other files anew. Once the prefill is complete, later requests continue that window. A
-    cancelled prefill keeps what it evaluated. Return `None` if the document gets no suggestions. Raises `EngineError`.
+    With `is_from_top`, prefill the window at the top of the file instead: in a short file, most prompts start with its
+    text. With `renew`, choose pieces of other files again. Once the prefill is complete, later requests extend that
+    window. Tokens that a cancelled prefill evaluated stay cached. Return `None` if the document gets no suggestions.
+    Raises `EngineError`.
     """
     snapshot, model = request.snapshot, request.model
     if decline_reason(snapshot, request.settings) or not model.engine.capabilities.prefill:
@@ -147,13 +147,13 @@ async def prepare(
         return Prefilled(0, is_complete=False)
     window, prompt = chosen
     prefilled = await model.engine.prefill(snapshot.uri, prompt, cancellation)
-    if prefilled.is_complete and not cancellation.is_cancelled:  # a later text may be remembered by now
+    if prefilled.is_complete and not cancellation.is_cancelled:  # else a later text may be cached by now
         await in_background(model.anchors.remember, window)
     return prefilled
 
 
 def _full_window(request: CompletionRequest[PromptBuilder], *, is_from_top: bool, renew: bool) -> Window:
-    """Choose the full window at the cursor, or at the top."""
+    """Choose the full window at the cursor, or at the end of the text that fits from the top."""
     model, data = request.model, request.snapshot.text.data
     budget, cursor_byte = full_budget(model, request.settings), request.cursor_byte
     if is_from_top:
@@ -172,7 +172,7 @@ def _full_window(request: CompletionRequest[PromptBuilder], *, is_from_top: bool
 
 
 def full_budget(model: PromptBuilder, settings: Settings) -> Budget:
-    """Return the configured budget, cut to what the context leaves."""
+    """Return the configured budget, cut to what fits the model's context beside the answer."""
     n_room = max(16, model.prompts.n_context - settings.completion.max_tokens - model.prompts.fim.frame.n_tokens)
     n_cross_file_tokens = (
         min(settings.context.max_snippet_tokens, int(n_room * CROSS_FILE_SHARE))
@@ -203,17 +203,20 @@ def cross_file_context(request: CompletionRequest[PromptBuilder], n_tokens: int)
 
 
 def n_cold_tokens(model: PromptBuilder, max_prefill_ms: float) -> int:
-    """Return how many tokens this machine evaluates in `max_prefill_ms`, as far as known; at least a few lines."""
+    """Return how many tokens this machine prefills in `max_prefill_ms`, at least `MIN_COLD_TOKENS`.
+
+    Return the model's context length while the speed is unknown.
+    """
     if not model.prefill_speed:
         return model.prompts.n_context
     return max(MIN_COLD_TOKENS, int(model.prefill_speed * max_prefill_ms / 1000))
 
 
 def build_prompt(window: Window, model: PromptBuilder) -> Prompt:
-    """Lay the window out as the model was trained.
+    """Lay the window out in the format of the model's training.
 
-    The tokens of the word before the cursor are given back to the model as bytes: it may go on with the word, and the
-    whole word has other tokens than its beginning.
+    Token healing: the last tokens of the word before the cursor are removed, and the answer must begin with their bytes
+    instead. A whole word has other tokens than its first half.
     """
     middle_ids, heal = list(window.middle.ids), b""
     while middle_ids and len(window.middle.ids) - len(middle_ids) < N_HEALED_TOKENS and (not heal or _in_word(heal[0])):
@@ -223,5 +226,5 @@ def build_prompt(window: Window, model: PromptBuilder) -> Prompt:
 
 
 def _in_word(byte: int) -> bool:
-    """Whether a byte is of a letter, a digit or `_`; what is not ASCII counts as a letter."""
+    """Whether a byte belongs to a letter, a digit or `_`. Bytes beyond ASCII count as letters."""
     return byte >= 0x80 or bytes([byte]).isalnum() or byte == ord("_")  # noqa: PLR2004

@@ -1,7 +1,6 @@
-"""What editors and files say, layer by layer, read into the tree of settings.
+"""Read layers of settings, from editors and files, into the tree of settings.
 
-Bad input never stops anything: the value that stood before it stays, and one message says so. Who asks for the
-settings, and when, is not known here.
+Bad input raises no error: the value of the earlier layers stays, and one message says so.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ FILE_NAME: Final = "starcoder-lsp.toml"
 
 @frozen
 class SettingsLayer:
-    """Settings from one place: `values` as that place has them, nested and in camelCase.
+    """Settings from one source: `values` are nested, with keys in camelCase.
 
-    `trusted` is true for what the user alone writes, such as their own file, and false for what a workspace may have
-    brought along. `problems` are messages from reading the place itself.
+    `trusted` is true for a source that only the user writes, such as their own file, and false for one that a workspace
+    may contain. `problems` are messages about reading the source.
     """
 
     name: str
@@ -38,10 +37,10 @@ class SettingsLayer:
 
 
 def read_settings(layers: Sequence[SettingsLayer]) -> tuple[Settings, tuple[str, ...]]:
-    """Merge `layers`, of which a later one wins, over the defaults.
+    """Merge `layers` over the defaults; later layers win.
 
-    The second result has one plain message for each problem: the key, what was expected, and what is used instead,
-    which is the value of the layers before. `None` is no value. Never raises for what a layer holds.
+    Return also one message for each problem: the key, the expected kind of value, and the value that is used instead,
+    from the earlier layers. A `None` in a layer sets nothing. No content of a layer raises an error.
     """
     settings: Any = Settings()
     problems: list[str] = []
@@ -52,14 +51,14 @@ def read_settings(layers: Sequence[SettingsLayer]) -> tuple[Settings, tuple[str,
 
 
 def user_file() -> Path:
-    """Where the user's own settings are: `starcoder-lsp.toml` in the platform's folder for configurations."""
+    """Return the path of the user's own settings: `starcoder-lsp.toml` in the platform's configuration folder."""
     import platformdirs
 
     return platformdirs.user_config_path("starcoder-lsp", appauthor=False) / FILE_NAME
 
 
 def load_user_file(path: Path) -> SettingsLayer:
-    """Read the user's own settings, a trusted layer. A file that is not there is an empty one, a bad one a problem."""
+    """Read the user's own settings, a trusted layer. A missing file is an empty layer; a bad one has a problem."""
     import tomllib
 
     try:
@@ -72,13 +71,13 @@ def load_user_file(path: Path) -> SettingsLayer:
         what = "is not in UTF-8"
     except RecursionError:
         what = "is nested too deeply"
-    except ValueError as error:  # tomllib's own error among them, which has line and column; or a NUL in the path
+    except ValueError as error:  # such as tomllib's, with line and column, or a NUL in the path
         what = f"is not valid TOML ({error})"
     return SettingsLayer(str(path), {}, trusted=True, problems=(printable(f"{path} {what}; it is ignored"),))
 
 
 def _read_group(group: Any, given: object, path: str, layer: SettingsLayer, problems: list[str]) -> Any:
-    """Return `group` with what `given` sets in it."""
+    """Return `group` with the settings in `given` applied."""
     if given is None:
         return group
     if not isinstance(given, Mapping):
@@ -111,7 +110,7 @@ def _read_group(group: Any, given: object, path: str, layer: SettingsLayer, prob
 
 
 def _read_value(rules: Rules, current: object, given: object) -> tuple[str, object]:
-    """Return what is expected, in words, and `given` as the type of `current`, or `None` where it is not that."""
+    """Return the expected kind of value in words, and `given` as the type of `current`, or `None` if it is bad."""
     if isinstance(current, bool):
         return "true or false", given if isinstance(given, bool) else None
     if rules.limits:
@@ -139,7 +138,7 @@ def _is_list_of_strings(given: object) -> TypeGuard[Sequence[str]]:
 
 
 def _did_you_mean(name: str) -> str:
-    """Name the setting or group that is spelled most like `name`, by its whole key or by its last part."""
+    """Suggest the setting or group with the most similar spelling, by its whole key or by its last part."""
     import difflib
 
     parent = name.rpartition(".")[0]
@@ -153,7 +152,7 @@ def _did_you_mean(name: str) -> str:
 
 @cache
 def _spellings() -> dict[str, str]:
-    """Keys of settings and groups, by what a person may have meant by them, in lower case."""
+    """Return keys of settings and groups by spellings that a user may try, in lower case."""
     spellings: dict[str, str] = {}
     for setting in describe_settings():
         group, _, last = setting.key.rpartition(".")
@@ -163,7 +162,7 @@ def _spellings() -> dict[str, str]:
 
 
 def _shown(value: object) -> str:
-    """Show a value as JSON would, at most 60 characters of it and the first level."""
+    """Return a value as JSON, cut to 60 characters and one level."""
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, str):
