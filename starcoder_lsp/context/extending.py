@@ -59,7 +59,7 @@ def extend(window: Window, cursor_byte: int, tokenizer: Tokenizer) -> Window | N
     data = window.snapshot.text.data
     if cursor_byte < window.anchor_byte or not _still_fits(window.text_after_cursor, data, cursor_byte):
         return None
-    middle = Segment("middle", window.anchor_byte, cursor_byte, "what was written since the text above was evaluated")
+    middle = Segment("middle", window.anchor_byte, cursor_byte, "text typed since the prefix was evaluated")
     extended = evolve(
         window,
         cursor_byte=cursor_byte,

@@ -224,7 +224,11 @@ def _similar(surroundings: _Surroundings) -> Iterator[_Piece]:
         if found is not None and surroundings.document(path) is not None:
             start, end, similarity_of_window = found
             yield _window_piece(
-                document, start, end, (_SIMILAR, similarity_of_window), "open file like the lines around the cursor"
+                document,
+                start,
+                end,
+                (_SIMILAR, similarity_of_window),
+                "open file similar to the lines around the cursor",
             )
 
 
@@ -243,7 +247,7 @@ def _edited(recent_edits: Iterable[tuple[str, int, int]], surroundings: _Surroun
         is_code = len(window) <= WINDOW_LINES * MAX_LINE_BYTES
         if is_code and similarity(surroundings.identifiers, identifiers(window)) > MIN_SIMILARITY_OF_EDITS:
             done.add(path)
-            yield _window_piece(document, start, end, (_EDITED, -float(age)), "edited lately")
+            yield _window_piece(document, start, end, (_EDITED, -float(age)), "edited recently")
 
 
 def _window_piece(document: Snapshot, start: int, end: int, rank: tuple[int, float], why: str) -> _Piece:

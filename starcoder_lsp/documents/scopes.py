@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from starcoder_lsp.documents.text import Text
 
 _MAX_IMPORT_DEPTH: Final = 3
-"""A `using` in the body of a namespace stands this deep. Keeps the query off the rest of the file. Not measured."""
+"""A `using` in the body of a namespace is this deep. Keeps the query off the rest of the file. Not measured."""
 _MAX_DEFINITION_DEPTH: Final = 8
-"""A method of a class template in a namespace inside an include guard stands this deep. Not measured."""
+"""A method of a class template in a namespace inside an include guard is this deep. Not measured."""
 _MAX_SIBLINGS: Final = 50
 """Comments in a row that are skipped. Not measured; a bound for generated files."""
 _MAX_OUTLINE_BYTES: Final = 256 * 1024

@@ -236,7 +236,7 @@ def test_the_open_document_that_is_like_the_lines_at_the_cursor(tmp_path, choose
     [snippet] = choose("main.py", ASKING, opened=["b.py", "README.md", "a.py"])
     assert snippet.path == "a.py"
     assert b"def handle_refund" in snippet.text
-    assert snippet.why == "open file like the lines around the cursor"
+    assert snippet.why == "open file similar to the lines around the cursor"
 
 
 def test_what_was_edited_lately_needs_less_and_comes_earlier(tmp_path, choose):
@@ -245,7 +245,7 @@ def test_what_was_edited_lately_needs_less_and_comes_earlier(tmp_path, choose):
     opened = ["a.py", "b.py"]
     assert [s.path for s in choose("main.py", ASKING, opened=opened)] == ["a.py"]
     snippets = choose("main.py", ASKING, opened=opened, edits=[("b.py", 1, 2)])
-    assert next((s.path, s.why) for s in snippets) == ("b.py", "edited lately")
+    assert next((s.path, s.why) for s in snippets) == ("b.py", "edited recently")
     assert [s.path for s in choose("main.py", ASKING, opened=opened, edits=[("b.py", 63, 63)])] == ["a.py"]
     assert choose("main.py", ASKING, edits=[("a.py", -5, 10**9), ("gone.py", 0, 1), ("main.py", 0, 1)])
 
