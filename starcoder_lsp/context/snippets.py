@@ -222,14 +222,9 @@ def _similar(surroundings: _Surroundings) -> Iterator[_Piece]:
     for path, document in surroundings.open_documents.items():
         found = most_similar(surroundings.identifiers, document.text.data, MIN_SIMILARITY)
         if found is not None and surroundings.document(path) is not None:
-            start, end, similarity_of_window = found
-            yield _window_piece(
-                document,
-                start,
-                end,
-                (_SIMILAR, similarity_of_window),
-                "open file similar to the lines around the cursor",
-            )
+            start, end, alike = found
+            why = "open file similar to the lines around the cursor"
+            yield _window_piece(document, start, end, (_SIMILAR, alike), why)
 
 
 def _edited(recent_edits: Iterable[tuple[str, int, int]], surroundings: _Surroundings) -> Iterator[_Piece]:
