@@ -1,8 +1,9 @@
 """Prompt tokens that a recorded editing session evaluates, counted without a model: seconds instead of minutes.
 
-`python bench/evaluated.py TRACE --model GGUF [--first N] [--edits N] [--ram-mib N]`. The windows, anchors, prompts
-and parked states are the server's; a context that only counts stands for llama.cpp, and nothing is generated. So this
-is for trying out what the anchor policy costs with a real vocabulary; `starcoder-lsp bench replay` is the measurement.
+`python bench/evaluated.py TRACE --model GGUF [--as NAME] [--first N] [--edits N] [--ram-mib N]`. The windows,
+anchors, prompts and parked states are the server's; a context that only counts stands for llama.cpp, and nothing is
+generated. So this is for trying out what the anchor policy costs with a real vocabulary; `starcoder-lsp bench replay`
+is the measurement.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from statistics import fmean
 
 from attrs import define
 
-from starcoder_lsp.cli.bench.replay import URI_NAME
 from starcoder_lsp.cli.bench.traces import edits_of, grouped, read_trace, text_before
 from starcoder_lsp.documents.documents import Documents, Edit
 from starcoder_lsp.engine.loading import read_prompts
@@ -95,6 +95,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("trace", type=Path)
     parser.add_argument("--model", type=Path, required=True, help="only its vocabulary is read")
+    parser.add_argument("--as", dest="name", default="replayed.txt", help="the file's name, which sets its language")
     parser.add_argument("--first", type=int, default=2000)
     parser.add_argument("--edits", type=int, default=4000)
     parser.add_argument("--ram-mib", type=int, default=512)
@@ -104,7 +105,7 @@ def main() -> None:
     context, cached = Counting(), CachedSequence(sequence=0)
     states = ParkedStates(arguments.ram_mib * 1024 * 1024 // N_CELL_BYTES)
     trace, documents = read_trace(arguments.trace), Documents()
-    uri = f"file:///{URI_NAME}"
+    uri = f"file:///{arguments.name}"
     documents.open(uri, "", 0, text_before(trace, arguments.first))
     measured: list[tuple[bool, tuple[int, int, float]]] = []
     for version, edit in enumerate(edits_of(trace, arguments.first, arguments.edits), 1):

@@ -8,6 +8,9 @@ HOP_BYTES = 1024
 """The left edge moves in steps of this, about 300 tokens or 30 lines. A moved edge changes the first token, and then
 the whole prompt is evaluated again. Not measured."""
 
+MAX_INDENT_BYTES = 256
+"""Bytes of a line that are searched for its indentation; a line that begins with more blanks counts as blank."""
+
 
 def hop(text: Text, earliest: int, end: int, n_tokens: int) -> int:
     """Return the first multiple of the step from `earliest` on, moved to the start of a character; at most `end`.
@@ -40,6 +43,33 @@ def right_edge(text: Text, start: int, latest: int) -> int:
         latest -= 1
     line_start = text.line_starts[text.line_of(latest)]
     return line_start if latest - line_start <= (latest - start) // 2 else latest
+
+
+def paragraph_end(text: Text, start: int, least: int, latest: int) -> int | None:
+    """Return the first line start from `least` on and below `latest` that begins another paragraph, or `None`.
+
+    It follows a blank line and is indented no more than the paragraph around `start`.
+
+    The paragraph is indented as the line of `start`, or as the next line with text if that one is blank. This needs no
+    grammar: it finds ends of functions and of groups of statements, and of paragraphs in prose.
+    """
+    indent: int | None = None
+    is_after_blank = False
+    for line in range(text.line_of(start), text.n_lines):
+        line_start, line_end = text.line_span(line)
+        if line_start >= latest:
+            return None
+        content = text.data[line_start : min(line_end, line_start + MAX_INDENT_BYTES)]
+        if not content.strip():
+            is_after_blank = True
+            continue
+        own_indent = len(content) - len(content.lstrip())
+        if indent is None:
+            indent = own_indent
+        elif is_after_blank and line_start >= least and own_indent <= indent:
+            return line_start
+        is_after_blank = False
+    return None
 
 
 def _character_start(text: Text, at: int, end: int) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from attrs import frozen
 
-from starcoder_lsp.context.edges import hop, left_edge, right_edge
+from starcoder_lsp.context.edges import hop, left_edge, paragraph_end, right_edge
 from starcoder_lsp.context.pinned import lines_of, pinned, scope_headers, signatures_after, spans_of
 from starcoder_lsp.context.window import (
     Budget,
@@ -43,12 +43,14 @@ Without signatures 44.6 prompt tokens are evaluated for each edit, with them 47.
 """
 MAX_BYTES_PER_TOKEN = 16
 """A text with more bytes than this for each token of room does not fit, and is not tokenized. Not measured."""
-MIN_SUFFIX_SHARE = 0.125
-"""End the suffix with a scope around the cursor if it keeps at least this share of the text that would fit.
+MIN_SUFFIX_TOKENS = 64
+"""The suffix ends with the first scope or paragraph around the cursor that gives it this many tokens.
 
-The suffix is evaluated again at each new place, and text after the cursor's function helps little. Without this rule
-63.9 prompt tokens are evaluated for each edit, with it 47.4: `bench/evaluated.py`.
+The suffix is evaluated again at each new place. With 48 tokens 30.6 to 33.6 are evaluated for each edit, with 64 33.7
+to 36.8, with 96 38.6 to 40.0 (2,500 edits, `bench/evaluated.py`). Quality does not differ (`bench/suffix.py`).
 """
+MAX_WHOLE_SUFFIX_TOKENS = 128
+"""A rest of the file of at most this many tokens is the suffix. Other values: `bench/suffix.py`."""
 Chooser = Callable[[int], Iterable[Segment]]
 """Returns the segments for one side of the cursor, given the room in tokens."""
 
@@ -64,9 +66,8 @@ def new_window(
 ) -> Window:
     """Choose a window. The budget limits the ids that are sent.
 
-    Room that the suffix does not need goes to the prefix. The suffix exceeds its share only if the whole file fits: it
-    is evaluated again at each new place, while places near each other share their prefix. The first of `prefix_starts`
-    that suits is used again. Signatures come from `outline`, the definitions of the file.
+    The suffix is short, since it is evaluated again at each new place, while places near each other share their prefix.
+    The first of `prefix_starts` that suits is used again. Signatures come from `outline`, the definitions of the file.
     """
     n_tokens = max_tokens(budget, cross_file)
     n_suffix = int(n_tokens * budget.suffix_share)
@@ -77,12 +78,13 @@ def new_window(
     above = Segment("prefix", 0, anchor_byte, "the whole file above the cursor's line")
     below = Segment("suffix", cursor_byte, len(snapshot.text.data), "the whole file below the cursor")
 
-    suffix = _whole_if_it_fits(snapshot, below, n_suffix, 0, tokenizer)
+    suffix = _whole_if_it_fits(snapshot, below, min(n_suffix, MAX_WHOLE_SUFFIX_TOKENS), 0, tokenizer)
     if suffix is not None:
         n_before = n_tokens - len(suffix.ids)
     prefix = _whole_if_it_fits(snapshot, above, n_before, n_middle, tokenizer)
     if prefix is not None and suffix is None:
-        suffix = _whole_if_it_fits(snapshot, below, n_tokens - len(prefix.ids), n_middle, tokenizer)
+        n_left = min(n_tokens - len(prefix.ids), n_middle + MAX_WHOLE_SUFFIX_TOKENS)
+        suffix = _whole_if_it_fits(snapshot, below, n_left, n_middle, tokenizer)
     if prefix is None or suffix is None:
         scopes = snapshot.syntax.enclosing_scopes(cursor_byte) if snapshot.syntax is not None else ()
         cursor = _Cursor(snapshot, cursor_byte, anchor_byte, tokenizer, scopes, outline)
@@ -177,16 +179,20 @@ def _nearest_above(cursor: _Cursor, n_tokens: int) -> Part:
 
 
 def _nearest_below(cursor: _Cursor, n_tokens: int) -> Part:
-    """Choose the rest of a scope around the cursor and signatures of later definitions, or else the next lines."""
+    """Choose the rest of a paragraph or scope, or else the next lines. Behind a scope, add later signatures."""
     snapshot, cursor_byte, text = cursor.snapshot, cursor.cursor_byte, cursor.snapshot.text
-    ends = [(lines_of(text, scope.start_byte, scope.end_byte)[1], scope) for scope in reversed(cursor.scopes)]
+    scope_ends = [(lines_of(text, scope.start_byte, scope.end_byte)[1], scope) for scope in reversed(cursor.scopes)]
 
     def choose(n_room: int) -> Iterable[Segment]:
         latest = cursor_byte + fit_head(cursor.tokenizer, text.data[cursor_byte:], n_room)
         lines_end = right_edge(text, cursor_byte, latest)
-        least = cursor_byte + int((lines_end - cursor_byte) * MIN_SUFFIX_SHARE)
-        end, scope = next(((end, scope) for end, scope in ends if least <= end < lines_end), (lines_end, None))
+        least = cursor_byte + fit_head(cursor.tokenizer, text.data[cursor_byte:lines_end], MIN_SUFFIX_TOKENS)
+        ends = ((end, scope) for end, scope in scope_ends if least <= end < lines_end)
+        end, scope = next(ends, (lines_end, None))
         why = "lines after the cursor" if scope is None else f"to the end of {scope.kind} {scope.name}".strip()
+        paragraph = paragraph_end(text, cursor_byte, least, end)
+        if paragraph is not None:
+            end, scope, why = paragraph, None, "to the end of the paragraph"
         yield Segment("suffix", cursor_byte, end, why)
         if scope is not None and end > cursor_byte:
             max_tokens = int(n_tokens * MAX_SIGNATURES_SHARE)

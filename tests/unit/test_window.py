@@ -16,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from starcoder_lsp.context.anchor import Anchors
-from starcoder_lsp.context.new_window import new_window
+from starcoder_lsp.context.new_window import MAX_WHOLE_SUFFIX_TOKENS, MIN_SUFFIX_TOKENS, new_window
 from starcoder_lsp.context.window import Budget, Window, normalized
 from starcoder_lsp.documents.documents import Documents, Edit, Snapshot
 from starcoder_lsp.engine.prompt_model import PromptModel
@@ -94,7 +94,8 @@ def check(window: Window, tokenizer: Tokenizer) -> None:
         assert window.suffix.text == normalized(data[cursor:])
     elif len(data) < 20 * window.budget.n_tokens:
         parts = (data[:anchor], data[anchor:cursor], data[cursor:])
-        assert sum(len(tokenizer.encode(normalized(p))) for p in parts) > window.budget.n_tokens
+        n_above, n_middle, n_below = (len(tokenizer.encode(normalized(part))) for part in parts)
+        assert n_above + n_middle + n_below > window.budget.n_tokens or n_below > MAX_WHOLE_SUFFIX_TOKENS
 
 
 def is_whole(window: Window) -> bool:
@@ -187,8 +188,9 @@ def test_a_cursor_between_carriage_return_and_line_feed(tokenizer: Tokenizer) ->
 
 
 def test_the_rest_of_one_side_goes_to_the_other(tokenizer: Tokenizer) -> None:
-    """A file that fits the budget but not the shares goes in whole."""
-    lines = "".join(f"name_{n} = {n}\n" for n in range(40))
+    """A file that fits the budget but not the shares goes in whole, unless much of it is below the cursor."""
+    lines = "".join(f"name_{n} = {n}\n" for n in range(12))
+    assert len(tokenizer.encode(lines.encode())) <= MAX_WHOLE_SUFFIX_TOKENS
     budget = Budget(len(tokenizer.encode(lines.encode())) + 4, 0.5)
     for cursor_byte in (0, len(lines) // 2, len(lines)):
         window = new_window(opened(lines), cursor_byte, budget, tokenizer)
@@ -338,7 +340,7 @@ BODY = "        x = compute(1)\n"
 
 def test_signatures_that_the_scope_names_and_members_are_in_view(tokenizer: Tokenizer) -> None:
     above = SIGNATURES + BODY * 200 + "        return helper("
-    behind = ")\n" + BODY * 3 + "\n    def close(self):\n        pass\n\n\n" + "".join(map(FILLER.format, range(300)))
+    behind = ")\n" + BODY * 12 + "\n    def close(self):\n        pass\n\n\n" + "".join(map(FILLER.format, range(300)))
     snapshot = opened(above + behind)
     outline = snapshot.syntax.definitions()
     window = new_window(snapshot, len(above), Budget(800, 0.3), tokenizer, (), outline)
@@ -348,13 +350,13 @@ def test_signatures_that_the_scope_names_and_members_are_in_view(tokenizer: Toke
         "import os\ndef helper(path, mode='r'):\nclass Reader:\n    def __init__(self, path):\n    def lines(self):\n"
         "    def big(self):\n"
     )
-    assert window.suffix.text == (")\n" + BODY * 3 + "    def close(self):\ndef filler_0(x):\n").encode()
-    assert window.text_after_cursor == (")\n" + BODY * 3).encode()
+    assert window.suffix.text == (")\n" + BODY * 12 + "    def close(self):\ndef filler_0(x):\n").encode()
+    assert window.text_after_cursor == (")\n" + BODY * 12).encode()
 
 
 def test_an_edit_of_a_signature_that_is_shown_ends_the_window(tokenizer: Tokenizer) -> None:
     above = SIGNATURES + BODY * 200 + "        return "
-    behind = "\n" + BODY * 3 + "\n    def close(self):\n        pass\n\n\n" + "".join(map(FILLER.format, range(300)))
+    behind = "\n" + BODY * 12 + "\n    def close(self):\n        pass\n\n\n" + "".join(map(FILLER.format, range(300)))
     budget, anchors = Budget(800, 0.3), Anchors()
     window = anchors.full_window(opened(above + behind), len(above), budget, tokenizer)
     assert b"def close(self):" in window.suffix.text
@@ -381,7 +383,20 @@ def test_a_scope_that_ends_at_once_does_not_end_the_suffix(tokenizer: Tokenizer)
     function = "def f(x):\n    return x\n\n\n"
     above = function * 200 + "def f(x):\n    return"
     window = new_window(opened(above + " x\n\n\n" + function * 200), len(above), Budget(1920, 0.2), tokenizer)
-    assert len(window.suffix.ids) > 1920 * 0.2 / 2
+    assert len(window.suffix.ids) >= MIN_SUFFIX_TOKENS
+    assert window.suffix.segments[0].why == "to the end of the paragraph"
+
+
+@pytest.mark.parametrize("language", ["python", "plaintext"])
+def test_a_suffix_ends_with_a_paragraph_in_any_language(tokenizer: Tokenizer, language: str) -> None:
+    statements = "".join(f"    total += values[{n}] * weights[{n}]\n" for n in range(12))
+    above = "import os\n\n\n" + "def f(values, weights):\n" + statements + "\n"
+    below = "\n" + statements + "\n" + statements + "    return total\n\n\n"
+    assert len(tokenizer.encode(statements.encode())) >= MIN_SUFFIX_TOKENS
+    text = above + "    x = 1" + below + (above + below) * 20
+    window = new_window(opened(text, language), len(above) + 9, Budget(1920, 0.2), tokenizer)
+    assert window.suffix.text == ("\n" + statements + "\n").encode()
+    assert window.suffix.segments[0].why == "to the end of the paragraph"
 
 
 def typed(
