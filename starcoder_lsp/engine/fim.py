@@ -1,9 +1,6 @@
 """Fill-in-the-middle prompts: from the texts around a cursor to the token ids that a model was trained on.
 
-The only module that knows a model family's markers and how it lays a prompt out. A family is a row of `FAMILIES`. The
-ids of its markers are read from the vocabulary by their text, never written down here. Sources: the StarCoder paper
-(arXiv:2305.06161) for the file format, the StarCoder2 paper (arXiv:2402.19173, section 5) for the repository format,
-in which the path stands *after* `<fim_prefix>`.
+The layouts and markers are those of a row of `families.FAMILIES`.
 """
 
 from __future__ import annotations
@@ -16,6 +13,7 @@ from typing import TypeVar
 from attrs import frozen
 
 from starcoder_lsp.engine.engine import EngineError, Prompt
+from starcoder_lsp.engine.families import FAMILIES, ModelFamily
 from starcoder_lsp.engine.tokens import Tokenizer
 
 Ids = Sequence[int]
@@ -28,53 +26,6 @@ _PIECE = re.compile(
     r"<(?P<marker>\w+)>|\{(?P<gap>prefix|suffix|middle|files|text)\}"
     r"|(?P<words>(?:\{repository\}|\{path\}|[^<{])+)"
 )
-
-
-@frozen
-class ModelFamily:
-    r"""How a model family marks the parts of a prompt, and in which order they stand.
-
-    `markers` are the special tokens, by role; each of them ends an answer. A layout names them as `<role>`. Its gaps
-    are `{prefix}`, `{suffix}` and `{middle}` of the cursor's file, `{files}` for all other files, `{text}` for the text
-    of one of them, `{repository}` and `{path}` for names. What else stands in it is text of the prompt. The middle
-    comes last, since the model goes on with it. Of other files the most useful comes last if `is_best_file_last`.
-    """
-
-    markers: Mapping[str, str]
-    infill: str = "<prefix>{prefix}<suffix>{suffix}<middle>{middle}"
-    repository: str | None = None
-    """The layout of a prompt with other files; `None` for a family that was not trained to infill across files."""
-    file: str = ""
-    """The layout of one of the other files."""
-    is_best_file_last: bool = True
-
-
-FAMILIES = {
-    "starcoder2": ModelFamily(
-        markers={
-            "end": "<|endoftext|>",
-            "prefix": "<fim_prefix>",
-            "middle": "<fim_middle>",
-            "suffix": "<fim_suffix>",
-            "pad": "<fim_pad>",
-            "repo": "<repo_name>",
-            "file": "<file_sep>",
-        },
-        repository="<repo>{repository}{files}<file><prefix>{path}\n{prefix}<suffix>{suffix}<middle>{middle}",
-        file="<file>{path}\n{text}",
-    ),
-    # The original StarCoder marks files otherwise (<reponame>, <filename>) and was not trained to infill across them.
-    "starcoder": ModelFamily(
-        markers={
-            "end": "<|endoftext|>",
-            "prefix": "<fim_prefix>",
-            "middle": "<fim_middle>",
-            "suffix": "<fim_suffix>",
-            "pad": "<fim_pad>",
-        }
-    ),
-}
-"""By the architecture that a GGUF file names."""
 
 
 @frozen

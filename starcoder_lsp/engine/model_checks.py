@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from attrs import frozen
 
+from starcoder_lsp.engine.families import FAMILIES
 from starcoder_lsp.engine.gguf import BLOCKS, F32, START, Array, DamagedError, TensorEntry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-ARCHITECTURES: Final = ("starcoder2", "starcoder")
-"""llama.cpp's names of the supported model families."""
 
 _VERSIONS: Final = (2, 3)
 _MAX_TENSOR_NAME_BYTES: Final = 63  # GGML_MAX_NAME, less its NUL
@@ -95,9 +93,9 @@ def check_start(data: bytes) -> None:
 
 def check_architecture(name: object) -> None:
     """Raise `RefusedError` for another model family."""
-    if name not in ARCHITECTURES:
+    if name not in FAMILIES:
         what = "names no architecture" if name is None else f"is of the architecture {shown(name)}"
-        refuse(f"{what}, and only {' and '.join(ARCHITECTURES)} can be used", CHOOSE_ANOTHER)
+        refuse(f"{what}, and only {' and '.join(FAMILIES)} can be used", CHOOSE_ANOTHER)
 
 
 def check_tensors(tensors: Iterable[TensorEntry], alignment: int) -> None:
@@ -149,9 +147,10 @@ def read_dimensions(metadata: Mapping[str, object]) -> Dimensions:
     for key in ("expert_count", "expert_used_count", "expert_group_count", "nextn_predict_layers"):
         whole(key, 0, 0, 0)  # of other families; llama.cpp asserts that they fit each other
     whole("attention.causal", 1, 1, 1)
-    epsilon = metadata.get(f"{architecture}.attention.layer_norm_epsilon")
+    epsilon_key = f"{architecture}.attention.{FAMILIES[architecture].norm_epsilon}"
+    epsilon = metadata.get(epsilon_key)
     if not isinstance(epsilon, float) or not isfinite(epsilon) or epsilon < 0:
-        damaged(f"its {architecture}.attention.layer_norm_epsilon is {shown(epsilon)}")
+        damaged(f"its {epsilon_key} is {shown(epsilon)}")
     if (scaling := metadata.get(f"{architecture}.rope.scaling.type", "none")) not in _ROPE_SCALINGS:
         damaged(f"its {architecture}.rope.scaling.type is {shown(scaling)}")
     _check_vocabulary(metadata)
@@ -168,7 +167,7 @@ def _check_vocabulary(metadata: Mapping[str, object]) -> None:
     """Check that no two tokens are the same, which llama.cpp asserts."""
     tokens = metadata.get("tokenizer.ggml.tokens")
     if metadata.get("tokenizer.ggml.model") != "gpt2" or not isinstance(tokens, Array) or not tokens.n_distinct:
-        refuse("has no byte-level BPE vocabulary, which every StarCoder model has", CHOOSE_ANOTHER)
+        refuse("has no byte-level BPE vocabulary, which every supported model has", CHOOSE_ANOTHER)
     if tokens.n_distinct != tokens.n:
         damaged(f"of the {tokens.n:,} tokens of its vocabulary {tokens.n - tokens.n_distinct:,} are there twice")
 

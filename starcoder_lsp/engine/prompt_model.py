@@ -6,7 +6,8 @@ from pathlib import Path
 
 from attrs import frozen
 
-from starcoder_lsp.engine.fim import FAMILIES, FimFormat, format_for
+from starcoder_lsp.engine.families import FAMILIES
+from starcoder_lsp.engine.fim import FimFormat, format_for
 from starcoder_lsp.engine.model_file import raising_model_file_errors, read_model_header
 from starcoder_lsp.engine.tokenizer import GgufTokenizer, read_tokenizer
 
@@ -36,9 +37,8 @@ def read_prompt_model(path: Path, n_context: int) -> PromptModel:
     """
     header = read_model_header(path)
     file = header.file
-    markers = FAMILIES[file.architecture].markers.values()
     with raising_model_file_errors(file.path):
-        tokenizer = read_tokenizer(header.metadata, header.data, markers)
+        tokenizer = read_tokenizer(header.metadata, header.data, FAMILIES[file.architecture])
     return PromptModel(
         name=file.name,
         architecture=file.architecture,

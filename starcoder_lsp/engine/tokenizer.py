@@ -1,7 +1,8 @@
-"""StarCoder's tokenizer from the header of a GGUF file, with llama.cpp's ids and without llama.cpp.
+"""A model's tokenizer from the header of a GGUF file, with llama.cpp's ids and without llama.cpp.
 
-Text is split into digits, words, runs of other characters and white space; byte-level BPE merges inside these parts.
-`tokenizer.ggml.pre` is ignored: every StarCoder model was trained with this one split, and old files lack the key.
+Text is split into parts, and byte-level BPE merges inside these: for StarCoder into digits, words, runs of other
+characters and white space. `tokenizer.ggml.pre` is ignored: a family was trained with one split, and old files lack the
+key.
 
 The ids differ from llama.cpp's in two cases. Bytes that are no UTF-8 keep their values, where llama.cpp reads U+FFFD. A
 byte without a token becomes `?`, where llama.cpp leaves it out. StarCoder2's vocabulary lacks 14 bytes: 13 occur in no
@@ -14,15 +15,17 @@ from __future__ import annotations
 import codecs
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NoReturn
 
 from attrs import frozen
+from tokenizers import Regex
 from tokenizers import Tokenizer as Bpe
 from tokenizers.models import BPE
-from tokenizers.pre_tokenizers import ByteLevel, Digits
+from tokenizers.pre_tokenizers import ByteLevel, Digits, Split
 from tokenizers.pre_tokenizers import Sequence as Cuts
 
+from starcoder_lsp.engine.families import ModelFamily
 from starcoder_lsp.engine.gguf import Array, DamagedError, read_int32s, read_strings
 from starcoder_lsp.engine.tokens import line_cut
 
@@ -102,15 +105,15 @@ class GgufTokenizer:
         return self.pieces[token_id] or self._names[token_id]
 
 
-def read_tokenizer(metadata: Mapping[str, object], data: bytes, marker_names: Collection[str] = ()) -> GgufTokenizer:
+def read_tokenizer(metadata: Mapping[str, object], data: bytes, family: ModelFamily) -> GgufTokenizer:
     """Build the tokenizer from the metadata of a GGUF header, and from `data`, which the metadata's arrays are in.
 
-    Tokens with one of the `marker_names` are markers whatever their type, as in llama.cpp: early converters called
-    every token normal. Raises `DamagedError` if there is no byte-level BPE vocabulary.
+    Tokens with the name of one of the family's markers are markers whatever their type, as in llama.cpp: early
+    converters called every token normal. Raises `DamagedError` if there is no byte-level BPE vocabulary.
     """
     tokens = _strings(metadata, data, "tokens")
     types = _types(metadata, data, len(tokens))
-    for token_id in _ids_of(tokens, marker_names):
+    for token_id in _ids_of(tokens, family.markers.values()):
         types[token_id] = _CONTROL
     spelled = {_text(token, "token"): i for i, token in enumerate(tokens) if types[i] == _NORMAL}
     if len(spelled) != types.count(_NORMAL):
@@ -126,7 +129,7 @@ def read_tokenizer(metadata: Mapping[str, object], data: bytes, marker_names: Co
     return GgufTokenizer(
         pieces=pieces,
         line_cut=line_cut(pieces[token_id] for token_id in spelled.values()),
-        bpe=_bpe(spelled, _strings(metadata, data, "merges")),
+        bpe=_bpe(spelled, _strings(metadata, data, "merges"), family.split),
         names={i: token for i, token in enumerate(tokens) if not pieces[i]},
         markers={token: i for i, token in enumerate(tokens) if types[i] not in {_NORMAL, _UNUSED}},
         byte_ids=[stand_in_id if byte_id is None else byte_id for byte_id in byte_ids],
@@ -157,7 +160,7 @@ def _types(metadata: Mapping[str, object], data: bytes, n_tokens: int) -> list[i
     return list(types)
 
 
-def _ids_of(tokens: Sequence[bytes], names: Collection[str]) -> list[int]:
+def _ids_of(tokens: Sequence[bytes], names: Iterable[str]) -> list[int]:
     wanted = {name.encode() for name in names}
     return [token_id for token_id, token in enumerate(tokens) if token in wanted]
 
@@ -179,7 +182,7 @@ def _bytes(spelling: str) -> bytes:
     return _damaged(f"the token {_shown(spelling)} of its vocabulary spells no bytes")
 
 
-def _bpe(ids: dict[str, int], merges: Sequence[bytes]) -> Bpe:
+def _bpe(ids: dict[str, int], merges: Sequence[bytes], split: str) -> Bpe:
     """Build the library's tokenizer. The library does not check its input, so the checks are here."""
     pairs = []
     for merge in dict.fromkeys(merges):  # of two that are the same, llama.cpp takes the first and the library the last
@@ -188,7 +191,11 @@ def _bpe(ids: dict[str, int], merges: Sequence[bytes]) -> Bpe:
             _damaged(f"the merge {_shown(merge)} of its vocabulary is no pair of tokens that make a third")
         pairs.append((left, right))
     bpe = Bpe(BPE(ids, pairs))
-    bpe.pre_tokenizer = Cuts([Digits(individual_digits=True), ByteLevel(add_prefix_space=False)])
+    if split:
+        cuts = [Split(Regex(split), behavior="isolated"), ByteLevel(add_prefix_space=False, use_regex=False)]
+    else:
+        cuts = [Digits(individual_digits=True), ByteLevel(add_prefix_space=False)]
+    bpe.pre_tokenizer = Cuts(cuts)
     return bpe
 
 

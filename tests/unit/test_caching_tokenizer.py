@@ -22,6 +22,7 @@ from starcoder_lsp.context.caching_tokenizer import MAX_LINES, CachingTokenizer
 from starcoder_lsp.engine.prompt_model import PromptModel
 from starcoder_lsp.engine.tokenizer import _BYTES
 from starcoder_lsp.engine.tokens import line_cut
+from tests.unit.families import QWEN_SPLIT
 
 ODD = [
     "\n",
@@ -55,12 +56,6 @@ def test_bytes_that_are_no_text_too(prompts: PromptModel, data: bytes) -> None:
     assert CachingTokenizer(prompts.tokenizer).encode(data) == prompts.tokenizer.encode(data)
 
 
-# Qwen2.5's pre-tokenizer (`tokenizer.json` of Qwen/Qwen2.5-Coder-7B), which lets punctuation have the newlines behind
-# it, and one that does not cut at all.
-QWEN_PIECES = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
 CODE = "".join(path.read_text() for path in sorted(Path(__file__).parent.glob("test_s*.py")))
 GLUING = [
     "\n",
@@ -110,7 +105,7 @@ class Trained:
 
 @pytest.fixture(scope="module")
 def gluing() -> Trained:
-    return Trained.on(CODE, Split(Regex(QWEN_PIECES), behavior="isolated"))
+    return Trained.on(CODE, Split(Regex(QWEN_SPLIT), behavior="isolated"))
 
 
 @pytest.fixture(scope="module")

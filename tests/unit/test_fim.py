@@ -11,10 +11,12 @@ from starcoder_lsp.context.explain import spelled
 from starcoder_lsp.documents.documents import Documents
 from starcoder_lsp.documents.workspace import WorkspaceContext
 from starcoder_lsp.engine.engine import EngineError
-from starcoder_lsp.engine.fim import ModelFamily, OtherFile, format_for, make_format
+from starcoder_lsp.engine.families import ModelFamily
+from starcoder_lsp.engine.fim import OtherFile, format_for, make_format
 from starcoder_lsp.engine.prompt_model import PromptModel
 from starcoder_lsp.prompting import CompletionRequest, PromptBuilder, build_prompt, choose_window
 from starcoder_lsp.settings import ContextSettings, Settings
+from tests.unit.families import QWEN
 
 
 @frozen
@@ -46,6 +48,7 @@ STARCODER2 = Vocabulary(
         "<file_sep>": 1006,
     }
 )
+
 FIM = format_for("starcoder2", STARCODER2)
 
 
@@ -102,20 +105,6 @@ OTHER_FAMILY = ModelFamily(
     repository="<repo>{repository}\n<file>{path}\n<suffix>{suffix}{files}<prefix>{prefix}<middle>{middle}",
     file="<file>{path}\n{text}\n",
     is_best_file_last=False,
-)
-# As in the technical report of Qwen2.5-Coder (arXiv:2409.12186).
-QWEN = ModelFamily(
-    markers={
-        "end": "<|endoftext|>",
-        "prefix": "<|fim_prefix|>",
-        "middle": "<|fim_middle|>",
-        "suffix": "<|fim_suffix|>",
-        "pad": "<|fim_pad|>",
-        "repo": "<|repo_name|>",
-        "file": "<|file_sep|>",
-    },
-    repository="<repo>{repository}\n{files}<file>{path}\n<prefix>{prefix}<suffix>{suffix}<middle>{middle}",
-    file="<file>{path}\n{text}\n",
 )
 
 

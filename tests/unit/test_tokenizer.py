@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from starcoder_lsp.context.caching_tokenizer import CachingTokenizer
 from starcoder_lsp.engine.engine import EngineError
-from starcoder_lsp.engine.fim import FAMILIES, format_for
+from starcoder_lsp.engine.families import FAMILIES
+from starcoder_lsp.engine.fim import format_for
 from starcoder_lsp.engine.gguf import Cursor
 from starcoder_lsp.engine.loading import DEMONSTRATOR
 from starcoder_lsp.engine.model_file import ModelFileError, check_model_file, parse_metadata
@@ -56,7 +57,7 @@ json.dump({
 @cache
 def read(path: Path) -> GgufTokenizer:
     data = path.read_bytes()
-    return read_tokenizer(parse_metadata(Cursor(data))[0], data)
+    return read_tokenizer(parse_metadata(Cursor(data))[0], data, FAMILIES["starcoder2"])
 
 
 def llama(path: Path, texts: Sequence[str], markers: Sequence[str] = ()) -> dict[str, list]:

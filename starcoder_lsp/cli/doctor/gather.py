@@ -21,12 +21,12 @@ from attrs import evolve
 from starcoder_lsp.cli.doctor.facts import Facts, Library, Memory, Places, RunningHost
 from starcoder_lsp.cli.doctor.speed import measure
 from starcoder_lsp.engine.engine import EngineError
+from starcoder_lsp.engine.families import FAMILIES
 from starcoder_lsp.engine.host.address import Address, is_alive, known_names, runtime_folder, runtime_path, sweep
 from starcoder_lsp.engine.host.ladder import WHAT_IT_COSTS, LadderFile, library_folder
 from starcoder_lsp.engine.host.launch import how_it_ended, inquire, last_words
 from starcoder_lsp.engine.host.rebuild import installed_gpu_backends
 from starcoder_lsp.engine.loading import model_path, read_prompts
-from starcoder_lsp.engine.model_checks import ARCHITECTURES
 from starcoder_lsp.engine.model_file import ModelFile, check_model_file
 from starcoder_lsp.engine.prompt_model import PromptModel
 from starcoder_lsp.settings import Settings
@@ -54,7 +54,7 @@ def gather(
         settings = evolve(settings, model=evolve(settings.model, path=model))
     file, prompts, model_problem = _read_model(settings)
     ladder = LadderFile()
-    n_forgotten = ladder.forget(ARCHITECTURES) if forgets_crashes else None
+    n_forgotten = ladder.forget(FAMILIES) if forgets_crashes else None
     hosts, ended, runtime_problem = _find_hosts()
     library = library_of(loading)  # before the speed is measured: it would compete
     can_measure = measures_speed and prompts is not None and not library.failure
@@ -76,7 +76,7 @@ def gather(
         library=library,
         cpu_flags=cpu_flags(places.cpuinfo),
         has_nvidia_gpu=places.nvidia_driver.exists() or shutil.which("nvidia-smi") is not None,
-        crashes=tuple(entry for kind in ARCHITECTURES if (entry := known_entry(ladder.entry(kind)))),
+        crashes=tuple(entry for kind in FAMILIES if (entry := known_entry(ladder.entry(kind)))),
         n_forgotten=n_forgotten,
         memory=read_memory(places.meminfo),
         runtime_path=runtime_path(),
