@@ -12,7 +12,7 @@ MALLOC := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=
 HOURS ?= 2
 TESTS ?=
 
-.PHONY: demo test test-newest test-editors lint format bench demo-model clean
+.PHONY: demo test test-newest test-editors lint format settings bench demo-model clean
 
 demo: $(READY)
 	@$(BIN)/starcoder-lsp demo
@@ -33,6 +33,11 @@ test-editors: $(READY)
 	@tests/editors/install.sh
 	@case "$$STARCODER_TEST_EDITORS" in all|*vscode*) $(BIN)/python -m pip install -q -e '.[editors]';; esac
 	@STARCODER_TEST_EDITORS=$${STARCODER_TEST_EDITORS:-terminal} $(BIN)/python -m pytest tests/editors --reruns 1 -rR
+
+# What is made from the tree of settings: the table in docs/settings.md and the schema of VS Code's extension.
+settings: $(READY)
+	@$(BIN)/python build-support/settings_table.py
+	@$(BIN)/python editor-configs/vscode/generate_settings.py
 
 lint: $(READY)
 	@$(BIN)/ruff check

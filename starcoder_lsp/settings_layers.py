@@ -144,10 +144,17 @@ def _did_you_mean(name: str) -> str:
     parent = name.rpartition(".")[0]
     known = {spelling: key for spelling, key in _spellings().items() if key != parent}
     spelled = name.removeprefix(f"{SECTION}.").replace("_", "").lower()[:100]
-    for candidate in (spelled, spelled.rpartition(".")[2]):
-        if close := difflib.get_close_matches(candidate, known, n=1, cutoff=0.75):
-            return f"; did you mean {known[close[0]]}?"
+    group, _, last = spelled.rpartition(".")
+    siblings = {key.rpartition(".")[2]: full for key, full in known.items() if group and key.startswith(f"{group}.")}
+    for candidate, keys in ((last, siblings), (spelled, _without_group(known, group)), (last, known)):
+        if close := difflib.get_close_matches(candidate, keys, n=1, cutoff=0.75):
+            return f"; did you mean {keys[close[0]]}?"
     return ""
+
+
+def _without_group(known: Mapping[str, str], group: str) -> dict[str, str]:
+    """Return the keys outside a group: a shared beginning says nothing about the last parts."""
+    return {key: full for key, full in known.items() if not (group and key.startswith(f"{group}."))}
 
 
 @cache

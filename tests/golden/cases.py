@@ -12,7 +12,10 @@ from attrs import frozen
 
 @frozen
 class Group:
-    """Cases about one filter, or one reason to stop, which `acts` in all of them or in none."""
+    """Cases about one filter, or one reason to stop. It acts in all of them, or in none: `acts` says which.
+
+    To act is to change the text at its turn, so a filter before it must not have cut the text already.
+    """
 
     about: str
     acts: bool

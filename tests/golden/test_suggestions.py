@@ -112,7 +112,9 @@ def test_each_rule_has_cases_in_which_it_acts_and_others_in_which_it_does_not(ab
     groups = [group for group in GROUPS if group.about == about]
     assert {group.acts for group in groups} == {True, False}
     cases = [(group, case) for group in groups for case in group.cases]
-    assert not [case for group, case in cases if group.acts != (about in acting(read(group, *case)))]
+    for group, case in cases:
+        acted = acting(read(group, *case))
+        assert group.acts == (about in acted), f"{case}: these acted: {', '.join(sorted(acted)) or 'none'}"
 
 
 def acting(case: Case) -> set[str]:

@@ -23,7 +23,7 @@ MAX_README_LINES = 100
 
 
 def test_the_table_of_settings_is_the_tree_of_settings() -> None:
-    assert settings_table() in SETTINGS, "run `starcoder-lsp settings` and paste its output"
+    assert settings_table() in SETTINGS, "run `make settings`"
 
 
 def test_settings_without_an_effect_are_named_as_such() -> None:
