@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
+import numpy as np
 from attrs import define
 
 from starcoder_lsp.cli.bench.traces import edits_of, grouped, read_trace, text_before
@@ -86,7 +87,9 @@ def evaluate(context: Counting, cached: CachedSequence, ids: Sequence[int]) -> i
     """Bring the sequence to a prompt; how many of its tokens had to be evaluated for that."""
     n_matched = cached.match(ids)
     rewind(context, cached, n_matched)
-    evaluate_slice(context, cached, ids[n_matched:], lambda: False)
+    if n_matched < len(ids):
+        evaluate_slice(context, cached, ids[n_matched:], lambda: False)
+        cached.keep_logits(np.zeros(1, np.float32))
     return len(ids) - n_matched
 
 

@@ -68,8 +68,23 @@ async def test_counts_add_up(fresh: LocalEngine, prompts: PromptModel) -> None:
     assert (first.n_reused, first.n_evaluated) == (0, first.n_prompt)
     assert first.n_prompt == len(asked.prompt.ids)
     again = await run(fresh, asked)
-    assert (again.n_reused, again.n_evaluated) == (again.n_prompt - 1, 1)
+    assert (again.n_reused, again.n_evaluated) == (again.n_prompt, 0)
     assert again.written[0].text == first.written[0].text
+
+
+async def test_a_word_that_is_typed_on_evaluates_nothing_of_the_prompt(
+    fresh: LocalEngine, prompts: PromptModel
+) -> None:
+    """The prompt ends before the word. Each answer is the one of an engine that has nothing cached."""
+    asked = request(prompts)
+    typed = [evolve(asked, prompt=evolve(asked.prompt, heal=b"import"[:n])) for n in range(7)]
+    cached = [await run(fresh, each) for each in typed]
+    assert [each.n_evaluated for each in cached] == [len(asked.prompt.ids), *[0] * 6]
+    for each, with_cache in zip(typed, cached, strict=True):
+        await fresh.forget()
+        evaluated = await run(fresh, each)
+        assert evaluated.n_evaluated == len(asked.prompt.ids)
+        assert evaluated.written[0].ids == with_cache.written[0].ids
 
 
 async def test_a_stop_rule_ends_it_and_is_the_reason(fresh: LocalEngine, prompts: PromptModel) -> None:
@@ -112,7 +127,7 @@ async def test_a_prompt_evaluated_ahead_is_not_evaluated_again(fresh: LocalEngin
     ahead = await fresh.prefill("test", asked.prompt, Cancellation())
     fresh.check_cells()
     assert (ahead.n_evaluated, ahead.is_complete) == (len(asked.prompt.ids), True)
-    assert (await run(fresh, asked)).n_evaluated == 1
+    assert (await run(fresh, asked)).n_evaluated == 0
     cancellation = Cancellation()
     with fresh.cancelling(cancellation, 1):
         broken_off = await fresh.prefill("test", request(prompts, prefix=PREFIX * 20).prompt, cancellation)
@@ -220,7 +235,7 @@ async def test_several_answers_begin_differently_and_each_is_what_its_beginning_
         )
         assert n_same == 11 or answer.logprobs[1 + n_same] == pytest.approx(alone.logprobs[n_same], abs=0.05)
     again = await run(fresh, asked)
-    assert again.n_evaluated == 1
+    assert again.n_evaluated == 0
     assert again.written[0].ids == generation.written[0].ids
 
 
@@ -248,7 +263,7 @@ async def test_where_the_model_hesitates_the_likelier_line_wins(
         assert is_close or winner.ids[:1] == best.ids[:1]
         n_second += winner.ids[:1] == second.ids[:1]
         again = await run(fresh, evolve(asked, beam_margin_nats=2.0), line_end)
-        assert again.n_evaluated == 1, "the cells of prompt and winner are where they belong"
+        assert again.n_evaluated == 0, "the cells of prompt and winner are where they belong"
     assert n_second > 2
 
 

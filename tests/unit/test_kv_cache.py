@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from itertools import takewhile
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,8 +18,19 @@ def test_common_prefix_is_what_a_walk_finds(a: list[int], b: list[int]) -> None:
 
 
 @given(IDS, IDS.filter(bool))
-def test_the_last_id_of_a_prompt_is_always_evaluated(held: list[int], prompt: list[int]) -> None:
+def test_the_last_id_of_a_prompt_is_evaluated_unless_its_logits_are_kept(held: list[int], prompt: list[int]) -> None:
     cached = CachedSequence(0, ids=list(held))
     n = cached.match(prompt)
     assert n < len(prompt)
     assert held[:n] == prompt[:n]
+    assert cached.logits_after(prompt) is None
+    cached.ids, logits = list(prompt), np.array([1.0, 2.0], np.float32)
+    cached.keep_logits(logits)
+    logits[:] = 0  # the engine writes there at the next step
+    cached.ids += [0, 1]  # an answer
+    assert cached.match(prompt) == len(prompt)
+    kept = cached.logits_after(prompt)
+    assert kept is not None
+    assert kept.tolist() == [1, 2]
+    del cached.ids[len(prompt) - 1 :]
+    assert cached.match(prompt) == len(prompt) - 1

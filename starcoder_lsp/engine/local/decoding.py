@@ -74,19 +74,19 @@ def _candidates(logits: Logits, allowed: TokenIds | None) -> tuple[Logits, float
 
 
 def begin(
-    backend: Backend, decoding: Decoding, sequences: Sequence[int], n_room: int
+    backend: Backend, decoding: Decoding, sequences: Sequence[int], n_room: int, logits: Logits
 ) -> tuple[list[Answer], tuple[Token, ...]]:
-    """Choose the first tokens behind a prompt, which the first of `sequences` holds; the others are empty.
+    """Choose the first tokens behind a prompt from the `logits` there. The first of `sequences` holds it.
 
-    Only tokens that agree with the prompt's `heal` are chosen. Without a temperature the answers begin with the
-    likeliest first tokens, one each; with one, each draws its own. One answer may become a beam of two. All answers
-    together have at most `n_room` tokens.
+    The other sequences are empty. Only tokens that agree with the prompt's `heal` are chosen. Without a temperature the
+    answers begin with the likeliest first tokens, one each; with one, each draws its own. One answer may become a beam
+    of two. All answers together have at most `n_room` tokens.
     """
     sampling, heal = decoding.sampling, decoding.heal
     allowed = backend.agreeing(heal) if heal else None
     n_answers = min(decoding.n_answers, len(sequences))
     may_be_beam = n_answers == 1 < len(sequences) and decoding.beam_margin_nats > 0 and sampling.temperature == 0
-    firsts = choices(backend.logits(), 2 if may_be_beam else n_answers, allowed)
+    firsts = choices(logits, 2 if may_be_beam else n_answers, allowed)
     if may_be_beam:
         is_close = firsts[0][1] - firsts[-1][1] <= decoding.beam_margin_nats
         is_text = not any(token_id in decoding.stop_ids for token_id, _ in firsts)
@@ -97,7 +97,7 @@ def begin(
         rng, choice = None, first
         if sampling.temperature > 0:
             rng = np.random.default_rng([sampling.seed, number] if number else sampling.seed)
-            choice = sample(backend.logits(), sampling, rng, allowed)
+            choice = sample(logits, sampling, rng, allowed)
         answers.append(Answer(number, sequences[number], heal, rng, max_tokens))
         tokens.append(_append(backend, decoding, answers[-1], choice))
         if number:

@@ -96,7 +96,7 @@ def _decode(context: LlamaContext, cached: CachedSequence, ids: tuple[int, ...])
         rewind(context, cached, first_position)
         started = time.perf_counter()
         _evaluate(context, cached, ids[first_position:])
-        answers, _ = begin(context, decoding, [cached.sequence], N_DECODED)
+        answers, _ = begin(context, decoding, [cached.sequence], N_DECODED, context.logits())
         while not answers[0].end:
             context.step(inputs(decoding, answers))
             cached.ids.append(answers[0].ids[-1])

@@ -136,7 +136,7 @@ class Turns:
         return False
 
     def _prefill(self, job: Job) -> None:
-        """Evaluate a slice of a prompt, and behind the last one choose the first tokens."""
+        """Evaluate a slice of a prompt, if one is left, and behind the last one choose the first tokens."""
         assert job.resident is not None  # noqa: S101  admitted
         cached, ids = job.resident.cached, job.decoding.ids
         slice_ids = ids[len(cached.ids) : len(cached.ids) + self._backend.n_slice]
@@ -147,7 +147,7 @@ class Turns:
             return job.is_cancelled or (job.is_ahead and self.is_urgent())
 
         try:
-            is_done = evaluate_slice(self._backend, cached, slice_ids, interrupted)
+            is_done = not slice_ids or evaluate_slice(self._backend, cached, slice_ids, interrupted)
         except EngineError as error:
             self._retry(job, str(error))
             return
@@ -159,12 +159,16 @@ class Turns:
         job.n_evaluated += len(slice_ids)
         if len(cached.ids) < len(ids):
             return
+        if slice_ids:
+            cached.keep_logits(self._backend.logits())
         if not job.decodes:
             self.finish(job)
             return
         n_room = self.n_context - len(ids)
         sequences = [cached.sequence, *self.sequences.branches[: min(job.decoding.n_branches, n_room - 1)]]
-        job.answers, tokens = begin(self._backend, job.decoding, sequences, n_room)
+        logits = cached.logits_after(ids)
+        assert logits is not None  # noqa: S101  kept above, or nothing was left to evaluate
+        job.answers, tokens = begin(self._backend, job.decoding, sequences, n_room, logits)
         self.sequences.take(job, sequences[1 : len(job.answers)])
         job.listener.on_tokens(tokens, job.usage)
 
