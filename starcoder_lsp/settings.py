@@ -32,8 +32,8 @@ class ModelSettings:
         trusted_only=True,
     )
     name: str = setting(
-        "The name of a model that was downloaded before, used where `model.path` is empty. A workspace cannot set it.",
-        reserved=True,
+        "A model of the catalogue, such as `starcoder2-3b`, that `starcoder-lsp models pull` has brought; used where"
+        " `model.path` is empty. A workspace cannot set it.",
         default="",
         trusted_only=True,
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn, TextIO
 
 from starcoder_lsp import __version__
+from starcoder_lsp.cli.models.arguments import add_models
 
 SIZES = ("small", "3b", "7b", "15b")
 STANDARD_ERROR = 2
@@ -67,6 +68,7 @@ def parser() -> argparse.ArgumentParser:
     demo.set_defaults(runs="demo.demo")
     demo.add_argument("place", metavar="FILE:LINE", nargs="?", help="the line to type; by default one of this program")
 
+    add_models(commands.add_parser("models", help="list, download, choose, verify and remove models"))
     _add_doctor(commands.add_parser("doctor", help="find out why completions are missing or slow"))
     _add_eval(commands.add_parser("eval", help="measure suggestions in your own files, to compare models and settings"))
     _add_benches(commands.add_parser("bench", help="measure on this machine"))

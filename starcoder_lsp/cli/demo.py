@@ -15,6 +15,7 @@ from rich.text import Text as RichText
 
 import starcoder_lsp
 from starcoder_lsp.cli import CommandError
+from starcoder_lsp.cli.page import PAGE_COLUMNS
 from starcoder_lsp.cli.place import open_file, parse_place
 from starcoder_lsp.documents.documents import language_of
 from starcoder_lsp.lsp.child import ServerEndedError
@@ -24,8 +25,6 @@ DEFAULT_FILE = Path(starcoder_lsp.__file__).parent / "completion.py"
 DEFAULT_LINE = "    window = choose_window("
 """The beginning of the line in `DEFAULT_FILE` that the demo types."""
 SETTINGS = {"debounce": {"mode": "off"}}
-PAGE_COLUMNS = 200
-"""The width in a file or a pipe, so that no line is wrapped."""
 
 
 @frozen

@@ -16,7 +16,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from starcoder_lsp.cli import CommandError
-from starcoder_lsp.cli.demo import PAGE_COLUMNS
+from starcoder_lsp.cli.page import PAGE_COLUMNS
 from starcoder_lsp.engine.engine import EngineError
 from starcoder_lsp.engine.loading import model_path
 from starcoder_lsp.engine.model_file import ModelFile, check_model_file

@@ -1,0 +1,1 @@
+"""`starcoder-lsp models`: which models there are, and the commands that get, choose, check and remove them."""

@@ -1,0 +1,39 @@
+"""A bar for bytes on standard error, or a line for each tenth where that is not a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from starcoder_lsp.cli import tell
+
+N_LINES = 10
+
+
+@contextmanager
+def watching_bytes(n_bytes: int, what: str) -> Iterator[Callable[[int], None]]:
+    """Show how many of `n_bytes` are done, as told by calling what this gives out."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _lines(n_bytes, what)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
+        task = progress.add_task(what, total=n_bytes)
+        yield lambda n_done: progress.update(task, completed=n_done)
+
+
+def _lines(n_bytes: int, what: str) -> Callable[[int], None]:
+    n_told = 0
+
+    def told(n_done: int) -> None:
+        nonlocal n_told
+        tenths = N_LINES * n_done // n_bytes if n_bytes else 0
+        if tenths > n_told:
+            n_told = tenths
+            tell(f"{what}: {n_done / 1e6:,.0f} of {n_bytes / 1e6:,.0f} MB")
+
+    return told

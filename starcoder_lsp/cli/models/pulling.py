@@ -1,0 +1,107 @@
+"""`models pull`: the licence, the download with its bar, and the choice of the model that came."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from typing import Any
+
+from rich.console import Console
+
+from starcoder_lsp.cli import CommandError, tell
+from starcoder_lsp.cli.models.choosing import command_errors
+from starcoder_lsp.cli.models.naming import own_settings
+from starcoder_lsp.cli.models.progress import watching_bytes
+from starcoder_lsp.engine.model_file import ModelFile, ModelFileError, check_model_file
+from starcoder_lsp.models.catalogue import Licence
+from starcoder_lsp.models.chosen import choose, is_demonstrator
+from starcoder_lsp.models.licence import Acceptances
+from starcoder_lsp.models.pull import Plan, Puller, Wanted, remove
+from starcoder_lsp.models.store import StoredModel
+from starcoder_lsp.settings_layers import user_file
+
+GB = 10**9
+
+
+def pull_model(spelled: str, *, accepts_licence: bool, uses: bool | None, as_json: bool) -> int:
+    """Bring a model onto this machine, and use it if the user wants that or has chosen none so far."""
+    with command_errors():
+        wanted = Wanted.of(spelled)
+        puller = Puller()
+        plan = asyncio.run(puller.plan(wanted))
+        for note in plan.notes:
+            tell(note)
+        if plan.stored is None:
+            _ask_licence(plan, accepts_licence=accepts_licence)
+        with watching_bytes(plan.n_bytes, f"downloading {wanted.name}") as advance:
+            stored = asyncio.run(puller.pull(plan, lambda n, _all: advance(n)))
+        file = _checked(stored)
+        is_used = _uses_none() if uses is None else uses
+        if is_used:
+            choose(user_file(), **({"name": wanted.entry.name} if wanted.entry else {"path": str(stored.path)}))
+    if as_json:
+        print(json.dumps(_answer(plan, stored, file, is_used=is_used), indent=2))
+    else:
+        print(_said(plan, stored, spelled, is_used=is_used))
+    return 0
+
+
+def licence_text(plan: Plan) -> str:
+    """Return what the user has to know before the download: the model, its size, and what the licence asks."""
+    licence: Licence = plan.licence
+    title = plan.wanted.entry.title if plan.wanted.entry is not None else str(plan.wanted.source)
+    asks = "\n".join(f"  - {line}" for line in licence.asks)
+    return f"{title}, {plan.n_bytes / GB:.2f} GB, is under {licence.title}:\n{asks}\n  The whole text: {licence.url}"
+
+
+def _ask_licence(plan: Plan, *, accepts_licence: bool) -> None:
+    """Show the licence and ask once. Raises `CommandError` if it is not accepted."""
+    acceptances, name = Acceptances(), plan.wanted.name
+    if acceptances.has(name, plan.licence, plan.revision):
+        return
+    tell(licence_text(plan))
+    if not accepts_licence:
+        if sys.stdin is None or not sys.stdin.isatty():
+            message = "the licence has to be accepted: add --accept-licence, or run this in a terminal"
+            raise CommandError(message)
+        Console(stderr=True).print("Do you accept it? [y/N] ", end="", markup=False)
+        if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+            message = "the licence was not accepted, so nothing was downloaded"
+            raise CommandError(message)
+    acceptances.add(name, plan.licence, plan.revision)
+
+
+def _checked(stored: StoredModel) -> ModelFile:
+    """Return what the header says. A file that is no usable model is deleted again, as nobody else would."""
+    try:
+        return check_model_file(stored.path)
+    except ModelFileError:
+        remove(stored)
+        raise
+
+
+def _uses_none() -> bool:
+    """Return whether the user's own settings name no model."""
+    return is_demonstrator(own_settings())
+
+
+def _answer(plan: Plan, stored: StoredModel, file: ModelFile, *, is_used: bool) -> dict[str, Any]:
+    manifest = stored.manifest
+    return {
+        "name": plan.wanted.name,
+        "path": str(stored.path),
+        "bytes": manifest.n_bytes,
+        "revision": manifest.revision,
+        "sha256": [each.sha256 for each in manifest.files],
+        "licence": manifest.licence,
+        "parameters": file.n_parameters,
+        "wasHere": plan.stored is not None,
+        "inUse": is_used,
+    }
+
+
+def _said(plan: Plan, stored: StoredModel, spelled: str, *, is_used: bool) -> str:
+    how = "is here already" if plan.stored is not None else "is here, and its sha256 is right"
+    use = "it is in use; editors take it when they start" if is_used else f"starcoder-lsp models use {spelled}"
+    return f"{stored.path} {how}\n{use}"

@@ -1,0 +1,87 @@
+"""Which model the user chose: read from the settings, written into the user's own file of settings."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve
+
+from starcoder_lsp.models.catalogue import find_entry
+from starcoder_lsp.models.errors import ModelsError
+from starcoder_lsp.models.store import Store, path_of_entry
+from starcoder_lsp.settings import Settings
+
+if TYPE_CHECKING:
+    from tomlkit import TOMLDocument
+
+
+class ModelNotHereError(ModelsError):
+    """The model that `model.name` names is not on this machine. `name` is that name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"the model {name} of starcoder.model.name is not on this machine: starcoder-lsp models pull {name}"
+        )
+        self.name = name
+
+
+def is_demonstrator(settings: Settings) -> bool:
+    """Return whether no model was chosen, so that the demonstrator runs."""
+    return settings.engine.kind == "local" and not settings.model.path and not settings.model.name
+
+
+def with_path(settings: Settings, store: Store | None = None) -> Settings:
+    """Return the settings with `model.path` set where only `model.name` is.
+
+    Raises `ModelsError` for a name that is not in the catalogue, `ModelNotHereError` for a model that is not here.
+    """
+    if settings.model.path or not settings.model.name:
+        return settings
+    entry = find_entry(settings.model.name)
+    path = path_of_entry(entry, store)
+    if path is None:
+        raise ModelNotHereError(entry.name)
+    return evolve(settings, model=evolve(settings.model, path=str(path)))
+
+
+def choose(file: Path, *, name: str = "", path: str = "") -> None:
+    """Write the choice into the user's file of settings; everything else in it stays, comments too.
+
+    Both empty is the demonstrator. An empty `path` is written as such, since it must win over an editor's own settings.
+    Raises `ModelsError` for a file that cannot be read or written, which is then as it was.
+    """
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+
+    try:
+        document: TOMLDocument = tomlkit.parse(file.read_text("utf-8-sig")) if file.exists() else tomlkit.document()
+        table: Any = document.setdefault("model", tomlkit.table())
+        if not hasattr(table, "update"):
+            message = f"{file}: model is not a table; nothing was changed"
+            raise ModelsError(message)
+        table["path"] = path
+        table["name"] = name
+        _replace(file, tomlkit.dumps(document))
+    except TOMLKitError as error:
+        message = f"{file} is not valid TOML ({error}); nothing was changed. Mend it, or set model.name yourself"
+        raise ModelsError(message) from error
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        message = f"{file} cannot be changed ({why}); set model.name or model.path yourself"
+        raise ModelsError(message) from error
+
+
+def _replace(file: Path, text: str) -> None:
+    """Write a file whole. A link to it, as users of dotfiles have, stays one."""
+    target = file.resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    new = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        new.write_text(text, "utf-8")
+        if target.exists():
+            new.chmod(target.stat().st_mode & 0o7777)
+        new.replace(target)
+    finally:
+        new.unlink(missing_ok=True)

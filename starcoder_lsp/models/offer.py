@@ -1,0 +1,31 @@
+"""Whether the editor may offer to get a model: not again once the user has said "Not now"."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from attrs import field, frozen
+
+from starcoder_lsp.models.state import read_json, state_path, write_json
+
+FILE_NAME: Final = "offer.json"
+
+
+@frozen
+class Offer:
+    """The record of the user's answer, in `offer.json` of the user's state folder."""
+
+    path: Path = field(factory=lambda: state_path(FILE_NAME))
+
+    @property
+    def was_declined(self) -> bool:
+        """Whether the user does not want to be asked."""
+        return "declined" in read_json(self.path)
+
+    def decline(self) -> None:
+        """Never ask again. A file that cannot be written costs one more question."""
+        with suppress(OSError):
+            write_json(self.path, {"declined": datetime.now(UTC).isoformat(timespec="seconds")})

@@ -1,0 +1,141 @@
+"""The models that `pull` brought: a folder for each repository in the user's data folder.
+
+Beside a file `FILE.gguf` stands `FILE.gguf.json`, its manifest: where it came from, its sha256, its licence. A file
+without a manifest was not verified to the end and does not count. Of a model's parts the first one has the manifest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import platformdirs
+from attrs import asdict, field, frozen
+
+from starcoder_lsp.models.catalogue import Entry, Source
+from starcoder_lsp.models.environment import hub_cache
+from starcoder_lsp.models.state import read_json, write_json
+
+_READ_BYTES: Final = 1 << 20
+
+
+@frozen
+class StoredFile:
+    """One file of a model, with the sha256 that was computed while it came."""
+
+    name: str
+    n_bytes: int
+    sha256: str
+
+
+@frozen
+class Manifest:
+    """What is known of a stored model. `name` is that of the catalogue, or else empty; `pulled` a date."""
+
+    repository: str
+    revision: str
+    file: str
+    licence: str
+    pulled: str
+    files: tuple[StoredFile, ...]
+    name: str = ""
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of all parts."""
+        return sum(file.n_bytes for file in self.files)
+
+
+@frozen
+class StoredModel:
+    """A model that was pulled: the path of its first file, and its manifest."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All of its files."""
+        return tuple(self.path.with_name(local_name(file.name)) for file in self.manifest.files)
+
+
+@frozen
+class Store:
+    """The folder of pulled models."""
+
+    folder: Path = field(factory=lambda: platformdirs.user_data_path("starcoder-lsp", appauthor=False) / "models")
+
+    def path_of(self, source: Source) -> Path:
+        """Return where a file of a repository is, or would be."""
+        return self.folder / source.repository.replace("/", "--") / local_name(source.file)
+
+    def find(self, source: Source) -> StoredModel | None:
+        """Return the stored model of a source, whole, at whatever revision."""
+        return _read(self.path_of(source))
+
+    def models(self) -> Iterator[StoredModel]:
+        """Find the models that are here, in alphabetical order."""
+        for path in sorted(self.folder.glob("*/*.gguf.json")):
+            if (model := _read(path.with_suffix(""))) is not None:
+                yield model
+
+    def add(self, path: Path, manifest: Manifest) -> StoredModel:
+        """Declare a model, whose files are in place, to be here. Raises `OSError`."""
+        write_json(manifest_path(path), asdict(manifest))
+        return StoredModel(path, manifest)
+
+
+def local_name(file: str) -> str:
+    """Return the name here of a file that may be in a folder of its repository."""
+    return file.replace("/", "--")
+
+
+def manifest_path(path: Path) -> Path:
+    """Return where the manifest of a model file is."""
+    return path.with_name(f"{path.name}.json")
+
+
+def in_hub_cache(source: Source) -> Path | None:
+    """Return the file of a source that another program has put into the hub's cache; a commit must be the same one."""
+    folder = hub_cache() / f"models--{source.repository.replace('/', '--')}"
+    if source.is_pinned:
+        snapshots = [folder / "snapshots" / source.revision]
+    else:
+        try:
+            snapshots = [folder / "snapshots" / (folder / "refs" / source.revision).read_text().strip()]
+        except (OSError, UnicodeDecodeError):
+            return None
+    return next((snapshot / source.file for snapshot in snapshots if (snapshot / source.file).is_file()), None)
+
+
+def path_of_entry(entry: Entry, store: Store | None = None) -> Path | None:
+    """Return the file of a model of the catalogue on this machine: pulled, or else in the hub's cache."""
+    stored = (store or Store()).find(entry.source)
+    return stored.path if stored is not None else in_hub_cache(entry.source)
+
+
+def hash_file(path: Path, on_bytes: Callable[[int], None] = lambda _n: None) -> str:
+    """Return a file's sha256. Raises `OSError`."""
+    digest, n_bytes = hashlib.sha256(), 0
+    with path.open("rb", buffering=0) as file:
+        while data := file.read(_READ_BYTES):
+            digest.update(data)
+            n_bytes += len(data)
+            on_bytes(n_bytes)
+    return digest.hexdigest()
+
+
+def _read(path: Path) -> StoredModel | None:
+    raw: Any = read_json(manifest_path(path))
+    try:
+        files = tuple(StoredFile(str(f["name"]), int(f["n_bytes"]), str(f["sha256"])) for f in raw["files"])
+        texts = {key: str(raw[key]) for key in ("repository", "revision", "file", "licence", "pulled")}
+        model = StoredModel(path, Manifest(**texts, files=files, name=str(raw.get("name", ""))))
+        is_whole = bool(files) and all(
+            each.stat().st_size == file.n_bytes for each, file in zip(model.paths, files, strict=True)
+        )
+    except (OSError, LookupError, TypeError, ValueError):
+        return None
+    return model if is_whole else None
