@@ -160,7 +160,7 @@ class _HubHandler(_Handler):
         size = self.hub.stated_size or self.hub.size(repository, name)
         location = f"{self.hub.bytes_host}/{repository}/{name}?signature=once"
         headers = {
-            "X-Repo-Commit": COMMIT,
+            "X-Repo-Commit": revision if len(revision) == len(COMMIT) else COMMIT,
             "X-Linked-Size": str(size),
             "X-Linked-Etag": f'"{etag}"',
             "ETag": f'"{sha1(b"pointer").hexdigest()}"',  # noqa: S324  of the pointer file

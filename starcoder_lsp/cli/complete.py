@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from starcoder_lsp.cli import CommandError, discard_output, warn
 from starcoder_lsp.cli.place import byte_at, open_file, parse_place, workspace_context_of
@@ -19,6 +19,8 @@ from starcoder_lsp.completion import Completion, complete
 from starcoder_lsp.documents.documents import Snapshot
 from starcoder_lsp.engine.engine import Cancellation, EngineError
 from starcoder_lsp.engine.loading import Listeners, opened
+from starcoder_lsp.models.chosen import with_model, with_path
+from starcoder_lsp.models.errors import ModelsError
 from starcoder_lsp.prompting import CompletionRequest, Model, decline_reason
 from starcoder_lsp.settings import Settings
 from starcoder_lsp.settings_layers import SettingsLayer, load_user_file, read_settings, user_file
@@ -87,13 +89,17 @@ def write_out(text: str) -> None:
 def configured(model: str | None, changes: Iterable[str] = ()) -> Settings:
     """Return the user's settings with `changes`, each `name=value`, and with another model file if one is given.
 
-    A value is JSON, or else a plain string. Raises `CommandError` for an invalid change.
+    `model` is a path, or a name of the catalogue. A value is JSON, or else a plain string. Raises `CommandError` for an
+    invalid change, and for a model that is not on this machine.
     """
     own = _user_layer()
     settings, problems = read_settings([own, *map(_layer, changes)])
     for problem in problems[len(read_settings([own])[1]) :]:
         raise CommandError(NOT_IN_AN_ERROR.sub("", problem))
-    return settings if model is None else evolve(settings, model=evolve(settings.model, path=model))
+    try:
+        return with_path(settings if model is None else with_model(settings, model))
+    except ModelsError as error:
+        raise CommandError(str(error)) from error
 
 
 @cache

@@ -10,6 +10,7 @@ from starcoder_lsp.lsp.handlers import (
     inspection,
     lifecycle,
     menu,
+    models,
     notebooks,
 )
 from starcoder_lsp.lsp.protocol import silence_pygls
@@ -21,6 +22,6 @@ def make_server() -> Server:
     silence_pygls()
     server = Server()
     lifecycle.register(server, (menu.register_if_wanted, code_actions.register_if_wanted))
-    for handlers in (documents, notebooks, inline_completion, inspection, commands):
+    for handlers in (documents, notebooks, inline_completion, inspection, commands, models):
         handlers.register(server)
     return server

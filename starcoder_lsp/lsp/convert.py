@@ -163,6 +163,13 @@ def wants_status(params: types.InitializeParams) -> bool:
     return isinstance(ours, dict) and bool(ours.get("status"))
 
 
+def picks_files(params: types.InitializeParams) -> bool:
+    """Return whether the client has a dialog of its own for a model file, shown on `starcoder/selectModel`."""
+    experimental = plain(params.capabilities.experimental)
+    ours = experimental.get("starcoder") if isinstance(experimental, dict) else None
+    return isinstance(ours, dict) and bool(ours.get("selectModel"))
+
+
 def client_of(params: types.InitializeParams) -> str:
     """Return the client's name and version."""
     info = params.client_info

@@ -87,13 +87,15 @@ class LoadProgress:
 
 
 @asynccontextmanager
-async def cancellable_progress(server: LanguageServer, title: str) -> AsyncIterator[Progress]:
+async def cancellable_progress(
+    server: LanguageServer, title: str, *, percent: int | None = None
+) -> AsyncIterator[Progress]:
     """Show the progress of the current task. If the user cancels it there, the task is cancelled."""
     progress, task = Progress(server), asyncio.current_task()
 
     async def begin() -> None:
         await progress.create()
-        progress.begin(title, on_cancel=task.cancel if task is not None else None)
+        progress.begin(title, percent=percent, on_cancel=task.cancel if task is not None else None)
 
     beginning = asyncio.ensure_future(begin())
     try:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO
 
@@ -52,6 +52,8 @@ class Server(LanguageServer):
         self.was_initialized = False
         self.was_shut_down = False
         self.is_child = False
+        self.on_suggestion: Callable[[], None] = lambda: None
+        self.client_picks_files = False
 
     def serve(self, receive: Receive, writer: BinaryIO, *, is_child: bool) -> None:
         """Serve the client until it leaves, then end the process. If the client is the parent process, end with it."""

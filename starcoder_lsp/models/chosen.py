@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from starcoder_lsp.models.catalogue import find_entry
+from starcoder_lsp.models.catalogue import entries, find_entry
 from starcoder_lsp.models.errors import ModelsError
 from starcoder_lsp.models.store import Store, path_of_entry
 from starcoder_lsp.settings import Settings
@@ -30,6 +30,13 @@ class ModelNotHereError(ModelsError):
 def is_demonstrator(settings: Settings) -> bool:
     """Return whether no model was chosen, so that the demonstrator runs."""
     return settings.engine.kind == "local" and not settings.model.path and not settings.model.name
+
+
+def with_model(settings: Settings, model: str) -> Settings:
+    """Return the settings with another model: a name of the catalogue, unless there is a file of that name."""
+    is_name = model.lower() in entries() and not Path(model).is_file()
+    name, path = (model, "") if is_name else ("", model)
+    return evolve(settings, model=evolve(settings.model, name=name, path=path))
 
 
 def with_path(settings: Settings, store: Store | None = None) -> Settings:

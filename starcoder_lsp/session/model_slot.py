@@ -14,6 +14,9 @@ from starcoder_lsp.settings import Settings
 
 MODEL_KEY = "model"
 """The scheduler's key for work that belongs to no document."""
+DEMONSTRATOR_NOTE = (
+    "the demonstrator, not StarCoder2: run starcoder.pullModel, or starcoder-lsp models pull starcoder2-3b"
+)
 
 
 @define(eq=False)
@@ -37,6 +40,7 @@ class ModelSlot:
         `on_message` gets messages for the user, also later: that something was turned off after a crash.
         """
         from starcoder_lsp.engine.loading import Listeners, open_model  # not before `initialize` is answered
+        from starcoder_lsp.models.chosen import is_demonstrator, with_path
 
         old, self.model = self.model, None
         self.scheduler.supersede_all()  # no request may find the old model closed
@@ -45,7 +49,8 @@ class ModelSlot:
         async def work(cancellation: Cancellation) -> Model:
             if old is not None:
                 await old.engine.close(is_restart=True)
-            prompts, engine = await open_model(settings, Listeners(on_progress, on_message, self._follow), client)
+            listeners = Listeners(on_progress, on_message, self._follow)
+            prompts, engine = await open_model(with_path(settings), listeners, client)
             if cancellation.is_cancelled:
                 await engine.close()
                 raise SupersededError
@@ -56,7 +61,7 @@ class ModelSlot:
         except EngineError as error:
             self.status.fail(str(error))
             raise
-        self.status.loaded(self.model.prompts.name)
+        self.status.loaded(self.model.prompts.name, DEMONSTRATOR_NOTE if is_demonstrator(settings) else "")
         return self.model
 
     def _follow(self, state: str) -> None:

@@ -25,6 +25,7 @@ class StatusReporter:
     _is_loading: bool = True
     _error: str = ""
     _model: str | None = None
+    _note: str = ""
     _n_under_way: int = 0
     _told: Status | None = field(default=None)
 
@@ -39,7 +40,7 @@ class StatusReporter:
             return Status("off", "no suggestions: starcoder.enabled is false", self._model)
         if self._n_under_way:
             return Status("thinking", "a suggestion is being written", self._model)
-        return Status("ready", "", self._model)
+        return Status("ready", self._note, self._model)
 
     def enable(self, *, is_enabled: bool) -> None:
         """Note whether the settings allow suggestions."""
@@ -51,9 +52,10 @@ class StatusReporter:
         self._is_loading, self._error, self._model = True, "", None
         self._report()
 
-    def loaded(self, model: str) -> None:
-        """Note that the model is loaded."""
+    def loaded(self, model: str, note: str | None = None) -> None:
+        """Note that the model is loaded. `note` is what the user should know of it, by default the same as before."""
         self._is_loading, self._error, self._model = False, "", model
+        self._note = self._note if note is None else note
         self._report()
 
     def fail(self, error: str) -> None:

@@ -41,6 +41,9 @@ ENVIRONMENT = {
 """A child's environment: the user's own settings and running hosts play no part in a test."""
 (HOME / "starcoder-lsp").mkdir(mode=0o700)  # the folder for settings and the one for sockets
 (HOME / "starcoder-lsp" / "starcoder-lsp.toml").write_text("[host]\nshared = false\n")
+STATE = HOME / ".local" / "state" / "starcoder-lsp"
+STATE.mkdir(parents=True)
+(STATE / "offer.json").write_text('{"declined": "by the tests"}')  # those of the offer have a home of their own
 TIMEOUT_S = 60.0
 """For what must come at some time; the machine may be busy."""
 EXIT_TIMEOUT_S = 2.0

@@ -30,6 +30,8 @@ MAY_ASK = {
     "workspace/configuration": ("workspace", "configuration"),
     "client/registerCapability": ("workspace", "didChangeConfiguration", "dynamicRegistration"),
     "workspace/applyEdit": ("workspace", "applyEdit"),
+    "window/showMessageRequest": ("window", "showMessage"),
+    "window/showDocument": ("window", "showDocument", "support"),
 }
 """Requests of the server, and the capability of a client without which it must not ask."""
 

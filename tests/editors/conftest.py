@@ -44,6 +44,7 @@ REWRITES = (  # code actions, at which of two lines they are asked for, and what
     ("Write a docstring for write", LINE - 1, "{}\n" + LINES),
     ("Rewrite the selected lines", LINE, "    {}"),
 )
+OFFER = ".local/state/starcoder-lsp/offer.json"
 UNUSUAL = '    if "😀e\N{COMBINING ACUTE ACCENT}" in te'
 """Characters that count differently in each position encoding; on the screen they are eleven columns and some more."""
 
@@ -270,11 +271,14 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     server = home / "bin" / "starcoder-lsp"
     real = f"{sys.executable} -m starcoder_lsp"
     tapped = f"{sys.executable} {FOLDER}/tap.py {log.path} {real} 2>> {log.path.with_suffix('.err')}"
-    own = f"export XDG_RUNTIME_DIR={RUNTIME}"
+    own = f"export XDG_RUNTIME_DIR={RUNTIME} PYTHONPATH={ROOT}"
     server.write_text(f'#!/bin/sh\n{own}\n[ $# = 0 ] || exec {real} "$@"\nexec {tapped}\n')
     server.chmod(0o755)
     file = project / "files.py"
     file.write_text(FILE)
+    offer = home / OFFER
+    offer.parent.mkdir(parents=True)
+    offer.write_text('{"declined": "by the tests"}')  # those of the offer delete it
     desk = Desk(home, Terminal(tmp_path / "tmux"), log, file)
     yield desk
     try:

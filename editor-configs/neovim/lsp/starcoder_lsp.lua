@@ -16,6 +16,9 @@ return {
     ['starcoder/didChangeStatus'] = function(_, status, context)
       require('starcoder').set_status(context.client_id, status)
     end,
+    ['window/showMessageRequest'] = function(_, params)
+      return require('starcoder.messages').ask(params)
+    end,
   },
   on_attach = function(client, bufnr)
     require('starcoder').attach(client, bufnr)

@@ -29,6 +29,7 @@ from starcoder_lsp.engine.host.rebuild import installed_gpu_backends
 from starcoder_lsp.engine.loading import model_path, read_prompts
 from starcoder_lsp.engine.model_file import ModelFile, check_model_file
 from starcoder_lsp.engine.prompt_model import PromptModel
+from starcoder_lsp.models.chosen import with_model, with_path
 from starcoder_lsp.settings import Settings
 from starcoder_lsp.settings_layers import load_user_file, read_settings, user_file
 
@@ -51,8 +52,9 @@ def gather(
     own = load_user_file(user_file())
     settings, problems = read_settings([own])
     if model is not None:
-        settings = evolve(settings, model=evolve(settings.model, path=model))
-    file, prompts, model_problem = _read_model(settings)
+        settings = with_model(settings, model)
+    settings, name_problem = _with_path(settings)
+    file, prompts, model_problem = _read_model(settings) if name_problem is None else (None, None, name_problem)
     ladder = LadderFile()
     n_forgotten = ladder.forget(FAMILIES) if forgets_crashes else None
     hosts, ended, runtime_problem = _find_hosts()
@@ -88,6 +90,14 @@ def gather(
         speed=speed,
         speed_problem=speed_problem,
     )
+
+
+def _with_path(settings: Settings) -> tuple[Settings, EngineError | None]:
+    """Return the settings with the path of a model that they name, or why there is none."""
+    try:
+        return with_path(settings), None
+    except EngineError as error:
+        return settings, error
 
 
 def _read_model(settings: Settings) -> tuple[ModelFile | None, PromptModel | None, EngineError | None]:

@@ -33,8 +33,8 @@ def check_model(facts: Facts) -> Iterator[Check]:
     where = f"{file.name}, {file.architecture}, {file.n_parameters:,} parameters, {size(file.n_bytes)}, {file.path}"
     if facts.model_path == DEMONSTRATOR:
         advice = (
-            "It is for trying out and often wrong. Download StarCoder2 3B or 7B in GGUF format, and set model.path in"
-            f" {facts.settings_path} or in the editor."
+            "It is for trying out and often wrong. For StarCoder2, run starcoder-lsp models pull starcoder2-3b, or"
+            " starcoder.pullModel in the editor; starcoder-lsp models list shows what suits this machine."
         )
         yield Check("model", WARNING, f"the demonstrator that comes with the package: {where}", advice)
     else:

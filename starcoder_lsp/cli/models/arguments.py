@@ -19,7 +19,7 @@ def add_models(models: argparse.ArgumentParser) -> None:
 
     pull = commands.add_parser("pull", help="download a model, verified; a download that was broken off goes on")
     pull.set_defaults(runs="models.pulling.pull_model")
-    pull.add_argument("spelled", metavar="NAME|ORG/REPO:FILE", help="a model of the catalogue, or a file of the hub")
+    pull.add_argument("model", metavar="NAME|ORG/REPO:FILE", help="a model of the catalogue, or a file of the hub")
     pull.add_argument(
         "--accept-licence",
         "--accept-license",
@@ -35,19 +35,19 @@ def add_models(models: argparse.ArgumentParser) -> None:
 
     use = commands.add_parser("use", help="choose a model in your own settings")
     use.set_defaults(runs="models.choosing.use_model")
-    use.add_argument("spelled", metavar="NAME|PATH", help=f"{WHICH}; `demonstrator` goes back to it")
+    use.add_argument("model", metavar="NAME|PATH", help=f"{WHICH}; `demonstrator` goes back to it")
 
     remove = commands.add_parser("remove", help="delete a model that was pulled")
     remove.set_defaults(runs="models.choosing.remove_model")
-    remove.add_argument("spelled", metavar="NAME", help="its name")
+    remove.add_argument("model", metavar="NAME", help="its name")
 
     verify = commands.add_parser("verify", help="read a model's files and compare their sha256")
     verify.set_defaults(runs="models.choosing.verify_model")
-    verify.add_argument("spelled", metavar="NAME|PATH", nargs="?", help=f"{WHICH}; otherwise the one in use")
+    verify.add_argument("model", metavar="NAME|PATH", nargs="?", help=f"{WHICH}; otherwise the one in use")
 
     path = commands.add_parser("path", help="write where a model's file is")
     path.set_defaults(runs="models.choosing.print_path")
-    path.add_argument("spelled", metavar="NAME", nargs="?", help="its name; otherwise the one in use")
+    path.add_argument("model", metavar="NAME", nargs="?", help="its name; otherwise the one in use")
 
     for each in (listing, pull, use, remove, verify, path):
         each.add_argument("--json", dest="as_json", action="store_true", help="write the answer for a program")

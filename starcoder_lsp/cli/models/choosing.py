@@ -23,14 +23,14 @@ DEMONSTRATOR_NAME = "demonstrator"
 Answer = dict[str, Any]
 
 
-def use_model(spelled: str, *, as_json: bool) -> int:
+def use_model(model: str, *, as_json: bool) -> int:
     """Choose a model by its name, or a file by its path, whose header is checked first."""
     with command_errors():
-        if spelled == DEMONSTRATOR_NAME:
+        if model == DEMONSTRATOR_NAME:
             choose(user_file())
             _answer(as_json, {"inUse": None}, "the demonstrator is in use")
             return 0
-        located = locate(spelled)
+        located = locate(model)
         file = check_model_file(located.path)
         path = "" if located.entry is not None else str(file.path.absolute())
         name = located.entry.name if located.entry is not None else ""
@@ -40,10 +40,10 @@ def use_model(spelled: str, *, as_json: bool) -> int:
     return 0
 
 
-def remove_model(spelled: str, *, as_json: bool) -> int:
+def remove_model(model: str, *, as_json: bool) -> int:
     """Delete a pulled model. Files of other programs, and any other file, are left alone."""
     with command_errors():
-        located = locate(spelled)
+        located = locate(model)
         if located.stored is None:
             owner = "is a file of yours" if located.place == ANY_PATH else f"belongs to the {located.place}"
             message = f"{located.path} {owner}; only what `models pull` brought is removed"
@@ -62,10 +62,10 @@ def remove_model(spelled: str, *, as_json: bool) -> int:
     return 0
 
 
-def verify_model(spelled: str | None, *, as_json: bool) -> int:
+def verify_model(model: str | None, *, as_json: bool) -> int:
     """Compare a model's bytes with the sha256 that is known of them; exit code 1 if they differ."""
     with command_errors():
-        located = locate(spelled) if spelled else _in_use()
+        located = locate(model) if model else _in_use()
         check_model_file(located.path)
         checked = [_verified(path, sha256) for path, sha256 in _expected(located)]
     is_right = all(each["isRight"] is not False for each in checked)
@@ -75,10 +75,10 @@ def verify_model(spelled: str | None, *, as_json: bool) -> int:
     return 0 if is_right else 1
 
 
-def print_path(spelled: str | None, *, as_json: bool) -> int:
+def print_path(model: str | None, *, as_json: bool) -> int:
     """Write where a model is, by itself on a line."""
     with command_errors():
-        path = locate(spelled).path if spelled else _in_use().path
+        path = locate(model).path if model else _in_use().path
     _answer(as_json, {"path": str(path.expanduser())}, str(path.expanduser()))
     return 0
 

@@ -6,10 +6,9 @@ from pathlib import Path
 
 from attrs import frozen
 
-from starcoder_lsp.models.catalogue import Entry, entries, find_entry
+from starcoder_lsp.models.catalogue import Entry, entries, find_entry, parse_source
 from starcoder_lsp.models.errors import ModelsError
-from starcoder_lsp.models.found import FoundModel, find_models
-from starcoder_lsp.models.pull import Wanted
+from starcoder_lsp.models.found import find_models
 from starcoder_lsp.models.store import Store, StoredModel, in_hub_cache
 from starcoder_lsp.settings import Settings
 from starcoder_lsp.settings_layers import load_user_file, read_settings, user_file
@@ -29,20 +28,24 @@ class Located:
     sha256: str = ""
 
 
-def locate(spelled: str, store: Store | None = None) -> Located:
-    """Find the model that a name or a path means. Raises `ModelsError` if it is not on this machine."""
+def locate(model: str, store: Store | None = None) -> Located:
+    """Find the model that a name or a path means; a file of that path comes first.
+
+    Raises `ModelsError` for a name that no model on this machine has. A path is not looked at.
+    """
     store = store or Store()
-    if spelled.lower() in entries() and not Path(spelled).is_file():
-        return _of_entry(find_entry(spelled), store)
-    if not _looks_like_a_path(spelled):
-        if (pulled := _pulled(spelled, store)) is not None:
+    if not _is_a_path(model):
+        if model.lower() in entries():
+            return _of_entry(find_entry(model), store)
+        if (pulled := _pulled(model, store)) is not None:
             return pulled
-        if (found := _of_other_program(spelled)) is not None:
+        if (found := next((each for each in find_models() if each.name == model), None)) is not None:
             return Located(found.path, found.name, place=found.place, sha256=found.sha256)
-        find_entry(spelled)  # raises, with a proposal
-    path = Path(spelled)
+        if not model.endswith(".gguf"):
+            find_entry(model)  # raises, with a proposal
+    path = Path(model)
     stored = next((each for each in store.models() if each.path == path.expanduser().absolute()), None)
-    return Located(path, name=str(path), stored=stored, place=ANY_PATH)
+    return Located(path, name=model, stored=stored, place=ANY_PATH)
 
 
 def own_settings() -> Settings:
@@ -61,18 +64,13 @@ def _of_entry(entry: Entry, store: Store) -> Located:
     return Located(cached, entry.name, entry, place=HUB)
 
 
-def _looks_like_a_path(spelled: str) -> bool:
-    is_source = ":" in spelled and spelled.count("/") == 1 and not spelled.startswith(("/", "~", "."))
-    return not is_source and (any(sign in spelled for sign in "/\\~$") or spelled.endswith(".gguf"))
+def _is_a_path(model: str) -> bool:
+    """Return whether a user means a path: it is a file, or it is written as no name is."""
+    return model.startswith(("/", "~", ".", "$")) or "\\" in model or Path(model).is_file()
 
 
-def _pulled(spelled: str, store: Store) -> Located | None:
+def _pulled(model: str, store: Store) -> Located | None:
     """Return the pulled model that `ORG/REPO:FILE` means."""
-    if "/" not in spelled:
-        return None
-    stored = store.find(Wanted.of(spelled).source)
-    return Located(stored.path, spelled, stored=stored) if stored is not None else None
-
-
-def _of_other_program(spelled: str) -> FoundModel | None:
-    return next((each for each in find_models() if each.name == spelled), None)
+    source = parse_source(model) if "/" in model else None
+    stored = store.find(source) if source is not None and source.file else None
+    return Located(stored.path, model, stored=stored) if stored is not None else None

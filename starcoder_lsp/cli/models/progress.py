@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from starcoder_lsp.cli import tell
+from starcoder_lsp.cli import write_error_line
 
 N_LINES = 10
 
@@ -34,6 +34,6 @@ def _lines(n_bytes: int, what: str) -> Callable[[int], None]:
         tenths = N_LINES * n_done // n_bytes if n_bytes else 0
         if tenths > n_told:
             n_told = tenths
-            tell(f"{what}: {n_done / 1e6:,.0f} of {n_bytes / 1e6:,.0f} MB")
+            write_error_line(f"{what}: {n_done / 1e6:,.0f} of {n_bytes / 1e6:,.0f} MB")
 
     return told

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from starcoder_lsp.cli import CommandError, tell
+from starcoder_lsp.cli import CommandError, write_error_line
 from starcoder_lsp.cli.models.choosing import command_errors
 from starcoder_lsp.cli.models.naming import own_settings
 from starcoder_lsp.cli.models.progress import watching_bytes
@@ -24,14 +24,14 @@ from starcoder_lsp.settings_layers import user_file
 GB = 10**9
 
 
-def pull_model(spelled: str, *, accepts_licence: bool, uses: bool | None, as_json: bool) -> int:
+def pull_model(model: str, *, accepts_licence: bool, uses: bool | None, as_json: bool) -> int:
     """Bring a model onto this machine, and use it if the user wants that or has chosen none so far."""
     with command_errors():
-        wanted = Wanted.of(spelled)
+        wanted = Wanted.of(model)
         puller = Puller()
         plan = asyncio.run(puller.plan(wanted))
         for note in plan.notes:
-            tell(note)
+            write_error_line(note)
         if plan.stored is None:
             _ask_licence(plan, accepts_licence=accepts_licence)
         with watching_bytes(plan.n_bytes, f"downloading {wanted.name}") as advance:
@@ -43,7 +43,7 @@ def pull_model(spelled: str, *, accepts_licence: bool, uses: bool | None, as_jso
     if as_json:
         print(json.dumps(_answer(plan, stored, file, is_used=is_used), indent=2))
     else:
-        print(_said(plan, stored, spelled, is_used=is_used))
+        print(_said(plan, stored, model, is_used=is_used))
     return 0
 
 
@@ -60,7 +60,7 @@ def _ask_licence(plan: Plan, *, accepts_licence: bool) -> None:
     acceptances, name = Acceptances(), plan.wanted.name
     if acceptances.has(name, plan.licence, plan.revision):
         return
-    tell(licence_text(plan))
+    write_error_line(licence_text(plan))
     if not accepts_licence:
         if sys.stdin is None or not sys.stdin.isatty():
             message = "the licence has to be accepted: add --accept-licence, or run this in a terminal"
@@ -101,7 +101,7 @@ def _answer(plan: Plan, stored: StoredModel, file: ModelFile, *, is_used: bool) 
     }
 
 
-def _said(plan: Plan, stored: StoredModel, spelled: str, *, is_used: bool) -> str:
+def _said(plan: Plan, stored: StoredModel, model: str, *, is_used: bool) -> str:
     how = "is here already" if plan.stored is not None else "is here, and its sha256 is right"
-    use = "it is in use; editors take it when they start" if is_used else f"starcoder-lsp models use {spelled}"
+    use = "it is in use; editors take it when they start" if is_used else f"starcoder-lsp models use {model}"
     return f"{stored.path} {how}\n{use}"

@@ -53,7 +53,7 @@ async def answer(
     """Return the session's suggestion. An engine error is logged. Raises `JsonRpcException` for an unknown document."""
     place = params.position
     try:
-        return await server.session.complete(
+        completion = await server.session.complete(
             params.text_document.uri, place.line, place.character, automatic=automatic, **given
         )
     except UnknownDocumentError as problem:
@@ -61,6 +61,9 @@ async def answer(
     except EngineError as problem:
         server.log(types.MessageType.Error, str(problem))
         return None
+    if completion is not None and completion.text:
+        server.on_suggestion()
+    return completion
 
 
 def not_open(problem: UnknownDocumentError) -> JsonRpcInvalidParams:

@@ -30,6 +30,7 @@ def register(server: Server, register_wanted: Iterable[Callable[[Server, types.I
         server.session.settings = server.configuration.peek()
         if convert.wants_status(params):
             server.session.status.on_change = server.send_status
+        server.client_picks_files = convert.picks_files(params)
         for register_if_wanted in register_wanted:
             register_if_wanted(server, params)
         server.session.texts.encoding = convert.position_encoding(

@@ -1,5 +1,6 @@
 -- Ghost text from starcoder-lsp. What keys, a status line and `:Starcoder` call.
 local call = require('starcoder.suggestion').call
+local messages = require('starcoder.messages')
 
 local M = {}
 
@@ -20,6 +21,16 @@ local function current_client()
   local name = 'starcoder_lsp'
   return vim.lsp.get_clients({ name = name, bufnr = 0 })[1] or vim.lsp.get_clients({ name = name })[1]
 end
+
+vim.api.nvim_create_autocmd('LspProgress', {
+  group = vim.api.nvim_create_augroup('starcoder.progress', {}),
+  callback = function(event)
+    local client = vim.lsp.get_client_by_id(event.data.client_id)
+    if client and client.name == 'starcoder_lsp' and event.data.params then
+      messages.follow(client.id, event.data.params)
+    end
+  end,
+})
 
 function M.attach(client, bufnr)
   local group = vim.api.nvim_create_augroup('starcoder:' .. bufnr, {})
@@ -66,7 +77,7 @@ end
 --- For a status line: `starcoder: ` and loading, ready, thinking, off or error; empty where the server is not used.
 function M.status()
   local client = vim.lsp.get_clients({ name = 'starcoder_lsp', bufnr = 0 })[1]
-  local status = client and statuses[client.id]
+  local status = client and (messages.progress(client.id) or statuses[client.id])
   return status and 'starcoder: ' .. status or ''
 end
 
@@ -80,8 +91,9 @@ function M.commands()
   return vim.list_extend({ 'cancel' }, names)
 end
 
---- End the code actions that are being written.
+--- End the code actions that are being written, and downloads.
 local function cancel(client)
+  messages.cancel(client, call)
   for id, request in pairs(client.requests) do
     if request.type == 'pending' and request.method == 'codeAction/resolve' then
       call(client, 'cancel_request', id)

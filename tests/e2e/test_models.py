@@ -1,0 +1,403 @@
+"""From nothing to a model in use: by `starcoder-lsp models`, and by the editor's messages with buttons."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import define
+
+from starcoder_lsp.engine.loading import DEMONSTRATOR
+from starcoder_lsp.models.catalogue import entries
+from tests.catalogue_hub import catalogue_hub
+from tests.e2e.conftest import CODE, CURSOR, ENVIRONMENT, SERVER, SETTINGS, TIMEOUT_S, URI, Start, Wire, request
+from tests.hub import FakeHub, Fault, serving
+
+NAME = "starcoder2-3b"
+BUTTONS = {"window": {"showMessage": {}, "workDoneProgress": True, "showDocument": {"support": True}}}
+SIZE = DEMONSTRATOR.stat().st_size
+
+
+@define
+class Person:
+    """Somebody who has just installed the program: a home folder of their own, and the hub in reach."""
+
+    home: Path
+    hub: FakeHub
+
+    @property
+    def environment(self) -> dict[str, str]:
+        clean = {name: value for name, value in ENVIRONMENT.items() if not name.lower().endswith("_proxy")}
+        own = {"HOME": str(self.home), "XDG_CONFIG_HOME": str(self.home / "config"), "HF_ENDPOINT": self.hub.endpoint}
+        return {**clean, **own, "XDG_RUNTIME_DIR": str(self.home / "run"), "no_proxy": "127.0.0.1"}
+
+    @property
+    def settings_file(self) -> Path:
+        return self.home / "config" / "starcoder-lsp" / "starcoder-lsp.toml"
+
+    def settings(self) -> dict[str, Any]:
+        return tomllib.loads(self.settings_file.read_text())
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [*SERVER, "models", *arguments]
+        return subprocess.run(  # noqa: S603  our own program
+            command, env=self.environment, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+        )
+
+    def answer(self, *arguments: str) -> Any:
+        ran = self.run(*arguments, "--json")
+        assert ran.returncode == 0, ran.stderr
+        return json.loads(ran.stdout)
+
+    def failure(self, *arguments: str) -> str:
+        ran = self.run(*arguments)
+        assert ran.returncode == 2, ran.stdout
+        return ran.stderr.strip().splitlines()[-1]
+
+
+@pytest.fixture
+def person(tmp_path: Path) -> Iterator[Person]:
+    home = tmp_path / "h"
+    (home / "run").mkdir(parents=True, mode=0o700)
+    with serving(catalogue_hub()) as hub:
+        yield Person(home, hub)
+
+
+def test_one_command_from_nothing_to_a_model_in_use(person: Person) -> None:
+    pulled = person.answer("pull", NAME, "--accept-licence")
+    path = Path(pulled["path"])
+    assert path.read_bytes() == person.hub.files[entries()[NAME].source.repository, entries()[NAME].source.file]
+    assert pulled["inUse"]
+    assert pulled["revision"] == entries()[NAME].source.revision
+    assert person.settings()["model"] == {"path": "", "name": NAME}
+    assert person.answer("path")["path"] == str(path) == person.answer("path", NAME)["path"]
+    assert person.answer("verify")["isRight"]
+    listed = person.answer("list")
+    row = next(each for each in listed["catalogue"] if each["name"] == NAME)
+    assert row["inUse"]
+    assert row["licence"]["accepted"]
+    assert listed["inUse"] == NAME
+    again = person.answer("pull", NAME)
+    assert again["wasHere"]
+    removed = person.answer("remove", NAME)
+    assert removed["wasInUse"]
+    assert not path.exists()
+    assert person.settings()["model"] == {"path": "", "name": ""}
+    assert "is not on this machine" in person.failure("path", NAME)
+
+
+def test_the_licence_is_shown_and_has_to_be_accepted(person: Person) -> None:
+    ran = person.run("pull", NAME)
+    assert ran.returncode == 2
+    assert "--accept-licence" in ran.stderr
+    for line in (*entries()[NAME].licence.asks, entries()[NAME].licence.url):
+        assert line in ran.stderr
+    assert not person.hub.requests("bytes")
+    person.answer("pull", NAME, "--accept-licence")
+    (record,) = person.home.rglob("licences.json")
+    accepted = json.loads(record.read_text())[NAME]
+    assert accepted["licence"] == "bigcode-openrail-m"
+    assert accepted["revision"] == entries()[NAME].source.revision
+    assert accepted["accepted"].startswith("20")
+    person.answer("remove", NAME)
+    person.answer("pull", NAME)  # not asked again
+
+
+@pytest.mark.parametrize(("typed", "code"), [("y\n", 0), ("n\n", 2), ("\n", 2)])
+def test_in_a_terminal_the_licence_is_a_question(person: Person, typed: str, code: int) -> None:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(  # noqa: S603  our own program
+        [*SERVER, "models", "pull", NAME], env=person.environment, stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    screen = b""
+    while select.select([ours], [], [], TIMEOUT_S)[0]:
+        try:
+            data = os.read(ours, 4096)
+        except OSError:  # as Linux says that nobody has it open any more
+            break
+        if b"accept it?" in screen + data and b"accept it?" not in screen:
+            os.write(ours, typed.encode())
+        screen += data
+    assert process.wait(TIMEOUT_S) == code, screen.decode()
+    os.close(ours)
+    assert bool(person.hub.requests("bytes")) == (code == 0)
+
+
+def test_a_download_that_fails_goes_on_next_time(person: Person) -> None:
+    person.hub.faults.extend([Fault(cut_at=100_000), *[Fault(status=416)] * 0, *[Fault(status=404)]])
+    assert "there is no" in person.failure("pull", NAME, "--accept-licence")
+    assert not person.settings_file.exists()
+    person.answer("pull", NAME)
+    assert person.hub.ranges() == ["", "bytes=100000-", "bytes=100000-"]
+
+
+def test_a_file_that_is_no_model_does_not_stay(person: Person) -> None:
+    person.hub.files["some/repo", "mmproj.gguf"] = b"GGUF, or not"
+    message = person.failure("pull", "some/repo:mmproj.gguf", "--accept-licence")
+    assert "mmproj.gguf" in message
+    assert not list(person.home.rglob("*.gguf"))
+
+
+def test_a_file_of_any_repository(person: Person) -> None:
+    person.hub.files["some/repo", "fine.gguf"] = DEMONSTRATOR.read_bytes()
+    person.hub.licences["some/repo"] = "weird-1.0"
+    ran = person.run("pull", "some/repo:fine.gguf")
+    assert "weird-1.0" in ran.stderr
+    pulled = person.answer("pull", "some/repo:fine.gguf", "--accept-license", "--no-use")
+    assert not pulled["inUse"]
+    assert not person.settings_file.exists()
+    person.answer("use", "some/repo:fine.gguf")
+    assert person.settings()["model"]["path"] == pulled["path"]
+    assert person.answer("verify", "some/repo:fine.gguf")["isRight"]
+    listed = person.answer("list")
+    assert [each["name"] for each in listed["pulled"]] == ["some/repo:fine.gguf"]
+    assert person.answer("remove", "some/repo:fine.gguf")["wasInUse"]
+
+
+def test_a_model_that_was_changed_is_found_out(person: Person) -> None:
+    path = Path(person.answer("pull", NAME, "--accept-licence")["path"])
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    ran = person.run("verify", NAME)
+    assert ran.returncode == 1
+    assert "WRONG" in ran.stdout
+
+
+def test_another_file_is_used_where_it_is_and_nothing_else_in_the_settings_changes(person: Person) -> None:
+    model = person.home / "models" / "mine.gguf"
+    model.parent.mkdir()
+    model.write_bytes(DEMONSTRATOR.read_bytes())
+    person.settings_file.parent.mkdir(parents=True)
+    text = '# my own\ntrigger = "invoked"  # I ask\n\n[model]\n# small\nthreads = 2\n\n[cache]\nramMiB = 64\n'
+    person.settings_file.write_text(text)
+    found = person.answer("list")["found"]
+    assert [(each["place"], each["path"]) for each in found] == [("~/models", str(model))]
+    person.answer("use", "mine.gguf")
+    written = person.settings_file.read_text()
+    for line in text.splitlines():
+        assert line in written
+    assert person.settings()["model"] == {"threads": 2, "path": str(model), "name": ""}
+    person.answer("use", "demonstrator")
+    assert person.settings()["model"]["path"] == ""
+    assert "file of yours" in person.failure("remove", str(model))
+    assert model.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("[model\n", "not valid TOML"), ("model = 3\n", "not a table"), (b"\xff", "cannot be changed")]
+)
+def test_settings_that_cannot_be_changed_stay(person: Person, text: str | bytes, words: str) -> None:
+    person.settings_file.parent.mkdir(parents=True)
+    data = text if isinstance(text, bytes) else text.encode()
+    person.settings_file.write_bytes(data)
+    assert words in person.failure("use", str(DEMONSTRATOR))
+    assert person.settings_file.read_bytes() == data
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("use", "starcoder2-7b"), "models pull starcoder2-7b"),
+        (("use", "starcoder2-8b"), "did you mean"),
+        (("use", "./none.gguf"), "There is no model file"),
+        (("remove", NAME), "is not on this machine"),
+        (("pull", "a/b/c"), "neither a name of the catalogue"),
+        (("verify", "/"), "is a folder"),
+    ],
+)
+def test_names_that_lead_nowhere(person: Person, arguments: tuple[str, ...], words: str) -> None:
+    assert words in person.failure(*arguments)
+
+
+def test_other_commands_take_names_too(person: Person, tmp_path: Path) -> None:
+    source = tmp_path / "x.py"
+    source.write_text(CODE)
+    place = f"{source}:{CURSOR[0] + 1}:{CURSOR[1] + 1}"
+    command = [*SERVER, "complete", place, "--model", NAME]
+    ran = subprocess.run(command, env=person.environment, capture_output=True, text=True, check=False)  # noqa: S603
+    assert ran.returncode == 2
+    assert f"models pull {NAME}" in ran.stderr
+    person.answer("pull", NAME, "--accept-licence", "--no-use")
+    ran = subprocess.run(command, env=person.environment, capture_output=True, text=True, check=False)  # noqa: S603
+    assert ran.returncode == 0, ran.stderr
+
+
+# In an editor
+
+
+@define
+class Editor:
+    """A client that shows messages with buttons, and presses those that the test names."""
+
+    wire: Wire
+
+    def suggestion(self) -> str:
+        self.wire.open(URI, CODE)
+        return str(self.wire.complete("first", URI, *CURSOR)["result"]["items"][0]["insertText"])
+
+    def message(self) -> Any:
+        """The next message with buttons."""
+        return self.until("window/showMessageRequest")
+
+    def until(self, method: str, words: str = "") -> Any:
+        def is_wanted(message: Any) -> bool:
+            if message.get("method") == "window/workDoneProgress/create":
+                self.wire.send({"jsonrpc": "2.0", "id": message["id"], "result": None})
+            return message.get("method") == method and words in json.dumps(message, ensure_ascii=False)
+
+        return self.wire.until(is_wanted)
+
+    def press(self, message: Any, button: str) -> None:
+        titles = [each["title"] for each in message["params"]["actions"]]
+        (title,) = [each for each in titles if each.startswith(button)]
+        self.wire.send({"jsonrpc": "2.0", "id": message["id"], "result": {"title": title}})
+
+    def command(self, name: str, *arguments: object) -> Any:
+        params = {"command": name, "arguments": list(arguments)}
+        return self.wire.ask(f"{name} {len(self.wire.came)}", "workspace/executeCommand", params)
+
+
+@pytest.fixture
+def editor(person: Person, wire: Start) -> Editor:
+    started = wire(env=person.environment)
+    started.start(SETTINGS, BUTTONS)
+    started.model_is_loaded()
+    return Editor(started)
+
+
+def test_the_first_suggestion_comes_with_an_offer_that_ends_with_the_model_in_use(
+    editor: Editor, person: Person
+) -> None:
+    assert editor.suggestion()
+    offer = editor.message()
+    assert "demonstrator" in offer["params"]["message"]
+    titles = [each["title"] for each in offer["params"]["actions"]]
+    assert titles == ["Get StarCoder2 3B (1.8 GB)…", "Use a file…", "Use a server…", "Not now"]
+    editor.press(offer, "Get")
+    licence = editor.message()
+    for line in entries()[NAME].licence.asks:
+        assert line in licence["params"]["message"]
+    editor.press(licence, "Read the licence")
+    page = editor.until("window/showDocument")
+    assert page["params"]["uri"] == entries()[NAME].licence.url
+    editor.wire.send({"jsonrpc": "2.0", "id": page["id"], "result": {"success": True}})
+    editor.press(editor.message(), "Accept")
+    begun = editor.until("$/progress", f"Downloading {NAME}")
+    assert begun["params"]["value"]["cancellable"]
+    editor.until("$/progress", "is ready")
+    status = editor.command("starcoder.showStatus")["result"]
+    assert (status["kind"], status["message"]) == ("ready", "")
+    assert editor.wire.complete("second", URI, *CURSOR)["result"]["items"]
+    assert person.settings()["model"] == {"path": "", "name": NAME}
+    assert editor.wire.stop() == 0
+
+
+def test_not_now_is_for_ever(editor: Editor, person: Person, wire: Start) -> None:
+    assert editor.suggestion()
+    editor.press(editor.message(), "Not now")
+    editor.until("window/showMessage", "starcoder.pullModel")
+    assert editor.wire.stop() == 0
+    again = wire(env=person.environment)
+    again.start(SETTINGS, BUTTONS)
+    again.model_is_loaded()
+    assert Editor(again).suggestion()
+    assert again.stop() == 0
+    assert not [message for message in again.rest() if message.get("method") == "window/showMessageRequest"]
+
+
+def test_a_closed_message_asks_once_in_a_session(editor: Editor) -> None:
+    assert editor.suggestion()
+    offer = editor.message()
+    editor.wire.send({"jsonrpc": "2.0", "id": offer["id"], "result": None})
+    editor.wire.complete("second", URI, *CURSOR)
+    assert editor.wire.stop() == 0
+    asked = [message for message in editor.wire.rest() if message.get("method") == "window/showMessageRequest"]
+    assert len(asked) == 1
+
+
+def test_a_cancelled_download_keeps_its_part_and_the_command_goes_on(editor: Editor, person: Person) -> None:
+    person.hub.faults.append(Fault(hold_at=SIZE // 2))
+    assert editor.command("starcoder.pullModel", NAME)["result"]["kind"] == "ready"
+    editor.press(editor.message(), "Accept")
+    begun = editor.until("$/progress", f"Downloading {NAME}")
+    assert person.hub.is_holding.wait(TIMEOUT_S)
+    editor.wire.send(
+        {"jsonrpc": "2.0", "method": "window/workDoneProgress/cancel", "params": {"token": begun["params"]["token"]}}
+    )
+    editor.until("window/showMessage", "was cancelled")
+    person.hub.lets_go.set()
+    editor.command("starcoder.pullModel", NAME)
+    editor.until("$/progress", "is ready")
+    ranges = person.hub.ranges()
+    assert len(ranges) == 2
+    assert int(ranges[1].removeprefix("bytes=").rstrip("-")) > 0
+    assert editor.wire.stop() == 0
+
+
+def test_what_fails_is_a_message(editor: Editor, person: Person) -> None:
+    person.hub.gated.add(entries()[NAME].source.repository)
+    editor.command("starcoder.pullModel", NAME)
+    assert "gated" in editor.until("window/showMessage")["params"]["message"]
+    editor.command("starcoder.pullModel", "starcoder9")
+    assert "not a model of the catalogue" in editor.until("window/showMessage")["params"]["message"]
+    assert "error" in editor.command("starcoder.pullModel", 1)
+    assert "error" in editor.command("starcoder.pullModel", "a", "b")
+    assert editor.command("starcoder.showStatus")["result"]["kind"] == "ready"
+    assert editor.wire.stop() == 0
+
+
+def test_a_file_of_another_program_is_used(editor: Editor, person: Person) -> None:
+    folder = person.home / ".lmstudio" / "models" / "someone" / "StarCoder2"
+    folder.mkdir(parents=True)
+    (folder / "sc2.gguf").write_bytes(DEMONSTRATOR.read_bytes())
+    assert editor.suggestion()
+    editor.press(editor.message(), "Use a file")
+    choice = editor.message()
+    editor.press(choice, "sc2.gguf (LM Studio")
+    editor.until("$/progress", "is ready")
+    assert person.settings()["model"]["path"] == str(folder / "sc2.gguf")
+    assert editor.wire.stop() == 0
+
+
+def test_the_command_offers_the_catalogue(editor: Editor) -> None:
+    editor.command("starcoder.pullModel")
+    titles = [each["title"] for each in editor.message()["params"]["actions"]]
+    assert titles[0].startswith("Get StarCoder2 3B")
+    assert titles[-2:] == ["Use a file…", "Not now"]
+    editor.command("starcoder.pullModel")  # one question at a time
+    assert editor.wire.stop() == 0
+    asked = [message for message in editor.wire.rest() if message.get("method") == "window/showMessageRequest"]
+    assert len(asked) == 1
+
+
+def test_a_client_without_buttons_gets_one_line(person: Person, wire: Start) -> None:
+    for n_lines in (1, 0):
+        started = wire(env=person.environment)
+        started.start(SETTINGS)
+        started.model_is_loaded()
+        editor = Editor(started)
+        assert editor.suggestion()
+        if n_lines:
+            editor.until("window/showMessage", "models pull")
+        assert started.stop() == 0
+        shown = [message for message in started.rest() if message.get("method") == "window/showMessage"]
+        assert len(shown) == n_lines
+
+
+def test_a_name_without_a_file_is_told_and_gets_no_offer(person: Person, wire: Start) -> None:
+    started = wire(env=person.environment)
+    started.start({**SETTINGS, "model": {"name": NAME}}, BUTTONS)
+    assert f"models pull {NAME}" in Editor(started).until("window/showMessage")["params"]["message"]
+    started.send(request("status", "workspace/executeCommand", {"command": "starcoder.showStatus"}))
+    assert started.reply("status")["result"]["kind"] == "error"
+    assert started.stop() == 0

@@ -1,0 +1,122 @@
+"""From an installed program to a real model's ghost text in Neovim: by the command line, and by the buttons."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.catalogue_hub import NAME_IN_FILE, catalogue_hub
+from tests.editors.conftest import EDITORS, LINE, OFFER, Desk, block
+from tests.editors.terminal import until
+from tests.editors.test_neovim import escape, leave
+from tests.hub import FakeHub, Fault, serving
+
+TYPED = "    with op"
+NAME = "starcoder2-3b"
+
+
+@pytest.fixture
+def hub(desk: Desk) -> Iterator[FakeHub]:
+    """The hub in reach of the desk's server, which has not been asked anything yet."""
+    with serving(catalogue_hub()) as hub:
+        server = desk.home / "bin" / "starcoder-lsp"
+        exports = f"export HF_ENDPOINT={hub.endpoint} no_proxy=127.0.0.1"
+        server.write_text(server.read_text().replace("#!/bin/sh\n", f"#!/bin/sh\n{exports}\n"))
+        (desk.home / OFFER).unlink()
+        desk.write(".config/nvim/init.lua", block("Neovim", "lua"))
+        yield hub
+
+
+def start(desk: Desk, kind: str) -> None:
+    desk.start(str(EDITORS / "bin" / kind), f"+{LINE}", desk.file.name)
+    desk.terminal.shows("starcoder: ready")
+
+
+def loaded(desk: Desk) -> str:
+    return str(
+        [each for each in desk.log.messages("server") if each.get("method") in {"$/progress", "window/logMessage"}]
+    )
+
+
+def questions(desk: Desk) -> list[Any]:
+    return [each for each in desk.log.messages("server") if each.get("method") == "window/showMessageRequest"]
+
+
+def check_in_use(desk: Desk) -> None:
+    """The pulled model writes the ghost text, and the settings say so."""
+    until(lambda: f"{NAME_IN_FILE} is ready" in loaded(desk), desk.log.summary)
+    desk.terminal.shows("starcoder: ready")
+    desk.terminal.type("S" + TYPED.strip())
+    desk.suggests(TYPED)
+    settings = tomllib.loads((desk.home / ".config/starcoder-lsp/starcoder-lsp.toml").read_text())
+    assert settings["model"] == {"path": "", "name": NAME}
+
+
+@pytest.mark.parametrize("kind", ["nvim", "nvim-0.10"])
+def test_pull_on_the_command_line_and_then_type(desk: Desk, hub: FakeHub, kind: str) -> None:
+    desk.run(f'PATH="$HOME/bin:$PATH"; starcoder-lsp models pull {NAME} --accept-licence')
+    start(desk, kind)
+    check_in_use(desk)
+    assert len(hub.requests("bytes")) == 1
+    assert not questions(desk)
+    leave(desk)
+
+
+@pytest.mark.parametrize("kind", ["nvim", "nvim-0.10"])
+def test_press_the_buttons(desk: Desk, hub: FakeHub, kind: str) -> None:
+    terminal = desk.terminal
+    start(desk, kind)
+    terminal.type("S" + TYPED.strip())
+    desk.suggests(TYPED)
+    terminal.shows("a question waits")
+    terminal.keys("Escape")
+    terminal.shows("Get StarCoder2 3B (1.8 GB)")
+    terminal.shows("Not now")
+    terminal.type("1\n")
+    terminal.shows("Accept and download")
+    terminal.shows("Attachment A")
+    terminal.type("1\n")
+    until(lambda: f"{NAME_IN_FILE} is ready" in loaded(desk), desk.log.summary)
+    assert len(hub.requests("bytes")) == 1
+    check_in_use(desk)
+    leave(desk)
+
+
+def test_cancel_and_go_on(desk: Desk, hub: FakeHub) -> None:
+    terminal = desk.terminal
+    hub.faults.append(Fault(hold_at=3_000_000))
+    start(desk, "nvim")
+    terminal.type(f":Starcoder pullModel {NAME}\n")
+    terminal.shows("Accept and download")
+    terminal.type("1\n")
+    terminal.shows(f"downloading {NAME} 5")
+    terminal.type(":Starcoder cancel\n")
+    terminal.shows("was cancelled")
+    terminal.keys("Enter")
+    hub.lets_go.set()
+    terminal.type(f":Starcoder pullModel {NAME}\n")
+    until(lambda: f"{NAME_IN_FILE} is ready" in loaded(desk), desk.log.summary)
+    first = int(hub.ranges()[1].removeprefix("bytes=").rstrip("-"))
+    assert 2_000_000 < first <= 3_000_000
+    terminal.keys("Enter", "Escape")
+    check_in_use(desk)
+    leave(desk)
+
+
+def test_not_now(desk: Desk, hub: FakeHub) -> None:
+    terminal = desk.terminal
+    start(desk, "nvim")
+    terminal.type("S" + TYPED.strip())
+    desk.suggests(TYPED)
+    terminal.shows("a question waits")
+    terminal.keys("Escape")
+    terminal.shows("Not now")
+    terminal.type("4\n")
+    until(lambda: (desk.home / OFFER).exists(), desk.log.summary)
+    assert not hub.seen
+    terminal.keys("Enter")
+    escape(desk)
+    leave(desk)
