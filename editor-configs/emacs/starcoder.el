@@ -34,7 +34,7 @@
  (make-lsp-client :server-id 'starcoder-lsp
                   :new-connection (lsp-stdio-connection (lambda () starcoder-command))
                   :initialization-options #'starcoder--options
-                  :custom-capabilities '((experimental . ((starcoder . ((status . t))))))
+                  :custom-capabilities '((experimental . ((starcoder . ((status . t) (buttons . t))))))
                   :notification-handlers (lsp-ht ("starcoder/didChangeStatus" #'starcoder--show-status))
                   :activation-fn #'always
                   :add-on? t))
@@ -46,6 +46,12 @@
 ;; An open menu of company-mode comes first, whichever of the two modes does.
 (dolist (hook '(lsp-inline-completion-mode-hook company-mode-hook))
   (add-hook hook #'lsp-inline-completion-company-integration-mode))
+
+(defun starcoder-pull-model ()
+  "Get a model: choose one, accept its licence, and use it as soon as it is here."
+  (interactive)
+  (lsp-request-async "workspace/executeCommand" (list :command "starcoder.pullModel" :arguments []) #'ignore
+                     :mode 'detached))
 
 (defun starcoder-next ()
   "Show the next suggestion. The first time the server is asked for up to three."

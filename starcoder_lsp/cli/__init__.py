@@ -112,12 +112,14 @@ def _add_eval(evaluate: argparse.ArgumentParser) -> None:
     )
     evaluate.add_argument(
         "--against",
-        metavar="GGUF|NAME=VALUE",
+        metavar="MODEL|NAME=VALUE",
         action="append",
         default=[],
-        help="compare with another model file, or with another setting; may be repeated",
+        help="compare with another model, by file or name, or with another setting; may be repeated",
     )
-    _add_json(evaluate)
+    forms = evaluate.add_mutually_exclusive_group()
+    for form, what in (("html", "write a page with a plot: match and time"), ("json", "write the figures as JSON")):
+        forms.add_argument(f"--{form}", dest="form", action="store_const", const=form, default="", help=what)
 
 
 def _add_benches(bench: argparse.ArgumentParser) -> None:
@@ -169,7 +171,7 @@ def _add_number(to: argparse.ArgumentParser, name: str, default: int, what: str,
 
 
 def _add_model(to: argparse.ArgumentParser) -> None:
-    to.add_argument("--model", metavar="GGUF", help="the model file; by default the configured one")
+    to.add_argument("--model", metavar="GGUF|NAME", help="the model file; by default the configured one")
 
 
 def _add_json(to: argparse._ActionsContainer, what: str = "write the figures as JSON") -> None:

@@ -41,6 +41,17 @@ _OTHER_FORMATS: Final[tuple[tuple[tuple[bytes, ...], str, str], ...]] = (
 )
 
 
+# What a GGUF file may be besides a model, by `general.architecture` or `general.type`.
+_NO_MODELS: Final = {
+    "clip": "a projector for images (mmproj)",
+    "mmproj": "a projector for images (mmproj)",
+    "imatrix": "an importance matrix for quantizing",
+    "control_vector": "a control vector",
+    "controlvector": "a control vector",
+}
+ADAPTER: Final = "adapter"
+
+
 class RefusedError(Exception):
     """The end of a sentence that begins with the file's path, and the advice."""
 
@@ -93,9 +104,20 @@ def check_start(data: bytes) -> None:
 
 def check_architecture(name: object) -> None:
     """Raise `RefusedError` for another model family."""
+    if (what := _NO_MODELS.get(str(name))) is not None:
+        refuse(f"is {what}, not a language model", CHOOSE_ANOTHER)
     if name not in FAMILIES:
         what = "names no architecture" if name is None else f"is of the architecture {shown(name)}"
         refuse(f"{what}, and only {' and '.join(FAMILIES)} can be used", CHOOSE_ANOTHER)
+
+
+def check_type(name: object) -> None:
+    """Raise `RefusedError` for a `general.type` that is not a model."""
+    if name == ADAPTER:
+        advice = "Set starcoder.model.lora.path to it, and starcoder.model.path to the model that it was made for"
+        refuse("is a LoRA adapter, not a model", advice)
+    if (what := _NO_MODELS.get(str(name))) is not None:
+        refuse(f"is {what}, not a language model", CHOOSE_ANOTHER)
 
 
 def check_tensors(tensors: Iterable[TensorEntry], alignment: int) -> None:

@@ -9,22 +9,26 @@ import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from starcoder_lsp.engine.engine import EngineError
 from starcoder_lsp.engine.gguf import START, Cursor, CutError, DamagedError
 from starcoder_lsp.engine.model_checks import (
     CHOOSE_ANOTHER,
     DOWNLOAD_AGAIN,
+    Dimensions,
     RefusedError,
     check_architecture,
     check_start,
     check_tensors,
+    check_type,
     damaged,
     read_dimensions,
     refuse,
     shown,
 )
+from starcoder_lsp.engine.model_path import check_path
+from starcoder_lsp.engine.split import check_first, check_part, later_parts, n_parts_of
 from starcoder_lsp.printable import printable
 
 if TYPE_CHECKING:
@@ -99,14 +103,19 @@ def read_model_header(path: Path) -> ModelHeader:
     with raising_model_file_errors(path):
         path = path.expanduser()
     with raising_model_file_errors(path):  # which is expanded now
+        check_path(path)
         status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            refuse("is a folder, not a file", CHOOSE_ANOTHER)
         if not stat.S_ISREG(status.st_mode):
             refuse("is a device or a pipe, not a file", CHOOSE_ANOTHER)
         with path.open("rb") as file:
             header = _read_header(file, status.st_size)
-        return ModelHeader(_model_file(header, path, status.st_size), header.metadata, header.data)
+        check_first(path, header.metadata)
+        _check_end(header, status.st_size)
+        dimensions = read_dimensions(header.metadata)
+    parts = [_read_part(part, number, header) for number, part in enumerate(later_parts(path, header.metadata), 1)]
+    n_parameters = header.n_parameters + sum(part.n_parameters for part in parts)
+    n_bytes = status.st_size + sum(part.n_bytes for part in parts)
+    return ModelHeader(_model_file(header, dimensions, path, n_parameters, n_bytes), header.metadata, header.data)
 
 
 @contextmanager
@@ -136,6 +145,7 @@ class _Header:
     data: bytes
     n_parameters: int
     end_byte: int
+    n_bytes: int = 0
 
 
 def _read_header(file: BinaryIO, n_bytes: int) -> _Header:
@@ -173,10 +183,11 @@ def parse_metadata(cursor: Cursor) -> tuple[Mapping[str, object], int]:
 
 def _parse_header(cursor: Cursor) -> _Header:
     metadata, n_tensors = parse_metadata(cursor)
-    if metadata.get("split.count", 1) not in {0, 1}:
-        refuse("is one part of a split model", "Join the parts with llama.cpp's llama-gguf-split --merge")
-    check_architecture(metadata.get("general.architecture"))
-    if not n_tensors:
+    is_split = n_parts_of(metadata) > 1
+    check_type(metadata.get("general.type"))
+    if not is_split or not metadata.get("split.no"):
+        check_architecture(metadata.get("general.architecture"))
+    if not n_tensors and not is_split:
         refuse("holds a vocabulary only, no tensors", CHOOSE_ANOTHER)
     alignment = metadata.get("general.alignment", _CPU_ALIGNMENT)
     if not isinstance(alignment, int) or alignment % _CPU_ALIGNMENT or alignment.bit_count() != 1:
@@ -185,19 +196,32 @@ def _parse_header(cursor: Cursor) -> _Header:
     check_tensors(tensors, alignment)
     data_start_byte = cursor.byte + -cursor.byte % alignment
     n_parameters = sum(tensor.n_elements for tensor in tensors)
-    end_byte = data_start_byte + tensors[-1].start_byte + tensors[-1].n_bytes
-    return _Header(metadata, cursor.data, n_parameters, end_byte)
+    n_tensor_bytes = tensors[-1].start_byte + tensors[-1].n_bytes if tensors else 0
+    return _Header(metadata, cursor.data, n_parameters, data_start_byte + n_tensor_bytes)
 
 
-def _model_file(header: _Header, path: Path, n_bytes: int) -> ModelFile:
+def _read_part(path: Path, number: int, first: _Header) -> _Header:
+    """Check a later part of a split model; `number` counts from 0. Raises `ModelFileError`."""
+    with raising_model_file_errors(path):
+        n_bytes = path.stat().st_size
+        with path.open("rb") as file:
+            header = _read_header(file, n_bytes)
+        check_part(header.metadata, number, n_parts_of(first.metadata))
+        _check_end(header, n_bytes)
+    return evolve(header, n_bytes=n_bytes)
+
+
+def _check_end(header: _Header, n_bytes: int) -> None:
     if header.end_byte > n_bytes:
         refuse(f"is cut off: it has {n_bytes:,} of {header.end_byte:,} bytes", DOWNLOAD_AGAIN)
-    dimensions = read_dimensions(header.metadata)
+
+
+def _model_file(header: _Header, dimensions: Dimensions, path: Path, n_parameters: int, n_bytes: int) -> ModelFile:
     return ModelFile(
         path=path,
         architecture=str(header.metadata["general.architecture"]),
         name=printable(str(header.metadata.get("general.name") or path.name)),
-        n_parameters=header.n_parameters,
+        n_parameters=n_parameters,
         n_context_train=dimensions.n_context_train,
         n_layers=dimensions.n_layers,
         n_embd=dimensions.n_embd,

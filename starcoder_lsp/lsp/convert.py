@@ -156,18 +156,21 @@ def names_of(params: Any) -> list[str]:
     return [str(name) for names in arguments if isinstance(names, list) for name in names]
 
 
+def has_own_capability(experimental: object, name: str) -> bool:
+    """Return whether a client's experimental capabilities have `starcoder.<name>`."""
+    plainly = plain(experimental)
+    ours = plainly.get("starcoder") if isinstance(plainly, dict) else None
+    return isinstance(ours, dict) and bool(ours.get(name))
+
+
 def wants_status(params: types.InitializeParams) -> bool:
     """Return whether the client can show `starcoder/didChangeStatus`."""
-    experimental = plain(params.capabilities.experimental)
-    ours = experimental.get("starcoder") if isinstance(experimental, dict) else None
-    return isinstance(ours, dict) and bool(ours.get("status"))
+    return has_own_capability(params.capabilities.experimental, "status")
 
 
 def picks_files(params: types.InitializeParams) -> bool:
     """Return whether the client has a dialog of its own for a model file, shown on `starcoder/selectModel`."""
-    experimental = plain(params.capabilities.experimental)
-    ours = experimental.get("starcoder") if isinstance(experimental, dict) else None
-    return isinstance(ours, dict) and bool(ours.get("selectModel"))
+    return has_own_capability(params.capabilities.experimental, "selectModel")
 
 
 def client_of(params: types.InitializeParams) -> str:

@@ -8,6 +8,8 @@ from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 from pygls.lsp.server import LanguageServer
 
+from starcoder_lsp.lsp import convert
+
 
 class NoButtonsError(Exception):
     """The client shows no buttons."""
@@ -22,9 +24,9 @@ def has_buttons(server: LanguageServer) -> bool:
 async def ask(server: LanguageServer, message: str, buttons: Sequence[str]) -> str | None:
     """Show a message and return the button that the user pressed, `None` if the message was closed.
 
-    Raises `NoButtonsError` if the client shows none, or answers with an error.
+    Raises `NoButtonsError` if the client shows none, or answers with an error. lsp-mode shows them and does not say so.
     """
-    if not has_buttons(server):
+    if not has_buttons(server) and not convert.has_own_capability(server.client_capabilities.experimental, "buttons"):
         raise NoButtonsError
     actions = [types.MessageActionItem(button) for button in buttons]
     params = types.ShowMessageRequestParams(types.MessageType.Info, f"starcoder-lsp: {message}", actions)

@@ -56,7 +56,7 @@ def with_path(settings: Settings, store: Store | None = None) -> Settings:
 def choose(file: Path, *, name: str = "", path: str = "") -> None:
     """Write the choice into the user's file of settings; everything else in it stays, comments too.
 
-    Both empty is the demonstrator. An empty `path` is written as such, since it must win over an editor's own settings.
+    Both empty is the demonstrator. What is empty is removed, so that a path in an editor's own settings counts again.
     Raises `ModelsError` for a file that cannot be read or written, which is then as it was.
     """
     import tomlkit
@@ -68,8 +68,11 @@ def choose(file: Path, *, name: str = "", path: str = "") -> None:
         if not hasattr(table, "update"):
             message = f"{file}: model is not a table; nothing was changed"
             raise ModelsError(message)
-        table["path"] = path
-        table["name"] = name
+        for key, chosen in (("path", path), ("name", name)):
+            if chosen:
+                table[key] = chosen
+            else:
+                table.pop(key, None)
         _replace(file, tomlkit.dumps(document))
     except TOMLKitError as error:
         message = f"{file} is not valid TOML ({error}); nothing was changed. Mend it, or set model.name yourself"

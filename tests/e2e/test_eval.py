@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -51,7 +52,7 @@ def test_against_another_setting(repository: Path) -> None:
     first, second = report["ways"]
     assert (first["name"], second["name"]) == ("as configured", "enabled=false")
     for kind in KINDS:
-        one, two, more = first["kinds"][kind], second["kinds"][kind], report["difference"][kind]
+        one, two, more = first["kinds"][kind], second["kinds"][kind], second["difference"][kind]
         assert (two["withheld"], two["exact"], two["addsNoError"]) == (1, 0, None)
         for figure in ("exact", "similarity"):
             assert more[figure] == pytest.approx(two[figure] - one[figure], abs=1e-3)
@@ -76,6 +77,27 @@ def test_against_another_model_and_settings_for_a_person(repository: Path) -> No
     assert ran.stdout.decode().count("± 0.0%") == 10
 
 
+def test_several_models_as_a_page_with_a_plot(repository: Path) -> None:
+    others = [repository.parent / name for name in ("<b>.gguf", "c.gguf")]
+    for other in others:
+        other.symlink_to(DEMONSTRATOR)
+    against = [argument for other in others for argument in ("--against", str(other))]
+    ran = run("eval", str(repository / "area.py"), "--holes", "6", "--html", *against)
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    page = ran.stdout.decode()
+    assert page.startswith("<!DOCTYPE html>")
+    plot = ET.fromstring(page[page.index("<svg") : page.index("</svg>") + len("</svg>")])  # noqa: S314  our own
+    titles = [title.text for title in plot.iter("title")]
+    assert [str(title).partition(":")[0] for title in titles] == ["as configured", "<b>.gguf", "c.gguf"]
+    heights = {circle.get("cy") for circle in plot.iter("circle")}
+    assert len(heights) == 1, "the same model thrice has the same share of exact matches"
+    for circle in plot.iter("circle"):
+        assert 64 <= float(circle.get("cx", 0)) <= 720 - 64
+        assert 64 <= float(circle.get("cy", 0)) <= 420 - 64
+    assert page.count("<tr>") == 4
+    assert "http" not in page.replace("http-equiv", "")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -85,7 +107,8 @@ def test_against_another_model_and_settings_for_a_person(repository: Path) -> No
         (["CODE", "--holes", "0"], ["at least one hole"]),
         (["CODE", "--model", "no.gguf"], ["no model file no.gguf"]),
         (["CODE", "--against", "no.gguf"], ["no model file no.gguf"]),
-        (["CODE", "--against", "a.gguf", "--against", "b.gguf"], ["a.gguf b.gguf", "only one model"]),
+        (["CODE", "--against", "DEMONSTRATOR", "--against", "b.gguf"], ["no model file b.gguf"]),
+        (["CODE", "--against", "starcoder2-7b"], ["models pull starcoder2-7b"]),
         (
             ["CODE", "--set", "completion.multilin=x"],
             ["unknown setting", "did you mean starcoder.completion.multiline"],
@@ -100,7 +123,7 @@ def test_against_another_model_and_settings_for_a_person(repository: Path) -> No
 def test_what_cannot_be_done(
     repository: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: list[str]
 ) -> None:
-    places = {"CODE": str(repository), "EMPTY": str(repository / "empty")}
+    places = {"CODE": str(repository), "DEMONSTRATOR": str(DEMONSTRATOR), "EMPTY": str(repository / "empty")}
     (repository / "empty").mkdir()
     assert cli.main(["eval", *(places.get(argument, argument) for argument in arguments)]) == 2
     out, err = capsys.readouterr()

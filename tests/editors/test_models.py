@@ -52,7 +52,7 @@ def check_in_use(desk: Desk) -> None:
     desk.terminal.type("S" + TYPED.strip())
     desk.suggests(TYPED)
     settings = tomllib.loads((desk.home / ".config/starcoder-lsp/starcoder-lsp.toml").read_text())
-    assert settings["model"] == {"path": "", "name": NAME}
+    assert settings["model"] == {"name": NAME}
 
 
 @pytest.mark.parametrize("kind", ["nvim", "nvim-0.10"])
@@ -115,7 +115,8 @@ def test_not_now(desk: Desk, hub: FakeHub) -> None:
     terminal.keys("Escape")
     terminal.shows("Not now")
     terminal.type("4\n")
-    until(lambda: (desk.home / OFFER).exists(), desk.log.summary)
+    offer = desk.home / OFFER
+    until(offer.exists, desk.log.summary)
     assert not hub.seen
     terminal.keys("Enter")
     escape(desk)

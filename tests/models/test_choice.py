@@ -103,7 +103,7 @@ def test_a_choice_changes_two_keys_and_nothing_else(
         file.write_text(before)
     choose(file, name=name, path=path)
     read = tomllib.loads(file.read_text("utf-8"))
-    assert (read["model"].pop("name"), read["model"].pop("path")) == (name, path)
+    assert (read["model"].pop("name", ""), read["model"].pop("path", "")) == (name, path)
     was = tomllib.loads(before)
     assert read == {**was, "model": was.get("model", {})}
     assert all(line in file.read_text() for line in before.splitlines() if line.startswith("#"))

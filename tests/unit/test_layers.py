@@ -39,7 +39,7 @@ MAY_IMPORT = {
 ONLY_IN = {
     "pygls": "lsp",
     "lsprotocol": "lsp",
-    "llama_cpp": "engine/local/llama.py",
+    "llama_cpp": ("engine/local/llama.py", "engine/local/adapter.py", "engine/local/about.py"),
     "msgspec": ("engine/host", "cli"),
     "filelock": ("engine/host", "models"),
     "httpx2": "models/transport.py",

@@ -151,7 +151,11 @@ def test_a_quantized_tensor_takes_its_blocks(check: Check):
         (gguf(MODEL, []), "holds a vocabulary only, no tensors", "Set starcoder.model.path"),
         (gguf({}, TENSORS), "names no architecture", "Set starcoder.model.path"),
         (gguf({"general.architecture": "llama"}, []), "'llama', and only starcoder2 and starcoder", "Set starcoder"),
-        (gguf({"split.no": 1, "split.count": 3}, TENSORS), "is one part of a split model", "Join the parts"),
+        (
+            gguf({"split.no": 1, "split.count": 3}, TENSORS),
+            "is a later part of a model in 3 parts",
+            "Name the first one",
+        ),
         (VALID[:600], "is cut off or damaged", "Download"),
         (VALID[:-400], f"is cut off: it has {len(VALID) - 400:,} of {len(VALID):,} bytes", "Download"),
     ],

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ALL_KEYS = [
     *("enabled", "trigger", "languages", "disabledGlobs"),
     *("model.path", "model.name", "model.contextLength", "model.gpuLayers", "model.threads"),
+    *("model.lora.path", "model.lora.scale"),
     *("completion.maxTokens", "completion.maxItems", "completion.multiline", "completion.timeoutMs"),
     *("completion.minConfidence", "completion.asMenuItems", "completion.temperature", "completion.seed"),
     *("context.maxTokens", "context.suffixShare", "context.openFiles", "context.recentEdits", "context.imports"),

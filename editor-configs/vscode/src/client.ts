@@ -1,7 +1,7 @@
 // The language client: which documents and which settings it sends, and what it hears besides.
 
 import { homedir } from 'node:os';
-import { type LogOutputChannel, Uri, workspace } from 'vscode';
+import { commands, type LogOutputChannel, Uri, workspace } from 'vscode';
 import {
   CloseAction,
   LanguageClient,
@@ -80,6 +80,7 @@ export function createClient(program: Program, { output, names, status, suggesti
     }
   };
   client.onNotification('starcoder/didChangeStatus', show);
+  client.onNotification('starcoder/selectModel', () => void commands.executeCommand('starcoder-lsp.selectModel'));
   client.onDidChangeState(({ newState }) => {
     if (newState === State.Starting) {
       show({ kind: 'loading', message: 'the server starts', model: null });
@@ -90,10 +91,10 @@ export function createClient(program: Program, { output, names, status, suggesti
   return client;
 }
 
-/** Says in the client's capabilities that it wants to hear of the server's status. */
+/** Says in the client's capabilities that it wants to hear of the server's status, and has a dialog for files. */
 const SHOWS_STATUS: StaticFeature = {
   fillClientCapabilities: (capabilities) => {
-    capabilities.experimental = { starcoder: { status: true } };
+    capabilities.experimental = { starcoder: { status: true, selectModel: true } };
   },
   initialize: () => {},
   getState: () => ({ kind: 'static' }),

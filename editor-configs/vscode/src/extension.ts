@@ -75,6 +75,7 @@ export function activate(context: ExtensionContext): void {
       await window.showTextDocument(await workspace.openTextDocument({ language: 'markdown', content: markdown }));
     },
     showOutput: async () => output.show(),
+    pullModel: () => execute('pullModel'),
     selectModel,
     showStats,
     explain,

@@ -21,6 +21,7 @@ const MENU: [label: string, command: string][] = [
   ['$(circle-slash) Turn Suggestions On or Off', 'toggle'],
   ['$(refresh) Restart Model', 'restartModel'],
   ['$(debug-restart) Restart Server', 'restartServer'],
+  ['$(cloud-download) Get a Model…', 'pullModel'],
   ['$(file-binary) Select Model File…', 'selectModel'],
   ['$(info) Show Status', 'showStatus'],
   ['$(graph) Show Statistics', 'showStats'],

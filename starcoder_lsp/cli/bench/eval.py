@@ -17,6 +17,7 @@ from attrs import evolve, frozen
 from rich.table import Table
 
 from starcoder_lsp.cli import CommandError, warn
+from starcoder_lsp.cli.bench.eval_page import page_of
 from starcoder_lsp.cli.bench.figures import Report, machine, model_file, watching, write_report
 from starcoder_lsp.cli.bench.holes import BLOCK, INSIDE_LINE, MID_WORD, REST_OF_LINE, Hole, cut_holes, read_sources
 from starcoder_lsp.cli.complete import configured
@@ -195,9 +196,9 @@ def evaluate(
     model: str | None,
     changes: Sequence[str],
     against: Sequence[str],
-    as_json: bool,
+    form: str,
 ) -> int:
-    """Fill holes in one way, or in two to compare, and write the report."""
+    """Fill holes in one way, or in several to compare, and write the report. `form` is `"json"`, `"html"` or empty."""
     if n_holes < 1:
         message = "at least one hole is needed"
         raise CommandError(message)
@@ -209,7 +210,7 @@ def evaluate(
         raise CommandError(message)
     filled = [fill_all(holes, way) for way in ways]
     groups = {kind: [[one for one in each if kind in ("all", one.hole.kind)] for each in filled] for kind in KINDS}
-    report = {
+    report: Report = {
         "paths": list(map(str, paths)),
         "seed": seed,
         "machine": machine(),
@@ -222,25 +223,28 @@ def evaluate(
             for number, (way, file) in enumerate(zip(ways, files, strict=True))
         ],
     }
-    if against:
-        report["difference"] = {kind: difference(*each) for kind, each in groups.items()}
-    write_report(report, table_of, as_json=as_json)
+    for number, way in enumerate(report["ways"][1:], 1):
+        way["difference"] = {kind: difference(each[0], each[number]) for kind, each in groups.items()}
+    if form == "html":
+        print(page_of(report))
+    else:
+        write_report(report, table_of, as_json=form == "json")
     return 0
 
 
 def ways_of(model: str | None, changes: Sequence[str], against: Sequence[str]) -> list[Way]:
-    """Return the ways of the options, one or two. Raises `CommandError`."""
+    """Return the ways of the options: the first one, and one for each other model. Raises `CommandError`."""
     name = " ".join([*([Path(model).name] if model else []), *changes]) or "as configured"
     first = Way(name, configured(model, changes))
     if not against:
         return [first]
     other_changes = [spelled for spelled in against if "=" in spelled]
     other_models = [spelled for spelled in against if "=" not in spelled]
-    if len(other_models) > 1:
-        message = f"--against {' '.join(other_models)}: only one model can be the other one"
-        raise CommandError(message)
-    name = " ".join([*(Path(other).name for other in other_models), *other_changes])
-    return [first, Way(name, configured(other_models[0] if other_models else model, [*changes, *other_changes]))]
+    ways = [first]
+    for other in other_models or [model or ""]:
+        name = " ".join([*([Path(other).name] if other and other_models else []), *other_changes])
+        ways.append(Way(name, configured(other or None, [*changes, *other_changes])))
+    return ways
 
 
 def fill_all(holes: Sequence[Hole], way: Way) -> list[Filled]:
@@ -276,8 +280,12 @@ def table_of(report: Report) -> Table:
             row = way["kinds"][kind]
             cells = (format(row[key], how) if row.get(key) is not None else "" for key, (_, how) in COLUMNS.items())
             table.add_row(kind, way["name"], *cells)
-        gained = report.get("difference", {}).get(kind, {"holes": 0})
-        if gained["holes"]:
-            cells = (f"{gained[key]:+.1%}\n± {gained[f'{key}StandardError']:.1%}" for key in ("exact", "similarity"))
-            table.add_row("", "the second more", "", *cells, end_section=True)
+        for way in ways[1:]:
+            gained = way["difference"][kind]
+            if gained["holes"]:
+                cells = (
+                    f"{gained[key]:+.1%}\n± {gained[f'{key}StandardError']:.1%}" for key in ("exact", "similarity")
+                )
+                label = f"{way['name']} more" if ways[2:] else "the second more"
+                table.add_row("", label, "", *cells, end_section=way is ways[-1])
     return table

@@ -117,7 +117,7 @@ class Facts:
     @property
     def host_of_model(self) -> RunningHost | None:
         """The shared host that has this model loaded with these settings."""
-        if self.model is None or not self.settings.host.shared:
+        if self.model is None or self.model_problem is not None or not self.settings.host.shared:
             return None
         key = HostOptions.of(self.settings, self.model).key
         return next((host for host in self.hosts if host.name == key), None)

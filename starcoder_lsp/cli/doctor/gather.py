@@ -27,6 +27,7 @@ from starcoder_lsp.engine.host.ladder import WHAT_IT_COSTS, LadderFile, library_
 from starcoder_lsp.engine.host.launch import how_it_ended, inquire, last_words
 from starcoder_lsp.engine.host.rebuild import installed_gpu_backends
 from starcoder_lsp.engine.loading import model_path, read_prompts
+from starcoder_lsp.engine.lora import check_lora
 from starcoder_lsp.engine.model_file import ModelFile, check_model_file
 from starcoder_lsp.engine.prompt_model import PromptModel
 from starcoder_lsp.models.chosen import with_model, with_path
@@ -105,6 +106,7 @@ def _read_model(settings: Settings) -> tuple[ModelFile | None, PromptModel | Non
     file = None
     try:
         file = check_model_file(model_path(settings))
+        check_lora(settings.model.lora, file.architecture)
         return file, read_prompts(settings), None
     except EngineError as error:
         return file, None, error

@@ -63,6 +63,7 @@ def load(options: HostOptions, on_progress: Callable[[float], None]) -> LoadedMo
             n_threads=options.n_threads,
             use_extra_buffers=options.use_extra_buffers,
             use_flash_attention=options.use_flash_attention,
+            lora=options.lora,
         ),
         model.tokenizer.pieces,
         on_progress,

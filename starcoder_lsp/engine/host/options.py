@@ -10,6 +10,7 @@ import msgspec
 from attrs import frozen
 
 from starcoder_lsp import __version__
+from starcoder_lsp.engine.lora import Lora, check_lora
 from starcoder_lsp.engine.model_file import ModelFile
 from starcoder_lsp.settings import Settings
 
@@ -32,10 +33,13 @@ class HostOptions:
     caution: int = 0
     use_extra_buffers: bool = True
     use_flash_attention: bool = True
+    lora_path: str = ""
+    lora_scale: float = 1.0
 
     @classmethod
     def of(cls, settings: Settings, model: ModelFile) -> HostOptions:
-        """Return the options for these settings and a checked model file."""
+        """Return the options for these settings and a checked model file. Raises `ModelFileError` for a bad adapter."""
+        lora = check_lora(settings.model.lora, model.architecture)
         return cls(
             path=str(model.path.resolve()),
             n_context=min(settings.model.context_length, model.n_context_train),
@@ -46,7 +50,14 @@ class HostOptions:
             is_shared=settings.host.shared,
             transport=settings.host.transport,
             idle_s=settings.host.idle_minutes * 60,
+            lora_path="" if lora is None else str(lora.path.resolve()),
+            lora_scale=1.0 if lora is None else lora.scale,
         )
+
+    @property
+    def lora(self) -> Lora | None:
+        """The adapter, if there is one."""
+        return Lora(Path(self.lora_path), self.lora_scale) if self.lora_path else None
 
     @property
     def key(self) -> str:
@@ -56,7 +67,9 @@ class HostOptions:
             file = (stat.st_size, stat.st_mtime_ns)
         except OSError:
             file = (0, 0)
-        settings = (self.n_context, self.n_gpu_layers, self.n_threads, self.n_parked_bytes, self.n_disk_bytes)
+        adapter = () if self.lora is None else self.lora.key
+        sizes = (self.n_parked_bytes, self.n_disk_bytes)
+        settings = (self.n_context, self.n_gpu_layers, self.n_threads, *sizes, *adapter)
         program = (__version__, str(Path(__file__).parent), os.environ.get("LLAMA_CPP_LIB_PATH", ""))
         return sha256(repr((program, self.path, file, settings)).encode()).hexdigest()[:16]
 

@@ -9,6 +9,13 @@ from __future__ import annotations
 import json
 
 if __name__ == "__main__":
-    from starcoder_lsp.engine.local.llama import can_offload, system_info
+    import llama_cpp
 
-    print(json.dumps({"systemInfo": system_info(), "canOffload": can_offload()}))
+    from starcoder_lsp.engine.local.llama import start_backend
+
+    start_backend()
+    about = {
+        "systemInfo": bytes(llama_cpp.llama_print_system_info()).decode(),  # `AVX2 = 1 | AMX_INT8 = 1 | …`
+        "canOffload": bool(llama_cpp.llama_supports_gpu_offload()),
+    }
+    print(json.dumps(about))

@@ -19,11 +19,14 @@ import numpy as np
 from attrs import frozen
 
 from starcoder_lsp.engine.engine import EngineError
+from starcoder_lsp.engine.local.adapter import apply_adapter, load_adapter
 from starcoder_lsp.engine.local.backend import N_SLICE, Interrupted, Logits
 from starcoder_lsp.engine.local.pieces import PieceIndex
+from starcoder_lsp.engine.lora import Lora
 from starcoder_lsp.engine.threads import default_n_threads
 
-ERROR_LEVEL = 3
+ERROR_LEVEL = 4
+"""GGML_LOG_LEVEL_ERROR (ggml.h)."""
 N_RESIDENTS = 4
 """Sequences with a document each. Not measured."""
 N_BRANCHES = 14
@@ -55,6 +58,7 @@ class LoadOptions:
     use_flash_attention: bool = True
     n_slice: int = N_SLICE
     """Most tokens of one batch."""
+    lora: Lora | None = None
 
 
 class _Log:
@@ -73,7 +77,7 @@ class _Log:
 
 
 @lru_cache(maxsize=1)
-def _start_backend() -> _Log:
+def start_backend() -> _Log:
     """Initialize llama.cpp once in a process."""
     log = _Log()
     llama_cpp.llama_backend_init()
@@ -91,6 +95,9 @@ class LlamaContext:
         self, options: LoadOptions, pieces: Sequence[bytes], on_progress: Progress = lambda _share: None
     ) -> None:
         self._model = _load(options, on_progress)
+        self._lora = options.lora
+        if self._lora is not None:
+            self._adapter = load_adapter(self._model, self._lora.path, lambda: start_backend().last_error)
         self.n_cells = options.n_cells
         self.n_gpu_layers = _n_offloaded(self._model, options)
         self.n_threads = options.n_threads or default_n_threads(options.n_model_bytes)
@@ -119,7 +126,9 @@ class LlamaContext:
         self._context = llama_cpp.llama_init_from_model(self._model, params)
         if not self._context:
             llama_cpp.llama_model_free(self._model)
-            raise EngineError(_start_backend().last_error or "the context could not be made; lower model.contextLength")
+            raise EngineError(start_backend().last_error or "the context could not be made; lower model.contextLength")
+        if self._lora is not None:
+            apply_adapter(self._context, self._adapter, self._lora.scale)
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._logits: dict[int, Logits] = {}
         self._batch = llama_cpp.llama_batch_init(n_slice, 0, 1)
@@ -137,7 +146,8 @@ class LlamaContext:
     def cells_key(self) -> tuple[object, ...]:
         """What must be equal, besides the model file, for another context's cells to be valid in this one."""
         # The other parameters are llama.cpp's defaults: they change with its version, and with where layers run.
-        return llama_cpp.__version__, self.n_gpu_layers, self.uses_flash_attention
+        adapter = () if self._lora is None else self._lora.key
+        return llama_cpp.__version__, self.n_gpu_layers, self.uses_flash_attention, *adapter
 
     def decode(
         self, sequence: int, ids: Sequence[int], first_position: int, interrupted: Interrupted = lambda: False
@@ -255,21 +265,9 @@ class LlamaContext:
         llama_cpp.llama_model_free(self._model)
 
 
-def system_info() -> str:
-    """Return llama.cpp's description of its build and this CPU: `AVX2 = 1 | AMX_INT8 = 1 | …`."""
-    _start_backend()
-    return bytes(llama_cpp.llama_print_system_info()).decode()
-
-
-def can_offload() -> bool:
-    """Return whether this build of llama.cpp finds a GPU that it can use."""
-    _start_backend()
-    return bool(llama_cpp.llama_supports_gpu_offload())
-
-
 def _load(options: LoadOptions, on_progress: Progress) -> Any:
     """Load a model and return a pointer to it. Raises `EngineError`."""
-    log = _start_backend()
+    log = start_backend()
     params = llama_cpp.llama_model_default_params()
     params.n_gpu_layers = options.n_gpu_layers
     params.use_extra_bufts = options.use_extra_buffers

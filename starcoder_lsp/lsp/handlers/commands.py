@@ -61,7 +61,7 @@ def diagnostics(report: dict[str, Any], server: Server) -> str:
     """Return a report to attach to an issue. It has no source text and no name of a user's file."""
     report = {key: value for key, value in report.items() if key != "documents"}
     settings = asdict(server.session.settings)
-    settings["model"] = {key: value for key, value in settings["model"].items() if key != "path"}
+    settings["model"] = {key: value for key, value in settings["model"].items() if key not in {"path", "lora"}}
     settings["disabled_globs"] = len(settings["disabled_globs"])
     lines = [
         f"# starcoder-lsp {__version__}",

@@ -39,4 +39,4 @@ def register(server: Server) -> None:
             message = "expected the name of a model, as `starcoder-lsp models list` shows it, or nothing"
             raise JsonRpcInvalidParams(message)
         offer().get(names[0] if names else None)
-        return server.session.status.report()
+        return {"pulling": names[0] if names else None}

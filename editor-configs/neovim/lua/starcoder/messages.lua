@@ -1,6 +1,7 @@
 -- Messages with buttons, and the progress of downloads.
 local M = {}
 
+local is_waiting = false -- whether a question waits until nobody types
 local running = {} -- by client and token: downloads
 
 local function is_typing()
@@ -24,8 +25,16 @@ function M.ask(params)
     end)
   end
   if is_typing() then
-    vim.notify('starcoder: a question waits, press Escape')
-    vim.api.nvim_create_autocmd('InsertLeave', { once = true, callback = vim.schedule_wrap(ask) })
+    vim.notify('starcoder: a question waits, press Escape') -- which the next redraw may remove; the status line keeps it
+    is_waiting = true
+    vim.cmd.redrawstatus({ bang = true })
+    vim.api.nvim_create_autocmd('InsertLeave', {
+      once = true,
+      callback = vim.schedule_wrap(function()
+        is_waiting = false
+        ask()
+      end),
+    })
   else
     vim.schedule(ask)
   end
@@ -55,8 +64,11 @@ function M.cancel(client, call)
   end
 end
 
---- For a status line: a download, or nothing.
+--- For a status line: a question that waits, a download, or nothing.
 function M.progress(client_id)
+  if is_waiting then
+    return 'a question waits, press Escape'
+  end
   for _, work in pairs(running) do
     if work.client_id == client_id then
       return ('%s %d%%'):format(work.title:lower(), work.percentage)
