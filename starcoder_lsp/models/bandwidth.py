@@ -7,6 +7,7 @@ share of the caches. ctypes releases the interpreter's lock meanwhile, so the th
 from __future__ import annotations
 
 import ctypes
+import platform
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from starcoder_lsp.engine.host.ladder import cpu
 from starcoder_lsp.engine.threads import default_n_threads
 from starcoder_lsp.models.state import read_json, state_path, write_json
 
@@ -31,7 +31,7 @@ def bandwidth(path: Path | None = None, *, measures_anew: bool = False) -> float
     """Return bytes a second, as measured on this processor within the last month, or else now (about 0.1 s)."""
     path = path or state_path(FILE_NAME)
     n_threads = default_n_threads(_LARGE_MODEL_BYTES)
-    key = f"{n_threads} threads, {cpu().partition(chr(10))[0]}"
+    key = f"{n_threads} threads, {_processor()}"
     entry: Any = read_json(path).get(key)
     try:
         is_fresh = datetime.now(UTC) - datetime.fromisoformat(entry["measured"]) < MAX_AGE
@@ -62,6 +62,16 @@ def measure(n_threads: int, n_buffer_bytes: int = BUFFER_BYTES, n_rounds: int = 
             return n_buffer_bytes / max(time.thread_time() - started, 1e-6)
 
         return max(sum(pool.map(read, buffers)) for _ in range(n_rounds))
+
+
+def _processor() -> str:
+    """Return the processor's name, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
 
 
 def _memchr() -> Any:

@@ -88,17 +88,17 @@ def find_entry(name: str) -> Entry:
     raise ModelsError(message)
 
 
-def parse_source(spelled: str) -> Source | None:
-    """Return the file that `ORG/REPO:FILE` or `ORG/REPO@REVISION:FILE` names, `None` if `spelled` has another form.
+def parse_source(text: str) -> Source | None:
+    """Return the file that `ORG/REPO:FILE` or `ORG/REPO@REVISION:FILE` names, `None` if `text` has another form.
 
     `file` is empty in `ORG/REPO`. Raises `ModelsError` for a file that is not a GGUF file.
     """
-    match = _SOURCE.fullmatch(spelled.removeprefix("hf:").removeprefix("hf.co/"))
+    match = _SOURCE.fullmatch(text.removeprefix("hf:").removeprefix("hf.co/"))
     if match is None:
         return None
     file = match["file"] or ""
     if file and (not file.endswith(".gguf") or ".." in file.split("/") or file.startswith("/")):
-        message = f"{spelled}: {file!r} is not the name of a .gguf file in a repository"
+        message = f"{text}: {file!r} is not the name of a .gguf file in a repository"
         raise ModelsError(message)
     return Source(match["repository"], match["revision"] or DEFAULT_REVISION, file)
 

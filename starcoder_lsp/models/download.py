@@ -34,7 +34,7 @@ MAX_PAUSE_S: Final = 60.0
 OK, PARTIAL, RANGE_NOT_SATISFIABLE = 200, 206, 416
 
 OnBytes = Callable[[int], None]
-"""Told how many bytes of the file are there."""
+"""Called with the number of bytes on the disk."""
 
 
 class WrongBytesError(ModelsError):

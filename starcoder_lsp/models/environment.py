@@ -20,7 +20,7 @@ _TRUE: Final = {"1", "on", "yes", "true"}
 
 @frozen
 class Environment:
-    """Where the hub is, and what it is told. `token` is empty for nobody in particular."""
+    """The hub's address, the user's token or an empty string, and whether downloads are forbidden."""
 
     endpoint: str
     token: str

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 MIN_FREE_BYTES: Final = 256 << 20
-"""What a download leaves free on the disk."""
+"""Free space that a download leaves on the disk."""
 POLL_S: Final = 0.2
 """How often a pull that waits for another one looks."""
 GIB: Final = 2**30
@@ -39,27 +39,27 @@ GIB: Final = 2**30
 _SPLIT: Final = re.compile(r"(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
 
 OnProgress = Callable[[int, int], None]
-"""Told how many bytes are there, and how many there will be."""
+"""Called with the number of bytes on the disk, and of all bytes."""
 
 
 @frozen
 class Wanted:
-    """What a user asked for: a file of a repository, and the catalogue's model if it is one."""
+    """A file of a repository that a user asked for, and its entry in the catalogue if it has one."""
 
     source: Source
     entry: Entry | None = None
 
     @classmethod
-    def of(cls, spelled: str) -> Wanted:
+    def of(cls, name: str) -> Wanted:
         """Read a name of the catalogue, or `ORG/REPO:FILE`. Raises `ModelsError`."""
-        if "/" in spelled:
-            source = parse_source(spelled)
+        if "/" in name:
+            source = parse_source(name)
             if source is None:
-                message = f"{spelled!r} is neither a name of the catalogue nor ORG/REPO:FILE"
+                message = f"{name!r} is neither a name of the catalogue nor ORG/REPO:FILE"
                 raise ModelsError(message)
             known = next((entry for entry in entries().values() if _is_same(entry.source, source)), None)
             return cls(known.source if known else source, known)
-        entry = find_entry(spelled)
+        entry = find_entry(name)
         return cls(entry.source, entry)
 
     @property
@@ -70,7 +70,7 @@ class Wanted:
 
 @frozen
 class Plan:
-    """What a pull will do: its files at a commit, their licence, and what a user should know before.
+    """The files of a pull at a commit, their licence, and notes for the user.
 
     `stored` is the model if it is here already, whole and at this commit.
     """
@@ -102,7 +102,7 @@ class Puller:
     patience: Patience = field(factory=Patience)
 
     async def plan(self, wanted: Wanted) -> Plan:
-        """Ask the hub what there is. A model that is here needs no network. Raises `ModelsError`."""
+        """Ask the hub for commit, sizes and hashes. A stored model needs no network. Raises `ModelsError`."""
         stored = self.store.find(wanted.source)
         is_current = stored is not None and (
             not wanted.source.is_pinned or stored.manifest.revision == wanted.source.revision

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from attrs import frozen
 
-from tests.editors.conftest import ASKED, EDITORS, FOLDER, KEPT, ROOT, RUNTIME, Log
+from tests.editors.conftest import ASKED, EDITORS, FOLDER, KEPT, OFFER, ROOT, RUNTIME, Log
 from tests.editors.terminal import until
 
 EXTENSION = ROOT / "editor-configs" / "vscode"
@@ -194,8 +194,11 @@ def install() -> Path:
 
 
 @contextmanager
-def workbench(vsix: Path, home: Path) -> Iterator[Workbench]:
-    """A window on a workspace of two folders below `home`, which try to set what is the person's."""
+def workbench(vsix: Path, home: Path, hub: str = "") -> Iterator[Workbench]:
+    """A window on a workspace of two folders below `home`, which try to set what is the person's.
+
+    With the address of a `hub` the server offers to get a model from there; otherwise it was told not to.
+    """
     from playwright.sync_api import sync_playwright
 
     log = Log(home / "messages.jsonl")
@@ -205,8 +208,10 @@ def workbench(vsix: Path, home: Path) -> Iterator[Workbench]:
     settings = OF_THE_PERSON | alike | {"starcoder.completion.maxItems": 2}
     workspace = home / "both.code-workspace"
     write(workspace, {"folders": [{"path": "first"}, {"path": "second"}], "settings": settings})
-    tapped(home / "bin" / "starcoder-lsp", log, f"-P {FOLDER}/vscode_slow.py {log.path.with_suffix('.model')}")
-    tapped(home / "python" / "bin" / "python", Log(home / "python.jsonl"), "")
+    if not hub:
+        write(home / OFFER, {"declined": "by the tests"})
+    tapped(home / "bin" / "starcoder-lsp", log, f"-P {FOLDER}/vscode_slow.py {log.path.with_suffix('.model')}", hub)
+    tapped(home / "python" / "bin" / "python", Log(home / "python.jsonl"), "", hub)
     python_extension = home / "extensions" / "ms-python.python-2026.1.0"
     write(python_extension / "package.json", PYTHON_MANIFEST)
     (python_extension / "main.js").write_text(PYTHON_EXTENSION)
@@ -249,13 +254,13 @@ def code_server(vsix: Path, home: Path) -> Iterator[str]:
             process.terminate()
 
 
-def tapped(program: Path, log: Log, arguments: str) -> None:
+def tapped(program: Path, log: Log, arguments: str, hub: str) -> None:
     """Write a program that is the real Python, with a tap where it is the server."""
     python = f"{sys.executable} {arguments}"
     program.parent.mkdir(parents=True)
     program.write_text(
         f'#!/bin/sh\ncase "$*" in *--version) exec {python} "$@" ;; esac\n'
-        f"export XDG_RUNTIME_DIR={RUNTIME}\n"
+        f"export XDG_RUNTIME_DIR={RUNTIME} PYTHONPATH={ROOT} HF_ENDPOINT={hub} no_proxy=127.0.0.1\n"
         f'exec {sys.executable} {FOLDER}/tap.py {log.path} {python} "$@" 2>> {log.path.with_suffix(".err")}\n'
     )
     program.chmod(0o755)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
-
-from rich.console import Console
-from rich.table import Table
+from typing import TYPE_CHECKING, Any
 
 from starcoder_lsp.cli.models.naming import HUB, own_settings
 from starcoder_lsp.cli.page import PAGE_COLUMNS
 from starcoder_lsp.models.advice import (
     KV_BYTES,
+    Recommendation,
     look_at_machine,
     n_memory_bytes_of,
     recommend,
@@ -25,6 +23,9 @@ from starcoder_lsp.models.found import FoundModel, find_models
 from starcoder_lsp.models.licence import Acceptances
 from starcoder_lsp.models.store import Store, in_hub_cache, path_of_entry
 from starcoder_lsp.settings import Settings
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 GB = 10**9
 NOTE = (
@@ -54,6 +55,13 @@ def list_models(*, measures_anew: bool, as_json: bool) -> int:
     if as_json:
         print(json.dumps(listed, indent=2))
         return 0
+    _print(listed, advice)
+    return 0
+
+
+def _print(listed: dict[str, Any], advice: Recommendation) -> None:
+    from rich.console import Console  # 0.1 s, which JSON does without
+
     console = Console(width=None if sys.stdout.isatty() else PAGE_COLUMNS)
     console.print(catalogue_table(listed))
     if listed["found"] or listed["pulled"]:
@@ -64,12 +72,13 @@ def list_models(*, measures_anew: bool, as_json: bool) -> int:
     console.print(f"Recommended: {advice.entry.name}, {advice.why}", highlight=False, markup=False, soft_wrap=True)
     if in_use is None:
         console.print(f"  starcoder-lsp models pull {advice.entry.name}", highlight=False, markup=False)
-    return 0
 
 
 def catalogue_table(listed: dict[str, Any]) -> Table:
     """Return the models that can be had."""
     note = NOTE.format(listed["machine"]["bandwidthBytesPerSecond"] / GB)
+    from rich.table import Table
+
     table = Table(title="Models", caption=note, caption_justify="left")
     for name in ("name", "download", "memory", "tokens/s", "licence", "here", "good for"):
         table.add_column(name, justify="right" if name in {"download", "memory", "tokens/s"} else "left")
@@ -90,6 +99,8 @@ def catalogue_table(listed: dict[str, Any]) -> Table:
 
 def found_table(listed: dict[str, Any]) -> Table:
     """Return the models of other programs, and those pulled from other repositories."""
+    from rich.table import Table
+
     table = Table(title="Also on this machine, used in place by `models use`")
     for name in ("name", "where", "size", "tokens/s"):
         table.add_column(name, justify="right" if name in {"size", "tokens/s"} else "left", overflow="fold")

@@ -15,7 +15,7 @@ N_LINES = 10
 
 @contextmanager
 def watching_bytes(n_bytes: int, what: str) -> Iterator[Callable[[int], None]]:
-    """Show how many of `n_bytes` are done, as told by calling what this gives out."""
+    """Show progress over `n_bytes`. Yield a function that takes the number of bytes done."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _lines(n_bytes, what)
@@ -27,13 +27,13 @@ def watching_bytes(n_bytes: int, what: str) -> Iterator[Callable[[int], None]]:
 
 
 def _lines(n_bytes: int, what: str) -> Callable[[int], None]:
-    n_told = 0
+    n_reported = 0
 
-    def told(n_done: int) -> None:
-        nonlocal n_told
+    def report(n_done: int) -> None:
+        nonlocal n_reported
         tenths = N_LINES * n_done // n_bytes if n_bytes else 0
-        if tenths > n_told:
-            n_told = tenths
+        if tenths > n_reported:
+            n_reported = tenths
             write_error_line(f"{what}: {n_done / 1e6:,.0f} of {n_bytes / 1e6:,.0f} MB")
 
-    return told
+    return report

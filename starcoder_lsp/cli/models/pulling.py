@@ -73,7 +73,7 @@ def _ask_licence(plan: Plan, *, accepts_licence: bool) -> None:
 
 
 def _checked(stored: StoredModel) -> ModelFile:
-    """Return what the header says. A file that is no usable model is deleted again, as nobody else would."""
+    """Check the header. Delete a file that is no usable model."""
     try:
         return check_model_file(stored.path)
     except ModelFileError:

@@ -1,14 +1,14 @@
 -- Messages with buttons, and the progress of downloads.
 local M = {}
 
-local is_waiting = false -- whether a question waits until nobody types
+local is_waiting = false -- whether a question waits for the end of insert mode
 local running = {} -- by client and token: downloads
 
 local function is_typing()
   return vim.startswith(vim.api.nvim_get_mode().mode, 'i')
 end
 
---- Ask with buttons. In insert mode the question waits: a menu would take the keys of somebody who types.
+--- Ask with buttons. In insert mode the question waits: a menu would take the user's keys.
 function M.ask(params)
   local asking = coroutine.running()
   local function ask()
