@@ -25,9 +25,7 @@ _TYPE_NAMES: Final = {bool: "boolean", int: "integer", float: "number", str: "st
 class LoraSettings:
     """An adapter that changes a model's weights: what a fine-tuning wrote."""
 
-    path: str = setting(
-        "A LoRA adapter in GGUF format for the model. A workspace cannot set it.", default="", trusted_only=True
-    )
+    path: str = setting("A LoRA adapter in GGUF format. A workspace cannot set it.", default="", trusted_only=True)
     scale: float = setting("How much of the adapter is applied; 1 is all of it.", default=1.0, limits=(-10, 10))
 
 

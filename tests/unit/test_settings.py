@@ -28,7 +28,15 @@ ALL_KEYS = [
     *("engine.kind", "engine.url", "engine.model", "engine.apiKeyEnv"),
     *("stats.enabled", "logLevel"),
 ]
-TRUSTED_ONLY = ["model.path", "model.name", "model.lora.path", "engine.kind", "engine.url", "engine.model", "engine.apiKeyEnv"]
+TRUSTED_ONLY = [
+    "model.path",
+    "model.name",
+    "model.lora.path",
+    "engine.kind",
+    "engine.url",
+    "engine.model",
+    "engine.apiKeyEnv",
+]
 BY_KEY = {setting.key.removeprefix("starcoder."): setting for setting in describe_settings()}
 
 
