@@ -73,8 +73,9 @@ class ModelOffer:
         best = await asyncio.to_thread(_recommended)
         text = "suggestions come from a small demonstrator, which shows that everything works and is often wrong"
         if not has_buttons(self._server):
-            Offer().decline()  # the user has no button to say so
-            self._say(f"{text}. For StarCoder2: {COMMAND} {best.name}")
+            if not Offer().was_mentioned:
+                Offer().mention()
+                self._say(f"{text}. For StarCoder2: {COMMAND} {best.name}")
             return
         get = _button(best)
         pressed = await ask(self._server, f"{text}.", (get, FILE, SERVER, NOT_NOW))

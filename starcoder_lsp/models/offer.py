@@ -25,7 +25,20 @@ class Offer:
         """Whether the user does not want to be asked."""
         return "declined" in read_json(self.path)
 
+    @property
+    def was_mentioned(self) -> bool:
+        """Whether a client without buttons has shown the offer."""
+        return "mentioned" in read_json(self.path)
+
     def decline(self) -> None:
-        """Never ask again. A file that cannot be written costs one more question."""
+        """Never ask again."""
+        self._note("declined")
+
+    def mention(self) -> None:
+        """Do not repeat the offer in clients without buttons. In others the user is still asked."""
+        self._note("mentioned")
+
+    def _note(self, what: str) -> None:
+        """Add a date. A file that cannot be written costs one more message."""
         with suppress(OSError):
-            write_json(self.path, {"declined": datetime.now(UTC).isoformat(timespec="seconds")})
+            write_json(self.path, {**read_json(self.path), what: datetime.now(UTC).isoformat(timespec="seconds")})

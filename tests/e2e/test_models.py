@@ -392,6 +392,13 @@ def test_a_client_without_buttons_gets_one_line(person: Person, wire: Start) -> 
         assert started.stop() == 0
         shown = [message for message in started.rest() if message.get("method") == "window/showMessage"]
         assert len(shown) == n_lines
+    started = wire(env=person.environment)
+    started.start(SETTINGS, BUTTONS)
+    started.model_is_loaded()
+    editor = Editor(started)
+    assert editor.suggestion()
+    editor.message()  # whoever has buttons is still asked
+    assert started.stop() == 0
 
 
 def test_a_name_without_a_file_is_told_and_gets_no_offer(person: Person, wire: Start) -> None:
