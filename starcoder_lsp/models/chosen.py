@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import evolve
 
@@ -12,9 +12,6 @@ from starcoder_lsp.models.catalogue import entries, find_entry
 from starcoder_lsp.models.errors import ModelsError
 from starcoder_lsp.models.store import Store, path_of_entry
 from starcoder_lsp.settings import Settings
-
-if TYPE_CHECKING:
-    from tomlkit import TOMLDocument
 
 
 class ModelNotHereError(ModelsError):
@@ -59,21 +56,13 @@ def choose(file: Path, *, name: str = "", path: str = "") -> None:
     Both empty is the demonstrator. What is empty is removed, so that a path in an editor's own settings counts again.
     Raises `ModelsError` for a file that cannot be read or written, which is then as it was.
     """
-    import tomlkit
     from tomlkit.exceptions import TOMLKitError
 
     try:
-        document: TOMLDocument = tomlkit.parse(file.read_text("utf-8-sig")) if file.exists() else tomlkit.document()
-        table: Any = document.setdefault("model", tomlkit.table())
-        if not hasattr(table, "update"):
-            message = f"{file}: model is not a table; nothing was changed"
-            raise ModelsError(message)
-        for key, chosen in (("path", path), ("name", name)):
-            if chosen:
-                table[key] = chosen
-            else:
-                table.pop(key, None)
-        _replace(file, tomlkit.dumps(document))
+        text = file.read_text("utf-8-sig") if file.exists() else ""
+        for key, value in (("path", path), ("name", name)):
+            text = _with_key(file, text, key, value)
+        _replace(file, text)
     except TOMLKitError as error:
         message = f"{file} is not valid TOML ({error}); nothing was changed. Mend it, or set model.name yourself"
         raise ModelsError(message) from error
@@ -81,6 +70,25 @@ def choose(file: Path, *, name: str = "", path: str = "") -> None:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         message = f"{file} cannot be changed ({why}); set model.name or model.path yourself"
         raise ModelsError(message) from error
+
+
+def _with_key(file: Path, text: str, key: str, value: str) -> str:
+    """Return TOML with a key of `model` changed, or removed if `value` is empty. Raises `ModelsError`.
+
+    Each change parses anew: tomlkit's view of dotted keys (`model.threads = 2`) is stale after the first.
+    """
+    import tomlkit
+
+    document = tomlkit.parse(text)
+    table: Any = document.setdefault("model", tomlkit.table())
+    if not hasattr(table, "update"):
+        message = f"{file}: model is not a table; nothing was changed"
+        raise ModelsError(message)
+    if value:
+        table[key] = value
+    else:
+        table.pop(key, None)
+    return tomlkit.dumps(document)
 
 
 def _replace(file: Path, text: str) -> None:

@@ -1,0 +1,45 @@
+"""Decoding speed as a share of the memory bandwidth that `models list` measures: EFFICIENCY of `models/advice.py`.
+
+`bandwidth.py [SIZE]` writes a model of StarCoder2's shape with random weights. It measures bandwidth and decoding in turns,
+with one thread and in processor time, so that other work on the machine counts less.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+import platformdirs
+
+from starcoder_lsp.engine.loading import DEMONSTRATOR
+from starcoder_lsp.engine.local.llama import LlamaContext, LoadOptions
+from starcoder_lsp.engine.prompt_model import read_prompt_model
+from starcoder_lsp.engine.synthetic import synthetic_model
+from starcoder_lsp.engine.synthetic_header import SHAPES
+from starcoder_lsp.models.bandwidth import measure
+
+N_ROUNDS, N_TOKENS, N_CONTEXT = 5, 6, 512
+
+
+def main(size: str = "3b") -> None:
+    """Print a line for each round, and the median ratio."""
+    folder: Path = platformdirs.user_cache_path("starcoder-lsp", appauthor=False) / "synthetic"
+    path = synthetic_model(size, SHAPES[size], DEMONSTRATOR, folder, lambda _share: None)
+    model = read_prompt_model(path, N_CONTEXT)
+    context = LlamaContext(LoadOptions(path, N_CONTEXT, model.n_bytes, 0, 1), model.tokenizer.pieces)
+    context.decode_bare(0, 5, 0, 1)
+    ratios = []
+    for number in range(N_ROUNDS):
+        bandwidth = measure(1)
+        started = time.thread_time()
+        context.decode_bare(0, 5, 1 + number * N_TOKENS, N_TOKENS)
+        decoded = N_TOKENS * model.n_bytes / (time.thread_time() - started)
+        ratios.append(decoded / bandwidth)
+        print(f"bandwidth {bandwidth / 1e9:.2f} GB/s, decode {decoded / 1e9:.2f} GB/s, ratio {ratios[-1]:.2f}")
+    print(f"median ratio {median(ratios):.2f}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
