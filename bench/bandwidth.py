@@ -1,7 +1,7 @@
 """Decoding speed as a share of the memory bandwidth that `models list` measures: EFFICIENCY of `models/advice.py`.
 
-`bandwidth.py [SIZE]` writes a model of StarCoder2's shape with random weights. It measures bandwidth and decoding in turns,
-with one thread and in processor time, so that other work on the machine counts less.
+`bandwidth.py [SIZE]` writes a model of StarCoder2's shape with random weights. It measures bandwidth and decoding in
+turns, with one thread and in processor time, so that other work on the machine counts less.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from starcoder_lsp.models.catalogue import Entry, entries
 EFFICIENCY: Final = 0.75
 """Decoded bytes a second of a model, as a share of the bandwidth that `bandwidth.py` measures.
 
-`bench/bandwidth.py 3b`, Q4_0, one thread: 0.68, 0.73, 0.76 and 0.83 in four rounds on a busy machine (bench/RESULTS.md).
+`bench/bandwidth.py 3b`, Q4_0, one thread: 0.68, 0.73, 0.76, 0.83 in four rounds on a busy machine (bench/RESULTS.md).
 """
 N_CONTEXT: Final = 4096
 """Tokens of the default context (`model.contextLength`)."""
