@@ -7,7 +7,7 @@ section 5) for the repository format, in which the path stands *after* `<fim_pre
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Final
 
 from attrs import frozen
@@ -62,3 +62,13 @@ FAMILIES: Final = {
     ),
 }
 """The families, by llama.cpp's name of their architecture, which stands in a GGUF file."""
+
+
+def architecture_of(tokens: Container[str]) -> str:
+    """Return the architecture with the most markers in a vocabulary that does not name one."""
+
+    def n_found(architecture: str) -> int:
+        return sum(text in tokens for text in FAMILIES[architecture].markers.values())
+
+    whole = [name for name, family in FAMILIES.items() if n_found(name) == len(family.markers)]
+    return max(whole or FAMILIES, key=n_found)

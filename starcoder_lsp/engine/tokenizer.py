@@ -15,7 +15,7 @@ from __future__ import annotations
 import codecs
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, NoReturn
 
 from attrs import frozen
@@ -33,8 +33,8 @@ from starcoder_lsp.engine.tokens import line_cut
 # fork.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-_NORMAL: Final = 1
-_CONTROL: Final = 3
+NORMAL: Final = 1
+CONTROL: Final = 3
 _USER_DEFINED: Final = 4
 _UNUSED: Final = 5
 _TYPES: Final = range(1, 6)
@@ -96,6 +96,11 @@ class GgufTokenizer:
         """Return the bytes that `token_id` stands for; empty for a marker."""
         return self.pieces[token_id]
 
+    @property
+    def marker_names(self) -> Collection[bytes]:
+        """The spellings of all special tokens, whatever a model uses them for."""
+        return self._markers.keys()
+
     def marker(self, text: str) -> int | None:
         """Return the id of the special token spelled `text`, or `None`."""
         return self._markers.get(text.encode(errors="replace"))
@@ -112,11 +117,20 @@ def read_tokenizer(metadata: Mapping[str, object], data: bytes, family: ModelFam
     converters called every token normal. Raises `DamagedError` if there is no byte-level BPE vocabulary.
     """
     tokens = _strings(metadata, data, "tokens")
-    types = _types(metadata, data, len(tokens))
+    return build_tokenizer(tokens, _types(metadata, data, len(tokens)), _strings(metadata, data, "merges"), family)
+
+
+def build_tokenizer(
+    tokens: Sequence[bytes], types: list[int], merges: Sequence[bytes], family: ModelFamily
+) -> GgufTokenizer:
+    """Build the tokenizer of a vocabulary: each token's spelling and type by its id, and the merges, `left right`.
+
+    Raises `DamagedError` as `read_tokenizer` does.
+    """
     for token_id in _ids_of(tokens, family.markers.values()):
-        types[token_id] = _CONTROL
-    spelled = {_text(token, "token"): i for i, token in enumerate(tokens) if types[i] == _NORMAL}
-    if len(spelled) != types.count(_NORMAL):
+        types[token_id] = CONTROL
+    spelled = {_text(token, "token"): i for i, token in enumerate(tokens) if types[i] == NORMAL}
+    if len(spelled) != types.count(NORMAL):
         _damaged("some tokens of its vocabulary are there twice")
     pieces = [token if token_type == _USER_DEFINED else b"" for token, token_type in zip(tokens, types, strict=True)]
     for text, token_id in spelled.items():
@@ -129,9 +143,9 @@ def read_tokenizer(metadata: Mapping[str, object], data: bytes, family: ModelFam
     return GgufTokenizer(
         pieces=pieces,
         line_cut=line_cut(pieces[token_id] for token_id in spelled.values()),
-        bpe=_bpe(spelled, _strings(metadata, data, "merges"), family.split),
+        bpe=_bpe(spelled, merges, family.split),
         names={i: token for i, token in enumerate(tokens) if not pieces[i]},
-        markers={token: i for i, token in enumerate(tokens) if types[i] not in {_NORMAL, _UNUSED}},
+        markers={token: i for i, token in enumerate(tokens) if types[i] not in {NORMAL, _UNUSED}},
         byte_ids=[stand_in_id if byte_id is None else byte_id for byte_id in byte_ids],
         stand_ins=stand_ins if None in byte_ids else None,
     )
@@ -150,7 +164,7 @@ def _types(metadata: Mapping[str, object], data: bytes, n_tokens: int) -> list[i
     key = "tokenizer.ggml.token_type"
     array = metadata.get(key)
     if array is None:
-        return [_NORMAL] * n_tokens
+        return [NORMAL] * n_tokens
     if not isinstance(array, Array) or (types := read_int32s(data, array)) is None:
         return _damaged(f"its {key} is no array of signed 32-bit numbers")
     if len(types) != n_tokens:
