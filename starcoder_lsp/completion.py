@@ -96,7 +96,7 @@ async def complete(
     window_ms = (time.perf_counter() - started) * 1000
     generation = await generate(
         model.engine,
-        generation_request(request, prompt),
+        evolve(generation_request(request, prompt), ends_with_line=cursor.one_line and not cursor.may_open),
         model.tokenizer.piece,
         stop_rule(cursor),
         cancellation,

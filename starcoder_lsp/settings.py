@@ -13,6 +13,7 @@ from typing import Final
 import attrs
 from attrs import field, frozen
 
+from starcoder_lsp.engine_settings import EngineSettings
 from starcoder_lsp.setting_rules import fields_of, rules_of, setting
 
 SECTION: Final = "starcoder"
@@ -186,37 +187,6 @@ class HostSettings:
         " your user account can read either. `auto` uses a socket file if the system supports them.",
         default="auto",
         choices=("auto", "socket", "port"),
-    )
-
-
-@frozen
-class EngineSettings:
-    """Where the model runs. A workspace cannot set any of it: it decides where source code is sent."""
-
-    kind: str = setting(
-        "Where the model runs: `local` is on this machine, the only place so far. A workspace cannot set it.",
-        reserved=True,
-        default="local",
-        choices=("local",),
-        trusted_only=True,
-    )
-    url: str = setting(
-        "The address of an engine that is not local. A workspace cannot set it.",
-        reserved=True,
-        default="",
-        trusted_only=True,
-    )
-    model: str = setting(
-        "Which model an engine that is not local is asked for. A workspace cannot set it.",
-        reserved=True,
-        default="",
-        trusted_only=True,
-    )
-    api_key_env: str = setting(
-        "Which environment variable holds the key for an engine that is not local. A workspace cannot set it.",
-        reserved=True,
-        default="",
-        trusted_only=True,
     )
 
 

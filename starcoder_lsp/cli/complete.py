@@ -17,8 +17,8 @@ from starcoder_lsp.cli import CommandError, discard_output, warn
 from starcoder_lsp.cli.place import byte_at, open_file, parse_place, workspace_context_of
 from starcoder_lsp.completion import Completion, complete
 from starcoder_lsp.documents.documents import Snapshot
-from starcoder_lsp.engine.engine import Cancellation, EngineError
-from starcoder_lsp.engine.loading import Listeners, opened
+from starcoder_lsp.engine.engine import Cancellation, EngineError, Generation
+from starcoder_lsp.engine.loading import Listeners, opened_engine
 from starcoder_lsp.models.chosen import with_model, with_path
 from starcoder_lsp.models.errors import ModelsError
 from starcoder_lsp.prompting import CompletionRequest, Model, decline_reason
@@ -65,7 +65,7 @@ def complete_at(place: str, *, as_json: bool, model: str | None) -> int:
 
 async def _complete(position: Position) -> Completion:
     """Load the model and complete once. Raises `EngineError`."""
-    async with opened(position.settings, Listeners(on_message=warn), joins=True) as model:
+    async with opened_engine(position.settings, Listeners(on_message=warn), joins=True) as model:
         context = workspace_context_of(position.path)
         request = CompletionRequest(
             position.snapshot, position.cursor_byte, Model.of(*model), position.settings, context
@@ -136,8 +136,8 @@ def described(completion: Completion) -> dict[str, Any]:
         "filters": [{"name": e.name, "effect": str(e)} for e in completion.filters],
         "tokens": {
             "prompt": generation.n_prompt if generation else 0,
-            "reused": generation.n_reused if generation else 0,
-            "evaluated": generation.n_evaluated if generation else 0,
+            "reused": _counted(generation, "n_reused"),
+            "evaluated": _counted(generation, "n_evaluated"),
             "generated": generation.n_generated if generation else 0,
         },
         "timingsMs": {
@@ -147,6 +147,13 @@ def described(completion: Completion) -> dict[str, Any]:
             "total": round(timings.total_ms, 3),
         },
     }
+
+
+def _counted(generation: Generation | None, name: str) -> int | None:
+    """A count of the engine's, or `None` if it reports none."""
+    if generation is None:
+        return 0
+    return getattr(generation, name) if generation.is_counted else None
 
 
 def _one_based(completion: Completion, byte: int) -> dict[str, int]:

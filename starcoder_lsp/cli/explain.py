@@ -18,7 +18,7 @@ from starcoder_lsp.cli.explain_page import counted, page_of, place_of, summary, 
 from starcoder_lsp.cli.place import workspace_context_of
 from starcoder_lsp.context.explain import Json, PromptSegment, explain, list_segments
 from starcoder_lsp.engine.engine import EngineError, Prompt
-from starcoder_lsp.engine.loading import read_prompts
+from starcoder_lsp.engine.loading import read_configured_prompts
 from starcoder_lsp.engine.tokens import Tokenizer
 from starcoder_lsp.prompting import CompletionRequest, PromptBuilder, build_prompt, choose_window
 from starcoder_lsp.suggestions.postprocess import FILTERS
@@ -38,7 +38,7 @@ def explain_at(place: str, *, as_json: bool, as_html: bool, model: str | None) -
     """Write the prompt at a position to standard output, with its segments and the reasons for them."""
     position = read_position(place, model)
     try:
-        reader = PromptBuilder.reading(read_prompts(position.settings))
+        reader = PromptBuilder.reading(read_configured_prompts(position.settings))
     except EngineError as error:
         raise CommandError(str(error)) from error
     started = time.perf_counter()

@@ -86,6 +86,8 @@ class GenerationRequest:
     """An answer ends early when the mean natural logarithm of its first tokens' probabilities is below this."""
     is_ahead: bool = False
     """Whether no user waits for the answer yet. Requests that a user waits for go first."""
+    ends_with_line: bool = False
+    """Whether nothing behind the first line end is wanted, whatever the answer says. An engine may end there."""
 
 
 @frozen
@@ -117,7 +119,9 @@ class Generation:
     prefill_ms: float
     decode_ms: float
     evaluation_ms: float
-    """The part of both that the engine's decode calls took."""
+    """The part of both that the engine's decode calls took, or the wait for a remote engine."""
+    is_counted: bool = True
+    """Whether the engine reported `n_reused` and `n_evaluated`; if not, both are 0 and mean nothing."""
 
     @property
     def n_generated(self) -> int:
@@ -154,6 +158,12 @@ class Capabilities:
     """Whether log-probabilities are those of the model; otherwise all are 0."""
     prefill: bool = True
     """Whether a prompt can be evaluated ahead of the request for it."""
+    beam: bool = True
+    """`beam_margin_nats` is obeyed."""
+    counts: str = "all"
+    """Of which requests the engine reports what it evaluated: `"all"`, `"finished"` (it ended them) or `"none"`."""
+    takes_ids: bool = True
+    """Prompts are sent as token ids; otherwise as text."""
 
 
 class KvCache(Protocol):

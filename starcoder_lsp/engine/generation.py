@@ -193,7 +193,7 @@ async def generate(
     finally:
         timer.cancel()
         reading.close()
-    if not prefilled:
+    if not prefilled or not stream.usage.is_counted:
         with suppress(EngineError, TimeoutError):  # for the number of tokens that were evaluated
             await asyncio.wait_for(stream.ended(), USAGE_TIMEOUT_S)
     now, usage = time.perf_counter(), stream.usage
@@ -205,4 +205,5 @@ async def generate(
         prefill_ms=((prefilled or now) - started) * 1000,
         decode_ms=(now - prefilled) * 1000 if prefilled else 0.0,
         evaluation_ms=usage.evaluation_ms,
+        is_counted=usage.is_counted,
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from attrs import evolve, frozen
 
 from starcoder_lsp.background import in_background
+from starcoder_lsp.engine.engine import Engine
 from starcoder_lsp.engine.host.address import is_alive, runtime_folder
 from starcoder_lsp.engine.host.client import HostEngine
 from starcoder_lsp.engine.host.options import HostOptions
@@ -34,6 +35,20 @@ def model_path(settings: Settings) -> Path:
     return Path(settings.model.path) if settings.model.path else DEMONSTRATOR
 
 
+def is_remote(settings: Settings) -> bool:
+    """Whether the model runs on a server, not in a host of this machine."""
+    return settings.engine.kind != "local"
+
+
+def read_configured_prompts(settings: Settings) -> PromptModel:
+    """Read what choosing a prompt needs, without asking the server of a remote engine. Raises `EngineError`."""
+    if not is_remote(settings):
+        return read_prompts(settings)
+    from starcoder_lsp.engine.remote.opening import read_remote_prompts
+
+    return read_remote_prompts(settings)
+
+
 def read_prompts(settings: Settings) -> PromptModel:
     """Read the part of the configured model that choosing a prompt needs. Raises `EngineError`."""
     return read_prompt_model(model_path(settings), settings.model.context_length)
@@ -41,8 +56,20 @@ def read_prompts(settings: Settings) -> PromptModel:
 
 async def open_model(
     settings: Settings, listeners: Listeners | None = None, client: str = "starcoder-lsp"
+) -> tuple[PromptModel, Engine]:
+    """Connect to the configured server, or load the local model; see `open_local`. Raises `EngineError`."""
+    if not is_remote(settings):
+        return await open_local(settings, listeners, client)
+    from starcoder_lsp.engine.remote.opening import open_remote  # a local server starts without it
+
+    listeners = listeners or Listeners()
+    return await open_remote(settings, listeners.on_message, listeners.on_state)
+
+
+async def open_local(
+    settings: Settings, listeners: Listeners | None = None, client: str = "starcoder-lsp"
 ) -> tuple[PromptModel, HostEngine]:
-    """Load the configured model. `client` is this program's name among the host's clients.
+    """Load the configured local model. `client` is this program's name among the host's clients.
 
     Raises `EngineError`.
     """
@@ -82,6 +109,22 @@ async def opened(
     """
     if not (joins and settings.host.shared and await in_background(runs, settings)):
         settings = evolve(settings, host=evolve(settings.host, shared=False))
+    prompts, engine = await open_local(settings, listeners)
+    try:
+        yield prompts, engine
+    finally:
+        await engine.close()
+
+
+@asynccontextmanager
+async def opened_engine(
+    settings: Settings, listeners: Listeners | None = None, *, joins: bool = False
+) -> AsyncIterator[tuple[PromptModel, Engine]]:
+    """As `opened`, and with the server of the settings where they name one. Raises `EngineError`."""
+    if not is_remote(settings):
+        async with opened(settings, listeners, joins=joins) as model:
+            yield model
+        return
     prompts, engine = await open_model(settings, listeners)
     try:
         yield prompts, engine

@@ -46,6 +46,8 @@ class Usage:
     evaluation_ms: float = 0.0
     is_complete: bool = False
     """Whether the whole prompt was evaluated; only known at the end."""
+    is_counted: bool = True
+    """Whether the engine reported these counts; if not, `n_reused` and `n_evaluated` are 0 and mean nothing."""
 
 
 @define(eq=False)

@@ -62,7 +62,7 @@ class Client:
     """A running server and the documents that are open in it. `connect` makes it."""
 
     _connection: ServerConnection
-    _tokens: dict[str, int]
+    _tokens: dict[str, Any]
     _versions: dict[str, int] = field(factory=dict)
 
     @property
@@ -126,8 +126,8 @@ class Client:
             text=str(items[0].insert_text) if items else "",
             elapsed_ms=elapsed_ms,
             evaluation_ms=after["latencyMs"]["evaluation"] - before["latencyMs"]["evaluation"],
-            n_reused=self._tokens["reused"] - before_tokens["reused"],
-            n_evaluated=self._tokens["evaluated"] - before_tokens["evaluated"],
+            n_reused=(self._tokens["reused"] or 0) - (before_tokens["reused"] or 0),
+            n_evaluated=(self._tokens["evaluated"] or 0) - (before_tokens["evaluated"] or 0),
             n_generated=self._tokens["generated"] - before_tokens["generated"],
             is_null=reply is None,
         )

@@ -42,6 +42,8 @@ class Tokens:
     evaluated: int = 0
     ahead: int = 0
     generated: int = 0
+    uncounted: int = 0
+    """Requests of which the engine did not report what it reused and evaluated; they are in none of the others."""
 
 
 @define
@@ -67,11 +69,14 @@ class Metrics:
         generation = completion.generation
         if generation is None:
             return
+        self.tokens.generated += generation.n_generated
+        self.evaluation_ms += generation.evaluation_ms
+        if not generation.is_counted:
+            self.tokens.uncounted += 1
+            return
         self.tokens.prompt += min(generation.n_prompt, generation.n_reused + generation.n_evaluated)
         self.tokens.reused += generation.n_reused
         self.tokens.evaluated += generation.n_evaluated
-        self.tokens.generated += generation.n_generated
-        self.evaluation_ms += generation.evaluation_ms
 
     def count_ahead(self, n_evaluated: int, n_generated: int = 0) -> None:
         """Count the tokens of prefetching."""
@@ -86,9 +91,12 @@ class Metrics:
 
     def report(self, model: Model | None, cached: Iterable[CachedDocument]) -> dict[str, Any]:
         """The answer to `starcoder/metrics`."""
+        tokens: dict[str, int | None] = asdict(self.tokens)
+        if self.tokens.uncounted and not self.tokens.reused + self.tokens.evaluated:  # the engine never reports them
+            tokens |= {"prompt": None, "reused": None, "evaluated": None}
         return {
             "requests": asdict(self.requests),
-            "tokens": asdict(self.tokens),
+            "tokens": tokens,
             "latencyMs": {
                 "count": self._n_latencies,
                 "p50": self._percentile(0.5),

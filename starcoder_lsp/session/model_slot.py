@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 
-from attrs import define
+from attrs import define, field
 
-from starcoder_lsp.engine.engine import Cancellation, EngineError
+from starcoder_lsp.engine.engine import Cancellation, EngineError, EngineLostError
 from starcoder_lsp.prompting import Model
 from starcoder_lsp.session.scheduler import Scheduler, SupersededError
 from starcoder_lsp.session.status import StatusReporter
@@ -17,16 +18,33 @@ MODEL_KEY = "model"
 DEMONSTRATOR_NOTE = (
     "the demonstrator, not StarCoder2: run starcoder.pullModel, or starcoder-lsp models pull starcoder2-3b"
 )
+COMES_BACK = "Suggestions come by themselves once it answers."
+
+
+def ignore(_given: object) -> None:
+    """Do nothing."""
 
 
 @define(eq=False)
 class ModelSlot:
-    """Holds the model, if there is one. On the event loop; `on_ready` is called whenever requests can be answered."""
+    """Holds the model, if there is one. On the event loop; `on_ready` is called whenever requests can be answered.
+
+    While a remote engine is away, `engine.fallback` may put the local model into its place.
+    """
 
     scheduler: Scheduler
     status: StatusReporter
     on_ready: Callable[[], None]
     model: Model | None = None
+    """The model that answers requests now."""
+    _configured: Model | None = None
+    """The one that the settings name, also while it is away."""
+    _fallback: Model | None = None
+    _away: str = ""
+    """Why the configured model's engine is away; empty while it is there."""
+    _settings: Settings = field(factory=Settings)
+    _client: str = ""
+    _tasks: set[asyncio.Future[object]] = field(factory=set)
 
     async def load(
         self,
@@ -37,46 +55,124 @@ class ModelSlot:
     ) -> Model:
         """Load the configured model in place of the one that is there. Raises `EngineError` and `SupersededError`.
 
-        `on_message` gets messages for the user, also later: that something was turned off after a crash.
+        `on_message` gets messages for the user, also later: that something was turned off after a crash. A remote
+        engine that does not answer is tried again by itself.
         """
-        from starcoder_lsp.engine.loading import Listeners, open_model  # not before `initialize` is answered
-        from starcoder_lsp.models.chosen import is_demonstrator, with_path
-
         old, self.model = self.model, None
+        self._leave()
+        olds = {id(each): each for each in (old, self._configured, self._fallback) if each is not None}
+        self._configured = self._fallback = None
+        self._away, self._settings, self._client = "", settings, client
         self.scheduler.supersede_all()  # no request may find the old model closed
         self.status.load()
 
         async def work(cancellation: Cancellation) -> Model:
-            if old is not None:
-                await old.engine.close(is_restart=True)
-            listeners = Listeners(on_progress, on_message, self._follow)
-            prompts, engine = await open_model(with_path(settings), listeners, client)
+            for each in olds.values():
+                await each.engine.close(is_restart=True)
+            model = await self._open(on_progress, on_message)
             if cancellation.is_cancelled:
-                await engine.close()
+                await model.engine.close()
                 raise SupersededError
-            return Model.of(prompts, engine)
+            return model
 
         try:
-            self.model = await self.scheduler.run(MODEL_KEY, work)
+            self.model = self._configured = await self.scheduler.run(MODEL_KEY, work)
+        except EngineLostError as error:
+            if settings.engine.kind == "local":
+                self.status.fail(str(error))
+                raise
+            self._follow(str(error))
+            self._start(self._retry(on_message))
+            message = f"{error}. {COMES_BACK}"
+            raise EngineLostError(message) from error
         except EngineError as error:
             self.status.fail(str(error))
             raise
-        self.status.loaded(self.model.prompts.name, DEMONSTRATOR_NOTE if is_demonstrator(settings) else "")
+        self.status.loaded(self.model.prompts.name, self._note())
         return self.model
 
+    async def _open(self, on_progress: Callable[[float], None], on_message: Callable[[str], None]) -> Model:
+        from starcoder_lsp.engine.loading import Listeners, open_model  # not before `initialize` is answered
+        from starcoder_lsp.models.chosen import with_path
+
+        listeners = Listeners(on_progress, on_message, self._follow)
+        return Model.of(*await open_model(with_path(self._settings), listeners, self._client))
+
+    def _note(self) -> str:
+        from starcoder_lsp.models.chosen import is_demonstrator
+
+        is_local = self._settings.engine.kind == "local"
+        return DEMONSTRATOR_NOTE if is_local and is_demonstrator(self._settings) else ""
+
     def _follow(self, state: str) -> None:
-        """Note that the engine loads its model again (`"loading"`), has it back (empty), or failed (an error)."""
-        if self.model is None:
+        """Note that the engine loads its model again (`"loading"`), is there (empty), or not (an error)."""
+        is_remote = self._settings.engine.kind != "local"
+        if self._configured is None and not is_remote:
             return
         if state == "loading":
             self.status.load()
         elif state:
+            self._away = state
             self.status.fail(state)
-        else:
-            self.status.loaded(self.model.prompts.name)
+            if is_remote and self._settings.engine.fallback == "local":
+                self._start(self._fall_back())
+        elif self._configured is not None:
+            self._away = ""
+            self.model = self._configured
+            self.status.loaded(self.model.prompts.name, self._note())
             self.on_ready()
+            if self._fallback is not None:
+                fallback, self._fallback = self._fallback, None
+                self._start(fallback.engine.close())
+
+    # While a remote engine is away
+
+    async def _retry(self, on_message: Callable[[str], None]) -> None:
+        """Open a remote engine that did not answer at first, after growing pauses."""
+        from starcoder_lsp.engine.remote.breaker import Breaker
+
+        breaker = Breaker(is_away=True)
+        while self._configured is None:
+            breaker.fail()
+            await asyncio.sleep(breaker.pause_s)
+            try:
+                self._configured = await self._open(ignore, on_message)
+            except EngineLostError as error:
+                self._away = str(error)
+            except EngineError as error:  # it answers, and is not what the settings say
+                on_message(str(error))
+                self.status.fail(str(error))
+                return
+        self._follow("")
+
+    async def _fall_back(self) -> None:
+        """Let the local model answer until the configured one is back."""
+        from starcoder_lsp.engine.loading import Listeners, open_local
+        from starcoder_lsp.models.chosen import with_path
+
+        try:
+            model = Model.of(*await open_local(with_path(self._settings), Listeners(), self._client))
+        except EngineError as error:
+            self.status.fail(f"{self._away}; and the local model cannot be loaded: {error}")
+            return
+        if not self._away or self._fallback is not None:
+            await model.engine.close()
+            return
+        self.model = self._fallback = model
+        self.status.loaded(f"{model.prompts.name}, while {self._away}")
+        self.on_ready()
+
+    def _start(self, work: Awaitable[object]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)  # the event loop itself would let go of it
+        task.add_done_callback(self._tasks.discard)
+
+    def _leave(self) -> None:
+        for task in self._tasks:
+            task.cancel()
 
     async def close(self) -> None:
         """Close the engine, which may persist its KV states."""
-        if self.model is not None:
-            await self.model.engine.close()
+        self._leave()
+        for model in {id(each): each for each in (self.model, self._configured, self._fallback) if each}.values():
+            await model.engine.close()

@@ -60,6 +60,8 @@ class Prefetcher:
         found = self.request_at(uri)
         if found is None or found[1].settings.trigger == "invoked":
             return
+        if not found[1].model.engine.capabilities.prefill:
+            return
         state, request = found
         is_from_top, renew = state.cursor_in(uri) is None, self._stale == uri
 

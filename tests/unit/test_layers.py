@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 STAGES = {"suggestions", "context", "engine", "documents", "settings", "background", "printable"}
 PIPELINE = {"completion", "prompting", *STAGES}
 MAY_IMPORT = {
-    "cli": {"lsp", "models", "settings_layers", "percentile", *PIPELINE},
+    "cli": {"lsp", "session", "models", "settings_layers", "setting_rules", "engine_settings", "percentile", *PIPELINE},
     "lsp": {"session", "models", "rewrites", "settings_layers", "lru", *PIPELINE},
     "session": {"models", "rewrites", "percentile", *PIPELINE},
     "rewrites": PIPELINE,
@@ -24,10 +24,11 @@ MAY_IMPORT = {
     "suggestions": {"engine", "documents", "settings"},
     "context": {"engine", "documents", "settings", "lru"},
     "models": {"engine", "settings", "printable"},
-    "engine": {"settings", "background", "percentile", "printable"},
+    "engine": {"settings", "engine_settings", "background", "lru", "percentile", "printable"},
     "documents": {"settings", "lru"},
     "settings_layers": {"settings", "setting_rules", "printable"},
-    "settings": {"setting_rules"},
+    "settings": {"engine_settings", "setting_rules"},
+    "engine_settings": {"setting_rules"},
     "setting_rules": set(),
     "background": set(),
     "lru": set(),
@@ -49,6 +50,7 @@ ONLY_IN = {
     "rich": "cli",
     "starcoder_lsp.lsp.handlers": ("lsp/app.py", "lsp/handlers"),
     "tokenizers": "engine/tokenizer.py",
+    "httpx2": "engine/remote/http.py",
 }
 
 

@@ -69,6 +69,17 @@ class Speed:
 
 
 @frozen
+class EngineFacts:
+    """A remote engine: its host, and what it says of itself or why it says nothing."""
+
+    host: str
+    model: str = ""
+    n_context: int = 0
+    limits: tuple[str, ...] = ()
+    problem: str = ""
+
+
+@frozen
 class Facts:
     """All facts."""
 
@@ -99,8 +110,15 @@ class Facts:
     hosts: tuple[RunningHost, ...]
     ended: Mapping[str, str]
     """The last lines of hosts that ended, by name. Their files have been removed."""
+    engine: EngineFacts | None = None
+    """The remote engine, if the settings name one."""
     speed: Speed | None = None
     speed_problem: str = ""
+
+    @property
+    def has_local_model(self) -> bool:
+        """Whether a model may run on this machine."""
+        return self.engine is None or self.settings.engine.fallback == "local"
 
     @property
     def caution(self) -> Caution:

@@ -18,6 +18,7 @@ from typing import Any
 import platformdirs
 from attrs import evolve
 
+from starcoder_lsp.cli.doctor.engine import look_at_engine
 from starcoder_lsp.cli.doctor.facts import Facts, Library, Memory, Places, RunningHost
 from starcoder_lsp.cli.doctor.speed import measure
 from starcoder_lsp.engine.engine import EngineError
@@ -88,6 +89,7 @@ def gather(
         state_path=ladder.path.parent,
         hosts=hosts,
         ended=ended,
+        engine=look_at_engine(settings),
         speed=speed,
         speed_problem=speed_problem,
     )

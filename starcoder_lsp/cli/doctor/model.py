@@ -22,6 +22,8 @@ SLOW_TOKENS_PER_SECOND = 6.0
 
 def check_model(facts: Facts) -> Iterator[Check]:
     """Check the model file, and report its prompt format and context."""
+    if not facts.has_local_model:
+        return
     file, prompts = facts.model, facts.prompts
     problem = facts.model_problem
     if isinstance(problem, ModelFileError):
@@ -51,7 +53,7 @@ def check_model(facts: Facts) -> Iterator[Check]:
 
 def check_memory(facts: Facts) -> Iterator[Check]:
     """Check whether the model fits the free memory."""
-    if facts.model is None or facts.prompts is None:
+    if facts.model is None or facts.prompts is None or not facts.has_local_model:
         return
     n_cells = facts.prompts.n_context * N_CELLS_A_CLIENT[facts.settings.host.shared]
     n_kv, n_parked = n_cells * facts.model.n_kv_bytes, facts.settings.cache.ram_mib * MIB

@@ -14,6 +14,7 @@ from rich.text import Text
 from starcoder_lsp import __version__
 from starcoder_lsp.cli.doctor.check import ERROR, OK, WARNING, Check, counted
 from starcoder_lsp.cli.doctor.editors import check_editors, check_path
+from starcoder_lsp.cli.doctor.engine import check_engine
 from starcoder_lsp.cli.doctor.environment import check_folders, check_hosts, check_settings
 from starcoder_lsp.cli.doctor.facts import Facts
 from starcoder_lsp.cli.doctor.installation import check_crashes, check_gpu, check_library, check_programs
@@ -24,6 +25,7 @@ CHECKS: tuple[Callable[[Facts], Iterator[Check]], ...] = (
     check_library,
     check_crashes,
     check_gpu,
+    check_engine,
     check_model,
     check_memory,
     check_speed,

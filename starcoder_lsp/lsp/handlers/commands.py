@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from starcoder_lsp.lsp.server import Server
 
 
+OPEN_ENGINE_SETTINGS = ("kind", "allow_http", "timeout_ms", "prefill_ahead", "prompt_form", "fallback")
+"""What a report to attach to an issue may say of `engine.*`: no address, no header, no name of a file."""
+
+
 def register(server: Server) -> None:
     """Add the commands. Session and configuration do their work."""
 
@@ -62,6 +66,7 @@ def diagnostics(report: dict[str, Any], server: Server) -> str:
     report = {key: value for key, value in report.items() if key != "documents"}
     settings = asdict(server.session.settings)
     settings["model"] = {key: value for key, value in settings["model"].items() if key not in {"path", "lora"}}
+    settings["engine"] = {key: settings["engine"][key] for key in OPEN_ENGINE_SETTINGS}
     settings["disabled_globs"] = len(settings["disabled_globs"])
     lines = [
         f"# starcoder-lsp {__version__}",

@@ -1,0 +1,1 @@
+"""Engines on other machines, or behind a port of this one: one protocol a file."""

@@ -1,0 +1,193 @@
+"""An `Engine` whose model runs on a server: requests, healing, and what happens while the server is away.
+
+The stop rule closes a stream, which ends the request at the server. On the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from attrs import define, evolve, field
+
+from starcoder_lsp.engine.engine import (
+    Cancellation,
+    Capabilities,
+    EngineError,
+    GenerationRequest,
+    Prefilled,
+    Prompt,
+)
+from starcoder_lsp.engine.prompt_model import PromptModel
+from starcoder_lsp.engine.remote.answer import AnswerReader, HealError
+from starcoder_lsp.engine.remote.breaker import Breaker
+from starcoder_lsp.engine.remote.errors import EngineAwayError, RequestRefusedError
+from starcoder_lsp.engine.remote.exchange import UNCOUNTED, Exchange
+from starcoder_lsp.engine.remote.http import Http
+from starcoder_lsp.engine.remote.prompt_text import prompt_text
+from starcoder_lsp.engine.remote.protocol import MAX_STOP_TEXTS, Adapter, Ask
+from starcoder_lsp.engine.remote.sessions import Sessions
+from starcoder_lsp.engine.stream import Token, TokenStream
+
+PROBE_DOCUMENT: Final = ""
+"""The session of probes: no document has this URI."""
+
+
+@define(eq=False)
+class RemoteEngine:
+    """The engine. `on_message` gets messages for the user; `on_state` an error while the server is away, then `""`."""
+
+    http: Http
+    adapter: Adapter
+    prompts: PromptModel
+    on_message: Callable[[str], None] = lambda _message: None
+    on_state: Callable[[str], None] = lambda _error: None
+    prefills: bool = False
+    breaker: Breaker = field(factory=Breaker)
+    n_gpu_layers: int = 0
+    prefill_speed: float = 0.0
+    cache: None = None
+    _sessions: Sessions = field(init=False)
+    _tasks: set[asyncio.Task[None]] = field(factory=set)
+    _probing: asyncio.Task[None] | None = None
+    _is_plain: bool = False
+    """Whether the server refused optional fields."""
+    _has_told_refusal: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        """Make the sessions."""
+        self._sessions = Sessions(self.http.endpoint.session_headers)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the server can do; it is asked ahead of need where the settings allow that."""
+        return evolve(self.adapter.capabilities, prefill=self.prefills)
+
+    @property
+    def where(self) -> str:
+        """The host that sees source text."""
+        return self.http.endpoint.host
+
+    def generate(self, request: GenerationRequest) -> TokenStream:
+        """Begin to answer. While the server is away the stream fails at once."""
+        exchange: Exchange
+        stream = TokenStream(lambda _answer: exchange.close(), lambda _kept: exchange.close(), UNCOUNTED)
+        exchange = Exchange(request, stream)
+        if self.breaker.is_away:
+            stream.end(None, EngineAwayError(f"{self.where} is away"))
+        else:
+            exchange.task = asyncio.ensure_future(self._run(exchange))
+            self._tasks.add(exchange.task)
+            exchange.task.add_done_callback(self._tasks.discard)
+        return stream
+
+    async def prefill(self, document: str, prompt: Prompt, cancellation: Cancellation) -> Prefilled:
+        """Evaluate a prompt by asking for one token. Raises `EngineError`."""
+        stream = self.generate(GenerationRequest(document, evolve(prompt, heal=b""), 1, 0.0, is_ahead=True))
+        cancellation.when_cancelled(stream.close)
+        usage = await stream.ended()
+        return Prefilled(usage.n_evaluated, is_complete=not cancellation.is_cancelled)
+
+    async def close(self, *, is_restart: bool = False) -> None:  # noqa: ARG002  the server is not ours to restart
+        """End every request and close the connections."""
+        tasks = [*self._tasks, *([self._probing] if self._probing is not None else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.http.close()
+
+    # One request
+
+    async def _run(self, exchange: Exchange) -> None:
+        """Answer one request; its stream ends whatever happens."""
+        error: EngineError | None = None
+        try:
+            await self._answer(exchange)
+        except asyncio.CancelledError:
+            exchange.stream.end(exchange.usage)
+            raise
+        except EngineError as raised:
+            error = raised
+        except Exception as raised:  # noqa: BLE001  a bug; its request must end all the same
+            error = EngineError(f"the engine's answer could not be read: {type(raised).__name__}")
+        self.prefill_speed = exchange.prefill_speed or self.prefill_speed
+        exchange.stream.end(exchange.usage, error)
+        self._judge(error)
+
+    async def _answer(self, exchange: Exchange) -> None:
+        """Ask with healing; and without, if what comes does not begin with the text before the cursor."""
+        request = exchange.request
+        heal = request.prompt.heal
+        is_healed = False
+        with suppress(UnicodeDecodeError, HealError):  # what begins inside a character is no text for a constraint
+            await self._read(exchange, request.prompt, heal.decode(), heal)
+            is_healed = True
+        if is_healed:
+            return
+        heal_ids = self.prompts.tokenizer.encode(heal)
+        exchange.stream.feed(tuple(Token(0, token_id, 0.0) for token_id in heal_ids), exchange.usage)
+        await self._read(exchange, evolve(request.prompt, ids=request.prompt.ids + heal_ids, heal=b""), "", b"")
+
+    async def _read(self, exchange: Exchange, prompt: Prompt, heal_text: str, heal: bytes) -> None:
+        """Read one answer. What the server refuses is asked once more without optional fields."""
+        max_tokens = exchange.request.max_new_tokens
+        ask = self._ask(prompt, heal_text, exchange.request)
+        reader = AnswerReader(self.prompts.tokenizer, prompt.stop_ids, max_tokens, heal)
+        try:
+            await exchange.read(self.http, self.adapter, ask, reader, self._sessions)
+        except RequestRefusedError:
+            if self._is_plain or not self.adapter.has_plain_form:
+                raise
+            plain = evolve(ask, is_plain=True)
+            await exchange.read(self.http, self.adapter, plain, reader, self._sessions)
+            self._is_plain = True
+
+    def _ask(self, prompt: Prompt, heal_text: str, request: GenerationRequest) -> Ask:
+        tokenizer, fim = self.prompts.tokenizer, self.prompts.fim
+        markers = [fim.family.markers[role] for role in fim.markers]
+        return Ask(
+            ids=prompt.ids,
+            text="" if self.capabilities.takes_ids else prompt_text(prompt.ids, tokenizer),
+            heal=heal_text if self.adapter.constrains else "",
+            stop_ids=tuple(sorted(prompt.stop_ids)),
+            stop_texts=tuple(markers[:MAX_STOP_TEXTS]),
+            max_tokens=request.max_new_tokens,
+            sampling=request.sampling,
+            ends_with_line=request.ends_with_line,
+            is_plain=self._is_plain,
+        )
+
+    # While it is away
+
+    def _judge(self, error: EngineError | None) -> None:
+        """Note how a request ended."""
+        if error is None:
+            self._has_told_refusal = False
+            if self.breaker.succeed():
+                self.on_state("")
+        elif isinstance(error, EngineAwayError):
+            if self.breaker.fail(error.retry_after_s):
+                self.on_message(f"{error}. Suggestions come back by themselves once it answers again.")
+                self.on_state(str(error))
+            if self.breaker.is_away and (self._probing is None or self._probing.done()):
+                self._probing = asyncio.ensure_future(self._probe())
+        elif not self._has_told_refusal:
+            self._has_told_refusal = True
+            self.on_message(str(error))
+
+    async def _probe(self) -> None:
+        """Ask for one token after each pause until the server answers."""
+        fim = self.prompts.fim
+        prompt = fim.infill((), ())
+        while self.breaker.is_away:
+            await asyncio.sleep(self.breaker.pause_s)
+            stream = TokenStream(lambda _answer: None, lambda _kept: None, UNCOUNTED)
+            exchange = Exchange(GenerationRequest(PROBE_DOCUMENT, prompt, 1, 0.0), stream)
+            error: EngineError | None = None
+            try:
+                await self._answer(exchange)
+            except EngineError as raised:
+                error = raised if isinstance(raised, EngineAwayError) else EngineAwayError(str(raised))
+            self._judge(error)

@@ -1,0 +1,93 @@
+"""One request at a server, from its body to its last event."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+
+from attrs import define, evolve
+
+from starcoder_lsp.engine.engine import GenerationRequest
+from starcoder_lsp.engine.remote.answer import AnswerReader
+from starcoder_lsp.engine.remote.errors import EngineAwayError
+from starcoder_lsp.engine.remote.events import EventReader
+from starcoder_lsp.engine.remote.http import Http
+from starcoder_lsp.engine.remote.protocol import Adapter, Ask
+from starcoder_lsp.engine.remote.sessions import Sessions
+from starcoder_lsp.engine.stream import TokenStream, Usage
+
+LAST_EVENT_S = 0.5
+"""How long a server that has ended an answer may take to send its counts, which follow at once. Not measured."""
+UNCOUNTED = Usage(is_counted=False)
+
+
+@define(eq=False)
+class Exchange:
+    """A request while it runs, and its cost so far."""
+
+    request: GenerationRequest
+    stream: TokenStream
+    task: asyncio.Task[None] | None = None
+    is_ended: bool = False
+    """Whether the server has ended the answer, and only counts may follow."""
+    prefill_speed: float = 0.0
+    _counts: Usage | None = None
+    _waited_ms: float = 0.0
+    _waits_since: float = 0.0
+    """When the current wait for the server began; 0 between two of them."""
+
+    @property
+    def usage(self) -> Usage:
+        """What is known by now. `evaluation_ms` is the time in which we waited for the server."""
+        waiting_ms = (time.perf_counter() - self._waits_since) * 1000 if self._waits_since else 0.0
+        return evolve(self._counts or UNCOUNTED, evaluation_ms=self._waited_ms + waiting_ms)
+
+    def close(self) -> None:
+        """End the request at the server, unless that has ended it and only the counts are missing."""
+        if self.task is None or self.task.done():
+            return
+        if self.is_ended:
+            asyncio.get_running_loop().call_later(LAST_EVENT_S, self.task.cancel)
+        else:
+            self.task.cancel()
+            self.stream.end(self.usage)
+
+    async def read(self, http: Http, adapter: Adapter, ask: Ask, reader: AnswerReader, sessions: Sessions) -> None:
+        """Send the request and feed the stream until the answer ends. Raises `EngineError` and `HealError`."""
+        document, events = self.request.document, EventReader(adapter.is_events)
+        self._counts, self.is_ended = None, False
+        body = adapter.body(ask)
+        self._wait()
+        try:
+            async with http.stream(adapter.path, body, sessions.headers(document)) as (headers, chunks):
+                sessions.receive(document, headers)
+                async for chunk in chunks:
+                    self._go_on()
+                    for event in events.feed(chunk):
+                        self._take(adapter, reader, event)
+                    if events.is_done or (reader.is_over and (not self.is_ended or self._counts is not None)):
+                        break
+                    self._wait()
+        finally:
+            self._go_on()
+        if not self.is_ended and not reader.is_over:
+            message = f"{http.endpoint.host} broke off in the middle of an answer"
+            raise EngineAwayError(message)
+
+    def _take(self, adapter: Adapter, reader: AnswerReader, event: Mapping[str, object]) -> None:
+        part = adapter.read(event)
+        self._counts = part.usage or self._counts
+        self.prefill_speed = part.prefill_speed or self.prefill_speed
+        tokens = () if reader.is_over else reader.take(part)
+        self.is_ended = self.is_ended or bool(part.end) or part.is_last or reader.n_left <= 0
+        if tokens:
+            self.stream.feed(tokens, self.usage)
+
+    def _wait(self) -> None:
+        self._waits_since = time.perf_counter()
+
+    def _go_on(self) -> None:
+        if self._waits_since:
+            self._waited_ms += (time.perf_counter() - self._waits_since) * 1000
+            self._waits_since = 0.0

@@ -1,0 +1,194 @@
+"""HTTP to a remote engine, the only importer of `httpx2`: pooled connections, streamed answers, errors in one line.
+
+`HTTPS_PROXY`, `NO_PROXY`, `SSL_CERT_FILE` and `SSL_CERT_DIR` count as they do for curl, but
+for a server on this machine no proxy is asked. Redirects are not followed:
+they would take source text to a host that the user did not name.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from time import time
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import define
+
+from starcoder_lsp import __version__
+from starcoder_lsp.background import in_background
+from starcoder_lsp.engine.engine import EngineError
+from starcoder_lsp.engine.remote.endpoint import Endpoint
+from starcoder_lsp.engine.remote.errors import BadAnswerError, EngineAwayError, RequestRefusedError
+from starcoder_lsp.printable import printable
+
+if TYPE_CHECKING:
+    import httpx2
+
+MAX_CONNECT_S: Final = 5.0
+"""A server that takes longer to accept a connection is away. Not measured."""
+KEEPALIVE_S: Final = 90.0
+"""How long an idle connection is kept: a new one costs a TLS handshake, two trips to the server. Not measured."""
+MAX_ANSWER_BYTES: Final = 8 << 20
+"""Of an answer that is not streamed; the largest is a list of models."""
+MAX_REASON_CHARACTERS: Final = 200
+BUSY: Final = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.REQUEST_TIMEOUT}
+KEY_REFUSED: Final = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+
+
+@define(eq=False)
+class Http:
+    """The connections to one engine. On the event loop."""
+
+    endpoint: Endpoint
+    _client: httpx2.AsyncClient | None = None
+
+    async def get(self, path: str) -> Any:
+        """Return what a GET answers, as JSON. Raises `EngineError`."""
+        async with self._send("GET", path, None, {}) as response:
+            return await self._json(response)
+
+    async def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Return what a POST answers, as JSON. Raises `EngineError`."""
+        async with self._send("POST", path, body, {}) as response:
+            return await self._json(response)
+
+    @asynccontextmanager
+    async def stream(
+        self, path: str, body: Mapping[str, Any], headers: Mapping[str, str]
+    ) -> AsyncIterator[tuple[Mapping[str, str], AsyncIterator[bytes]]]:
+        """Yield an answer's headers and its bytes as they come. Leaving the block ends the request at the engine.
+
+        The block and the iterator raise `EngineError`.
+        """
+        async with self._send("POST", path, body, headers) as response:
+            yield response.headers, response.aiter_bytes()
+
+    @asynccontextmanager
+    async def _send(
+        self, method: str, path: str, body: Mapping[str, Any] | None, headers: Mapping[str, str]
+    ) -> AsyncIterator[httpx2.Response]:
+        client = await self._connected()
+        import httpx2
+
+        content = None if body is None else json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+        request = client.build_request(method, self.endpoint.url + path, content=content, headers=dict(headers))
+        try:
+            try:
+                response = await client.send(request, stream=True)
+            except (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError):  # it may have been kept too long
+                response = await client.send(request, stream=True)
+            try:
+                if response.status_code != HTTPStatus.OK:
+                    raise await self._refusal(response, path)
+                yield response
+            finally:
+                await response.aclose()
+        except httpx2.TimeoutException as error:
+            what = f"{self.endpoint.host} did not answer within {_seconds(error, self.endpoint)} s"
+            raise EngineAwayError(what) from error
+        except (httpx2.HTTPError, httpx2.StreamError) as error:
+            why = _cause(error).replace(self.endpoint.key or "\0", "…")
+            raise EngineAwayError(printable(f"{self.endpoint.host} cannot be reached ({why})")) from error
+
+    async def _connected(self) -> httpx2.AsyncClient:
+        """Return the client. To import it and to read the system's certificates takes 0.2 s, the first time."""
+        if self._client is None:
+            client = await in_background(_client_for, self.endpoint)
+            if self._client is None:
+                self._client = client
+        return self._client
+
+    async def _json(self, response: httpx2.Response) -> Any:
+        data = b""
+        async for chunk in response.aiter_bytes():
+            data += chunk
+            if len(data) > MAX_ANSWER_BYTES:
+                break
+        try:
+            return json.loads(data)
+        except (ValueError, RecursionError) as error:
+            message = f"{self.endpoint.host} answered with something that is no JSON"
+            raise BadAnswerError(message) from error
+
+    async def _refusal(self, response: httpx2.Response, path: str) -> EngineError:
+        """Return the error for an answer that is not 200."""
+        status, host = response.status_code, self.endpoint.host
+        if status in KEY_REFUSED:
+            what = "refuses the key" if self.endpoint.key else "wants a key"
+            advice = "name the environment variable that holds it in engine.apiKeyEnv"
+            return EngineAwayError(f"{host} {what} ({status}): {advice}")
+        if response.is_redirect:
+            return EngineAwayError(f"{host} sends elsewhere ({status}), which is not followed: correct engine.url")
+        if status in BUSY or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            what = "is too busy" if status == HTTPStatus.TOO_MANY_REQUESTS else "has an error of its own"
+            return EngineAwayError(f"{host} {what} ({status})", retry_after_s(response.headers.get("retry-after", "")))
+        reason = ""
+        async for chunk in response.aiter_bytes():
+            reason = _reason(chunk)
+            break
+        return RequestRefusedError(f"{host} refuses {path} ({status}){reason}", status)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+
+def _client_for(endpoint: Endpoint) -> httpx2.AsyncClient:
+    import httpx2
+
+    headers = {"Content-Type": "application/json", "User-Agent": f"starcoder-lsp/{__version__}"}
+    headers |= dict(endpoint.headers)
+    if endpoint.key:
+        headers["Authorization"] = f"Bearer {endpoint.key}"
+    try:
+        return httpx2.AsyncClient(
+            headers=headers,
+            http2=True,
+            trust_env=True,
+            mounts={f"all://{endpoint.hostname}": None} if endpoint.is_on_this_machine else None,  # past any proxy
+            follow_redirects=False,
+            timeout=httpx2.Timeout(endpoint.timeout_s, connect=min(endpoint.timeout_s, MAX_CONNECT_S)),
+            limits=httpx2.Limits(keepalive_expiry=KEEPALIVE_S),
+        )
+    except (OSError, ValueError, ImportError) as error:  # SSL_CERT_FILE or a proxy's address is wrong
+        why = getattr(error, "strerror", None) or type(error).__name__
+        message = f"connections cannot be set up ({why}): look at SSL_CERT_FILE, HTTPS_PROXY and their kin"
+        raise EngineError(message) from error
+
+
+def retry_after_s(value: str) -> float:
+    """Return the seconds that a `Retry-After` header asks for, a number or a date; 0 for anything else."""
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - time()
+        except (ValueError, OverflowError):
+            return 0.0
+    return seconds if math.isfinite(seconds) and seconds > 0 else 0.0
+
+
+def _reason(body: bytes) -> str:
+    """Return the message of an error's body. Only a message field is quoted: the rest may repeat source text."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return ""
+    for key in ("error", "message", "detail"):
+        value = value.get(key, value) if isinstance(value, dict) else value
+    return f": {printable(value[:MAX_REASON_CHARACTERS])}" if isinstance(value, str) else ""
+
+
+def _cause(error: Exception) -> str:
+    return str(error).strip()[:MAX_REASON_CHARACTERS] or type(error).__name__
+
+
+def _seconds(error: Exception, endpoint: Endpoint) -> str:
+    is_connect = type(error).__name__ == "ConnectTimeout"
+    return f"{min(endpoint.timeout_s, MAX_CONNECT_S) if is_connect else endpoint.timeout_s:g}"

@@ -1,0 +1,112 @@
+"""From settings to a remote engine that has answered, or to one line about why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from attrs import evolve
+
+from starcoder_lsp.background import in_background
+from starcoder_lsp.engine.engine import EngineError
+from starcoder_lsp.engine.fim import format_for
+from starcoder_lsp.engine.limits import limits_of
+from starcoder_lsp.engine.prompt_model import PromptModel
+from starcoder_lsp.engine.remote.adapters import adapter_for
+from starcoder_lsp.engine.remote.client import RemoteEngine
+from starcoder_lsp.engine.remote.disclosure import disclose
+from starcoder_lsp.engine.remote.endpoint import endpoint_of
+from starcoder_lsp.engine.remote.http import Http
+from starcoder_lsp.engine.remote.protocol import Adapter
+from starcoder_lsp.engine.tokenizer import GgufTokenizer
+from starcoder_lsp.engine.vocabulary import WHERE, read_vocabulary
+from starcoder_lsp.printable import printable
+from starcoder_lsp.settings import Settings
+
+SAMPLE: Final = "def f(x):\n    return 12 + x['é']  # <\t>\n"
+"""What a server and our vocabulary must agree on: words, digits, indentation, two bytes for a character."""
+
+
+async def open_remote(
+    settings: Settings, on_message: Callable[[str], None], on_state: Callable[[str], None]
+) -> tuple[PromptModel, RemoteEngine]:
+    """Connect as `connect` does, and tell the user once which host will see source text. Raises `EngineError`."""
+    prompts, engine = await connect(settings)
+    disclose(engine.where, limits_of(engine.capabilities), on_message)
+    engine.on_message, engine.on_state = on_message, on_state
+    return prompts, engine
+
+
+async def connect(settings: Settings) -> tuple[PromptModel, RemoteEngine]:
+    """Read the vocabulary, ask the server for its model, and compare the two. Sends no source text.
+
+    Raises `EngineError`: an `EngineAwayError` if the server does not answer now and may do so later.
+    """
+    endpoint = endpoint_of(settings.engine)
+    prompts = await in_background(read_remote_prompts, settings)
+    fim, http = prompts.fim, Http(endpoint)
+    try:
+        about = await adapter_for(endpoint, endpoint.model, 0).describe(http)
+        prompts = evolve(
+            prompts,
+            name=printable(f"{about.model} at {endpoint.host}"),
+            n_context=min(prompts.n_context, about.n_context or prompts.n_context),
+        )
+        adapter = adapter_for(endpoint, about.model, prompts.n_context)
+        await _compare(adapter, http, prompts.tokenizer, [fim.prefix, fim.suffix, fim.middle])
+    except BaseException:
+        await http.close()
+        raise
+    prefills = {"always": True, "never": False}.get(settings.engine.prefill_ahead, endpoint.is_on_this_machine)
+    return prompts, RemoteEngine(http, adapter, prompts, prefills=prefills)
+
+
+def read_remote_prompts(settings: Settings) -> PromptModel:
+    """Read what choosing a prompt needs, but for what only the server knows. Raises `EngineError`."""
+    endpoint = endpoint_of(settings.engine)
+    architecture, tokenizer = read_vocabulary(vocabulary_path(settings))
+    return PromptModel(
+        name=printable(f"{endpoint.model or settings.engine.kind} at {endpoint.host}"),
+        architecture=architecture,
+        n_context=settings.model.context_length,
+        tokenizer=tokenizer,
+        fim=format_for(architecture, tokenizer),
+        n_parameters=0,
+        n_bytes=0,
+    )
+
+
+@asynccontextmanager
+async def opened_remote(
+    settings: Settings, on_message: Callable[[str], None] = lambda _message: None
+) -> AsyncIterator[RemoteEngine]:
+    """Open the engine of the settings, and close it at the end. Raises `EngineError`."""
+    _prompts, engine = await open_remote(settings, on_message, lambda _state: None)
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
+def vocabulary_path(settings: Settings) -> Path:
+    """Return the file of the vocabulary. Raises `EngineError` if none is configured."""
+    path = settings.engine.vocabulary or settings.model.path
+    if not path:
+        message = f"engine.vocabulary is empty: set it to {WHERE}"
+        raise EngineError(message)
+    return Path(path)
+
+
+async def _compare(adapter: Adapter, http: Http, tokenizer: GgufTokenizer, marker_ids: list[int]) -> None:
+    """Raise `EngineError` if the server's token ids are not those of the vocabulary."""
+    spelled = "".join(tokenizer.spelling(marker_id).decode() for marker_id in marker_ids)
+    theirs = await adapter.tokenize(http, spelled + SAMPLE)
+    ours = [*marker_ids, *tokenizer.encode(SAMPLE.encode())]
+    if theirs is not None and list(theirs) != ours:
+        message = (
+            f"the model at {http.endpoint.host} has another vocabulary than engine.vocabulary: set that to {WHERE}, or"
+            " choose another model by engine.model"
+        )
+        raise EngineError(message)

@@ -1,0 +1,138 @@
+"""What an adapter of a protocol is: it makes a request's body, and reads the parts of its answer. Plain values.
+
+An adapter knows fields and nothing else. Connections, healing, the stop rule and errors of the network are elsewhere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from attrs import frozen
+
+from starcoder_lsp.engine.engine import Capabilities, EngineError, Sampling
+from starcoder_lsp.engine.remote.errors import BadAnswerError
+from starcoder_lsp.engine.remote.http import Http
+from starcoder_lsp.engine.stream import Usage
+
+MAX_STOP_TEXTS = 4
+"""As many stop texts as OpenAI's API takes; some servers refuse more."""
+
+
+@frozen
+class Ask:
+    """One request. `text` is the prompt for an engine that takes no ids; `heal` is what the answer must begin with."""
+
+    ids: tuple[int, ...]
+    text: str
+    heal: str
+    stop_ids: tuple[int, ...]
+    stop_texts: tuple[str, ...]
+    max_tokens: int
+    sampling: Sampling
+    ends_with_line: bool = False
+    is_plain: bool = False
+    """Leave out what a server of the protocol may not know."""
+
+
+@frozen
+class Part:
+    """A part of an answer: ids, or a text where the engine gives none.
+
+    `logprobs` are in nats, one for each token, or none. `end` is `"stop"` or `"length"` if the engine ended the answer.
+    `n_written` is how many tokens it has written by its own count, this part included.
+    """
+
+    ids: tuple[int, ...] | None = None
+    text: str = ""
+    logprobs: tuple[float, ...] = ()
+    end: str = ""
+    n_written: int | None = None
+    usage: Usage | None = None
+    is_last: bool = False
+    """Whether nothing follows."""
+    prefill_speed: float = 0.0
+    """Prompt tokens a second, if the engine says so."""
+
+
+@frozen
+class About:
+    """What an engine says of itself. `n_context` is 0 if it does not say."""
+
+    model: str
+    n_context: int = 0
+
+
+class Adapter(Protocol):
+    """One protocol."""
+
+    @property
+    def path(self) -> str:
+        """Where requests go, behind the engine's address."""
+
+    @property
+    def is_events(self) -> bool:
+        """Whether answers are server-sent events; otherwise JSON lines."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the engine can do."""
+
+    @property
+    def constrains(self) -> bool:
+        """Whether the engine can be made to begin with `Ask.heal`."""
+
+    @property
+    def has_plain_form(self) -> bool:
+        """Whether `Ask.is_plain` changes the body: servers of the protocol differ in what they know."""
+
+    async def describe(self, http: Http) -> About:
+        """Ask for the model. Raises `EngineError`."""
+
+    async def tokenize(self, http: Http, text: str) -> Sequence[int] | None:
+        """Return the engine's ids of a text with markers, or `None` if it cannot be asked. Raises `EngineError`."""
+
+    def body(self, ask: Ask) -> dict[str, Any]:
+        """Return the JSON of a request."""
+
+    def read(self, event: Mapping[str, Any]) -> Part:
+        """Read an event. Raises `BadAnswerError` for what this protocol does not have."""
+
+
+def raise_if_error(event: Mapping[str, Any]) -> None:
+    """Raise `BadAnswerError` for an event that reports an error. Its text is not quoted, as it may have source text."""
+    if event.get("error"):
+        message = "the engine reported an error while it answered"
+        raise BadAnswerError(message)
+
+
+def number(value: object) -> int | None:
+    """Return a count, or `None` for anything else."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def nats(values: object) -> tuple[float, ...]:
+    """Return log-probabilities; nothing unless each is a finite number."""
+    if not isinstance(values, list) or not all(isinstance(v, int | float) and math.isfinite(v) for v in values):
+        return ()
+    return tuple(min(float(v), 0.0) for v in values)
+
+
+def token_ids(values: object) -> tuple[int, ...]:
+    """Return token ids. Raises `BadAnswerError` for anything else."""
+    if not isinstance(values, list) or not all(number(v) is not None for v in values):
+        message = 'the engine gives no token ids; a version that does is needed, or engine.kind = "openai"'
+        raise BadAnswerError(message)
+    return tuple(values)
+
+
+def only_model(models: Sequence[str], wanted: str, host: str) -> str:
+    """Return the model to ask for. Raises `EngineError` naming those that there are."""
+    if wanted:
+        return wanted
+    if len(models) == 1:
+        return models[0]
+    named = ", ".join(models[:10]) or "none"
+    message = f"{host} has {len(models)} models ({named}): set engine.model to one of them"
+    raise EngineError(message)

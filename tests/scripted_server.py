@@ -1,0 +1,123 @@
+"""An HTTP server on the loopback that answers what it is told, byte for byte: for what no real engine does on demand.
+
+It speaks just enough HTTP/1.1. Each POST gets the next of `replies`, the last one again and again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from attrs import define, field, frozen
+
+HANG = None
+"""In place of a chunk: say nothing more until the client goes."""
+
+
+@frozen
+class Reply:
+    """The chunks of an answer. One with `is_cut` ends without the end of its body."""
+
+    chunks: Sequence[bytes | None]
+    status: int = 200
+    headers: dict[str, str] = field(factory=dict)
+    is_cut: bool = False
+
+
+@frozen
+class Request:
+    """What came."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: Any
+
+
+@define(eq=False)
+class ScriptedServer:
+    """The server. `pages` are the answers to GET, and to POST where the path is among them."""
+
+    pages: dict[str, Any]
+    """`None` is a page that is not there."""
+    replies: list[Reply] = field(factory=list)
+    requests: list[Request] = field(factory=list)
+    gone: asyncio.Event = field(factory=asyncio.Event)
+    """Set when a client left before its answer was whole."""
+    asked: asyncio.Event = field(factory=asyncio.Event)
+    port: int = 0
+    _tasks: set[asyncio.Task[None]] = field(factory=set)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def posts(self) -> list[Request]:
+        """The requests that got one of `replies`."""
+        return [each for each in self.requests if each.path not in self.pages]
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, asyncio.CancelledError):
+            while request := await _read(reader):
+                self.requests.append(request)
+                if request.path in self.pages:
+                    page = self.pages[request.path]
+                    reply = Reply([json.dumps(page).encode()], 404 if page is None else 200)
+                else:
+                    self.asked.set()
+                    reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+                try:
+                    if not await self._write(reply, reader, writer):
+                        break
+                except ConnectionError:
+                    self.gone.set()
+                    break
+        writer.close()
+
+    async def _write(self, reply: Reply, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        lines = [
+            f"HTTP/1.1 {reply.status} X",
+            "Transfer-Encoding: chunked",
+            *(f"{k}: {v}" for k, v in reply.headers.items()),
+        ]
+        writer.write("\r\n".join([*lines, "", ""]).encode())
+        for chunk in reply.chunks:
+            if chunk is HANG:
+                assert not await reader.read(1)
+                self.gone.set()
+                return False
+            writer.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
+            await writer.drain()
+            if reader.at_eof():
+                self.gone.set()
+                return False
+        if reply.is_cut:
+            return False
+        writer.write(b"0\r\n\r\n")
+        await writer.drain()
+        return True
+
+
+async def _read(reader: asyncio.StreamReader) -> Request | None:
+    head = await reader.readuntil(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").strip().split("\r\n")
+    method, path, _ = first.split(" ")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    body = await reader.readexactly(int(headers.get("content-length", 0)))
+    return Request(method, path, headers, json.loads(body) if body else None)
+
+
+@asynccontextmanager
+async def scripted_server(pages: dict[str, Any], *replies: Reply, port: int = 0) -> AsyncIterator[ScriptedServer]:
+    """Run a server for a block, on a port of its own or on this one."""
+    scripted = ScriptedServer(pages, list(replies))
+    server = await asyncio.start_server(scripted.serve, "127.0.0.1", port)
+    scripted.port = server.sockets[0].getsockname()[1]
+    try:
+        yield scripted
+    finally:
+        server.close()

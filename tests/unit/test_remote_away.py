@@ -1,0 +1,141 @@
+"""A session whose engine is elsewhere: away at the start, away later, and the local model meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from starcoder_lsp.engine.engine import EngineError, EngineLostError
+from starcoder_lsp.engine.loading import DEMONSTRATOR
+from starcoder_lsp.engine.remote import breaker, disclosure
+from starcoder_lsp.engine_settings import EngineSettings
+from starcoder_lsp.session.session import Session
+from starcoder_lsp.session.status import Status
+from starcoder_lsp.settings import CompletionSettings, DebounceSettings, HostSettings, ModelSettings, Settings
+from tests.scripted_server import Reply, scripted_server
+from tests.unit.test_remote_engine import MODELS, spoken
+
+URI = "file:///a.py"
+
+
+@pytest.fixture(autouse=True)
+def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disclosure, "state_file", lambda: tmp_path / "disclosed-hosts.json")
+    monkeypatch.setattr(breaker, "MIN_PAUSE_S", 0.01)
+    monkeypatch.setattr(breaker, "MAX_PAUSE_S", 0.05)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def settings(port: int, fallback: str = "none") -> Settings:
+    engine = EngineSettings(
+        kind="llama-server",
+        url=f"http://127.0.0.1:{port}",
+        vocabulary=str(DEMONSTRATOR),
+        fallback=fallback,
+        prefill_ahead="never",
+    )
+    return Settings(
+        engine=engine,
+        host=HostSettings(shared=False),
+        model=ModelSettings(threads=1),
+        debounce=DebounceSettings(mode="off"),
+        completion=CompletionSettings(max_tokens=8),
+    )
+
+
+class Watched:
+    """A session, and its states so far."""
+
+    def __init__(self, given: Settings) -> None:
+        self.session = Session(settings=given)
+        self.states: list[Status] = []
+        self.messages: list[str] = []
+        self._changed = asyncio.Event()
+        self.session.status.on_change = self._note
+
+    def _note(self, status: Status) -> None:
+        self.states.append(status)
+        self._changed.set()
+
+    async def until(self, is_so: Callable[[Status], bool]) -> Status:
+        async with asyncio.timeout(100):
+            while not self.states or not is_so(self.states[-1]):
+                self._changed.clear()
+                await self._changed.wait()
+        return self.states[-1]
+
+    async def load(self) -> None:
+        await self.session.load_model(lambda _share: None, self.messages.append)
+
+    async def complete(self) -> str | None:
+        """Ask in a document that is open; return why the model's answer ended, or `None` if it was not asked."""
+        completion = await self.session.complete(URI, 1, 4, automatic=True)
+        generation = completion.generation if completion is not None else None
+        return None if generation is None else generation.written[0].stop_reason
+
+
+async def test_an_engine_that_is_away_at_the_start_is_found_later() -> None:
+    port = free_port()
+    watched = Watched(settings(port))
+    with pytest.raises(EngineLostError, match="Suggestions come by themselves"):
+        await watched.load()
+    assert watched.states[-1].kind == "error"
+    watched.session.open(URI, "python", 1, "def f(x):\n    ")
+    assert await watched.session.complete(URI, 1, 4, automatic=True) is None, "a reply, and an empty one"
+    async with scripted_server(MODELS, Reply(spoken([5])), port=port) as server:
+        status = await watched.until(lambda status: status.kind == "ready")
+        assert status.model == f"starcoder2-3b at 127.0.0.1:{port}"
+        assert await watched.complete() == "stop_token"
+        assert server.posts
+        await watched.session.end()
+
+
+async def test_an_engine_that_is_not_what_the_settings_say_is_no_absence() -> None:
+    async with scripted_server({"/v1/models": {"data": []}}) as server:
+        watched = Watched(settings(server.port))
+        with pytest.raises(EngineError, match="0 models") as raised:
+            await watched.load()
+        assert not isinstance(raised.value, EngineLostError)
+        assert watched.states[-1].kind == "error"
+        assert not watched.session.slot._tasks, "it would answer the same again"
+
+
+async def test_the_local_model_answers_while_the_engine_is_away_and_not_longer() -> None:
+    port = free_port()
+    watched = Watched(settings(port, fallback="local"))
+    with pytest.raises(EngineLostError):
+        await watched.load()
+    status = await watched.until(lambda status: status.kind == "ready")
+    assert status.model is not None
+    assert f"127.0.0.1:{port} cannot be reached" in status.model
+    local = watched.session.model
+    assert local is not None
+    assert local.prompts.n_bytes, "a file of this machine"
+    watched.session.open(URI, "python", 1, "def f(x):\n    ")
+    assert await watched.complete() is not None
+    away = Reply([b""], 503)
+    answers = [Reply(spoken([5]))] * 2  # the first one does not begin with the line's indentation
+    async with scripted_server(MODELS, *answers, *[away] * 3, Reply(spoken([5])), port=port):
+        await watched.until(lambda status: status.model == f"starcoder2-3b at 127.0.0.1:{port}")
+        assert watched.session.model is not local
+        watched.session.close_document(URI)
+        watched.session.open(URI, "python", 1, "def g(x):\n    ")
+        assert await watched.complete() == "stop_token"
+        for line in range(3):  # it goes away again, now while it is used
+            watched.session.close_document(URI)
+            watched.session.open(URI, "python", 1, f"def f(x{line}):\n    ")
+            with pytest.raises(EngineLostError):
+                await watched.complete()
+        await watched.until(lambda status: status.model == f"starcoder2-3b at 127.0.0.1:{port}")
+        assert watched.session.model is not None
+        assert not watched.session.model.prompts.n_bytes
+        await watched.session.end()
+    assert len([message for message in watched.messages if "come back" in message]) == 1

@@ -1,0 +1,71 @@
+"""When a remote engine is asked again."""
+
+from __future__ import annotations
+
+import pytest
+from attrs import define
+from hypothesis import given
+from hypothesis import strategies as st
+
+from starcoder_lsp.engine.remote.breaker import MAX_ASKED_PAUSE_S, MAX_FAILURES, MAX_PAUSE_S, MIN_PAUSE_S, Breaker
+
+
+@define
+class Clock:
+    now_s: float = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def breaker(jitter: float = 0.5) -> Breaker:
+    return Breaker(Clock(), lambda: jitter)
+
+
+def test_a_failure_or_two_may_be_chance() -> None:
+    it = breaker()
+    assert [it.fail() for _ in range(MAX_FAILURES)] == [False] * (MAX_FAILURES - 1) + [True]
+    assert it.is_away
+
+
+def test_a_success_in_between_forgets_failures() -> None:
+    it = breaker()
+    for _ in range(10):
+        assert not it.fail()
+        assert not it.succeed()
+    assert not it.is_away
+
+
+def test_it_says_once_that_the_engine_is_away_and_once_that_it_is_back() -> None:
+    it = breaker()
+    assert sum(it.fail() for _ in range(20)) == 1
+    assert [it.succeed(), it.succeed()] == [True, False]
+
+
+@given(st.lists(st.floats(0, 1, exclude_max=True), min_size=12, max_size=12))
+def test_pauses_double_with_jitter_up_to_a_limit(jitters: list[float]) -> None:
+    left = list(jitters)
+    it = Breaker(Clock(), lambda: left[0], is_away=True)
+    for n, _ in enumerate(jitters):
+        it.fail()
+        whole = min(MAX_PAUSE_S, MIN_PAUSE_S * 2**n)
+        assert whole / 2 - 1e-9 <= it.pause_s <= whole + 1e-9
+        left.pop(0)
+        left.append(0.0)
+
+
+@pytest.mark.parametrize(("asked_s", "least_s"), [(7, 7), (100, 100), (1e9, MAX_ASKED_PAUSE_S)])
+def test_the_pause_that_an_engine_asks_for_is_granted_at_once_and_in_bounds(asked_s: float, least_s: float) -> None:
+    it = breaker(0.0)
+    assert it.fail(asked_s)
+    assert it.pause_s == pytest.approx(least_s)
+
+
+def test_editors_do_not_come_back_in_the_same_moment() -> None:
+    pauses = set()
+    for n in range(30):
+        it = breaker(n / 30)
+        it.fail(10)
+        pauses.add(round(it.pause_s, 3))
+    assert len(pauses) == 30
+    assert max(pauses) - min(pauses) > 2

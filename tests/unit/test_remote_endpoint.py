@@ -1,0 +1,115 @@
+"""What `engine.*` may say: addresses, keys and headers, each refused with what to do."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from starcoder_lsp.engine.engine import EngineError
+from starcoder_lsp.engine.remote.endpoint import endpoint_of
+from starcoder_lsp.engine.remote.http import retry_after_s
+from starcoder_lsp.engine_settings import EngineSettings
+
+ROOT = Path(__file__).parents[2]
+KEY = "sk-0123456789abcdef"
+
+
+def endpoint(**given: object):
+    return endpoint_of(
+        EngineSettings(**{"kind": "vllm", "url": "https://gpu", **given}), {"TEAM_KEY": KEY, "EMPTY": " "}
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("https://gpu.example.com", "https://gpu.example.com"),
+        ("https://gpu.example.com/", "https://gpu.example.com"),
+        ("https://gpu.example.com:8443/team/v1", "https://gpu.example.com:8443/team"),
+        ("https://gpu.example.com/v1/completions", "https://gpu.example.com"),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
+        ("http://[::1]:8000/v1/", "http://[::1]:8000"),
+        ("http://localhost:11434/api/generate", "http://localhost:11434"),
+    ],
+)
+def test_an_address_may_be_what_documentation_shows(given: str, url: str) -> None:
+    assert endpoint(url=given).url == url
+
+
+@pytest.mark.parametrize(
+    ("given", "advice"),
+    [
+        ({"url": ""}, "engine.url is empty"),
+        ({"url": "gpu.example.com"}, "looks like https://"),
+        ({"url": "ftp://gpu"}, "looks like https://"),
+        ({"url": "https://"}, "looks like https://"),
+        ({"url": "https://gpu:port"}, "looks like https://"),
+        ({"url": "https://me:secret@gpu"}, "engine.apiKeyEnv"),
+        ({"url": "https://gpu/?key=secret"}, "only the server's address"),
+        ({"url": "http://gpu.example.com"}, "engine.allowHttp"),
+        ({"url": "http://127.0.0.1.example.com"}, "engine.allowHttp"),
+        ({"url": "http://0.0.0.0:8000"}, "engine.allowHttp"),
+        ({"headers": ("Authorization: Bearer secret",)}, "engine.apiKeyEnv"),
+        ({"headers": ("X-Api-Key: secret",)}, "engine.apiKeyEnv"),
+        ({"headers": ("no colon",)}, "Name: value"),
+        ({"headers": ("X-Team: a\r\nX-Other: b",)}, "Name: value"),
+        ({"session_headers": ("x session",)}, "engine.sessionHeaders"),
+        ({"api_key_env": KEY}, "name of an environment variable"),
+        ({"api_key_env": "hf_abcdefgh"}, "name of an environment variable"),
+        ({"api_key_env": "not a name"}, "name of an environment variable"),
+        ({"api_key_env": "MISSING"}, "is not set"),
+        ({"api_key_env": "EMPTY"}, "is not set"),
+    ],
+)
+def test_what_is_wrong_is_refused_with_advice_and_never_quotes_a_secret(given: dict[str, object], advice: str) -> None:
+    with pytest.raises(EngineError) as raised:
+        endpoint(**given)
+    message = str(raised.value)
+    assert advice in message
+    assert "\n" not in message
+    assert "secret" not in message
+    assert KEY not in message
+
+
+def test_plain_http_beyond_this_machine_is_for_whoever_allows_it() -> None:
+    assert endpoint(url="http://gpu.example.com", allow_http=True).url == "http://gpu.example.com"
+
+
+def test_a_key_is_in_no_representation() -> None:
+    found = endpoint(api_key_env="TEAM_KEY")
+    assert found.key == KEY
+    assert KEY not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("3", 3),
+        ("0.5", 0.5),
+        ("", 0),
+        ("-1", 0),
+        ("nan", 0),
+        ("inf", 0),
+        ("soon", 0),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
+    ],
+)
+def test_a_pause_is_read_from_retry_after(value: str, seconds: float) -> None:
+    assert retry_after_s(value) == seconds
+
+
+def test_a_pause_may_be_a_date() -> None:
+    assert retry_after_s("Thu, 01 Jan 2100 00:00:00 GMT") > 1e9
+
+
+def test_a_server_whose_model_is_local_imports_nothing_of_the_network() -> None:
+    program = (
+        "import sys, starcoder_lsp.lsp.app, starcoder_lsp.session.session, starcoder_lsp.engine.loading\n"
+        "print([name for name in sys.modules if name.startswith(('httpx', 'starcoder_lsp.engine.remote'))])"
+    )
+    command = [sys.executable, "-c", program]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)  # noqa: S603  our own program
+    assert ran.stdout.strip() == "[]"

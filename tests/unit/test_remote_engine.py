@@ -1,0 +1,350 @@
+"""A remote engine over a network that does what networks do: one end for every request, and no wrong text."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from starcoder_lsp.engine.engine import Cancellation, EngineError, EngineLostError, Generation, GenerationRequest
+from starcoder_lsp.engine.generation import generate
+from starcoder_lsp.engine.loading import DEMONSTRATOR
+from starcoder_lsp.engine.remote import disclosure
+from starcoder_lsp.engine.remote.breaker import MAX_FAILURES
+from starcoder_lsp.engine.remote.client import RemoteEngine
+from starcoder_lsp.engine.remote.opening import open_remote
+from starcoder_lsp.engine_settings import EngineSettings
+from starcoder_lsp.settings import Settings
+from tests.scripted_server import HANG, Reply, ScriptedServer, scripted_server
+
+MODELS = {"/v1/models": {"data": [{"id": "starcoder2-3b", "meta": {"n_ctx": 1024}}]}, "/tokenize": None}
+TEXT = b"return total(x)[0]"
+BEFORE, BEHIND = b"def f(x):\n    ", b"\n"
+
+
+@pytest.fixture(autouse=True)
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test says that a host was disclosed to the user."""
+    monkeypatch.setattr(disclosure, "state_file", lambda: tmp_path / "disclosed-hosts.json")
+
+
+class Told:
+    """What a user was told."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+        self.states: list[str] = []
+        self.changed = asyncio.Event()
+
+    def state(self, state: str) -> None:
+        self.states.append(state)
+        self.changed.set()
+
+
+@asynccontextmanager
+async def engine_at(server: ScriptedServer, told: Told | None = None, **given: object) -> AsyncIterator[RemoteEngine]:
+    told = told or Told()
+    values = {"kind": "llama-server", "url": server.url, "vocabulary": str(DEMONSTRATOR), "timeout_ms": 2000, **given}
+    _prompts, engine = await open_remote(Settings(engine=EngineSettings(**values)), told.messages.append, told.state)
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
+async def ask(
+    engine: RemoteEngine, heal: bytes = b"", max_tokens: int = 32, cancellation: Cancellation | None = None
+) -> Generation:
+    encode = engine.prompts.tokenizer.encode
+    prompt = engine.prompts.fim.infill(encode(BEFORE), encode(BEHIND), (), heal)
+    request = GenerationRequest("file:///a.py", prompt, max_tokens, 5000)
+    piece = engine.prompts.tokenizer.piece
+    return await generate(engine, request, piece, lambda _text: None, cancellation or Cancellation())
+
+
+def event(value: Any) -> bytes:
+    return b"data: " + json.dumps(value).encode() + b"\n\n"
+
+
+def spoken(ids: Sequence[int], *, n_cached: int = 90, n_prompt: int = 10) -> list[bytes]:
+    """The events of llama.cpp's server, one a token, and its last one."""
+    timings = {"cache_n": n_cached, "prompt_n": n_prompt}
+    return [
+        *(
+            event(
+                {
+                    "content": "",
+                    "tokens": [token_id],
+                    "stop": False,
+                    "tokens_predicted": n + 1,
+                    "timings": timings,
+                    "completion_probabilities": [{"id": token_id, "logprob": -0.25}],
+                }
+            )
+            for n, token_id in enumerate(ids)
+        ),
+        event({"stop": True, "stop_type": "eos", "tokens_predicted": len(ids), "timings": timings}),
+    ]
+
+
+@pytest.fixture(scope="module")
+def ids() -> tuple[int, ...]:
+    from starcoder_lsp.engine.vocabulary import read_vocabulary
+
+    return read_vocabulary(DEMONSTRATOR)[1].encode(TEXT)
+
+
+async def test_an_answer_with_its_counts_and_its_likelihood(ids: tuple[int, ...]) -> None:
+    async with scripted_server(MODELS, Reply(spoken(ids))) as server, engine_at(server) as engine:
+        generation = await ask(engine)
+        (written,) = generation.written
+        assert (written.text, written.ids, written.stop_reason) == (TEXT, ids, "stop_token")
+        assert written.logprobs == (-0.25,) * len(ids)
+        assert (generation.n_reused, generation.n_evaluated, generation.is_counted) == (90, 10, True)
+        assert engine.prompts.name == f"starcoder2-3b at 127.0.0.1:{server.port}"
+        assert engine.prompts.n_context == 1024
+
+
+async def test_a_stream_in_single_bytes_is_the_same(ids: tuple[int, ...]) -> None:
+    bytes_one_by_one = [bytes([byte]) for byte in b"".join(spoken(ids))]
+    async with scripted_server(MODELS, Reply(bytes_one_by_one)) as server, engine_at(server) as engine:
+        assert (await ask(engine)).written[0].text == TEXT
+
+
+async def test_events_that_come_twice_are_written_once(ids: tuple[int, ...]) -> None:
+    twice = [chunk for chunk in spoken(ids) for _ in range(2)]
+    async with scripted_server(MODELS, Reply(twice)) as server, engine_at(server) as engine:
+        assert (await ask(engine)).written[0].text == TEXT
+
+
+ERROR = event({"error": {"message": "def secret(): pass"}})
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("cut", lambda chunks: Reply(chunks[:2], is_cut=True)),
+        ("ended early", lambda chunks: Reply(chunks[:2])),
+        ("half a line", lambda chunks: Reply([*chunks[:2], chunks[2][:20]])),
+        ("lost in the middle", lambda chunks: Reply([chunks[0], *chunks[2:]])),
+        ("wrong JSON", lambda chunks: Reply([*chunks[:1], b"data: {nonsense\n\n"])),
+        ("not an object", lambda chunks: Reply([*chunks[:1], b"data: 7\n\n"])),
+        ("no ids", lambda _chunks: Reply([event({"content": "x", "stop": False})])),
+        ("an id beyond the vocabulary", lambda _chunks: Reply(spoken([10**6]))),
+        ("an error in the stream", lambda chunks: Reply([*chunks[:1], ERROR])),
+        ("a line without end", lambda chunks: Reply([*chunks[:1], *[b"x" * 2**18] * 5, HANG])),
+        ("500", lambda _chunks: Reply([b"oops"], 500)),
+        ("502 with a page", lambda _chunks: Reply([b"<html>def secret(): pass</html>"], 502)),
+        ("429", lambda _chunks: Reply([b""], 429)),
+        ("a page with 200", lambda _chunks: Reply([b"<html>sign in</html>"])),
+        ("elsewhere", lambda _chunks: Reply([b""], 302, {"Location": "http://127.0.0.1:1/"})),
+        ("401", lambda _chunks: Reply([b"{}"], 401)),
+        ("silence", lambda chunks: Reply([*chunks[:1], HANG])),
+        ("silence at once", lambda _chunks: Reply([HANG])),
+    ],
+)
+async def test_what_goes_wrong_on_the_way_is_one_error_and_no_text(
+    name: str, change: Any, ids: tuple[int, ...]
+) -> None:
+    told, patience_ms = Told(), 300 if "silence" in name else 5000
+    async with (
+        scripted_server(MODELS, change(spoken(ids))) as server,
+        engine_at(server, told, timeout_ms=patience_ms) as engine,
+    ):
+        for _ in range(MAX_FAILURES):
+            with pytest.raises(EngineLostError) as raised:
+                await ask(engine)
+            assert "secret" not in str(raised.value)
+        n_asked = len(server.posts)
+        with pytest.raises(EngineLostError, match="is away"):  # nothing is sent any more
+            await ask(engine)
+        assert len(server.posts) == n_asked
+        assert len(told.states) == 1, "one change of state"
+        assert len(told.messages) == 2, "which host sees source text, and that it is away"
+        assert "secret" not in "".join(told.messages)
+
+
+async def test_an_engine_that_is_away_comes_back_by_itself(ids: tuple[int, ...]) -> None:
+    told = Told()
+    async with (
+        scripted_server(MODELS, Reply([b""], 503, {"Retry-After": "0.01"}), Reply(spoken(ids))) as server,
+        engine_at(server, told) as engine,
+    ):
+        with pytest.raises(EngineLostError):
+            await ask(engine)
+        assert engine.breaker.is_away
+        async with asyncio.timeout(30):
+            while len(told.states) < 2:
+                told.changed.clear()
+                await told.changed.wait()
+        assert told.states[1] == ""
+        assert server.posts[1].body["n_predict"] == 1, "the probe costs one token"
+        assert (await ask(engine)).written[0].text == TEXT
+
+
+async def test_what_is_refused_is_said_once_and_is_no_absence() -> None:
+    told, refusal = Told(), Reply([json.dumps({"error": {"message": "prompt too long"}}).encode()], 400)
+    async with scripted_server(MODELS, refusal) as server, engine_at(server, told) as engine:
+        for _ in range(2 * MAX_FAILURES):
+            with pytest.raises(EngineError, match="prompt too long"):
+                await ask(engine)
+        assert not engine.breaker.is_away
+        assert [message for message in told.messages if "prompt too long" in message] == told.messages[1:]
+        assert len(told.messages) == 2
+
+
+async def test_a_cancel_leaves_the_engine_at_once(ids: tuple[int, ...]) -> None:
+    async with (
+        scripted_server(MODELS, Reply([*spoken(ids)[:2], HANG])) as server,
+        engine_at(server, timeout_ms=60_000) as engine,
+    ):
+        cancellation = Cancellation()
+        asking = asyncio.ensure_future(ask(engine, cancellation=cancellation))
+        await server.asked.wait()
+        cancellation.cancel()
+        assert (await asking).written[0].stop_reason == "cancelled"
+        async with asyncio.timeout(30):
+            await server.gone.wait()
+        assert not engine.breaker.is_away
+
+
+async def test_an_answer_without_end_is_left_once_it_is_long_enough(ids: tuple[int, ...]) -> None:
+    endless = Reply([*spoken(ids[:1] * 500)[:-1], HANG])
+    async with scripted_server(MODELS, endless) as server, engine_at(server, timeout_ms=60_000) as engine:
+        generation = await ask(engine, max_tokens=20)
+        assert len(generation.written[0].ids) == 20
+        assert generation.written[0].stop_reason == "max_tokens"
+        async with asyncio.timeout(30):
+            await server.gone.wait()
+
+
+async def test_a_text_to_heal_that_does_not_come_is_asked_for_again_without(ids: tuple[int, ...]) -> None:
+    async with (
+        scripted_server(MODELS, Reply(spoken(ids)), Reply(spoken(ids))) as server,
+        engine_at(server) as engine,
+    ):
+        assert (await ask(engine, heal=b"retu")).written[0].text == b"rn total(x)[0]"
+        assert len(server.posts) == 1
+        assert server.posts[0].body["grammar"].startswith('root ::= "retu" ')
+        assert (await ask(engine, heal=b"yield ")).written[0].text == TEXT
+        first, again = server.posts[1:]
+        assert again.body["prompt"] == first.body["prompt"] + list(engine.prompts.tokenizer.encode(b"yield "))
+        assert "grammar" not in again.body
+
+
+async def test_a_heal_that_begins_inside_a_character_is_put_into_the_prompt(ids: tuple[int, ...]) -> None:
+    async with scripted_server(MODELS, Reply(spoken(ids))) as server, engine_at(server) as engine:
+        assert (await ask(engine, heal="é".encode()[1:] + b"x")).written[0].text == TEXT
+        assert "grammar" not in server.posts[0].body
+
+
+async def test_each_document_has_a_session_of_its_own_and_keeps_what_the_router_says(ids: tuple[int, ...]) -> None:
+    reply = Reply(spoken(ids), headers={"x-session-token": "gpu-7"})
+    async with scripted_server(MODELS, reply) as server, engine_at(server, headers=("X-Team: a",)) as engine:
+        await ask(engine)
+        await ask(engine)
+        prompt = engine.prompts.fim.infill((), ())
+        await engine.generate(GenerationRequest("file:///b.py", prompt, 4, 5000)).ended()
+        first, second, other = (each.headers for each in server.posts)
+        for name in ("x-session-id", "x-user-id", "x-dynamo-session-id"):
+            assert first[name] == second[name] != other[name]
+            assert "a.py" not in first[name]
+        assert "x-session-token" not in first
+        assert second["x-session-token"] == "gpu-7"
+        assert first["x-team"] == "a"
+        assert "authorization" not in first
+
+
+async def test_the_key_is_sent_and_said_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEAM_KEY", "sk-secret")
+    told = Told()
+    async with (
+        scripted_server(MODELS, Reply([b'{"error": "bad key sk-secret"}'], 401)) as server,
+        engine_at(server, told, api_key_env="TEAM_KEY") as engine,
+    ):
+        for _ in range(MAX_FAILURES):
+            with pytest.raises(EngineLostError, match="refuses the key"):
+                await ask(engine)
+        assert server.posts[0].headers["authorization"] == "Bearer sk-secret"
+        assert "sk-secret" not in "".join([*told.messages, *told.states, repr(engine)])
+
+
+async def test_a_host_is_named_once_before_it_sees_anything(ids: tuple[int, ...]) -> None:
+    told = Told()
+    async with scripted_server(MODELS, Reply(spoken(ids))) as server:
+        for _ in range(2):
+            async with engine_at(server, told):
+                assert not server.posts
+        assert len(told.messages) == 1
+        assert f"127.0.0.1:{server.port}" in told.messages[0]
+
+
+async def test_another_vocabulary_is_noticed_before_anything_is_sent() -> None:
+    async with scripted_server({**MODELS, "/tokenize": {"tokens": [1, 2, 3]}}) as server:
+        with pytest.raises(EngineError, match="another vocabulary"):
+            async with engine_at(server):
+                pass
+
+
+@pytest.mark.parametrize("rows", [[], [{"id": "a"}, {"id": "b"}]])
+async def test_a_model_must_be_chosen_where_there_is_not_just_one(rows: list[dict[str, str]]) -> None:
+    async with scripted_server({"/v1/models": {"data": rows}}) as server:
+        with pytest.raises(EngineError, match="set engine") as raised:
+            async with engine_at(server):
+                pass
+        assert not isinstance(raised.value, EngineLostError)
+
+
+async def test_an_engine_that_ends_a_request_before_it_is_closed_gets_no_second_end(ids: tuple[int, ...]) -> None:
+    async with scripted_server(MODELS, Reply(spoken(ids))) as server, engine_at(server) as engine:
+        stream = engine.generate(GenerationRequest("d", evolve(engine.prompts.fim.infill((), ()), heal=b""), 4, 5000))
+        await stream.ended()
+        stream.close()
+        stream.drop(0)
+        assert (await ask(engine)).written[0].text == TEXT
+
+
+async def test_a_proxy_of_the_environment_is_used_but_not_for_this_machine(
+    ids: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far = "http://gpu.invalid:8000"
+    pages = {f"{far}{path}": page for path, page in MODELS.items()}
+    async with scripted_server(pages, Reply(spoken(ids))) as proxy, scripted_server(MODELS, Reply(spoken(ids))) as near:
+        for name in ("HTTP_PROXY", "http_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        async with engine_at(proxy, url=far, allow_http=True) as engine:
+            assert (await ask(engine)).written[0].text == TEXT
+        assert proxy.posts[0].path == f"{far}/completion"
+        n_seen = len(proxy.requests)
+        async with engine_at(near) as engine:
+            assert (await ask(engine)).written[0].text == TEXT
+        assert len(proxy.requests) == n_seen
+
+
+async def test_the_doctor_names_the_host_the_model_and_what_is_missing() -> None:
+    from starcoder_lsp.cli.doctor.engine import look_at_engine
+
+    async with scripted_server(MODELS) as server:
+        values = {"kind": "openai", "url": server.url, "vocabulary": str(DEMONSTRATOR)}
+        found = await asyncio.to_thread(look_at_engine, Settings(engine=EngineSettings(**values)))
+        assert found is not None
+        assert found.host == f"127.0.0.1:{server.port}"
+        assert found.model == f"starcoder2-3b at {found.host}"
+        assert any("minConfidence" in limit for limit in found.limits)
+        assert not server.posts, "no source text"
+        wrong = EngineSettings(kind="openai", url=server.url, vocabulary="/nowhere")
+        broken = await asyncio.to_thread(look_at_engine, Settings(engine=wrong))
+        assert broken is not None
+        assert "engine.vocabulary" in broken.problem
+    gone = await asyncio.to_thread(look_at_engine, Settings(engine=EngineSettings(**values)))
+    assert gone is not None
+    assert "cannot be reached" in gone.problem
+    assert look_at_engine(Settings()) is None

@@ -1,0 +1,188 @@
+"""Ollama, Text Generation Inference and OpenAI's completions, against recorded exchanges.
+
+No package registry has the first two, so these exchanges are made from their documentation: Ollama's `docs/api.md`
+("Generate a completion", raw mode) and TGI's `/generate_stream`. The requests are held to those pages field by field.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from starcoder_lsp.engine.engine import Cancellation, EngineLostError, GenerationRequest, Sampling
+from starcoder_lsp.engine.generation import generate
+from starcoder_lsp.engine.loading import DEMONSTRATOR
+from starcoder_lsp.engine.remote import disclosure
+from starcoder_lsp.engine.remote.client import RemoteEngine
+from starcoder_lsp.engine.vocabulary import read_vocabulary
+from tests.scripted_server import Reply, ScriptedServer, scripted_server
+from tests.unit.test_remote_engine import BEFORE, BEHIND, ask, engine_at, event
+
+TEXT = "return total(x)[0]"
+IDS = read_vocabulary(DEMONSTRATOR)[1].encode(TEXT.encode())
+PIECES = [read_vocabulary(DEMONSTRATOR)[1].piece(token_id).decode() for token_id in IDS]
+PROMPT = "<fim_prefix>def f(x):\n    <fim_suffix>\n<fim_middle>"
+STARCODER = "starcoder2:3b"
+OLLAMA = {
+    "/api/tags": {"models": [{"name": STARCODER, "size": 1_710_000_000}]},
+    "/api/show": {"model_info": {"general.architecture": "starcoder2", "starcoder2.context_length": 16_384}},
+}
+TGI = {
+    "/info": {"model_id": "bigcode/starcoder2-3b", "max_input_tokens": 4095, "max_total_tokens": 4096},
+    "/tokenize": [],
+}
+OPENAI = {"/v1/models": {"object": "list", "data": [{"id": "starcoder2-3b", "object": "model"}]}}
+
+
+@pytest.fixture(autouse=True)
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disclosure, "state_file", lambda: tmp_path / "disclosed-hosts.json")
+
+
+def ollama_answer(pieces: list[str], reason: str = "stop") -> list[bytes]:
+    common = {"model": STARCODER, "created_at": "2026-11-27T09:00:00Z"}
+    last = {"done": True, "done_reason": reason, "prompt_eval_count": 12, "eval_count": len(pieces)}
+    return [
+        *(json.dumps({**common, "response": piece, "done": False}).encode() + b"\n" for piece in pieces),
+        json.dumps({**common, "response": "", **last}).encode() + b"\n",
+    ]
+
+
+def tgi_answer(ids: tuple[int, ...], reason: str = "eos_token") -> list[bytes]:
+    pieces = read_vocabulary(DEMONSTRATOR)[1].pieces
+    events = []
+    for n, token_id in enumerate(ids):
+        token = {"id": token_id, "text": pieces[token_id].decode(), "logprob": -0.5, "special": not pieces[token_id]}
+        is_last = n == len(ids) - 1
+        details = {"finish_reason": reason, "generated_tokens": len(ids), "input_length": 12} if is_last else None
+        events.append(
+            event({"index": n + 1, "token": token, "generated_text": TEXT if is_last else None, "details": details})
+        )
+    return events
+
+
+def openai_answer(pieces: list[str], reason: str = "stop", *, logprobs: bool = True) -> list[bytes]:
+    def choice(text: str, end: str | None) -> dict[str, Any]:
+        said = {"tokens": [text], "token_logprobs": [-0.5]} if logprobs and text else None
+        return {"choices": [{"index": 0, "text": text, "logprobs": said, "finish_reason": end}]}
+
+    return [*(event(choice(piece, None)) for piece in pieces), event(choice("", reason)), b"data: [DONE]\n\n"]
+
+
+ANSWERS = {
+    "ollama": (OLLAMA, ollama_answer(PIECES)),
+    "tgi": (TGI, tgi_answer((*IDS, 0))),
+    "openai": (OPENAI, openai_answer(PIECES)),
+}
+KINDS = pytest.mark.parametrize("kind", ANSWERS)
+
+
+@KINDS
+async def test_the_text_comes_out_as_it_went_in(kind: str) -> None:
+    pages, chunks = ANSWERS[kind]
+    async with scripted_server(pages, Reply(chunks)) as server, engine_at(server, kind=kind) as engine:
+        generation = await ask(engine)
+        assert generation.written[0].text.decode() == TEXT
+        assert generation.written[0].stop_reason == "stop_token"
+        assert not generation.is_counted
+        assert set(generation.written[0].logprobs) == ({0.0} if kind == "ollama" else {-0.5})
+
+
+@KINDS
+async def test_a_word_is_healed_by_asking_for_it_again(kind: str) -> None:
+    pages, chunks = ANSWERS[kind]
+    async with scripted_server(pages, Reply(chunks), Reply(chunks)) as server, engine_at(server, kind=kind) as engine:
+        assert (await ask(engine, heal=b"retu")).written[0].text.decode() == TEXT[4:]
+        assert prompt_in(server, -1) == PROMPT
+        assert (await ask(engine, heal=b"yield ")).written[0].text.decode() == TEXT
+        assert prompt_in(server, -1) == PROMPT + "yield "
+
+
+def prompt_in(server: ScriptedServer, n: int) -> str:
+    body = server.posts[n].body
+    return str(body["inputs"] if "inputs" in body else body["prompt"])
+
+
+@KINDS
+async def test_what_is_sent_is_what_the_documentation_names(kind: str) -> None:
+    pages, chunks = ANSWERS[kind]
+    async with scripted_server(pages, Reply(chunks)) as server, engine_at(server, kind=kind) as engine:
+        await ask(engine)
+        await sample(engine)
+        plain, sampled = (post.body for post in server.posts)
+    stops = ["<|endoftext|>", "<fim_prefix>", "<fim_middle>", "<fim_suffix>"]
+    if kind == "ollama":
+        options = {"temperature": 0.0, "seed": 0, "num_predict": 32, "stop": stops, "num_ctx": 4096}
+        fixed = {"model": STARCODER, "raw": True, "stream": True, "keep_alive": "30m", "truncate": False}
+        assert plain == {**fixed, "prompt": PROMPT, "options": options}
+        assert (sampled["options"]["temperature"], sampled["options"]["seed"]) == (0.7, 3)
+        assert not {"context", "system", "template", "suffix"} & plain.keys()
+    elif kind == "tgi":
+        fixed = {"max_new_tokens": 32, "details": True, "return_full_text": False}
+        assert plain == {"inputs": PROMPT, "parameters": {**fixed, "stop": stops, "seed": 0}}
+        assert sampled["parameters"]["temperature"] == 0.7
+        assert sampled["parameters"]["do_sample"] is True
+    else:
+        fixed = {"model": "starcoder2-3b", "max_tokens": 32, "stream": True, "logprobs": 1}
+        optional = {"seed": 0, "stop": stops, "stream_options": {"include_usage": True}}
+        assert plain == {**fixed, **optional, "prompt": PROMPT, "temperature": 0.0}
+        assert "suffix" not in plain
+
+
+async def sample(engine: RemoteEngine) -> None:
+    encode = engine.prompts.tokenizer.encode
+    prompt = engine.prompts.fim.infill(encode(BEFORE), encode(BEHIND))
+    request = evolve(GenerationRequest("d", prompt, 32, 5000), sampling=Sampling(0.7, 3))
+    await generate(engine, request, engine.prompts.tokenizer.piece, lambda _text: None, Cancellation())
+
+
+@KINDS
+async def test_the_end_of_the_room_is_no_end_of_the_text(kind: str) -> None:
+    pages, _ = ANSWERS[kind]
+    chunks = {
+        "ollama": ollama_answer(PIECES, "length"),
+        "tgi": tgi_answer(IDS, "length"),
+        "openai": openai_answer(PIECES, "length"),
+    }[kind]
+    async with scripted_server(pages, Reply(chunks)) as server, engine_at(server, kind=kind) as engine:
+        written = (await ask(engine)).written[0]
+        assert (written.text.decode(), written.stop_reason) == (TEXT, "max_tokens")
+
+
+@pytest.mark.parametrize("kind", ["ollama", "openai"])
+@pytest.mark.parametrize("end", ["<fim_prefix>", "<file_sep>", "\N{REPLACEMENT CHARACTER}"])
+async def test_a_marker_or_half_a_character_ends_a_text(kind: str, end: str) -> None:
+    pages, _ = ANSWERS[kind]
+    pieces = [*PIECES, f" # x{end}secret", "more"]
+    chunks = ollama_answer(pieces) if kind == "ollama" else openai_answer(pieces)
+    async with scripted_server(pages, Reply(chunks)) as server, engine_at(server, kind=kind) as engine:
+        assert (await ask(engine)).written[0].text.decode() == TEXT + " # x"
+
+
+async def test_what_a_server_refuses_is_left_out_from_then_on() -> None:
+    refusal = Reply([json.dumps({"error": {"message": "logprobs is not supported"}}).encode()], 422)
+    answer = Reply(openai_answer(PIECES, logprobs=False))
+    async with (
+        scripted_server(OPENAI, refusal, answer, answer) as server,
+        engine_at(server, kind="openai") as engine,
+    ):
+        for _ in range(2):
+            assert (await ask(engine)).written[0].text.decode() == TEXT
+        first, *others = (post.body for post in server.posts)
+        assert len(others) == 2
+        assert first.keys() - others[0].keys() == {"seed", "stop", "logprobs", "stream_options"}
+        assert others[0] == others[1]
+
+
+@KINDS
+@pytest.mark.parametrize("n_bytes", [1, 40, 200])
+async def test_a_cut_in_the_middle_is_an_error(kind: str, n_bytes: int) -> None:
+    pages, chunks = ANSWERS[kind]
+    cut = Reply([b"".join(chunks)[:n_bytes]], is_cut=True)
+    async with scripted_server(pages, cut) as server, engine_at(server, kind=kind) as engine:
+        with pytest.raises(EngineLostError):
+            await ask(engine)
