@@ -128,6 +128,7 @@ def _add_benches(bench: argparse.ArgumentParser) -> None:
     replay = benches.add_parser("replay", help="replay an editing trace through the real server")
     replay.set_defaults(runs="bench.replay.replay")
     _add_number(replay, "edits", 200, "number of edits")
+    _add_engine(replay, "replay on a running engine, and once more with prompts that are split at the cursor")
     _add_model(replay)
 
     synthetic = benches.add_parser("synthetic", help="measure a model of StarCoder2's shape with random weights")
@@ -159,10 +160,17 @@ def _add_benches(bench: argparse.ArgumentParser) -> None:
     _add_number(context, "seed", 0, "another seed cuts other holes", dest="seed")
     _add_model(context)
 
-    for each in (replay, compare):
+    fleet = benches.add_parser("fleet", help="a team of simulated users on one engine")
+    fleet.set_defaults(runs="bench.fleet.fleet")
+    _add_engine(fleet, "the running engine", required=True)
+    _add_number(fleet, "users", 30, "number of users")
+    fleet.add_argument("--minutes", type=float, default=10.0, metavar="M", help="for each of the two kinds of prompts")
+    _add_model(fleet)
+
+    for each in (replay, compare, fleet):
         each.add_argument("path", type=Path, metavar="TRACE", help="JSON of josephg/editing-traces, gzipped or not")
         _add_number(each, "first", 0, "number of the first edit", dest="first")
-    for each in (replay, synthetic, compare, context):
+    for each in (replay, synthetic, compare, context, fleet):
         _add_json(each)
 
 
@@ -172,6 +180,10 @@ def _add_number(to: argparse.ArgumentParser, name: str, default: int, what: str,
 
 def _add_model(to: argparse.ArgumentParser) -> None:
     to.add_argument("--model", metavar="GGUF|NAME", help="the model file; by default the configured one")
+
+
+def _add_engine(to: argparse.ArgumentParser, what: str, *, required: bool = False) -> None:
+    to.add_argument("--engine", metavar="KIND=URL", required=required, help=f"{what}, as vllm=http://127.0.0.1:8000")
 
 
 def _add_json(to: argparse._ActionsContainer, what: str = "write the figures as JSON") -> None:

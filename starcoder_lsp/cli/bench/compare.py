@@ -19,7 +19,8 @@ from rich.table import Table
 
 from starcoder_lsp.cli.bench.figures import Report, model_file, watching, write_report
 from starcoder_lsp.cli.bench.llama_server import Peer, Turn, arguments, ask, llama_server
-from starcoder_lsp.cli.bench.replay import SETTINGS, replaying, spelled, where_and_what
+from starcoder_lsp.cli.bench.replay import spelled, where_and_what
+from starcoder_lsp.cli.bench.served import SETTINGS, replaying
 from starcoder_lsp.cli.bench.traces import Edit, check_range, edits_of, grouped, read_trace, text_before
 from starcoder_lsp.cli.complete import configured
 from starcoder_lsp.engine.threads import default_n_threads

@@ -7,10 +7,7 @@ between two answers, ahead of need included.
 from __future__ import annotations
 
 import asyncio
-import os
-import tempfile
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -18,22 +15,15 @@ from typing import Any
 from attrs import frozen
 from rich.table import Table
 
-from starcoder_lsp.cli import CommandError
+from starcoder_lsp.cli.bench.engines import with_engine
 from starcoder_lsp.cli.bench.figures import Report, machine, model_file, watching, write_report
+from starcoder_lsp.cli.bench.served import SETTINGS, replaying
 from starcoder_lsp.cli.bench.traces import Edit, check_range, edits_of, grouped, read_trace, text_before
 from starcoder_lsp.cli.complete import configured
 from starcoder_lsp.engine.model_file import ModelFile
-from starcoder_lsp.lsp.child import ServerEndedError
-from starcoder_lsp.lsp.client import Answer, Client, connect
+from starcoder_lsp.lsp.client import Answer
 from starcoder_lsp.percentile import percentile
 
-SETTINGS: dict[str, Any] = {
-    "debounce": {"mode": "off"},
-    "completion": {"maxTokens": 16},
-    "context": {"maxTokens": 1536 + 384, "suffixShare": 0.2, "maxPrefillMs": 120_000},
-    "host": {"shared": False},
-}
-URI_NAME = "replayed.rs"
 COLUMNS = {
     "edits": "number",
     "shown": "with ghost text",
@@ -61,27 +51,9 @@ class Replayed:
     metrics: dict[str, Any]
 
 
-@asynccontextmanager
-async def replaying(text: str, settings: Mapping[str, Any], model: Path) -> AsyncIterator[tuple[Client, str]]:
-    """Yield a server that has `text` open, and the text's URI. Raises `CommandError` if it has no model or ends."""
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        uri = (root / URI_NAME).as_uri()
-        nobody = {**os.environ, "HOME": folder, "XDG_CONFIG_HOME": folder}
-        with_model = {**settings, "model": {"path": str(model), **settings.get("model", {})}}
-        try:
-            async with connect(with_model, root, encoding="utf-32", env=nobody) as client:
-                for message in client.errors:
-                    raise CommandError(message.removeprefix("starcoder-lsp: "))
-                client.open(uri, "", text)
-                yield client, uri
-        except ServerEndedError as error:
-            raise CommandError(str(error)) from error
-
-
-async def play(text: str, edits: Iterable[Edit], model: Path) -> Replayed:
+async def play(text: str, edits: Iterable[Edit], model: Path, settings: Mapping[str, Any] = SETTINGS) -> Replayed:
     """Send the edits one by one, each with a completion request."""
-    async with replaying(text, SETTINGS, model) as (client, uri):
+    async with replaying(text, settings, model) as (client, uri):
         answers, agreeing, suggested = [], [], ""
         for edit in edits:
             answer = await client.complete(uri, edit.line, edit.character, edit.changes)
@@ -111,11 +83,17 @@ def figures(answers: Sequence[Answer]) -> Report:
     }
 
 
-def replay(path: Path, *, first: int, n_edits: int, model: str | None, as_json: bool) -> int:
+def replay(path: Path, *, first: int, n_edits: int, model: str | None, engine: str | None, as_json: bool) -> int:
     """Replay `n_edits` edits from number `first` on and write the report."""
     trace = read_trace(path)
     n_edits = check_range(trace, path, first, n_edits)
-    checked = model_file(configured(model))
+    settings = configured(model)
+    checked = model_file(settings)
+    if engine is not None:
+        from starcoder_lsp.cli.bench.engine_replay import replay_on_engine
+
+        asked = with_engine(settings, engine, str(checked.path))
+        return replay_on_engine(path, trace, range(first, first + n_edits), asked, as_json=as_json)
     with watching(edits_of(trace, first, n_edits), n_edits, "replaying") as edits:
         replayed = asyncio.run(play(text_before(trace, first), edits, checked.path))
     report = {

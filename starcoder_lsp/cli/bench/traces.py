@@ -10,6 +10,8 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterable, Iterator
+from datetime import datetime
+from itertools import accumulate
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,6 +32,8 @@ class Trace:
 
     start: str
     transactions: tuple[tuple[Patch, ...], ...]
+    times_s: tuple[float, ...] = ()
+    """When each transaction came, if the trace says so: seconds, never going back."""
 
 
 @frozen
@@ -51,7 +55,7 @@ def read_trace(path: Path) -> Trace:
     try:
         data = json.loads(gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes())
         patches = (tuple((int(at), int(n), str(new)) for at, n, new in txn["patches"]) for txn in data["txns"])
-        trace = Trace(str(data["startContent"]), tuple(patches))
+        trace = Trace(str(data["startContent"]), tuple(patches), _times_of(data["txns"]))
         what = _what_is_wrong(trace)
     except OSError as error:
         what = error.strerror or str(error)
@@ -61,6 +65,15 @@ def read_trace(path: Path) -> Trace:
         message = f"{path}: {what}"
         raise CommandError(message)
     return trace
+
+
+def _times_of(transactions: list[dict[str, object]]) -> tuple[float, ...]:
+    """Return when the transactions came, or nothing if one has no time."""
+    try:
+        times = [datetime.fromisoformat(str(each["time"])).timestamp() for each in transactions]
+    except (ValueError, KeyError, OverflowError):
+        return ()
+    return tuple(accumulate(times, max))
 
 
 def _what_is_wrong(trace: Trace) -> str:
