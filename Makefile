@@ -12,7 +12,7 @@ MALLOC := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=
 HOURS ?= 2
 TESTS ?=
 
-.PHONY: demo test test-newest test-editors lint format settings bench demo-model clean
+.PHONY: demo test test-newest test-editors test-engines lint format settings bench demo-model clean
 
 demo: $(READY)
 	@$(BIN)/starcoder-lsp demo
@@ -33,6 +33,11 @@ test-editors: $(READY)
 	@tests/editors/install.sh
 	@case "$$STARCODER_TEST_EDITORS" in all|*vscode*) $(BIN)/python -m pip install -q -e '.[editors]';; esac
 	@STARCODER_TEST_EDITORS=$${STARCODER_TEST_EDITORS:-terminal} $(BIN)/python -m pytest tests/editors --reruns 1 -rR
+
+# Real engines below build/engines: llama.cpp's server; STARCODER_TEST_ENGINES=all adds vLLM for the CPU (550 MB).
+test-engines: $(READY)
+	@PYTHON=$(PYTHON) tests/engines/install.sh
+	@$(BIN)/python -m pytest tests/engines --timeout 900
 
 # What is made from the tree of settings: the table in docs/settings.md and the schema of VS Code's extension.
 settings: $(READY)
