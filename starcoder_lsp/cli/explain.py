@@ -18,7 +18,8 @@ from starcoder_lsp.cli.explain_page import counted, page_of, place_of, summary, 
 from starcoder_lsp.cli.place import workspace_context_of
 from starcoder_lsp.context.explain import Json, PromptSegment, explain, list_segments
 from starcoder_lsp.engine.engine import EngineError, Prompt
-from starcoder_lsp.engine.loading import read_configured_prompts
+from starcoder_lsp.engine.limits import describe_engine
+from starcoder_lsp.engine.loading import configured_capabilities, read_configured_prompts
 from starcoder_lsp.engine.tokens import Tokenizer
 from starcoder_lsp.prompting import CompletionRequest, PromptBuilder, build_prompt, choose_window
 from starcoder_lsp.suggestions.postprocess import FILTERS
@@ -48,6 +49,9 @@ def explain_at(place: str, *, as_json: bool, as_html: bool, model: str | None) -
     )
     prompt = build_prompt(window, reader)
     explained = explain(window, prompt, reader.tokenizer, position.snapshot.uri) | {
+        "engine": describe_engine(
+            position.settings.engine.kind, reader.prompts.name, configured_capabilities(position.settings)
+        ),
         "timingsMs": {"window": round((time.perf_counter() - started) * 1000, 3)},
         "filters": [{"name": each.__name__, "effect": "not run"} for each in FILTERS],
     }

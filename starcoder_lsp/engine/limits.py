@@ -20,3 +20,8 @@ def limits_of(capabilities: Capabilities) -> tuple[str, ...]:
         ("nothing is evaluated before it is asked for (engine.prefillAhead)", not capabilities.prefill),
     )
     return tuple(text for text, is_missing in found if is_missing)
+
+
+def describe_engine(kind: str, model: str, capabilities: Capabilities) -> dict[str, str | list[str]]:
+    """Return the engine's part of `starcoder/explain`."""
+    return {"kind": kind, "model": model, "limits": list(limits_of(capabilities))}

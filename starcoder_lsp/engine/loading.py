@@ -10,7 +10,7 @@ from pathlib import Path
 from attrs import evolve, frozen
 
 from starcoder_lsp.background import in_background
-from starcoder_lsp.engine.engine import Engine
+from starcoder_lsp.engine.engine import Capabilities, Engine
 from starcoder_lsp.engine.host.address import is_alive, runtime_folder
 from starcoder_lsp.engine.host.client import HostEngine
 from starcoder_lsp.engine.host.options import HostOptions
@@ -47,6 +47,15 @@ def read_configured_prompts(settings: Settings) -> PromptModel:
     from starcoder_lsp.engine.remote.opening import read_remote_prompts
 
     return read_remote_prompts(settings)
+
+
+def configured_capabilities(settings: Settings) -> Capabilities:
+    """Return what the configured engine can do, without asking a server. Raises `EngineError`."""
+    if not is_remote(settings):
+        return Capabilities()
+    from starcoder_lsp.engine.remote.opening import remote_capabilities
+
+    return remote_capabilities(settings)
 
 
 def read_prompts(settings: Settings) -> PromptModel:

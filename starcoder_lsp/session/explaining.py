@@ -7,7 +7,7 @@ from typing import Any
 
 from starcoder_lsp.completion import Completion
 from starcoder_lsp.context.explain import explain
-from starcoder_lsp.engine.limits import limits_of
+from starcoder_lsp.engine.limits import describe_engine
 from starcoder_lsp.prompting import CompletionRequest, Model, build_prompt, choose_window
 from starcoder_lsp.suggestions.postprocess import FILTERS
 
@@ -18,7 +18,7 @@ def explain_request(request: CompletionRequest[Model]) -> dict[str, Any]:
     window, model = choose_window(request), request.model
     explained = explain(window, build_prompt(window, model), model.prompts.tokenizer, request.snapshot.uri)
     kind = request.settings.engine.kind if not model.prompts.n_bytes else "local"  # a remote model has no file here
-    engine = {"kind": kind, "model": model.prompts.name, "limits": list(limits_of(model.engine.capabilities))}
+    engine = describe_engine(kind, model.prompts.name, model.engine.capabilities)
     return explained | {"engine": engine, "timingsMs": {"window": round((time.perf_counter() - started) * 1000, 3)}}
 
 

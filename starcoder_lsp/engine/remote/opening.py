@@ -10,14 +10,14 @@ from typing import Final
 from attrs import evolve
 
 from starcoder_lsp.background import in_background
-from starcoder_lsp.engine.engine import EngineError
+from starcoder_lsp.engine.engine import Capabilities, EngineError
 from starcoder_lsp.engine.fim import format_for
 from starcoder_lsp.engine.limits import limits_of
 from starcoder_lsp.engine.prompt_model import PromptModel
 from starcoder_lsp.engine.remote.adapters import adapter_for
 from starcoder_lsp.engine.remote.client import RemoteEngine
 from starcoder_lsp.engine.remote.disclosure import disclose
-from starcoder_lsp.engine.remote.endpoint import endpoint_of
+from starcoder_lsp.engine.remote.endpoint import Endpoint, endpoint_of
 from starcoder_lsp.engine.remote.http import Http
 from starcoder_lsp.engine.remote.protocol import Adapter
 from starcoder_lsp.engine.tokenizer import GgufTokenizer
@@ -59,8 +59,17 @@ async def connect(settings: Settings) -> tuple[PromptModel, RemoteEngine]:
     except BaseException:
         await http.close()
         raise
-    prefills = {"always": True, "never": False}.get(settings.engine.prefill_ahead, endpoint.is_on_this_machine)
-    return prompts, RemoteEngine(http, adapter, prompts, prefills=prefills)
+    return prompts, RemoteEngine(http, adapter, prompts, prefills=_prefills(settings, endpoint))
+
+
+def remote_capabilities(settings: Settings) -> Capabilities:
+    """Return what the engine can do, without asking the server. Raises `EngineError`."""
+    endpoint = endpoint_of(settings.engine)
+    return evolve(adapter_for(endpoint, "", 0).capabilities, prefill=_prefills(settings, endpoint))
+
+
+def _prefills(settings: Settings, endpoint: Endpoint) -> bool:
+    return {"always": True, "never": False}.get(settings.engine.prefill_ahead, endpoint.is_on_this_machine)
 
 
 def read_remote_prompts(settings: Settings) -> PromptModel:
