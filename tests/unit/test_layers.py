@@ -43,14 +43,13 @@ ONLY_IN = {
     "llama_cpp": ("engine/local/llama.py", "engine/local/adapter.py", "engine/local/about.py"),
     "msgspec": ("engine/host", "cli"),
     "filelock": ("engine/host", "models"),
-    "httpx2": "models/transport.py",
+    "httpx2": ("models/transport.py", "engine/remote/http.py"),
     "tomlkit": "models/chosen.py",
     "tree_sitter": "documents",
     "tree_sitter_language_pack": "documents",
     "rich": "cli",
     "starcoder_lsp.lsp.handlers": ("lsp/app.py", "lsp/handlers"),
     "tokenizers": "engine/tokenizer.py",
-    "httpx2": "engine/remote/http.py",
 }
 
 
