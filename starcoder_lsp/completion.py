@@ -65,6 +65,8 @@ class Completion:
     window: Window | None = None
     filters: tuple[FilterEffect, ...] = ()
     timings: Timings = field(factory=Timings)
+    latency_ms: float = 0.0
+    """From the arrival of the client's request to this answer; 0 where no client waited."""
 
     @property
     def text(self) -> str:

@@ -15,13 +15,14 @@ class Rules:
     """The rules of one setting, besides its name and its default.
 
     `key` replaces the name in camelCase that editors use. A `reserved` setting is read and checked, and has no effect
-    yet. A `trusted_only` one is ignored where a workspace sets it.
+    yet. A `trusted_only` one is ignored where a workspace sets it, unless to one of `anyone_may_set`.
     """
 
     description: str
     choices: tuple[str, ...] = ()
     limits: tuple[float, float] | None = None
     trusted_only: bool = False
+    anyone_may_set: tuple[object, ...] = ()
     reserved: bool = False
     key: str = ""
 

@@ -192,12 +192,20 @@ class HostSettings:
 
 @frozen
 class StatsSettings:
-    """Usage counts."""
+    """What is recorded of suggestions."""
 
     enabled: bool = setting(
-        "Whether counts of shown and accepted completions are kept on this machine. They are sent nowhere.",
-        reserved=True,
-        default=False,
+        "Whether it is recorded on this machine what becomes of suggestions, for `starcoder-lsp stats`: numbers and"
+        " keyed hashes, no source text and no path. Nothing is sent. A workspace can only turn it off.",
+        default=True,
+        trusted_only=True,
+        anyone_may_set=(False,),
+    )
+    days: int = setting(
+        "For how many days the record is kept. A workspace cannot set it.",
+        default=365,
+        limits=(1, 3650),
+        trusted_only=True,
     )
 
 

@@ -96,7 +96,7 @@ def _read_group(group: Any, given: object, path: str, layer: SettingsLayer, prob
             changes[attribute.name] = _read_group(current, value, name, layer, problems)
         elif value is None:
             continue
-        elif rules_of(attribute).trusted_only and not layer.trusted:
+        elif rules_of(attribute).trusted_only and not layer.trusted and value not in rules_of(attribute).anyone_may_set:
             problems.append(
                 f"{name}: cannot be set by {printable(layer.name[:60])}, only by you; using {_shown(current)}"
             )

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
-from attrs import frozen
+from attrs import evolve, field, frozen
 
 from starcoder_lsp.documents.languages import Language, language_for
 from starcoder_lsp.documents.syntax import Syntax
@@ -41,6 +41,8 @@ class Snapshot:
     language_id: str
     text: Text
     syntax: Syntax | None
+    input_edits: tuple[InputEdit, ...] = field(default=(), eq=False, repr=False)
+    """The splices that made this text of the one before, in order; none of a text that was opened."""
 
 
 @frozen
@@ -160,8 +162,9 @@ def fresh(uri: str, language_id: str, version: int, text: Text) -> Snapshot:
 def derived(before: Snapshot, version: int, text: Text, input_edits: Sequence[InputEdit]) -> Snapshot:
     """Return the snapshot of `text`, which `input_edits`, in order, make of an earlier snapshot's text."""
     if before.syntax is None or _unreadable_reason(text) is not None:
-        return fresh(before.uri, before.language_id, version, text)
-    return Snapshot(before.uri, version, before.language_id, text, before.syntax.derive(text, input_edits))
+        return evolve(fresh(before.uri, before.language_id, version, text), input_edits=tuple(input_edits))
+    syntax = before.syntax.derive(text, input_edits)
+    return Snapshot(before.uri, version, before.language_id, text, syntax, tuple(input_edits))
 
 
 def spliced(before: Snapshot, start_byte: int, end_byte: int, new: bytes) -> Snapshot:

@@ -168,6 +168,11 @@ def wants_status(params: types.InitializeParams) -> bool:
     return has_own_capability(params.capabilities.experimental, "status")
 
 
+def is_private(params: types.InitializeParams) -> bool:
+    """Return whether the client's window leaves no traces: it says so in `experimental: {starcoder: {private}}`."""
+    return has_own_capability(params.capabilities.experimental, "private")
+
+
 def picks_files(params: types.InitializeParams) -> bool:
     """Return whether the client has a dialog of its own for a model file, shown on `starcoder/selectModel`."""
     return has_own_capability(params.capabilities.experimental, "selectModel")

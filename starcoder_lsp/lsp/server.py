@@ -23,6 +23,7 @@ from starcoder_lsp.lsp import editor_process
 from starcoder_lsp.lsp.configuration import Configuration, can_be_pulled, pull
 from starcoder_lsp.lsp.progress import LoadProgress
 from starcoder_lsp.lsp.protocol import Protocol, described
+from starcoder_lsp.lsp.statistics import Statistics
 from starcoder_lsp.lsp.streams import Input, Output, Receive
 from starcoder_lsp.session.scheduler import SupersededError
 from starcoder_lsp.session.session import Session
@@ -49,6 +50,7 @@ class Server(LanguageServer):
         super().__init__(NAME, __version__, protocol_cls=Protocol, max_workers=1, notebook_document_sync=EVERY_NOTEBOOK)
         self.session = Session()
         self.configuration = Configuration()
+        self.statistics = Statistics(self.session, self.warn)
         self.was_initialized = False
         self.was_shut_down = False
         self.is_child = False
@@ -107,6 +109,7 @@ class Server(LanguageServer):
         """Merge the layers of settings and show each problem once."""
         self.session.settings, problems = self.configuration.read()
         self.session.status.enable(is_enabled=self.session.settings.enabled)
+        self.statistics.apply(self.session.settings)
         for problem in problems:
             self.show_message(types.MessageType.Warning, problem)
 
@@ -131,6 +134,7 @@ class Server(LanguageServer):
         try:
             model = await self.session.load_model(progress.report, self.warn)
             outcome = f"{model.prompts.name} is ready"
+            await self.statistics.note_model(self.session.settings)
         except EngineError as error:
             self.show_message(types.MessageType.Error, str(error))
         except SupersededError:

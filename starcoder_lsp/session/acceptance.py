@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from attrs import asdict, define, field, frozen
 
 from starcoder_lsp.completion import Completion, Item
+from starcoder_lsp.stats.log import SuggestionLog
 
 N_REMEMBERED = 64
 """Suggestions whose outcome may still come; older ones are forgotten. Not measured."""
@@ -41,6 +42,8 @@ class AcceptanceTracker:
     """Counts the outcomes of one session's suggestions."""
 
     outcomes: Outcomes = field(factory=Outcomes)
+    log: SuggestionLog = field(factory=SuggestionLog)
+    """Records what the client says of suggestions."""
     _open: OrderedDict[str, OfferedSuggestion] = field(factory=OrderedDict)
     """Suggestions without an outcome yet, by name."""
     _shown: set[str] = field(factory=set)
@@ -61,23 +64,30 @@ class AcceptanceTracker:
     def show(self, names: Iterable[str]) -> None:
         """Count suggestions that the client has shown."""
         for name in names:
+            self.log.show(name)
             if name in self._open and name not in self._shown:
                 self._shown.add(name)
                 self.outcomes.shown += 1
 
     def accept(self, name: str) -> None:
-        """Count an accepted suggestion, once."""
+        """Count a suggestion that the client says was accepted, once."""
+        self.log.accept(name)
+        self._count_accepted(name)
+
+    def _count_accepted(self, name: str) -> None:
         if self._open.pop(name, None) is not None:
             self._shown.discard(name)
             self.outcomes.accepted += 1
 
     def accept_part(self, name: str) -> None:
         """Count an accepted part of a suggestion; the rest may be accepted later."""
+        self.log.accept_part(name)
         self.outcomes.partly += name in self._open
 
     def reject(self, names: Iterable[str]) -> None:
         """Count suggestions that the user rejected."""
         for name in names:
+            self.log.reject(name)
             if self._open.pop(name, None) is not None:
                 self._shown.discard(name)
                 self.outcomes.rejected += 1
@@ -86,7 +96,7 @@ class AcceptanceTracker:
         """Count a suggestion as accepted if one edit inserted it. A single typed byte does not count."""
         if len(inserted) > 1:
             same = OfferedSuggestion(uri, start_byte, inserted)
-            self.accept(next((name for name, offer in reversed(self._open.items()) if offer == same), ""))
+            self._count_accepted(next((name for name, offer in reversed(self._open.items()) if offer == same), ""))
 
     def report(self) -> dict[str, int]:
         """Return the counts."""

@@ -58,9 +58,9 @@ class EditHistory:
         """Return the context of a document: its root folder, open documents and edited regions, newest first."""
         used = (snapshot_of(uri) for uri in reversed(self._used))
         opened = tuple(snapshot for snapshot in used if snapshot is not None)
-        return WorkspaceContext(self._root_of(uri), opened, tuple(reversed(self._edited)))
+        return WorkspaceContext(self.root_of(uri), opened, tuple(reversed(self._edited)))
 
-    def _root_of(self, uri: str) -> Path | None:
+    def root_of(self, uri: str) -> Path | None:
         """Return the innermost workspace folder that holds a document, otherwise the first one."""
         path = Path(path_of(uri))
         holding = [root for root in self.roots if path.is_relative_to(root)]

@@ -14,7 +14,7 @@ from typing import Any
 from attrs import define, evolve, field
 
 from starcoder_lsp.background import in_background
-from starcoder_lsp.completion import Completion
+from starcoder_lsp.completion import Completion, Item
 from starcoder_lsp.documents.documents import Edit, OutOfSyncError, UnknownDocumentError
 from starcoder_lsp.documents.notebooks import Cell, CellText, NotebookChange, View
 from starcoder_lsp.prompting import CompletionRequest, Model, decline_reason
@@ -24,6 +24,7 @@ from starcoder_lsp.session.edit_history import EditHistory
 from starcoder_lsp.session.explaining import explain_request, outcome_of
 from starcoder_lsp.session.metrics import Metrics
 from starcoder_lsp.session.model_slot import ModelSlot
+from starcoder_lsp.session.observation import Observation
 from starcoder_lsp.session.open_texts import OpenTexts
 from starcoder_lsp.session.prefetch import Prefetcher
 from starcoder_lsp.session.requests import RequestManager
@@ -49,6 +50,7 @@ class Session:
     requests: RequestManager = field(init=False)
     prefetcher: Prefetcher = field(init=False)
     slot: ModelSlot = field(init=False)
+    observation: Observation = field(init=False)
     client: str = "unknown"
     """The client's name and version."""
 
@@ -57,6 +59,9 @@ class Session:
         self.slot = ModelSlot(self.scheduler, self.status, self._refocus)
         self.requests = RequestManager(self.scheduler, self.metrics, self.status)
         self.prefetcher = Prefetcher(self.requests, self._request_at_cursor)
+        self.observation = Observation(
+            lambda: (self.settings, self.model), self.texts, self.history.root_of, self.acceptance.log
+        )
 
     @property
     def model(self) -> Model | None:
@@ -129,6 +134,7 @@ class Session:
     def _edited(self, key: str, uri: str, edits: Sequence[Edit]) -> None:
         """Record edits that were applied to a document, or to a cell of the notebook `key`."""
         view = self.texts.view(uri)
+        self.observation.edited(view, uri, edits)
         if view is None or not edits or edits[-1].start_line is None:
             self._abandon(key)
             return
@@ -143,6 +149,7 @@ class Session:
     def mark_out_of_sync(self, uri: str) -> None:
         """Answer nothing for a document until the editor sends its whole text: an edit got lost."""
         self.texts.mark_out_of_sync(uri)
+        self.observation.close(uri)
         self._abandon(uri)
 
     def close_document(self, uri: str) -> None:
@@ -177,6 +184,7 @@ class Session:
     def _drop(self, key: str) -> None:
         """Forget all that is known of a document or notebook."""
         self._abandon(key)
+        self.observation.close(key)
         self.states.pop(key, None)
         self.history.close(key)
 
@@ -220,10 +228,18 @@ class Session:
         if entry is not None:
             completion = entry.in_front_of(completion, view.whole)
         state.last_completion = completion
+        latency_ms = (time.perf_counter() - started) * 1000
         self.metrics.count(completion)
-        self.metrics.time((time.perf_counter() - started) * 1000)
+        self.metrics.time(latency_ms)
         self.focus(uri)
-        return evolve(completion, snapshot=view.own, cursor_byte=completion.cursor_byte - view.offset_byte)
+        cursor_byte = completion.cursor_byte - view.offset_byte
+        return evolve(completion, snapshot=view.own, cursor_byte=cursor_byte, latency_ms=latency_ms)
+
+    def offer(self, uri: str, completion: Completion) -> list[tuple[str, Item]]:
+        """Record an answer that is sent to the client, and return its suggestions with their names."""
+        named = self.acceptance.make(uri, completion)
+        self.observation.offer(completion, named)
+        return named
 
     def request_at(self, view: View | None, place: int = 0, n_items: int = 1) -> CompletionRequest[Model] | None:
         """Return the request at byte `place` of a document or cell; `None` if it gets no suggestions now."""

@@ -15,9 +15,10 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 STAGES = {"suggestions", "context", "engine", "documents", "settings", "background", "printable"}
 PIPELINE = {"completion", "prompting", *STAGES}
 MAY_IMPORT = {
-    "cli": {"lsp", "session", "models", "settings_layers", "setting_rules", "engine_settings", "percentile", *PIPELINE},
-    "lsp": {"session", "models", "rewrites", "settings_layers", "lru", *PIPELINE},
-    "session": {"models", "rewrites", "percentile", *PIPELINE},
+    "cli": {"lsp", "session", "models", "stats", "settings_layers", "setting_rules", "engine_settings", "percentile", *PIPELINE},
+    "lsp": {"session", "models", "stats", "rewrites", "settings_layers", "lru", *PIPELINE},
+    "session": {"models", "stats", "rewrites", "percentile", *PIPELINE},
+    "stats": {"printable", "percentile"},
     "rewrites": PIPELINE,
     "completion": {"prompting", *STAGES},
     "prompting": {"context", "engine", "documents", "settings", "background"},
@@ -50,6 +51,8 @@ ONLY_IN = {
     "rich": "cli",
     "starcoder_lsp.lsp.handlers": ("lsp/app.py", "lsp/handlers"),
     "tokenizers": "engine/tokenizer.py",
+    "sqlite3": "stats",
+    "rapidfuzz": "stats",
 }
 
 

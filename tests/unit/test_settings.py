@@ -29,12 +29,13 @@ ALL_KEYS = [
     *("engine.kind", "engine.url", "engine.model", "engine.vocabulary", "engine.apiKeyEnv", "engine.headers"),
     *("engine.allowHttp", "engine.timeoutMs", "engine.prefillAhead", "engine.promptForm", "engine.sessionHeaders"),
     *("engine.cacheSalt", "engine.fallback"),
-    *("stats.enabled", "logLevel"),
+    *("stats.enabled", "stats.days", "logLevel"),
 ]
 TRUSTED_ONLY = [
     "model.path",
     "model.name",
     "model.lora.path",
+    "stats.days",
     *(key for key in ALL_KEYS if key.startswith("engine.")),
 ]
 BY_KEY = {setting.key.removeprefix("starcoder."): setting for setting in describe_settings()}
@@ -216,6 +217,15 @@ def test_a_workspace_can_set_what_neither_runs_nor_fetches(key: str):
     else:
         assert settings != Settings() or value == setting.default
         assert problems == ()
+
+
+def test_a_workspace_can_turn_the_record_off_but_not_on():
+    off, on = ({"stats": {"enabled": value}} for value in (False, True))
+    settings, problems = read_settings([layer(off, trusted=False)])
+    assert (settings.stats.enabled, problems) == (False, ())
+    settings, problems = read_settings([layer(off, trusted=True), layer(on, trusted=False)])
+    assert not settings.stats.enabled
+    assert problems == ("starcoder.stats.enabled: cannot be set by the workspace, only by you; using false",)
 
 
 @pytest.mark.parametrize(

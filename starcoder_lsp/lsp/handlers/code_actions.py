@@ -107,6 +107,7 @@ def register_if_wanted(server: Server, params: types.InitializeParams) -> None:
         async with cancellable_progress(server, action.title) as progress:
             rewrite = await written(server, view, picked, progress.report)
         action.edit = workspace_edit(server, view, rewrite)
+        server.session.observation.offer_rewrite(view, picked.kind, rewrite)
         return action
 
 
@@ -161,6 +162,7 @@ async def written(server: Server, view: View, picked: Picked, report: Callable[[
 
     async def work(cancellation: Cancellation) -> Rewrite:
         hole = await in_background(placed, server, kind, picked.asked(view, server), request.workspace_context)
+        session.observation.ask_rewrite(view, kind.name, hole)
         rewrite = await fill_hole(hole, request, cancellation, on_texts=on_texts)
         session.metrics.count_tokens(rewrite.completion)
         if rewrite.completion.reason:

@@ -26,7 +26,7 @@ def register(server: Server) -> None:
         completion = await answer(server, params, automatic=automatic, selected=selected)
         if completion is None:
             return None
-        offers = server.session.acceptance.make(params.text_document.uri, completion)
+        offers = server.session.offer(params.text_document.uri, completion)
         return convert.inline_completions(completion, offers, server.session.texts.encoding)
 
     @server.feature("textDocument/didShowCompletion")

@@ -28,6 +28,7 @@ def register(server: Server, register_wanted: Iterable[Callable[[Server, types.I
         server.session.history.roots = convert.roots_of(params)
         server.session.client = convert.client_of(params)
         server.session.settings = server.configuration.peek()
+        server.statistics.is_private = convert.is_private(params)
         if convert.wants_status(params):
             server.session.status.on_change = server.send_status
         server.client_picks_files = convert.picks_files(params)
@@ -51,7 +52,7 @@ def register(server: Server, register_wanted: Iterable[Callable[[Server, types.I
     @server.feature(types.EXIT)
     async def exit_process(_params: None) -> None:
         if server.was_shut_down:
-            await server.session.end()
+            await asyncio.gather(server.session.end(), server.statistics.end())
         server.leave()
 
     _register_workspace(server)

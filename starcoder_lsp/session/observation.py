@@ -1,0 +1,187 @@
+"""What the record of suggestions hears of a session, in its own values: see `stats/log.py`. On the event loop.
+
+Everything here is numbers, keyed hashes and text that stays in memory; nothing waits for a disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+
+from attrs import asdict, define, evolve, field
+
+from starcoder_lsp.completion import Completion, Item
+from starcoder_lsp.documents.documents import Edit, Snapshot, UnknownDocumentError, language_of
+from starcoder_lsp.documents.notebooks import View
+from starcoder_lsp.documents.uris import path_of
+from starcoder_lsp.prompting import Model
+from starcoder_lsp.rewrites.rewrite import Rewrite
+from starcoder_lsp.rewrites.targets import Hole
+from starcoder_lsp.session.open_texts import OpenTexts
+from starcoder_lsp.settings import Settings
+from starcoder_lsp.stats import log as stats_log
+from starcoder_lsp.stats.events import REWRITE, Conditions, Measures, NoSink, Sink, Started
+from starcoder_lsp.stats.keys import NO_KEYS, Keys
+from starcoder_lsp.stats.tracked import Splice
+from starcoder_lsp.suggestions.postprocess import Effect
+
+TICK_S = 5.0
+"""How often accepted texts are looked at. What stands at an earlier time is judged by the text of that time anyway."""
+MATTERS = ("completion", "context", "debounce")
+"""Groups of settings that may change whether a suggestion is accepted. None of them is private."""
+
+
+@define(eq=False)
+class Observation:
+    """Records the suggestions of one session while it is on."""
+
+    now: Callable[[], tuple[Settings, Model | None]]
+    """The settings and the model of the session."""
+    texts: OpenTexts
+    root_of: Callable[[str], Path | None]
+    log: stats_log.SuggestionLog = field(factory=stats_log.SuggestionLog)
+    is_on: bool = False
+    model_hash: str = ""
+    _n_rewrites: int = 0
+    _uris: dict[str, set[str]] = field(factory=dict)
+    """The documents and cells with suggestions, by the document or notebook that they are closed with."""
+
+    def start(self, sink: Sink, keys: Keys, client: str) -> None:
+        """Record from now on."""
+        self.is_on, self.log.sink, self.log.keys = True, sink, keys
+        sink.emit(Started(secrets.randbits(62), self.log.clock.now_ms(), client))
+
+    def stop(self) -> None:
+        """Record nothing any more."""
+        self.log.end()
+        self.is_on, self.log.sink, self.log.keys = False, NoSink(), NO_KEYS
+
+    async def keep_checking(self) -> None:
+        """Look at accepted texts now and then, until cancelled."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            self.log.tick()
+
+    def offer(self, completion: Completion, named: Sequence[tuple[str, Item]]) -> None:
+        """Record an answer that is sent, or that a filter dropped all of it."""
+        own = completion.snapshot
+        conditions, view = self._conditions(own), self._view(own.uri)
+        if conditions is None or view is None or view.own is not own:
+            return
+        if not named:
+            dropped = next((each.name for each in completion.filters if each.effect is Effect.DROPPED), "")
+            if dropped:
+                self.log.withhold(conditions, dropped)
+            return
+        self._uris.setdefault(view.key, set()).add(own.uri)
+        first, *others = named
+        items = [_item(first, _measures(completion, first[1]))]
+        items += [_item(each, _size(each[1].text, completion.latency_ms)) for each in others]
+        self.log.offer(self._place(own, completion.cursor_byte), items, conditions)
+
+    def ask_rewrite(self, view: View, kind: str, hole: Hole) -> None:
+        """Note that the user asks for a rewrite of a hole, in the document or cell of `view` or in another file."""
+        if self.is_on:
+            own, offset_byte = _own(view, hole.snapshot)
+            self.log.ask_rewrite(own.uri, f"{REWRITE}: {kind}", hole.start_byte - offset_byte)
+
+    def offer_rewrite(self, view: View, kind: str, rewrite: Rewrite) -> None:
+        """Record a rewrite that is sent."""
+        own, offset_byte = _own(view, rewrite.snapshot)
+        conditions = self._conditions(own)
+        if conditions is None:
+            return
+        self._n_rewrites += 1
+        self._uris.setdefault(view.key if own is view.own else own.uri, set()).add(own.uri)
+        item = Item(rewrite.text, rewrite.end_byte - rewrite.start_byte)
+        named = _item((f"rewrite {self._n_rewrites}", item), _measures(rewrite.completion, item))
+        place = self._place(own, rewrite.start_byte - offset_byte)
+        self.log.offer(place, [named], evolve(conditions, kind=f"{REWRITE}: {kind}"))
+
+    def edited(self, view: View | None, uri: str, edits: Sequence[Edit]) -> None:
+        """Follow the edits of a change, which made the text of `view`; `None` is a text that is not known any more."""
+        if not self.is_on:
+            return
+        if view is None:
+            self.log.close(uri)
+            return
+        own = view.own
+        edits = edits[len(edits) - len(own.input_edits) :]
+        is_whole = bool(edits) and edits[0].start_line is None
+        splices = []
+        for edit, made in zip(edits, own.input_edits, strict=True):
+            inserted = edit.text.encode("utf-8", "surrogatepass")
+            if edit.start_line is None:
+                inserted = inserted[made.start_byte : made.new_end_byte]
+            splices.append(Splice(made.start_byte, made.old_end_byte, inserted))
+        self.log.edited(uri, language_of(own).id or own.language_id, splices, own.text.data, is_whole=is_whole)
+
+    def close(self, key: str) -> None:
+        """Forget a document, or the cells of a notebook."""
+        for uri in self._uris.pop(key, ()):
+            self.log.close(uri)
+
+    def _view(self, uri: str) -> View | None:
+        with suppress(UnknownDocumentError):
+            return self.texts.view(uri)
+        return None
+
+    def _conditions(self, own: Snapshot) -> Conditions | None:
+        """Return the conditions of a suggestion now; `None` if nothing is recorded."""
+        settings, model = self.now()
+        if not self.is_on or model is None:
+            return None
+        return Conditions(
+            language=language_of(own).id or own.language_id,
+            kind="",
+            model=model.prompts.name,
+            model_hash=self.model_hash,
+            engine=settings.engine.kind,
+            settings=changed_settings(settings),
+        )
+
+    def _place(self, own: Snapshot, start_byte: int) -> stats_log.Place:
+        root = self.root_of(own.uri)
+        repository = self.log.keys.of(str(root)) if root is not None else ""
+        return stats_log.Place(own.uri, start_byte, own.text.data, self.log.keys.of(path_of(own.uri)), repository)
+
+
+def _own(view: View, snapshot: Snapshot) -> tuple[Snapshot, int]:
+    """Return the document or cell of a text, and the byte of the text at which it begins."""
+    return (view.own, view.offset_byte) if snapshot is view.whole else (snapshot, 0)
+
+
+def _item(named: tuple[str, Item], measures: Measures) -> stats_log.Item:
+    name, item = named
+    return stats_log.Item(name, item.text.encode("utf-8", "surrogatepass"), item.n_replaced_bytes, measures)
+
+
+@lru_cache(maxsize=16)
+def changed_settings(settings: Settings) -> str:
+    """Return the settings that matter and differ from their defaults, as `group.name=value`, separated by blanks."""
+    default = Settings()
+    return " ".join(
+        f"{group}.{name}={value}"
+        for group in MATTERS
+        for name, value in asdict(getattr(settings, group)).items()
+        if value != getattr(getattr(default, group), name)
+    )
+
+
+def _size(text: str, latency_ms: float) -> Measures:
+    return Measures(len(text), text.count("\n") + 1, latency_ms=latency_ms)
+
+
+def _measures(completion: Completion, item: Item) -> Measures:
+    """Return size and cost of an answer's first suggestion; its tokens are those of all that the model wrote."""
+    size, generation = _size(item.text, completion.latency_ms), completion.generation
+    if generation is None:
+        return size
+    best = max(generation.written, key=lambda written: written.first_line_logprob)
+    confidence = sum(best.logprobs) / len(best.logprobs) if best.logprobs else None
+    cut_by = next((each.name for each in completion.filters if each.effect is Effect.CUT), "")
+    return evolve(size, n_tokens=len(best.ids), confidence=confidence, cut_by=cut_by)

@@ -1,0 +1,1 @@
+"""Whether suggestions help: a record on this machine, and the report that is made of it."""

@@ -1,0 +1,94 @@
+"""Accepted suggestions, looked at some time later: what of their text still stands. On the event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from attrs import define, field
+
+from starcoder_lsp.stats.events import CHECKS_S, Checked
+from starcoder_lsp.stats.tracked import Splice, Standing, TrackedText
+
+MAX_FOLLOWED = 64
+"""Suggestions that are followed in one document at a time; of more than that the oldest are unknown from then on."""
+
+
+@define(eq=False)
+class Followed:
+    """One suggestion, of which one or several parts were accepted from `since_s` on (monotonic seconds)."""
+
+    number: int
+    since_s: float
+    parts: list[TrackedText]
+    n_checked: int = 0
+
+    @property
+    def due_s(self) -> float:
+        """When it has to be looked at next."""
+        return self.since_s + CHECKS_S[self.n_checked]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is to be found out."""
+        return self.n_checked == len(CHECKS_S)
+
+    def check(self, data: bytes | None) -> Checked:
+        """Return what stands of it in the document `data`; `None` is a document that is not open any more."""
+        after_s = CHECKS_S[self.n_checked]
+        self.n_checked += 1
+        found = [None if data is None else part.standing(data) for part in self.parts]
+        known = [standing for standing in found if standing is not None]
+        if len(known) < len(found):
+            return Checked(self.number, after_s, None, None)
+        n_chars = [len(part.text.decode("utf-8", "surrogateescape")) for part in self.parts]
+        share = sum(n * one.share for n, one in zip(n_chars, known, strict=True)) / max(1, sum(n_chars))
+        return Checked(self.number, after_s, share, _mean_distance(known, n_chars))
+
+
+def _mean_distance(found: Sequence[Standing], n_chars: Sequence[int]) -> float | None:
+    distances = [one.distance for one in found if one.distance is not None]
+    if len(distances) < len(found):
+        return None
+    return sum(n * distance for n, distance in zip(n_chars, distances, strict=True)) / max(1, sum(n_chars))
+
+
+@define(eq=False)
+class Follower:
+    """The accepted suggestions of one document, the oldest first."""
+
+    followed: dict[int, Followed] = field(factory=dict)
+
+    def accept(self, number: int, since_s: float, start_byte: int, text: bytes) -> Iterator[Checked]:
+        """Follow an accepted text, or one more part of a suggestion; yields what is given up for it."""
+        part = TrackedText(text, start_byte)
+        if number in self.followed:
+            self.followed[number].parts.append(part)
+            return
+        if len(self.followed) >= MAX_FOLLOWED:
+            yield from _given_up(self.followed.pop(next(iter(self.followed))))
+        self.followed[number] = Followed(number, since_s, [part])
+
+    def due(self, now_s: float, data: bytes) -> Iterator[Checked]:
+        """Yield the checks that are due, with the document as it has been since the last edit."""
+        for each in list(self.followed.values()):
+            while not each.is_over and each.due_s <= now_s:
+                yield each.check(data)
+            if each.is_over:
+                del self.followed[each.number]
+
+    def edited(self, splices: Sequence[Splice], before: bytes, data: bytes, *, is_whole: bool) -> None:
+        """Follow the edits of one change, which made `data` of the document `before`."""
+        for each in self.followed.values():
+            for part in each.parts:
+                part.apply(splices, before, data, is_whole=is_whole)
+
+    def closed(self) -> Iterator[Checked]:
+        """Yield the checks that will not be made: the document was closed, and what becomes of it is unknown."""
+        for each in self.followed.values():
+            yield from _given_up(each)
+        self.followed.clear()
+
+
+def _given_up(followed: Followed) -> Iterator[Checked]:
+    while not followed.is_over:
+        yield followed.check(None)

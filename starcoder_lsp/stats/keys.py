@@ -1,0 +1,50 @@
+"""Keyed hashes: what is compared later is recorded so that only this machine's key can say what it was."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from attrs import frozen
+
+N_KEY_BYTES = 32
+N_HASH_BYTES = 8
+"""64 bits: of a million hashed lines two are alike with a probability of 3 in 100 million."""
+MIN_FRAGMENT_CHARS = 4
+"""A shorter line, such as `}` or `)`, stands everywhere: it is not looked for in commits. Not measured."""
+
+
+@frozen
+class Keys:
+    """Hashes with a secret of this machine's user."""
+
+    secret: bytes
+
+    def of(self, text: str) -> str:
+        """Return the keyed hash (BLAKE2b, 64 bits) of a text as hexadecimal digits."""
+        data = text.encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(data, key=self.secret, digest_size=N_HASH_BYTES).hexdigest()
+
+    def fragments(self, text: str) -> tuple[tuple[int, str], ...]:
+        """Return the length and the hash of each line that is long enough, without the blanks around it."""
+        lines = (line.strip() for line in text.splitlines())
+        return tuple((len(line), self.of(line)) for line in lines if len(line) >= MIN_FRAGMENT_CHARS)
+
+
+NO_KEYS = Keys(b"\0" * N_KEY_BYTES)
+"""For a log that keeps nothing."""
+
+
+def load_keys(path: Path) -> Keys:
+    """Read the key, or make one that only this user can read. Raises `OSError`."""
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(os.urandom(N_KEY_BYTES))
+    except FileExistsError:
+        pass
+    secret = path.read_bytes()
+    if len(secret) == N_KEY_BYTES:
+        return Keys(secret)
+    path.unlink(missing_ok=True)  # cut off by a full disk or a crash: what it hashed cannot be compared any more
+    return load_keys(path)

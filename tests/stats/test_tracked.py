@@ -1,0 +1,132 @@
+"""Accepted text is followed byte by byte: the oracle gives each byte of the document an identity of its own."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from starcoder_lsp.stats.tracked import Splice, Standing, TrackedText
+
+ACCEPTED = b"accepted(text, with) + parts"
+
+
+class Identities:
+    """A document as a list of bytes with what each is: the number of an accepted byte, or nothing."""
+
+    def __init__(self, before: bytes, text: bytes, after: bytes) -> None:
+        self.bytes = list(before + text + after)
+        self.names: list[int | None] = [None] * len(before) + list(range(len(text))) + [None] * len(after)
+
+    @property
+    def data(self) -> bytes:
+        return bytes(self.bytes)
+
+    def apply(self, splice: Splice) -> None:
+        self.bytes[splice.start_byte : splice.end_byte] = splice.inserted
+        self.names[splice.start_byte : splice.end_byte] = [None] * len(splice.inserted)
+
+    def survivors(self) -> list[tuple[int, int]]:
+        return [(at, name) for at, name in enumerate(self.names) if name is not None]
+
+
+def random_splice(rng: Random, n_bytes: int, near: int) -> Splice:
+    """An edit that inserts what is in no accepted text, mostly near a place and mostly small."""
+    centre = near if rng.random() < 0.6 else rng.randint(0, n_bytes)
+    start = min(n_bytes, max(0, centre + rng.randint(-40, 40)))
+    end = start if rng.random() < 0.7 else min(n_bytes, start + rng.randint(0, 4 if rng.random() < 0.95 else 60))
+    return Splice(start, end, b"#" * rng.choice([0, 1, 1, 2, 5]))
+
+
+def test_positions_survive_ten_thousand_random_edits_around_accepted_text() -> None:
+    n_edits = 0
+    seed = 0
+    while n_edits < 10_000:
+        rng = Random(seed)
+        seed += 1
+        document = Identities(b"." * 300, ACCEPTED, b"." * 300)
+        tracked = TrackedText(ACCEPTED, 300)
+        while document.survivors() and n_edits < 10_000:
+            batch, before = [], document.data
+            for _ in range(rng.choice([1, 1, 1, 3])):
+                splice = random_splice(rng, len(document.bytes), tracked.start_byte + len(ACCEPTED) // 2)
+                document.apply(splice)
+                batch.append(splice)
+                n_edits += 1
+            tracked.apply(batch, before, document.data)
+            assert tracked.survivors() == document.survivors(), (seed, n_edits)
+            standing = tracked.standing(document.data)
+            assert standing is not None
+            assert standing.share == len(document.survivors()) / len(ACCEPTED)
+    assert seed > 1
+
+
+@given(st.data())
+def test_an_undo_brings_it_back(data: st.DataObject) -> None:
+    """Whatever single edits are made and undone, in reverse order, all of it stands again."""
+    document = b"def f():\n    " + ACCEPTED + b"\n    return x\n"
+    tracked = TrackedText(ACCEPTED, 13)
+    undos = []
+    for _ in range(data.draw(st.integers(1, 6))):
+        start = data.draw(st.integers(5, min(len(document), 60)))
+        end = min(len(document), start + data.draw(st.integers(0, 12)))
+        splice = Splice(start, end, data.draw(st.sampled_from([b"", b"x", b"accep", b"\n    "])))
+        undos.append(Splice(start, start + len(splice.inserted), document[start:end]))
+        before, document = document, document[:start] + splice.inserted + document[end:]
+        tracked.apply([splice], before, document)
+    for undo in reversed(undos):
+        before, document = document, document[: undo.start_byte] + undo.inserted + document[undo.end_byte :]
+        tracked.apply([undo], before, document)
+    standing = tracked.standing(document)
+    assert standing is not None
+    assert (standing.share, standing.distance) == (1.0, 0.0)
+    assert (tracked.start_byte, tracked.end_byte) == (13, 13 + len(ACCEPTED))
+
+
+LINE = b"    call(accepted)\n"
+
+
+@pytest.mark.parametrize(
+    "splices",
+    [
+        [Splice(6, 6, b""), Splice(6, 25, b""), Splice(0, 0, LINE)],
+        [Splice(0, 0, LINE), Splice(25, 44, b"")],
+        [Splice(31, 31, LINE), Splice(6, 25, b"")],
+        [Splice(0, 6, b""), Splice(19, 19, b"first\n")],
+    ],
+    ids=["cut, then pasted above", "pasted above, then cut", "pasted below, then cut", "the line above moved below"],
+)
+def test_moved_lines_stand(splices: list[Splice]) -> None:
+    before = document = b"first\n" + LINE + b"last()\n"
+    tracked = TrackedText(b"accepted", 15)
+    for splice in splices:
+        document = document[: splice.start_byte] + splice.inserted + document[splice.end_byte :]
+    tracked.apply(splices, before, document)
+    standing = tracked.standing(document)
+    assert standing is not None
+    assert (standing.share, standing.distance) == (1.0, 0.0)
+    assert document[tracked.start_byte : tracked.end_byte] == b"accepted"
+
+
+def test_lines_that_are_cut_and_pasted_later_stand() -> None:
+    tracked = TrackedText(b"accepted", 15)
+    tracked.apply([Splice(6, 25, b"")], b"first\n" + LINE + b"last()\n", cut := b"first\nlast()\n")
+    tracked.apply([Splice(0, 0, b"x\n")], cut, b"x\n" + cut)
+    tracked.apply([Splice(15, 15, LINE)], b"x\n" + cut, pasted := b"x\n" + cut + LINE)
+    assert tracked.standing(pasted) == Standing(1.0, 0.0)
+
+
+def test_a_document_that_was_replaced_as_a_whole_is_unknown() -> None:
+    tracked = TrackedText(b"accepted", 6)
+    tracked.apply([Splice(0, 20, b"something else")], b"......accepted......", b"something else", is_whole=True)
+    assert tracked.standing(b"something else") is None
+
+
+def test_what_is_typed_over_it_is_far_from_it() -> None:
+    tracked = TrackedText(b"abcd", 2)
+    tracked.apply([Splice(2, 6, b"wxyz")], b"x=abcd;", b"x=wxyz;")
+    standing = tracked.standing(b"x=wxyz;")
+    assert standing is not None
+    assert (standing.share, standing.distance) == (0.0, 1.0)
