@@ -13,6 +13,7 @@ from typing import NoReturn, TextIO
 
 from starcoder_lsp import __version__
 from starcoder_lsp.cli.models.arguments import add_models
+from starcoder_lsp.cli.stats.arguments import add_stats
 
 SIZES = ("small", "3b", "7b", "15b")
 STANDARD_ERROR = 2
@@ -71,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
     add_models(commands.add_parser("models", help="list, download, choose, verify and remove models"))
     _add_doctor(commands.add_parser("doctor", help="find out why completions are missing or slow"))
     _add_eval(commands.add_parser("eval", help="measure suggestions in your own files, to compare models and settings"))
+    add_stats(commands.add_parser("stats", help="report on this machine's record of suggestions: do they help?"))
     _add_benches(commands.add_parser("bench", help="measure on this machine"))
     host = commands.add_parser("host", help="the process that runs the model; servers start it")
     host.set_defaults(runs="host.host")

@@ -1,0 +1,61 @@
+"""The arguments of `starcoder-lsp stats` and of what stands below it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+DIMENSIONS = ("language", "kind", "model", "setting", "week")
+
+
+def add_stats(stats: argparse.ArgumentParser) -> None:
+    """Add the arguments; without a word behind it, `stats` writes the report."""
+    stats.set_defaults(runs="stats.command.report")
+    _add_report(stats)
+    actions = stats.add_subparsers(title="other things to do", metavar="{export,merge,mark}")
+
+    export = actions.add_parser("export", help="write totals, without events, for a team to merge")
+    export.set_defaults(runs="stats.exchange.export")
+    _add_source(export)
+    merge = actions.add_parser("merge", help="report on what several people exported")
+    merge.set_defaults(runs="stats.exchange.merge")
+    merge.add_argument("files", type=Path, nargs="+", metavar="FILE", help="what `stats export` wrote")
+    _add_form(merge)
+
+    mark = actions.add_parser("mark", help="note how tests ended on the commit that is checked out")
+    mark.set_defaults(runs="stats.exchange.mark")
+    mark.add_argument("what", choices=("tests",), help="what was run")
+    mark.add_argument("verdict", choices=("pass", "fail"), help="how it ended")
+    mark.add_argument("--repository", type=Path, default=Path(), metavar="FOLDER", help="otherwise the current one")
+
+
+def _add_report(to: argparse.ArgumentParser) -> None:
+    _add_source(to)
+    _add_form(to)
+
+
+def _add_source(to: argparse.ArgumentParser) -> None:
+    to.add_argument("--since", metavar="DATE|N", help="a day such as 2026-11-01, or so many days back, such as 30d")
+    to.add_argument(
+        "--repository",
+        dest="repositories",
+        type=Path,
+        action="append",
+        metavar="FOLDER",
+        help="a git repository to look at for rework; otherwise the one around the current folder; may be repeated",
+    )
+
+
+def _add_form(to: argparse.ArgumentParser) -> None:
+    to.add_argument("--by", choices=DIMENSIONS, help="split the figures")
+    to.add_argument(
+        "--compare",
+        nargs=2,
+        metavar=("A", "B"),
+        help="two values of a split, such as python rust or setting=default setting=completion.multiline=never",
+    )
+    forms = to.add_mutually_exclusive_group()
+    forms.add_argument("--json", dest="form", action="store_const", const="json", help="write the report for a program")
+    forms.add_argument("--csv", dest="form", action="store_const", const="csv", help="write a row for each figure")
+    forms.add_argument("--html", dest="form", action="store_const", const="html", help="write a page of its own")
+    to.set_defaults(form="table")

@@ -1,0 +1,182 @@
+"""What a repository says of accepted lines: how many stand in the commit that first holds them, and what comes later.
+
+Lines are known by keyed hashes and lengths only, so each line that a commit adds is tried at every place. What cannot
+be known for certain counts as unknown: an acceptance after which no commit touched the file, text that still waits in
+the work tree, commits whose times run backwards, branches that are not merged yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from attrs import define, field
+
+from starcoder_lsp.stats.history import Commit, FileChange, History, work_tree_lines
+from starcoder_lsp.stats.keys import Keys
+from starcoder_lsp.stats.moments import Moments
+from starcoder_lsp.stats.record import AnswerRecord, Record
+from starcoder_lsp.stats.totals import Totals, cell_of
+
+DAY_S, WEEK_S = 86_400, 604_800
+MAX_LINE_CHARS = 400
+"""Longer lines are data, and slow to try."""
+
+Fragment = tuple[int, str]
+
+
+@define(eq=False)
+class _Line:
+    """An accepted line in the commit that first holds it, and when it was changed first."""
+
+    text: str
+    is_changed: bool = False
+    changed: Commit | None = None
+
+
+@define(eq=False)
+class _Tracked:
+    """An accepted answer, and the commit that first holds some of it."""
+
+    answer: AnswerRecord
+    accepted_s: int
+    holder: Commit | None = None
+    lines: dict[Fragment, _Line] = field(factory=dict)
+    was_passed: bool = False
+    """Whether a commit that was made after the acceptance changed the file and has none of it."""
+    paths: set[str] = field(factory=set)
+
+
+@define(eq=False)
+class _Matcher:
+    """Finds fragments in lines, and remembers the hashes of a line."""
+
+    keys: Keys
+    _known: dict[tuple[str, int], frozenset[str]] = field(factory=dict)
+
+    def holds(self, line: str, fragment: Fragment) -> bool:
+        """Whether a line holds a fragment."""
+        n, keyed = fragment
+        text = line.strip()
+        if len(text) > MAX_LINE_CHARS or len(text) < n:
+            return False
+        if (text, n) not in self._known:
+            hashes = (self.keys.of(text[start : start + n]) for start in range(len(text) - n + 1))
+            self._known[text, n] = frozenset(hashes)
+        return keyed in self._known[text, n]
+
+    def find(self, lines: Iterable[str], fragment: Fragment) -> str | None:
+        """Return the first line that holds a fragment."""
+        return next((line for line in lines if self.holds(line, fragment)), None)
+
+
+def add_rework(totals: Totals, record: Record, histories: Sequence[History], keys: Keys, now_s: int) -> None:
+    """Add to the totals what repositories say of the accepted answers."""
+    marks: dict[str, bool] = {}
+    for mark in record.marks:
+        if mark.is_clean:
+            marks.setdefault(mark.revision, mark.is_pass)
+    accepted = [each for each in record.answers if each.is_accepted and each.fragments and each.accepted_at_ms]
+    unknown = {each.number for each in accepted}
+    for history in histories:
+        holders: dict[str, AnswerRecord] = {}
+        for tracked in _tracked(accepted, history, keys):
+            cell = cell_of(tracked.answer)
+            for name, values in _measures(tracked, history, now_s).items():
+                totals.add(cell, name, Moments.of(values))
+                unknown.discard(tracked.answer.number)
+            if tracked.holder is not None:
+                holders.setdefault(tracked.holder.revision, tracked.answer)
+        for revision, answer in holders.items():
+            totals.count("assisted commits")
+            verdict = marks.get(keys.of(revision))
+            if verdict is not None:
+                totals.count("assisted commits with a mark")
+                totals.add(cell_of(answer), "tests pass", Moments.of([verdict]))
+    totals.count("commit unknown", len(unknown))
+
+
+def _tracked(accepted: Sequence[AnswerRecord], history: History, keys: Keys) -> list[_Tracked]:
+    """Follow the accepted answers through the commits of a repository."""
+    by_document: dict[str, list[_Tracked]] = {}
+    for answer in accepted:
+        one = _Tracked(answer, (answer.accepted_at_ms or 0) // 1000)
+        by_document.setdefault(answer.document, []).append(one)
+    matcher = _Matcher(keys)
+    names: dict[str, set[str]] = {}
+    """The keyed hashes of all paths that a file has had."""
+    found: dict[int, _Tracked] = {}
+    for commit in history.commits:
+        for change in commit.files:
+            path = change.path or change.old_path
+            own = names.setdefault(path, {keys.of(str(history.root / path))})
+            if change.old_path and change.old_path != path:
+                own |= names.get(change.old_path, {keys.of(str(history.root / change.old_path))})
+            for one in (each for name in own for each in by_document.get(name, ())):
+                one.paths |= {path}
+                _follow(one, commit, change, matcher)
+                found[one.answer.number] = one
+    waiting = [one for one in found.values() if one.holder is None and one.was_passed]
+    now = work_tree_lines(history.root, {path for one in waiting for path in one.paths})
+    for one in waiting:
+        lines = [line for path in one.paths for line in now[path]]
+        one.was_passed = not any(matcher.find(lines, fragment) for fragment in one.answer.fragments)
+    return list(found.values())
+
+
+def _follow(one: _Tracked, commit: Commit, change: FileChange, matcher: _Matcher) -> None:
+    """Take in a commit that changes the file of an answer."""
+    if one.holder is None:
+        if commit.committed_s < one.accepted_s:
+            return
+        held = {fragment: matcher.find(change.added, fragment) for fragment in one.answer.fragments}
+        if any(held.values()):
+            one.holder = commit
+            one.lines = {fragment: _Line(line) for fragment, line in held.items() if line is not None}
+        elif commit.authored_s >= one.accepted_s:
+            one.was_passed = True
+        return
+    for fragment, line in one.lines.items():
+        if not line.is_changed and line.text in change.removed:
+            again = matcher.find(change.added, fragment)
+            if again is None:
+                line.is_changed, line.changed = True, commit
+            else:
+                line.text = again
+
+
+def _measures(one: _Tracked, history: History, now_s: int) -> dict[str, list[float]]:
+    if one.holder is None:
+        return {"reworked before commit": [1.0] * len(set(one.answer.fragments))} if one.was_passed else {}
+    fragments = dict.fromkeys(one.answer.fragments)
+    values: dict[str, list[float]] = {"reworked before commit": [float(each not in one.lines) for each in fragments]}
+    for name, limit_s in (("changed within a day", DAY_S), ("changed within a week", WEEK_S)):
+        values[name] = list(_within(one, limit_s, now_s))
+    merge = history.merge_of.get(one.holder.revision)
+    if merge is not None and one.holder.revision not in history.mainline:
+        values["changed before the merge"] = [
+            float(line.changed is not None and history.merge_of.get(line.changed.revision) == merge)
+            for line in one.lines.values()
+        ]
+    return {name: each for name, each in values.items() if each}
+
+
+def _within(one: _Tracked, limit_s: int, now_s: int) -> Iterator[float]:
+    """Yield for each held line whether it was changed in time, as far as that is known."""
+    since_s = one.holder.authored_s if one.holder is not None else 0
+    for line in one.lines.values():
+        after_s = line.changed.authored_s - since_s if line.changed is not None else None
+        if after_s is not None and after_s < 0:
+            continue  # times run backwards
+        if after_s is not None and after_s <= limit_s:
+            yield 1.0
+        elif now_s - since_s >= limit_s:
+            yield 0.0
+
+
+def histories_of(folders: Iterable[Path], record: Record) -> Iterator[tuple[Path, int]]:
+    """Yield each folder with the time since which its commits matter, if there is anything to look for."""
+    accepted = [each.accepted_at_ms for each in record.answers if each.accepted_at_ms]
+    if accepted:
+        for folder in folders:
+            yield folder, min(accepted) // 1000 - DAY_S
