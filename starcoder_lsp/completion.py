@@ -65,6 +65,8 @@ class Completion:
     window: Window | None = None
     filters: tuple[FilterEffect, ...] = ()
     timings: Timings = field(factory=Timings)
+    features: tuple[float, ...] = field(default=(), repr=False)
+    """What the gate knows of the first suggestion, see `stats/gate_features.py`; empty if it did not look."""
     latency_ms: float = 0.0
     """From the arrival of the client's request to this answer; 0 where no client waited."""
 

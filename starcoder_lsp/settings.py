@@ -93,6 +93,12 @@ class CompletionSettings:
         default=-100.0,
         limits=(-100, 0),
     )
+    calm: float = setting(
+        "How calm automatic completions are: 0 shows all of them, 1 hides those that are likely wrong, as far as the"
+        " gate of `starcoder-lsp stats gate` can tell. Explicit requests always get theirs.",
+        default=0.0,
+        limits=(0, 1),
+    )
     as_menu_items: str = setting(
         "Whether completions also appear in the completion menu. `auto`: only in editors without inline completion.",
         default="auto",

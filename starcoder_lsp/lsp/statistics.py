@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from attrs import define
+from lsprotocol import types
+from pygls.exceptions import JsonRpcException
 
 from starcoder_lsp.session.session import Session
 from starcoder_lsp.settings import Settings
+from starcoder_lsp.stats.events import Event
+from starcoder_lsp.stats.gate import Gate, read_learnt, shipped, with_learnt
+from starcoder_lsp.stats.gate_learning import Learner
 from starcoder_lsp.stats.store import user_paths
 
 LAST_WRITE_S = 1.0
@@ -25,10 +30,11 @@ class Statistics:
     is_private: bool = False
     """Whether the client says that its window leaves no traces."""
     _wanted: bool = False
+    _failed: bool = False
     _changing: asyncio.Task[None] | None = None
     _checking: asyncio.Task[None] | None = None
     _close: Callable[[float], bool] | None = None
-    _failed: bool = False
+    _learner: Learner | None = None
 
     def apply(self, settings: Settings) -> None:
         """Begin or end the record where the settings changed."""
@@ -61,20 +67,51 @@ class Statistics:
             self._failed = True
             self.on_message(f"no statistics are recorded: {error.filename or paths.folder}: {error.strerror}")
             return
-        writer = Writer(paths, settings.stats.days, tell)
+        writer = Writer(paths, settings.stats.days, tell, self._learn)
         writer.start()
         self._close = writer.close
+        self.session.gatekeeper.needs_features = True
         self.session.observation.start(writer, keys, self.session.client)
         self._checking = asyncio.create_task(self.session.observation.keep_checking())
 
+    def _learn(self, events: Iterable[Event]) -> None:
+        """Let the gate learn, on the writer's thread."""
+        learner = self._learner
+        if learner is not None:
+            learner.take(events)
+
     async def note_model(self, settings: Settings) -> None:
-        """Record which model file the suggestions come from, if it is on this machine."""
+        """Record which model file the suggestions come from, if it is on this machine, and take the gate for it."""
         from starcoder_lsp.engine.loading import model_path
         from starcoder_lsp.stats.model_hash import hash_of_model
 
-        is_here = settings.engine.kind == "local"
-        path = model_path(settings) if is_here else None
-        self.session.observation.model_hash = await asyncio.to_thread(hash_of_model, path) if path else ""
+        loop, path = asyncio.get_running_loop(), user_paths().gate
+        file = model_path(settings) if settings.engine.kind == "local" else None
+        model_hash = await asyncio.to_thread(hash_of_model, file) if file else ""
+        gate = await asyncio.to_thread(lambda: with_learnt(shipped(), model_hash, read_learnt(path)))
+
+        def change_gate(changed: Gate) -> None:
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(setattr, self.session.gatekeeper, "gate", changed)
+
+        self.session.observation.model_hash, self.session.gatekeeper.gate = model_hash, gate
+        self._learner = Learner(gate, path, model_hash, change_gate)
+
+    async def page(self) -> str:
+        """Return the report as a page, with what git says of the workspace's folders. Raises `JsonRpcException`."""
+        from starcoder_lsp.stats.page import page_of
+        from starcoder_lsp.stats.report import report_of
+        from starcoder_lsp.stats.source import StatsError, gather, is_repository
+
+        roots = self.session.history.roots
+
+        def make() -> str:
+            return page_of(report_of(gather(user_paths(), filter(is_repository, roots)).totals))
+
+        try:
+            return await asyncio.to_thread(make)
+        except StatsError as problem:
+            raise JsonRpcException(str(problem), types.LSPErrorCodes.RequestFailed) from problem
 
     async def end(self) -> None:
         """Write what is there and end the record."""
@@ -82,5 +119,6 @@ class Statistics:
         if self._checking is not None:
             self._checking.cancel()
         if close is not None:
+            self.session.gatekeeper.needs_features = False
             self.session.observation.stop()
             await asyncio.to_thread(close, LAST_WRITE_S)

@@ -9,7 +9,6 @@ import asyncio
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
 
 from attrs import asdict, define, evolve, field
@@ -47,6 +46,8 @@ class Observation:
     is_on: bool = False
     model_hash: str = ""
     _n_rewrites: int = 0
+    _known: tuple[Settings, str] | None = None
+    """The last settings, and what `changed_settings` says of them."""
     _uris: dict[str, set[str]] = field(factory=dict)
     """The documents and cells with suggestions, by the document or notebook that they are closed with."""
 
@@ -79,7 +80,7 @@ class Observation:
             return
         self._uris.setdefault(view.key, set()).add(own.uri)
         first, *others = named
-        items = [_item(first, _measures(completion, first[1]))]
+        items = [evolve(_item(first, _measures(completion, first[1])), features=completion.features)]
         items += [_item(each, _size(each[1].text, completion.latency_ms)) for each in others]
         self.log.offer(self._place(own, completion.cursor_byte), items, conditions)
 
@@ -135,13 +136,15 @@ class Observation:
         settings, model = self.now()
         if not self.is_on or model is None:
             return None
+        if self._known is None or self._known[0] is not settings:  # to compare settings takes longer than all the rest
+            self._known = (settings, changed_settings(settings))
         return Conditions(
             language=language_of(own).id or own.language_id,
             kind="",
             model=model.prompts.name,
             model_hash=self.model_hash,
             engine=settings.engine.kind,
-            settings=changed_settings(settings),
+            settings=self._known[1],
         )
 
     def _place(self, own: Snapshot, start_byte: int) -> stats_log.Place:
@@ -160,7 +163,6 @@ def _item(named: tuple[str, Item], measures: Measures) -> stats_log.Item:
     return stats_log.Item(name, item.text.encode("utf-8", "surrogatepass"), item.n_replaced_bytes, measures)
 
 
-@lru_cache(maxsize=16)
 def changed_settings(settings: Settings) -> str:
     """Return the settings that matter and differ from their defaults, as `group.name=value`, separated by blanks."""
     default = Settings()

@@ -22,6 +22,7 @@ from starcoder_lsp.session.acceptance import AcceptanceTracker
 from starcoder_lsp.session.document_state import DocumentState
 from starcoder_lsp.session.edit_history import EditHistory
 from starcoder_lsp.session.explaining import explain_request, outcome_of
+from starcoder_lsp.session.gating import Gatekeeper
 from starcoder_lsp.session.metrics import Metrics
 from starcoder_lsp.session.model_slot import ModelSlot
 from starcoder_lsp.session.observation import Observation
@@ -51,6 +52,7 @@ class Session:
     prefetcher: Prefetcher = field(init=False)
     slot: ModelSlot = field(init=False)
     observation: Observation = field(init=False)
+    gatekeeper: Gatekeeper = field(factory=Gatekeeper)
     client: str = "unknown"
     """The client's name and version."""
 
@@ -135,6 +137,7 @@ class Session:
         """Record edits that were applied to a document, or to a cell of the notebook `key`."""
         view = self.texts.view(uri)
         self.observation.edited(view, uri, edits)
+        self.gatekeeper.edited(key)
         if view is None or not edits or edits[-1].start_line is None:
             self._abandon(key)
             return
@@ -185,6 +188,7 @@ class Session:
         """Forget all that is known of a document or notebook."""
         self._abandon(key)
         self.observation.close(key)
+        self.gatekeeper.close(key)
         self.states.pop(key, None)
         self.history.close(key)
 
@@ -216,6 +220,8 @@ class Session:
         delay_ms = settings.debounce.ms if automatic and settings.debounce.mode != "off" else 0
         try:
             completion = await self.requests.answer(state, entry.taken(request) if entry else request, delay_ms)
+            calm = settings.completion.calm if automatic else 0.0
+            completion = await self.gatekeeper.judge(view.key, completion, calm, self.acceptance.log.recent)
         except SupersededError:
             counts.superseded += 1
             return None
@@ -281,7 +287,8 @@ class Session:
         except SupersededError:
             return None
         last = self._state(view.key).last_completion
-        return explained | outcome_of(last, request, explained["timingsMs"])
+        outcome = outcome_of(last, request, explained["timingsMs"])
+        return explained | outcome | {"gate": self.gatekeeper.explain(view.key, last)}
 
     def writable(self, uri: str) -> View | None:
         """Return the document or cell if something can be written in it now. Raises `UnknownDocumentError`."""

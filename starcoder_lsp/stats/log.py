@@ -137,7 +137,7 @@ class SuggestionLog:
                     answer=first,
                     alternative=alternative,
                     at_ms=self.clock.now_ms(),
-                    conditions=evolve(conditions, kind=kind),
+                    conditions=conditions if conditions.kind else evolve(conditions, kind=kind),
                     measures=item.measures,
                     document=place.document,
                     repository=place.repository,

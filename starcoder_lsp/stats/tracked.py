@@ -88,6 +88,7 @@ class TrackedText:
     _cut: tuple[bytes, list[Piece]] | None = field(default=None, init=False)
     """Text and pieces of the range when it was deleted whole."""
     _done: list[_Done] = field(factory=list, init=False)
+    _n_missing: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         """Stand whole."""
@@ -100,9 +101,11 @@ class TrackedText:
 
         `is_whole` says that the client sent the whole document, so that a splice is only the difference.
         """
+        if len(splices) == 1 and self._is_far(splices[0]):
+            return
         is_touched = is_near = is_undone = False
         old = self._state(splices[0].start_byte)
-        n_missing = len(self.text) - sum(piece.n_bytes for piece in self._pieces)
+        n_missing = self._n_missing
         for splice in splices:
             if splice.start_byte > self.end_byte:
                 is_near = is_near or splice.start_byte <= self.end_byte + n_missing
@@ -118,8 +121,22 @@ class TrackedText:
         if is_touched or is_near or not self._pieces:
             self._mend(splices, data)
             self._now = data[self.start_byte : self.end_byte]
+            self._n_missing = len(self.text) - sum(piece.n_bytes for piece in self._pieces)
         if is_touched and not is_undone and len(splices) == 1:
             self._remember(splices[0], before, old)
+
+    def _is_far(self, splice: Splice) -> bool:
+        """Return whether an edit is too far away to matter, and move along with it. Most edits are."""
+        if not self._pieces and len(splice.inserted) >= MIN_MOVED_BYTES:
+            return False
+        if splice.start_byte > self.end_byte + self._n_missing:
+            return True
+        if splice.end_byte < self.start_byte - self._n_missing:
+            shift = splice.shift
+            self.start_byte += shift
+            self.end_byte += shift
+            return True
+        return False
 
     def _remember(self, splice: Splice, before: bytes, old: _State) -> None:
         """Remember an edit that deleted something, for its undo."""

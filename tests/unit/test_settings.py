@@ -22,7 +22,7 @@ ALL_KEYS = [
     *("model.path", "model.name", "model.contextLength", "model.gpuLayers", "model.threads"),
     *("model.lora.path", "model.lora.scale"),
     *("completion.maxTokens", "completion.maxItems", "completion.multiline", "completion.timeoutMs"),
-    *("completion.minConfidence", "completion.asMenuItems", "completion.temperature", "completion.seed"),
+    *("completion.minConfidence", "completion.calm", "completion.asMenuItems", "completion.temperature", "completion.seed"),
     *("context.maxTokens", "context.suffixShare", "context.openFiles", "context.recentEdits", "context.imports"),
     *("context.maxSnippetTokens", "context.maxPrefillMs", "debounce.mode", "debounce.ms"),
     *("cache.ramMiB", "cache.diskMiB", "host.shared", "host.idleMinutes", "host.transport"),

@@ -7,7 +7,7 @@ import { createClient, DOCUMENTS } from './client';
 import { askForProgram, findProgram } from './program';
 import { SECTION, settingNames } from './settings';
 import { sentence, showMenu, type Status, statusBar } from './status';
-import { type Explanation, explanationPage, type Metrics, metricsPage, pages } from './views';
+import { type Explanation, explanationPage, pages } from './views';
 
 const SLOWEST_START_MS = 10_000;
 
@@ -44,7 +44,8 @@ export function activate(context: ExtensionContext): void {
   }
 
   async function showStats(): Promise<void> {
-    await views.show('Statistics', metricsPage(await ask<Metrics>('starcoder/metrics')));
+    const { html } = await execute<{ html: string }>('showStats');
+    views.showHtml('StarCoder: Does It Help?', html);
   }
 
   async function explain(): Promise<void> {

@@ -1,6 +1,6 @@
-// What the server tells a person, as pages: Markdown in VS Code's own preview.
+// What the server tells a person, as pages: Markdown in VS Code's own preview, or HTML.
 
-import { commands, type Disposable, EventEmitter, Uri, workspace } from 'vscode';
+import { commands, type Disposable, EventEmitter, Uri, ViewColumn, type WebviewPanel, window, workspace } from 'vscode';
 
 /** The answer to `starcoder/explain`. */
 export interface Explanation {
@@ -14,17 +14,17 @@ export interface Explanation {
   timingsMs: Record<string, number>;
 }
 
-/** The answer to `starcoder/metrics`: groups of figures. */
-export type Metrics = Record<string, unknown>;
-
 const SCHEME = 'starcoder-lsp';
 
 export interface Pages extends Disposable {
   /** Show a page; one of the same name is replaced. */
   show(name: string, markdown: string): Promise<void>;
+  /** Show a page that is HTML and has no scripts; the last one is replaced. */
+  showHtml(title: string, html: string): void;
 }
 
 export function pages(): Pages {
+  let panel: WebviewPanel | undefined;
   const texts = new Map<string, string>();
   const changes = new EventEmitter<Uri>();
   const provider = { onDidChange: changes.event, provideTextDocumentContent: (uri: Uri) => texts.get(uri.path) ?? '' };
@@ -36,7 +36,16 @@ export function pages(): Pages {
       changes.fire(uri);
       await commands.executeCommand('markdown.showPreviewToSide', uri);
     },
+    showHtml(title, html) {
+      panel ??= window.createWebviewPanel(SCHEME, title, ViewColumn.Beside, { enableScripts: false });
+      panel.onDidDispose(() => {
+        panel = undefined;
+      });
+      panel.webview.html = html;
+      panel.reveal();
+    },
     dispose: () => {
+      panel?.dispose();
       registration.dispose();
       changes.dispose();
     },
@@ -57,15 +66,6 @@ export function explanationPage(place: string, explained: Explanation): string {
     '## The prompt as sent',
     fenced(prompt),
   ].join('\n\n');
-}
-
-export function metricsPage(metrics: Metrics): string {
-  const parts = Object.entries(metrics).map(([name, group]) => {
-    const rows = Array.isArray(group) ? group.map((row: object) => Object.values(row)) : Object.entries(group ?? {});
-    const head = Array.isArray(group) ? Object.keys(group[0] ?? {}) : ['', ''];
-    return `## ${escaped(name)}\n\n${rows.length > 0 ? table(head, rows) : 'none'}`;
-  });
-  return ['# Statistics since the server started', ...parts].join('\n\n');
 }
 
 function table(head: string[], rows: unknown[][]): string {

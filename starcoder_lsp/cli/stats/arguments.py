@@ -12,7 +12,7 @@ def add_stats(stats: argparse.ArgumentParser) -> None:
     """Add the arguments; without a word behind it, `stats` writes the report."""
     stats.set_defaults(runs="stats.command.report")
     _add_report(stats)
-    actions = stats.add_subparsers(title="other things to do", metavar="{export,merge,mark}")
+    actions = stats.add_subparsers(title="other things to do", metavar="{export,merge,mark,gate}")
 
     export = actions.add_parser("export", help="write totals, without events, for a team to merge")
     export.set_defaults(runs="stats.exchange.export")
@@ -27,6 +27,21 @@ def add_stats(stats: argparse.ArgumentParser) -> None:
     mark.add_argument("what", choices=("tests",), help="what was run")
     mark.add_argument("verdict", choices=("pass", "fail"), help="how it ended")
     mark.add_argument("--repository", type=Path, default=Path(), metavar="FOLDER", help="otherwise the current one")
+
+    gate = actions.add_parser("gate", help="show what the gate of completion.calm looks at, and what it has learnt")
+    gate.set_defaults(runs="stats.gate.gate")
+    ways = gate.add_mutually_exclusive_group()
+    ways.add_argument("--reset", dest="resets", action="store_true", help="forget what was learnt on this machine")
+    ways.add_argument(
+        "--fit",
+        dest="paths",
+        type=Path,
+        nargs="+",
+        metavar="PATH",
+        help="fit it to the configured model, by holes in your own files or folders",
+    )
+    gate.add_argument("--holes", dest="n_holes", type=int, default=200, metavar="N", help="how many holes")
+    gate.add_argument("--model", metavar="GGUF", help="the model file; otherwise the configured one")
 
 
 def _add_report(to: argparse.ArgumentParser) -> None:

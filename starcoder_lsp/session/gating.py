@@ -1,0 +1,116 @@
+"""Whether a suggestion is likely enough to be shown: the gate (`stats/gate.py`) for one session's answers."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import Any
+
+from attrs import define, evolve, field, frozen
+
+from starcoder_lsp.background import in_background
+from starcoder_lsp.completion import Completion
+from starcoder_lsp.stats.gate import Decision, Gate, shipped
+from starcoder_lsp.stats.gate_features import N_AFTER_BYTES, N_BEFORE_BYTES, Ready, features_of
+from starcoder_lsp.suggestions.postprocess import Effect, FilterEffect
+
+NAME = "gate"
+"""Its name among the filters, for `starcoder/explain` and the record."""
+
+
+@frozen
+class Judged:
+    """An answer that the gate judged, by its place, and its decision."""
+
+    completion: Completion
+    decision: Decision
+
+
+@define(eq=False)
+class Gatekeeper:
+    """Judges automatic answers. On the event loop; features are computed on the background thread."""
+
+    gate: Gate = field(factory=shipped)
+    needs_features: bool = False
+    """Whether features are wanted although everything is shown: the gate learns from them."""
+    _hidden: dict[str, bytes] = field(factory=dict)
+    """The suggestion that is hidden in a document. Its rest is hidden too, when the user types its beginning."""
+    _last: dict[str, Judged] = field(factory=dict)
+    _edited_s: dict[str, float] = field(factory=dict)
+
+    def edited(self, key: str) -> None:
+        """Note the time of an edit of a document or notebook."""
+        self._edited_s[key] = time.monotonic()
+
+    def close(self, key: str) -> None:
+        """Forget a document or notebook."""
+        for known in (self._hidden, self._last, self._edited_s):
+            known.pop(key, None)
+
+    async def judge(self, key: str, completion: Completion, calm: float, recent: float) -> Completion:
+        """Return an answer with its features, and without its suggestions if the gate hides them."""
+        if not (calm or self.needs_features) or not completion.items:
+            return completion
+        text = completion.text.encode()
+        if completion.generation is None:  # from the cache: shown or hidden as before
+            is_hidden = calm and self._hidden.get(key, b"").endswith(text) and key in self._hidden
+            return _hidden(completion) if is_hidden else completion
+        self._hidden.pop(key, None)
+        pause_s = time.monotonic() - self._edited_s.get(key, time.monotonic())
+        ready = await in_background(partial(ready_of, completion, pause_s=pause_s, recent=recent))
+        if ready is None:
+            return completion
+        features = await in_background(features_of, ready)
+        decision = self.gate.decide(features, calm)
+        completion = evolve(completion, features=features)
+        self._last[key] = Judged(completion, decision)
+        if decision.is_shown:
+            return completion
+        self._hidden[key] = text
+        return _hidden(completion)
+
+    def explain(self, key: str, last: Completion | None) -> dict[str, Any] | None:
+        """Return what the gate said of the last answer in a document, if it judged that one."""
+        judged = self._last.get(key)
+        if judged is None or last is None or judged.completion.generation is not last.generation:
+            return None
+        return judged.decision.as_json()
+
+
+def _hidden(completion: Completion) -> Completion:
+    return evolve(completion, items=(), reason=NAME, filters=(*completion.filters, FilterEffect(NAME, Effect.DROPPED)))
+
+
+def ready_of(completion: Completion, *, pause_s: float = 0.0, recent: float = 0.0) -> Ready | None:
+    """Return what the gate looks at of an answer's first suggestion; `None` if the model wrote nothing for it.
+
+    May parse the document: not on the event loop.
+    """
+    generation, at = completion.generation, completion.cursor_byte
+    if generation is None or not completion.items:
+        return None
+    best = max(generation.written, key=lambda written: written.first_line_logprob)
+    data = completion.snapshot.text.data
+    return Ready(
+        text=completion.text.encode(),
+        written=best.text,
+        logprobs=best.logprobs,
+        first_line_logprob=best.first_line_logprob,
+        stop_reason=str(best.stop_reason),
+        filters=tuple((each.name, str(each)) for each in completion.filters),
+        n_replaced_bytes=completion.items[0].n_replaced_bytes,
+        before=data[max(0, at - N_BEFORE_BYTES) : at],
+        after=data[at : at + N_AFTER_BYTES],
+        node=_node_before(completion),
+        pause_s=pause_s,
+        latency_ms=completion.timings.total_ms,
+        recent=recent,
+    )
+
+
+def _node_before(completion: Completion) -> str:
+    """Return the type of the syntax node that ends before the cursor; empty without a tree."""
+    syntax, at = completion.snapshot.syntax, completion.cursor_byte
+    tree = syntax.tree if syntax is not None else None
+    node = None if tree is None else tree.root_node.descendant_for_byte_range(max(0, at - 1), at)
+    return node.type if node is not None else ""

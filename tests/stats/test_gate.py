@@ -1,0 +1,133 @@
+"""The gate: it reads what it wrote, learns within bounds, and hides nothing unless it is told to."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from random import Random
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from starcoder_lsp.engine.loading import DEMONSTRATOR
+from starcoder_lsp.stats.events import Conditions, Ended, Measures, Offered, Outcome
+from starcoder_lsp.stats.gate import GateError, read_gate, read_learnt, shipped, sigmoid, with_learnt, write_gate
+from starcoder_lsp.stats.gate_features import FEATURES, Ready, features_of
+from starcoder_lsp.stats.gate_learning import MAX_MOVED, MAX_SHIFT, N_FIT, Learner, fit_temperature, stepped
+from starcoder_lsp.stats.model_hash import hash_of_model
+
+VALUES = st.lists(st.floats(-50, 50), min_size=len(FEATURES), max_size=len(FEATURES)).map(tuple)
+MADE = Conditions("python", "rest of line")
+
+
+def ready(text: bytes, logprobs: tuple[float, ...]) -> Ready:
+    return Ready(text, text, logprobs, sum(logprobs), "line_end", (), 0, b"value = ", b"\n", "=")
+
+
+SURE = features_of(ready(b"value)", (-0.01, -0.01)))
+UNSURE = features_of(ready(b"unheard_of.invented(names, that_are, nowhere)", (-3.0, -4.0, -2.0)))
+
+
+def test_the_weights_are_for_the_demonstrator_and_tell_sure_from_unsure() -> None:
+    gate = with_learnt(shipped(), hash_of_model(DEMONSTRATOR), {})
+    assert gate.probability(SURE) > gate.threshold > gate.probability(UNSURE)
+    decision = gate.decide(UNSURE, 1.0)
+    assert not decision.is_shown
+    assert decision.against
+    assert gate.decide(SURE, 1.0).is_shown
+
+
+@given(VALUES)
+def test_calm_0_shows_everything(features: tuple[float, ...]) -> None:
+    assert shipped().decide(features, 0.0).is_shown
+
+
+def test_a_gate_that_is_not_fitted_to_its_model_hides_nothing() -> None:
+    assert with_learnt(shipped(), "another model", {}).decide(UNSURE, 1.0).is_shown
+
+
+def test_what_is_written_is_read() -> None:
+    assert read_gate(write_gate(shipped())) == shipped()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        json.dumps(json.loads(write_gate(shipped())) | {"features": ["other"]}),
+        json.dumps(json.loads(write_gate(shipped())) | {"weights": [1.0]}),
+        json.dumps(json.loads(write_gate(shipped())) | {"bias": "x"}),
+    ],
+)
+def test_a_file_of_something_else_is_refused(text: str) -> None:
+    with pytest.raises(GateError):
+        read_gate(text)
+
+
+@pytest.mark.parametrize(
+    "learnt",
+    [
+        None,
+        {"moved": [1]},
+        {"moved": "x", "temperature": 1, "shift": 0, "n": 0, "is_fitted": True},
+        {"moved": [math.nan] * len(FEATURES), "temperature": 1, "shift": 0, "n": 0, "is_fitted": True},
+    ],
+)
+def test_what_was_learnt_and_cannot_be_read_is_nothing(learnt: object) -> None:
+    own = shipped().model_hash
+    assert with_learnt(shipped(), own, {own: learnt}) == shipped()
+
+
+@given(st.lists(st.tuples(VALUES, st.booleans()), max_size=60))
+def test_learning_stays_within_its_bounds(seen: list[tuple[tuple[float, ...], bool]]) -> None:
+    gate = shipped()
+    for features, is_wanted in seen:
+        gate = stepped(gate, features, is_wanted=is_wanted)
+    assert max(map(abs, gate.moved)) <= MAX_MOVED
+    assert abs(gate.shift) <= MAX_SHIFT
+
+
+def test_what_is_accepted_becomes_likelier() -> None:
+    gate = shipped()
+    for _ in range(20):
+        gate = stepped(gate, UNSURE, is_wanted=True)
+    assert gate.probability(UNSURE) > shipped().probability(UNSURE)
+    assert gate.n_learnt == 20
+
+
+def test_a_temperature_is_found_again() -> None:
+    rng = Random(1)
+    seen = []
+    for _ in range(5000):
+        logit = rng.uniform(-6, 6)
+        seen.append((logit, rng.random() < sigmoid(logit / 2.0 + 0.5)))
+    temperature, shift = fit_temperature(seen)
+    assert temperature == pytest.approx(2.0, rel=0.15)
+    assert shift == pytest.approx(0.5, abs=0.15)
+
+
+def test_another_model_is_fitted_after_some_outcomes_and_it_is_kept(tmp_path: Path) -> None:
+    path, changes = tmp_path / "gate.json", []
+    gate = with_learnt(shipped(), "other", {})
+    learner = Learner(gate, path, "other", changes.append)
+    for number in range(N_FIT):
+        features, outcome = (SURE, Outcome.WHOLE) if number % 2 else (UNSURE, Outcome.SUPERSEDED)
+        offered = Offered(number, number, 1, 0, MADE, Measures(1, 1), "", "", features)
+        assert not learner.gate.is_fitted
+        learner.take([offered, Ended(number, 0, outcome)])
+    assert changes[-1].is_fitted
+    kept = with_learnt(shipped(), "other", read_learnt(path))
+    assert kept.is_fitted
+    assert kept.n_learnt == N_FIT
+    assert kept.probability(SURE) == pytest.approx(changes[-1].probability(SURE), abs=1e-4)
+    assert with_learnt(shipped(), "a third", read_learnt(path)) == evolve(shipped(), is_fitted=False)
+
+
+def test_a_damaged_file_of_what_was_learnt_is_an_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "gate.json").write_text("{broken")
+    assert read_learnt(tmp_path / "gate.json") == {}
