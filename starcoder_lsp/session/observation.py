@@ -17,6 +17,7 @@ from starcoder_lsp.completion import Completion, Item
 from starcoder_lsp.documents.documents import Edit, Snapshot, UnknownDocumentError, language_of
 from starcoder_lsp.documents.notebooks import View
 from starcoder_lsp.documents.uris import path_of
+from starcoder_lsp.lru import LruDict
 from starcoder_lsp.prompting import Model
 from starcoder_lsp.rewrites.rewrite import Rewrite
 from starcoder_lsp.rewrites.targets import Hole
@@ -48,12 +49,15 @@ class Observation:
     _n_rewrites: int = 0
     _known: tuple[Settings, str] | None = None
     """The last settings, and what `changed_settings` says of them."""
+    _hashes: LruDict[str, tuple[str, str]] = field(factory=lambda: LruDict(64))
+    """Keyed hashes of path and root folder, by document or cell."""
     _uris: dict[str, set[str]] = field(factory=dict)
     """The documents and cells with suggestions, by the document or notebook that they are closed with."""
 
     def start(self, sink: Sink, keys: Keys, client: str) -> None:
         """Record from now on."""
         self.is_on, self.log.sink, self.log.keys = True, sink, keys
+        self._hashes.clear()
         sink.emit(Started(secrets.randbits(62), self.log.clock.now_ms(), client))
 
     def stop(self) -> None:
@@ -148,9 +152,11 @@ class Observation:
         )
 
     def _place(self, own: Snapshot, start_byte: int) -> stats_log.Place:
-        root = self.root_of(own.uri)
-        repository = self.log.keys.of(str(root)) if root is not None else ""
-        return stats_log.Place(own.uri, start_byte, own.text.data, self.log.keys.of(path_of(own.uri)), repository)
+        if own.uri not in self._hashes:
+            root = self.root_of(own.uri)
+            repository = self.log.keys.of(str(root)) if root is not None else ""
+            self._hashes[own.uri] = (self.log.keys.of(path_of(own.uri)), repository)
+        return stats_log.Place(own.uri, start_byte, own.text.data, *self._hashes[own.uri])
 
 
 def _own(view: View, snapshot: Snapshot) -> tuple[Snapshot, int]:

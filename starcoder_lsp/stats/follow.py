@@ -57,10 +57,13 @@ class Follower:
     """The accepted suggestions of one document, the oldest first."""
 
     followed: dict[int, Followed] = field(factory=dict)
+    _due_s: float = float("-inf")
+    """No check is due before; with many suggestions, to look at each of them costs more than all the rest."""
 
     def accept(self, number: int, since_s: float, start_byte: int, text: bytes) -> Iterator[Checked]:
         """Follow an accepted text, or one more part of a suggestion; yields what is given up for it."""
         part = TrackedText(text, start_byte)
+        self._due_s = float("-inf")
         if number in self.followed:
             self.followed[number].parts.append(part)
             return
@@ -70,16 +73,22 @@ class Follower:
 
     def due(self, now_s: float, data: bytes) -> Iterator[Checked]:
         """Yield the checks that are due, with the document as it has been since the last edit."""
+        if now_s < self._due_s:
+            return
         for each in list(self.followed.values()):
             while not each.is_over and each.due_s <= now_s:
                 yield each.check(data)
             if each.is_over:
                 del self.followed[each.number]
+        self._due_s = min((each.due_s for each in self.followed.values()), default=float("inf"))
 
     def edited(self, splices: Sequence[Splice], before: bytes, data: bytes, *, is_whole: bool) -> None:
         """Follow the edits of one change, which made `data` of the document `before`."""
+        only = splices[0] if len(splices) == 1 else None
         for each in self.followed.values():
             for part in each.parts:
+                if only is not None and only.start_byte > part.end_byte + len(part.text) and not part.is_gone:
+                    continue  # the edit is far behind: most are
                 part.apply(splices, before, data, is_whole=is_whole)
 
     def closed(self) -> Iterator[Checked]:

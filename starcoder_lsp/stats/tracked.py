@@ -96,6 +96,11 @@ class TrackedText:
         self._pieces = [Piece(0, 0, len(self.text))]
         self._now = self.text
 
+    @property
+    def is_gone(self) -> bool:
+        """Return whether nothing of it stands."""
+        return not self._pieces
+
     def apply(self, splices: Sequence[Splice], before: bytes, data: bytes, *, is_whole: bool = False) -> None:
         """Follow the edits of one change, in order. `before` is the document before them, `data` the one after them.
 

@@ -17,7 +17,7 @@ PIPELINE = {"completion", "prompting", *STAGES}
 MAY_IMPORT = {
     "cli": {"lsp", "session", "models", "stats", "settings_layers", "setting_rules", "engine_settings", "percentile", *PIPELINE},
     "lsp": {"session", "models", "stats", "rewrites", "settings_layers", "lru", *PIPELINE},
-    "session": {"models", "stats", "rewrites", "percentile", *PIPELINE},
+    "session": {"models", "stats", "rewrites", "percentile", "lru", *PIPELINE},
     "stats": {"printable", "percentile"},
     "rewrites": PIPELINE,
     "completion": {"prompting", *STAGES},

@@ -56,10 +56,6 @@ def register(server: Server) -> None:
     async def clear_cache() -> None:
         await server.session.clear_cache()
 
-    @server.command("starcoder.showStats")
-    async def show_stats() -> dict[str, str]:
-        return {"html": await server.statistics.page()}
-
     @server.command("starcoder.exportDiagnostics")
     async def export_diagnostics() -> dict[str, str]:
         return {"markdown": await asyncio.to_thread(diagnostics, await server.session.report(), server)}

@@ -29,3 +29,7 @@ def register(server: Server) -> None:
         for document in report["documents"]:
             document["uri"] = server.protocol.uris.spelled(document["uri"])
         return report
+
+    @server.command("starcoder.showStats")
+    async def show_stats() -> dict[str, str]:
+        return {"html": await server.statistics.page()}

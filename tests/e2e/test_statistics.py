@@ -1,0 +1,102 @@
+"""The record through a real server: the report has what the user accepts, and a private window leaves nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import CODE, CURSOR, ENVIRONMENT, SERVER, SETTINGS, TIMEOUT_S, URI, Start, Wire, notification
+
+GHOST_TEXT = {"textDocument": {"inlineCompletion": {}}}
+PRIVATE = {**GHOST_TEXT, "experimental": {"starcoder": {"private": True}}}
+
+
+def stats(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    env = {**ENVIRONMENT, "XDG_DATA_HOME": str(folder)}
+    command = [*SERVER, "stats", *arguments]
+    return subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, check=False, timeout=100)  # noqa: S603
+
+
+def figures(folder: Path) -> dict[str, Any]:
+    ran = stats(folder, "--json")
+    assert ran.returncode == 0, ran.stderr
+    return {each["name"]: each for one in json.loads(ran.stdout)["questions"] for each in one["figures"]}
+
+
+def accept(served: Wire) -> str:
+    """Ask for a suggestion, show it, insert it, and say that it was accepted; return its text."""
+    served.model_is_loaded()
+    served.open(URI, CODE)
+    place = {"line": CURSOR[0], "character": CURSOR[1]}
+    params = {"textDocument": {"uri": URI}, "position": place, "context": {"triggerKind": 1}}
+    item = served.ask("ask", "textDocument/inlineCompletion", params)["result"]["items"][0]
+    served.send(notification("textDocument/didShowCompletion", {"item": item}))
+    change = {"range": {"start": place, "end": place}, "text": item["insertText"]}
+    document = {"uri": URI, "version": 2}
+    served.send(notification("textDocument/didChange", {"textDocument": document, "contentChanges": [change]}))
+    served.ask("accepted", "workspace/executeCommand", item["command"])
+    return item["insertText"]
+
+
+def stop(served: Wire) -> None:
+    """Shut down, and wait for the end however busy the machine is."""
+    served.ask("the last one", "shutdown")
+    served.send(notification("exit"))
+    assert served.exit_code(TIMEOUT_S) == 0
+
+
+def test_an_accepted_suggestion_is_in_the_report_and_on_the_page(wire: Start, tmp_path: Path) -> None:
+    served = wire(env={"XDG_DATA_HOME": str(tmp_path)})
+    served.start(SETTINGS, GHOST_TEXT)
+    text = accept(served)
+    stop(served)
+    found = figures(tmp_path)
+    assert (found["accepted of shown"]["value"], found["accepted of shown"]["n"]) == (1.0, 1)
+    assert found["characters accepted at a time"]["value"] == len(text)
+    assert found["accepted characters of all"]["value"] == 1.0
+    again = wire(env={"XDG_DATA_HOME": str(tmp_path)})
+    again.start(SETTINGS, GHOST_TEXT)
+    page = again.ask("page", "workspace/executeCommand", {"command": "starcoder.showStats"})["result"]["html"]
+    assert "100.0%" in page
+    assert "<script" not in page
+
+
+@pytest.mark.parametrize(
+    ("settings", "capabilities"),
+    [({**SETTINGS, "stats": {"enabled": False}}, GHOST_TEXT), (SETTINGS, PRIVATE)],
+    ids=["turned off", "a private window"],
+)
+def test_nothing_is_kept(wire: Start, tmp_path: Path, settings: object, capabilities: object) -> None:
+    served = wire(env={"XDG_DATA_HOME": str(tmp_path)})
+    served.start(settings, capabilities)
+    accept(served)
+    stop(served)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_totals_are_exported_and_merged(tmp_path: Path) -> None:
+    file = tmp_path / "me.json"
+    file.write_text(stats(tmp_path, "export").stdout)
+    merged = stats(tmp_path, "merge", str(file), str(file), "--json")
+    assert json.loads(merged.stdout)["persons"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--since", "yesterday"], "expected a day such as"),
+        (["--compare", "python", "rust"], "nothing is recorded for that"),
+        (["merge", "none.json"], "No such file"),
+        (["mark", "tests", "pass", "--repository", "."], "not a git repository"),
+        (["--by", "mood"], "invalid choice"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:
+    ran = stats(tmp_path, *arguments)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert message in ran.stderr
+    assert ran.stderr.count("\n") == 1
