@@ -75,7 +75,7 @@ class Verdict:
 
     @property
     def ends_line(self) -> bool:
-        """Whether a line of the suggestion ends in it or with it."""
+        """Return whether a line of the suggestion ends in it or with it."""
         whole = self.suggestion.text if self.suggestion is not None else b""
         behind = whole[whole.find(self.text) + len(self.text) :]
         return b"\n" in self.text or not behind or behind.startswith((b"\n", b"\r"))

@@ -29,7 +29,7 @@ class Followed:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more is to be found out."""
+        """Return whether nothing more is to be found out."""
         return self.n_checked == len(CHECKS_S)
 
     def check(self, data: bytes | None) -> Checked:

@@ -44,7 +44,7 @@ class Slice:
     where: dict[str, str] = field(factory=dict)
 
     def __call__(self, cell: Cell) -> bool:
-        """Whether a cell belongs to it."""
+        """Return whether a cell belongs to it."""
         return all(getattr(cell, dimension) == value for dimension, value in self.where.items())
 
     def written_chars(self, totals: Totals) -> int:

@@ -51,7 +51,7 @@ class AnswerRecord:
 
     @property
     def is_accepted(self) -> bool:
-        """Whether all or part of it was accepted."""
+        """Return whether all or part of it was accepted."""
         return self.outcome in ACCEPTED
 
 

@@ -55,7 +55,7 @@ class _Matcher:
     _known: dict[tuple[str, int], frozenset[str]] = field(factory=dict)
 
     def holds(self, line: str, fragment: Fragment) -> bool:
-        """Whether a line holds a fragment."""
+        """Return whether a line holds a fragment."""
         n, keyed = fragment
         text = line.strip()
         if len(text) > MAX_LINE_CHARS or len(text) < n:

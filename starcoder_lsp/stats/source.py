@@ -52,7 +52,7 @@ def gather(paths: StorePaths, folders: Iterable[Path], since_ms: int = 0, now_ms
 
 
 def is_repository(folder: Path) -> bool:
-    """Whether a folder is in a git work tree."""
+    """Return whether a folder is in a git work tree."""
     try:
         root_of(folder)
     except RepositoryError:

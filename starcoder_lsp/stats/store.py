@@ -116,7 +116,7 @@ def _make_tables(connection: sqlite3.Connection) -> None:
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Whether an error says that the file is no database or a damaged one; others may pass, as a full disk."""
+    """Return whether an error says that the file is no database or a damaged one; others may pass, as a full disk."""
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:
         return type(error) is sqlite3.DatabaseError  # what `quick_check` found
