@@ -14,8 +14,7 @@ T = TypeVar("T")
 class Rules:
     """The rules of one setting, besides its name and its default.
 
-    `key` replaces the name in camelCase that editors use. A `reserved` setting is read and checked, and has no effect
-    yet. A `trusted_only` one is ignored where a workspace sets it, unless to one of `anyone_may_set`.
+    `key` replaces the name in camelCase that editors use. A `trusted_only` setting is ignored where a workspace sets it, unless to one of `anyone_may_set`.
     """
 
     description: str
@@ -23,7 +22,6 @@ class Rules:
     limits: tuple[float, float] | None = None
     trusted_only: bool = False
     anyone_may_set: tuple[object, ...] = ()
-    reserved: bool = False
     key: str = ""
 
 

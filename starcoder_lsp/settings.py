@@ -257,7 +257,6 @@ class SettingDescription:
     choices: tuple[str, ...]
     limits: tuple[float, float] | None
     trusted_only: bool
-    reserved: bool
 
 
 def describe_settings() -> list[SettingDescription]:
@@ -280,5 +279,4 @@ def _describe(group: attrs.AttrsInstance, path: str) -> Iterator[SettingDescript
             choices=rules.choices,
             limits=rules.limits,
             trusted_only=rules.trusted_only,
-            reserved=rules.reserved,
         )

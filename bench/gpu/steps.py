@@ -24,17 +24,20 @@ def machine(task: Task) -> None:
     """Report the GPU, llama.cpp and the processor."""
     from importlib.metadata import PackageNotFoundError, version
 
-    from llama_cpp import __version__ as llama_version
+    import llama_cpp
 
     from starcoder_lsp.cli.bench.figures import machine as processor
-    from starcoder_lsp.engine.local.llama import can_offload, system_info
+    from starcoder_lsp.engine.local.llama import start_backend
 
     try:
         numpy = version("numpy")
     except PackageNotFoundError:
         numpy = ""
     task.row("machine", gpu=task.ask_gpu("name,memory.total,driver_version"), **processor())
-    task.row("llama.cpp", can_offload=can_offload(), llama_cpp_python=llama_version, system_info=system_info())
+    start_backend()
+    can_offload = bool(llama_cpp.llama_supports_gpu_offload())
+    system_info = bytes(llama_cpp.llama_print_system_info()).decode()
+    task.row("llama.cpp", can_offload=can_offload, llama_cpp_python=llama_cpp.__version__, system_info=system_info)
     task.row("python", python=sys.version.split()[0], numpy=numpy, programs=task.programs)
 
 

@@ -41,7 +41,7 @@ def linked(description: str, keys: frozenset[str]) -> str:
 
 def generated(manifest: dict[str, Any]) -> dict[str, Any]:
     """The manifest with the server's version and settings; what has no effect yet is left out."""
-    settings = [setting for setting in describe_settings() if not setting.reserved]
+    settings = list(describe_settings())
     keys = frozenset(setting.key for setting in settings)
     own, of_the_server = manifest["contributes"]["configuration"]
     of_the_server = of_the_server | {"properties": {setting.key: schema_of(setting, keys) for setting in settings}}

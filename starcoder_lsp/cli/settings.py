@@ -1,4 +1,4 @@
-"""`starcoder-lsp settings`: every setting that has an effect, with its default, as a Markdown table."""
+"""`starcoder-lsp settings`: every setting, with its default, as a Markdown table."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def print_settings() -> int:
 
 
 def settings_table() -> str:
-    """Return the table, with a row for each setting that has an effect."""
+    """Return the table, with a row for each setting."""
     rows = ["| setting | default | what it does |", "|---|---|---|"]
-    rows += [_row(setting) for setting in describe_settings() if not setting.reserved]
+    rows += [_row(setting) for setting in describe_settings()]
     return "\n".join(rows)
 
 

@@ -126,7 +126,7 @@ def test_a_cell_is_completed_with_the_earlier_cells_in_view(start: Start) -> Non
     assert FIRST in prompt
     assert "# # Results\n#\n# The numbers of last year\n" in prompt
     assert prompt.index(FIRST) < prompt.index("numbers of last year") < prompt.index("def total(values):")
-    assert "def total(values):" in asking.prompt(1, 3, 0)  # a later cell stands behind the cursor
+    assert "def total(values):" in asking.prompt(1, 17, 0)  # a later cell stands behind the cursor
     server.send(typed(2, 1, 4, 0, "alpha = "))
     assert "alpha = value_4" in asking.prompt()
     assert is_clean_end(server)

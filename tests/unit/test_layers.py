@@ -15,7 +15,17 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 STAGES = {"suggestions", "context", "engine", "documents", "settings", "background", "printable"}
 PIPELINE = {"completion", "prompting", *STAGES}
 MAY_IMPORT = {
-    "cli": {"lsp", "session", "models", "stats", "settings_layers", "setting_rules", "engine_settings", "percentile", *PIPELINE},
+    "cli": {
+        "lsp",
+        "session",
+        "models",
+        "stats",
+        "settings_layers",
+        "setting_rules",
+        "engine_settings",
+        "percentile",
+        *PIPELINE,
+    },
     "lsp": {"session", "models", "stats", "rewrites", "settings_layers", "lru", *PIPELINE},
     "session": {"models", "stats", "rewrites", "percentile", "lru", *PIPELINE},
     "stats": {"printable", "percentile"},

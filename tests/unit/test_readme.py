@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from starcoder_lsp.cli.settings import settings_table
-from starcoder_lsp.settings import describe_settings
 from tests.e2e.conftest import ENVIRONMENT
 
 ROOT = Path(__file__).parents[2]
@@ -24,12 +23,6 @@ MAX_README_LINES = 100
 
 def test_the_table_of_settings_is_the_tree_of_settings() -> None:
     assert settings_table() in SETTINGS, "run `make settings`"
-
-
-def test_settings_without_an_effect_are_named_as_such() -> None:
-    (sentence,) = re.findall(r"Read and checked, but without an effect yet: (.*?)\.\n", SETTINGS, re.DOTALL)
-    named = set(re.findall(r"`([\w.]+)`", sentence))
-    assert named == {setting.key.removeprefix("starcoder.") for setting in describe_settings() if setting.reserved}
 
 
 def test_the_example_has_at_most_twenty_lines_that_count_and_passes(tmp_path: Path) -> None:

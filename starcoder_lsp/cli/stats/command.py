@@ -14,7 +14,7 @@ from rich.console import Console
 
 from starcoder_lsp.cli import CommandError, warn
 from starcoder_lsp.cli.complete import write_out
-from starcoder_lsp.cli.demo import PAGE_COLUMNS
+from starcoder_lsp.cli.page import PAGE_COLUMNS
 from starcoder_lsp.cli.stats.table import comparison_table, tables_of
 from starcoder_lsp.stats.page import page_of
 from starcoder_lsp.stats.report import as_csv, as_json, compare, report_of, slice_named

@@ -19,7 +19,7 @@ from starcoder_lsp.cli.bench.eval import Ask, fill, pipeline
 from starcoder_lsp.cli.bench.figures import model_file, watching
 from starcoder_lsp.cli.bench.holes import cut_holes, read_sources
 from starcoder_lsp.cli.complete import configured
-from starcoder_lsp.cli.demo import PAGE_COLUMNS
+from starcoder_lsp.cli.page import PAGE_COLUMNS
 from starcoder_lsp.completion import Completion
 from starcoder_lsp.documents.documents import Snapshot
 from starcoder_lsp.documents.workspace import WorkspaceContext
