@@ -14,7 +14,8 @@ T = TypeVar("T")
 class Rules:
     """The rules of one setting, besides its name and its default.
 
-    `key` replaces the name in camelCase that editors use. A `trusted_only` setting is ignored where a workspace sets it, unless to one of `anyone_may_set`.
+    `key` replaces the name in camelCase that editors use. A `trusted_only` setting is ignored if a workspace sets it,
+    unless to one of `anyone_may_set`.
     """
 
     description: str
