@@ -119,7 +119,7 @@ def cut_holes(sources: Sequence[Source], n_holes: int, seed: int) -> list[Hole]:
         lines = code_lines(source.snapshot)
         places += [(source, line) for line in rng.sample(lines, min(MAX_LINES, len(lines)))]
     holes: list[Hole] = []
-    for n_kinds_left, cut in ((4, _block), (3, _mid_word), (2, _inside_line), (1, _rest_of_line)):
+    for n_kinds_left, cut in ((4, _block), (3, _mid_word), (2, _inside_line), (1, rest_of_line)):
         rng.shuffle(places)
         tried = (cut(source, line, rng) for source, line in places)
         holes += islice((hole for hole in tried if hole is not None), (n_holes - len(holes)) // n_kinds_left)
@@ -170,7 +170,8 @@ def closers(code: str, column: int) -> str:
     return found
 
 
-def _rest_of_line(source: Source, line: int, rng: Random) -> Hole | None:
+def rest_of_line(source: Source, line: int, rng: Random) -> Hole | None:
+    """Hide a line from the start of one of its words or signs on, but not all of it; `None` where that cannot be."""
     code = source.snapshot.text.line_text(line).decode()
     return _from_one_of(REST_OF_LINE, source, line, [match.start() for match in TOKEN.finditer(code)][1:], rng)
 
