@@ -134,6 +134,7 @@ class LocalEngine:
             request.n_answers,
             request.beam_margin_nats,
             request.sampling,
+            prompt.avoid,
         )
         return self._begin(request.document, decoding, is_ahead=request.is_ahead)
 

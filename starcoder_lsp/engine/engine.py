@@ -67,6 +67,8 @@ class Prompt:
     """The name of the layout in `fim.py`, for `explain`."""
     heal: bytes = b""
     """Text behind `ids` that the answer must begin with, in any tokens (token healing)."""
+    avoid: bytes = b""
+    """Bytes none of which may be in the answer up to the first token behind `heal`; the answer may not end there."""
 
 
 @frozen
@@ -156,6 +158,8 @@ class Capabilities:
     """The most answers to one prompt. Not measured."""
     logprobs: bool = True
     """Whether log-probabilities are those of the model; otherwise all are 0."""
+    avoidance: bool = True
+    """Whether `Prompt.avoid` has an effect."""
     prefill: bool = True
     """Whether a prompt can be evaluated ahead of the request for it."""
     beam: bool = True

@@ -100,6 +100,7 @@ class HostEngine:
                 ids=list(prompt.ids),
                 stop_ids=list(prompt.stop_ids),
                 heal=prompt.heal,
+                avoid=prompt.avoid,
                 max_new_tokens=request.max_new_tokens,
                 n_answers=request.n_answers,
                 beam_margin_nats=request.beam_margin_nats,

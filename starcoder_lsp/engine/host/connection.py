@@ -110,6 +110,7 @@ class Connection:
             n_answers=message.n_answers,
             beam_margin_nats=message.beam_margin_nats,
             sampling=Sampling(message.temperature, message.seed),
+            avoid=message.avoid,
         )
         listener = _JobListener(self, message.request, model)
         owner = Owner(self.name, message.document)

@@ -51,6 +51,7 @@ class Generate(Struct, tag="generate", array_like=True, frozen=True):
     is_ahead: bool
     stop_ids: list[Id] = []
     heal: bytes = b""
+    avoid: bytes = b""
     max_new_tokens: Count = 0
     beam_margin_nats: Annotated[float, Meta(ge=0)] = 0.0
     temperature: Annotated[float, Meta(ge=0, le=100)] = 0.0

@@ -62,6 +62,9 @@ class Backend(Protocol):
     def agreeing(self, text: bytes) -> TokenIds:
         """Return the ids of the tokens that begin with `text` or that `text` begins with. A byte-level BPE has some."""
 
+    def without(self, avoid: bytes) -> TokenIds:
+        """Return the ids of the tokens that have none of the bytes `avoid`; no markers."""
+
     def save(self, sequence: int) -> memoryview | None:
         """Return a copy of the sequence's cells, or `None` without memory for it."""
 

@@ -27,6 +27,8 @@ class Decoding:
     n_answers: int = 1
     beam_margin_nats: float = 0.0
     sampling: Sampling = field(factory=Sampling)
+    avoid: bytes = b""
+    """See `Prompt.avoid`."""
 
     @property
     def n_branches(self) -> int:
@@ -42,6 +44,8 @@ class Answer:
     sequence: int
     heal: bytes
     """The rest of the text before the cursor that the answer must begin with."""
+    avoid: bytes
+    """Bytes that no token may have before one has written more than `heal`."""
     rng: np.random.Generator | None
     max_tokens: int
     ids: list[int] = field(factory=list)
@@ -67,6 +71,15 @@ def sample(
     return index if allowed is None else int(allowed[index]), float(candidates[index]) - log_total
 
 
+def _allowed(backend: Backend, heal: bytes, avoid: bytes) -> TokenIds | None:
+    """Return the ids to choose among, or `None` for all of them."""
+    if not avoid:
+        return backend.agreeing(heal) if heal else None
+    others = backend.without(avoid)
+    both = np.intersect1d(backend.agreeing(heal), others, assume_unique=True) if heal else others
+    return both if len(both) else backend.agreeing(heal)  # a text to heal that has one of the bytes comes first
+
+
 def _candidates(logits: Logits, allowed: TokenIds | None) -> tuple[Logits, float]:
     """Return the logits to choose from, and the log-sum-exp of all of them, both less the largest logit."""
     shifted = logits - logits.max()
@@ -78,12 +91,12 @@ def begin(
 ) -> tuple[list[Answer], tuple[Token, ...]]:
     """Choose the first tokens behind a prompt from the `logits` there. The first of `sequences` holds it.
 
-    The other sequences are empty. Only tokens that agree with the prompt's `heal` are chosen. Without a temperature the
-    answers begin with the likeliest first tokens, one each; with one, each draws its own. One answer may become a beam
-    of two. All answers together have at most `n_room` tokens.
+    The other sequences are empty. Only tokens that agree with the prompt's `heal` and `avoid` are chosen. Without a
+    temperature the answers begin with the likeliest first tokens, one each; with one, each draws its own. One answer may
+    become a beam of two. All answers together have at most `n_room` tokens.
     """
-    sampling, heal = decoding.sampling, decoding.heal
-    allowed = backend.agreeing(heal) if heal else None
+    sampling, heal, avoid = decoding.sampling, decoding.heal, decoding.avoid
+    allowed = _allowed(backend, heal, avoid)
     n_answers = min(decoding.n_answers, len(sequences))
     may_be_beam = n_answers == 1 < len(sequences) and decoding.beam_margin_nats > 0 and sampling.temperature == 0
     firsts = choices(logits, 2 if may_be_beam else n_answers, allowed)
@@ -98,7 +111,7 @@ def begin(
         if sampling.temperature > 0:
             rng = np.random.default_rng([sampling.seed, number] if number else sampling.seed)
             choice = sample(logits, sampling, rng, allowed)
-        answers.append(Answer(number, sequences[number], heal, rng, max_tokens))
+        answers.append(Answer(number, sequences[number], heal, avoid, rng, max_tokens))
         tokens.append(_append(backend, decoding, answers[-1], choice))
         if number:
             backend.branch(sequences[0], sequences[number])
@@ -114,7 +127,7 @@ def choose_next(backend: Backend, decoding: Decoding, answers: Sequence[Answer],
     """Choose the next token of each answer. Their logits are the step's rows from `first_row` on."""
     tokens = []
     for row, answer in enumerate(answers, first_row):
-        allowed = backend.agreeing(answer.heal) if answer.heal else None
+        allowed = _allowed(backend, answer.heal, answer.avoid)
         tokens.append(
             _append(backend, decoding, answer, sample(backend.logits(row), decoding.sampling, answer.rng, allowed))
         )
@@ -127,7 +140,9 @@ def _append(backend: Backend, decoding: Decoding, answer: Answer, choice: Choice
         answer.end = StopReason.STOP_TOKEN
     else:
         answer.ids.append(token_id)
-        answer.heal = answer.heal[len(backend.pieces[token_id]) :]
+        piece = backend.pieces[token_id]
+        answer.avoid = answer.avoid if len(piece) <= len(answer.heal) else b""
+        answer.heal = answer.heal[len(piece) :]
         if len(answer.ids) >= answer.max_tokens:
             answer.end = StopReason.MAX_TOKENS
     return Token(answer.number, token_id, logprob, answer.end)

@@ -104,7 +104,8 @@ class LlamaContext:
         self.uses_flash_attention = options.use_flash_attention  # which decides how values are laid out
         self.pieces = pieces
         self._n_vocab = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self._model))
-        self.agreeing = PieceIndex.of((piece, token_id) for token_id, piece in enumerate(pieces)).agreeing
+        index = PieceIndex.of((piece, token_id) for token_id, piece in enumerate(pieces))
+        self.agreeing, self.without = index.agreeing, lru_cache(maxsize=4)(index.without)
         self._interrupted: Interrupted = lambda: False
         self._abort = llama_cpp.ggml_abort_callback(lambda _data: self._interrupted())
         self.evaluation_ms = 0.0

@@ -1,4 +1,4 @@
-"""The tokens of a vocabulary by their bytes, for token healing: it chooses among tokens that agree with a text."""
+"""The tokens of a vocabulary by their bytes, to choose among tokens that agree with a text or avoid some bytes."""
 
 from __future__ import annotations
 
@@ -29,6 +29,10 @@ class PieceIndex:
         """Return the ids of the tokens that begin with `text`, which is not empty, or that `text` begins with."""
         heads = (text[:n_bytes] for n_bytes in range(1, len(text)))
         return np.concatenate([self._from_to(text, _behind(text)), *(self._from_to(h, h + b"\0") for h in heads)])
+
+    def without(self, avoid: bytes) -> TokenIds:
+        """Return the ids of the tokens that have none of the bytes `avoid`. Looks at every token."""
+        return self._ids[[len(piece.translate(None, avoid)) == len(piece) for piece in self._pieces]]
 
     def _from_to(self, first: bytes, behind: bytes | None) -> TokenIds:
         end = len(self._pieces) if behind is None else bisect_left(self._pieces, behind)
