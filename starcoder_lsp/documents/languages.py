@@ -55,6 +55,8 @@ class Language:
     doc_below: str | None = None
     test: Testing | None = None
     raw_string: tuple[str, str] | None = None
+    parser: str | None = None
+    has_slash_star: bool = False
 
 
 @frozen
@@ -171,4 +173,6 @@ def _language(language_id: str, row: dict[str, Any]) -> Language:
         doc_below=row.get("doc_below"),
         test=Testing(**{**row["test"], "files": tuple(row["test"]["files"])}) if "test" in row else None,
         raw_string=tuple(row["raw_string"]) if "raw_string" in row else None,
+        parser=row.get("parser"),
+        has_slash_star=row.get("slash_star", row.get("line_comment") == "//"),
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import astuple, evolve, frozen
 
-from starcoder_lsp.documents import scopes
+from starcoder_lsp.documents import scopes, strict
 from starcoder_lsp.documents.languages import Language, QueryName, load_grammar, load_query
 from starcoder_lsp.documents.parsing import parse
 
@@ -119,21 +119,34 @@ class Syntax:
             self._definitions = scopes.definitions(parsed) if parsed is not None else ()
         return self._definitions
 
+    def accepts(self, start_byte: int, end_byte: int) -> bool:
+        """Return whether the language's own parser accepts the statements around the bytes; true without one."""
+        return self.tree is None or strict.accepts(self._language, self._text, self.tree, start_byte, end_byte)
+
     def error_count(self) -> int:
-        """Return the number of errors and missing tokens in the tree, at most some 10,000; 0 without a tree."""
+        """Return the number of errors and missing tokens in the tree, at most some 10,000; 0 without a tree.
+
+        A node that has an error, none of whose children has one, counts as one: the binding hides some.
+        """
         return self._damage()[0]
 
     def first_error_in(self, start_byte: int, end_byte: int) -> int | None:
-        """Return the start of the first error or missing token that touches the bytes, or `None`."""
+        """Return the start of the first error that touches the bytes, or `None`.
+
+        A missing token is an error too, but for a `}`: a block that is being written is closed on a later line.
+        """
         found: list[int] = []
         to_visit = [self.tree.root_node] if self.tree is not None else []
         while to_visit:
             node = to_visit.pop()
-            if node.is_error or node.is_missing:
+            if node.is_error or (node.is_missing and node.type != "}"):
                 found.append(node.start_byte)
-            elif node.has_error:
-                touching = (child for child in node.children if child.start_byte <= end_byte)
-                to_visit.extend(child for child in touching if child.end_byte >= start_byte and child.has_error)
+            elif node.has_error and not node.is_missing:
+                damaged = [child for child in node.children if child.has_error]
+                touching = (child for child in damaged if child.start_byte <= end_byte)
+                to_visit.extend(child for child in touching if child.end_byte >= start_byte)
+                if not damaged:  # an error that the binding does not show
+                    found.append(node.start_byte)
         return min(found, default=None)
 
     def token_over(self, byte: int) -> tuple[int, int] | None:
@@ -156,10 +169,10 @@ class Syntax:
             while to_visit and n_visited < _MAX_DAMAGED_NODES and work < _MAX_LOOSE_TOKENS**2:
                 node = to_visit.pop()
                 n_visited += 1
-                n_errors += node.is_error or node.is_missing
+                damaged = [child for child in node.children if child.has_error] if node.has_error else []
+                n_errors += node.is_error or node.is_missing or (node.has_error and not damaged)
                 work += (node.child_count - node.named_child_count) ** 2 if node.is_error else 0
-                if node.has_error:
-                    to_visit.extend(child for child in node.children if child.has_error)
+                to_visit.extend(damaged)
             self._known_damage = n_errors, n_visited == _MAX_DAMAGED_NODES or work >= _MAX_LOOSE_TOKENS**2
         return self._known_damage
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from attrs import evolve, frozen
 
 from starcoder_lsp.documents.documents import Snapshot, language_of
 from starcoder_lsp.documents.scopes import Scope
+from starcoder_lsp.suggestions.lexing import is_unopened, open_brackets
 
 N_BELOW_BYTES = 4096
 """Text below the cursor's line that the rules look at."""
 TAB_WIDTH = 8
 CLOSERS = b")]}>\"'`"
+N_LINE_BYTES = 2048
+"""The cursor's line counts this far before the cursor and behind it: a line of a minified file may have megabytes."""
 N_CLOSED_BYTES = 4
 """Brackets and quotes that an editor may have closed by itself behind the cursor."""
 SEPARATORS = b",;:"
@@ -39,6 +44,20 @@ class CursorContext:
     """The document's own line end, which the inserted text gets."""
     scopes: tuple[Scope, ...] = ()
     """The functions, classes and modules around the cursor, outermost first."""
+
+    @property
+    def has_comments(self) -> bool:
+        """Whether the language has comments between `/*` and `*/`."""
+        return language_of(self.snapshot).has_slash_star
+
+    @cached_property
+    def n_open_before(self) -> int:
+        """How many brackets are open before the cursor on its line."""
+        return len(open_brackets(self.line_before, has_comments=self.has_comments))
+
+    def is_unopened(self, closers: bytes, text: bytes) -> bool:
+        """Whether `closers` are closing brackets and quotes of the suggestion `text` that it has not opened."""
+        return is_unopened(closers, text, self.line_before, has_comments=self.has_comments)
 
     def after(self, first_line: bytes) -> CursorContext:
         """The site as it is once the first line of the suggestion is known: it may open a block."""
@@ -73,7 +92,8 @@ def describe_cursor(snapshot: Snapshot, cursor_byte: int, multiline: str) -> Cur
     text = snapshot.text
     line = text.line_of(cursor_byte)
     line_start, line_end = text.line_span(line)
-    before, after = text.data[line_start:cursor_byte], text.data[cursor_byte : max(cursor_byte, line_end)]
+    before = text.data[max(line_start, cursor_byte - N_LINE_BYTES) : cursor_byte]
+    after = text.data[cursor_byte : max(cursor_byte, min(line_end, cursor_byte + N_LINE_BYTES))]
     next_start = text.line_starts[line + 1] if line + 1 < text.n_lines else len(text.data)
     below = text.data[next_start : next_start + N_BELOW_BYTES].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     indent = indent_width(before)

@@ -1,6 +1,7 @@
 """Brackets and strings, told by their letters alone: for texts that are unfinished, in any language.
 
-A parser says more, and says it of whole documents; see `fitting.py`.
+A parser says more, and says it of whole documents; see `fitting.py`. Every function here takes time that grows with the
+text's length and no faster.
 """
 
 from __future__ import annotations
@@ -11,38 +12,65 @@ from collections.abc import Iterator
 CLOSER_OF = {b"(": b")", b"[": b"]", b"{": b"}"}
 OPENER_OF = {closer: opener for opener, closer in CLOSER_OF.items()}
 QUOTES = b"\"'`"
-TOKEN = re.compile(
-    rb"(?P<string>\"\"\"(?:\\.|[^\\])*?\"\"\"|'''(?:\\.|[^\\])*?'''|/\*.*?\*/|`(?:\\.|[^`\\])*`)"
-    rb"|(?P<unfinished>\"\"\"|'''|`)"
-    rb"|(?P<line>\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*')"
-    rb"|(?P<last>\"(?=[^\n]*\Z))"
-    rb"|(?P<bracket>[()\[\]{}])",
-    re.DOTALL,
-)
-"""A string in the quotes of most languages or a comment, in which brackets are letters; where an unfinished one begins,
-which in double quotes is one of the last line; or a bracket. A single quote alone is an apostrophe or a lifetime.
-"""
+SIGN = re.compile(rb"\"\"\"|'''|[\"'`()\[\]{}]|/\*")
+REST = {
+    b'"""': re.compile(rb'(?:\\.|[^\\"]|"(?!""))*+', re.DOTALL),
+    b"'''": re.compile(rb"(?:\\.|[^\\']|'(?!''))*+", re.DOTALL),
+    b"`": re.compile(rb"(?:\\.|[^`\\])*+", re.DOTALL),
+    b'"': re.compile(rb'(?:\\.|[^"\\\n])*+', re.DOTALL),
+    b"'": re.compile(rb"(?:\\.|[^'\\\n])*+", re.DOTALL),
+}
+"""What stands in a string behind its opening quotes. A string in single or double quotes ends with its line."""
 
 
-def brackets(text: bytes) -> Iterator[tuple[int, bytes]]:
+def scan(text: bytes, *, has_comments: bool = False) -> Iterator[tuple[int, int, bytes]]:
+    """Yield `(start_byte, end_byte, sign)` of brackets, and of strings and comments, in which brackets are letters.
+
+    `sign` is the bracket, or what the string begins with. One that is unfinished is the last, and ends at -1; a string
+    in double quotes is unfinished if the text ends on its line, and a single quote alone is an apostrophe or a
+    lifetime. With `has_comments`, the language has comments between `/*` and `*/`.
+    """
+    at, letters_until = 0, {b"'": 0, b'"': 0}
+    while (match := SIGN.search(text, at)) is not None:
+        start, at, sign = *match.span(), match.group()
+        if sign == b"/*":
+            end = text.find(b"*/", at) if has_comments else -1
+            has_comments = end >= 0  # without one here there is none behind
+            if has_comments:
+                at = end + 2
+                yield start, at, sign
+        elif sign not in REST:
+            yield start, at, sign
+        elif start >= letters_until.get(sign, 0):
+            end = REST[sign].match(text, at).end()  # type: ignore[union-attr]  # it matches nothing too
+            if text.startswith(sign, end):
+                at = end + len(sign)
+                yield start, at, sign
+            elif sign in letters_until and (sign == b"'" or b"\n" in text[end:]):
+                letters_until[sign] = end
+            else:
+                yield start, -1, sign
+                return
+
+
+def brackets(text: bytes, *, has_comments: bool = False) -> Iterator[tuple[int, bytes]]:
     """The brackets of `text` that are in no string, and where they stand.
 
     One right behind a lone single quote may be the beginning of one.
     """
     string_end = -1
-    for match in TOKEN.finditer(text):
-        if match.lastgroup in ("unfinished", "last"):
-            return
-        if match.lastgroup != "bracket":
-            string_end = match.end()
-        elif match.start() == string_end or text[match.start() - 1 : match.start()] != b"'":
-            yield match.start(), match.group()
+    for start, end, sign in scan(text, has_comments=has_comments):
+        if sign in CLOSER_OF or sign in OPENER_OF:
+            if start == string_end or text[start - 1 : start] != b"'":
+                yield start, sign
+        else:
+            string_end = end
 
 
-def open_brackets(text: bytes) -> list[int]:
+def open_brackets(text: bytes, *, has_comments: bool = False) -> list[int]:
     """Where the brackets stand that `text` opens and does not close."""
     opened: list[int] = []
-    for at, bracket in brackets(text):
+    for at, bracket in brackets(text, has_comments=has_comments):
         if bracket in CLOSER_OF:
             opened.append(at)
         elif opened:
@@ -50,17 +78,22 @@ def open_brackets(text: bytes) -> list[int]:
     return opened
 
 
-def ends_in_string(text: bytes) -> bool:
+def open_quote(text: bytes, *, has_comments: bool = False) -> bytes:
+    """What the string begins with that is unfinished at the end of `text`; empty where there is none."""
+    return next((sign for _, end, sign in scan(text, has_comments=has_comments) if end < 0), b"")
+
+
+def ends_in_string(text: bytes, *, has_comments: bool = False) -> bool:
     """Whether a string that `text` begins is unfinished at its end."""
-    return any(match.lastgroup in ("unfinished", "last") for match in TOKEN.finditer(text))
+    return bool(open_quote(text, has_comments=has_comments))
 
 
-def is_unopened(closers: bytes, text: bytes, before: bytes) -> bool:
+def is_unopened(closers: bytes, text: bytes, before: bytes, *, has_comments: bool = False) -> bool:
     """Whether `closers` are closing brackets and quotes that `text`, which has them, has not opened.
 
     `before` is what stands before `text` on its line: a string may have begun there.
     """
-    found = [bracket for at, bracket in brackets(before + text) if at >= len(before)]
+    found = [bracket for at, bracket in brackets(before + text, has_comments=has_comments) if at >= len(before)]
     return bool(closers) and all(_is_unopened(bytes([closer]), closers, text, found) for closer in closers)
 
 

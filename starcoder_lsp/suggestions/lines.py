@@ -13,20 +13,12 @@ from starcoder_lsp.documents.languages import Language
 from starcoder_lsp.documents.syntax import Syntax
 from starcoder_lsp.documents.text import Text
 from starcoder_lsp.suggestions.cursor_context import SEPARATORS, CursorContext, first_line, indent_width, only_closes
-from starcoder_lsp.suggestions.lexing import brackets, ends_in_string, is_unopened, open_brackets
+from starcoder_lsp.suggestions.lexing import brackets, ends_in_string
 
 MIN_REPEATED_BYTES = 4
 """A following line shorter than this (`}`, `end`, `pass` is just long enough) stands there often by chance."""
 N_ABOVE_BYTES = 2048
 """How far above the cursor a syntax tree of the text begins where no scope is known."""
-LOOP = re.compile(rb"([^\n]{5,11}?)\1{3}|([^\n]{12,60}?)\2{2}")
-"""A piece of a line that stands there four times in a row, or a long one three times.
-
-It counts if it has a letter, or only digits: a ruler is no loop, nor is a row of a table.
-"""
-N_LOOP_BYTES = 512
-"""More than the longest loop and one token take."""
-LOOPING = re.compile(rb"[^\W\d_]|[^\x00-\x7f]|^\d+$")
 
 
 def scope_end(text: bytes, cursor: CursorContext, *, may_go_on: bool = False) -> int | None:
@@ -68,9 +60,9 @@ def _ends_by_keyword(cursor: CursorContext) -> bool:
 def _goes_on_at(at: int, text: bytes, cursor: CursorContext) -> bool:
     """Whether a line that begins at `at` goes on with a string or a comment of `text`."""
     language = language_of(cursor.snapshot)
-    has_block_comments = language.line_comment == "//"
-    is_in_comment = has_block_comments and text.rfind(b"/*", 0, at) > text.rfind(b"*/", 0, at)
-    return is_in_comment or ends_in_string(text[:at]) or _ends_in_raw_string(text[:at], language)
+    is_in_comment = cursor.has_comments and text.rfind(b"/*", 0, at) > text.rfind(b"*/", 0, at)
+    is_in_string = ends_in_string(text[:at], has_comments=cursor.has_comments)
+    return is_in_comment or is_in_string or _ends_in_raw_string(text[:at], language)
 
 
 def _ends_in_raw_string(text: bytes, language: Language) -> bool:
@@ -91,9 +83,9 @@ def unmatched_closer(text: bytes, cursor: CursorContext) -> int | None:
 
     `None` if it does not.
     """
-    n_open = len(open_brackets(cursor.line_before))
+    n_open = cursor.n_open_before
     below = (cursor.line_after if cursor.line_after.strip() else first_line(cursor.below)).lstrip()[:1]
-    for at, bracket in brackets(text.partition(b"\n")[0]):
+    for at, bracket in brackets(text.partition(b"\n")[0], has_comments=cursor.has_comments):
         n_open += 1 if bracket in b"([{" else -1
         if n_open < 0:
             return at if bracket == below else None
@@ -115,34 +107,10 @@ def repeated_line(text: bytes, cursor: CursorContext) -> int | None:
         if (
             target
             and target in (begun.strip(), (begun + cursor.line_after).strip())
-            and (
-                is_long
-                or (_is_below(line, cursor) and is_unopened(target.rstrip(SEPARATORS), text[:end], cursor.line_before))
-            )
+            and (is_long or (_is_below(line, cursor) and cursor.is_unopened(target.rstrip(SEPARATORS), text[:end])))
         ):
             return max(0, at - 1)
         at = end + 1
-    return None
-
-
-def loop_start(text: bytes, *, grew: bool = False) -> int | None:
-    """The byte behind the first of three equal lines in a row, or of some equal pieces of one, or `None`.
-
-    If the text only grew since this was asked, equal pieces are looked for at its end, where a new loop must be.
-    """
-    first_byte = max(0, len(text) - N_LOOP_BYTES) if grew else 0
-    loop = next(
-        (match for match in LOOP.finditer(text, first_byte) if LOOPING.search(match.group(match.lastindex or 0))), None
-    )
-    if loop is not None:
-        return loop.end(loop.lastindex or 0)
-    lines = text.split(b"\n")
-    at = 0
-    for first, second, third in zip(lines, lines[1:], lines[2:], strict=False):
-        at += len(first)
-        if first.strip() and first == second == third:
-            return at
-        at += 1
     return None
 
 

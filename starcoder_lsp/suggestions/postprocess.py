@@ -8,17 +8,15 @@ from enum import StrEnum
 from attrs import frozen
 
 from starcoder_lsp.documents.documents import language_of
-from starcoder_lsp.suggestions.cursor_context import SEPARATORS, CursorContext, indent_width
+from starcoder_lsp.suggestions.cursor_context import CursorContext, indent_width
 from starcoder_lsp.suggestions.fitting import fit
-from starcoder_lsp.suggestions.lexing import is_unopened
-from starcoder_lsp.suggestions.lines import loop_start, repeated_line, scope_end, unmatched_closer
+from starcoder_lsp.suggestions.lines import repeated_line, scope_end, unmatched_closer
+from starcoder_lsp.suggestions.loops import loop_start
 from starcoder_lsp.suggestions.suggestion import Suggestion, n_whole_bytes
 from starcoder_lsp.suggestions.unwanted import LICENCE, chatter_start, has_secret
+from starcoder_lsp.suggestions.words import glues, join, without_tail
 
 Filter = Callable[[Suggestion, CursorContext], Suggestion]
-MIN_TAIL_BYTES = 4
-"""The whole rest of the line counts as repeated from this length on, or if it begins with an unopened bracket."""
-
 N_HEAD_BYTES = 500
 """How far above the cursor a licence may be that is still being written."""
 
@@ -88,7 +86,7 @@ def within_scope(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
 def before_repeat(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
     """End before the first line below is written again, and before a loop."""
     suggestion = suggestion.cut(repeated_line(suggestion.text, cursor))
-    return suggestion.cut(loop_start(suggestion.text))
+    return suggestion.cut(loop_start(suggestion.text, cursor))
 
 
 def without_chatter(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
@@ -107,15 +105,12 @@ def without_secrets(suggestion: Suggestion, cursor: CursorContext) -> Suggestion
 
 def without_what_is_there(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
     """Do not write again what stands behind the cursor on its line: all of it, or closing brackets at its start."""
-    after, kept = cursor.line_after.strip(), suggestion.text.rstrip()
-    for n in range(min(len(after), len(kept)), 0, -1):
-        tail = kept[-n:]
-        if after.startswith(tail):
-            closers = tail.translate(None, SEPARATORS)
-            is_tail = n == len(after) and (n >= MIN_TAIL_BYTES or is_unopened(tail[:1], kept, cursor.line_before))
-            if is_tail or not closers or is_unopened(closers, kept, cursor.line_before):
-                return suggestion.cut(len(kept) - n)
-    return suggestion
+    return without_tail(suggestion, cursor)
+
+
+def whole_words(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
+    """Glue no word to a word behind the cursor, and do not write the beginning of what stands there again."""
+    return join(suggestion, cursor)
 
 
 def fitting_syntax(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
@@ -124,9 +119,10 @@ def fitting_syntax(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
     return fitted.cut(repeated_line(fitted.text.rstrip(), cursor))
 
 
-def visible(suggestion: Suggestion, _cursor: CursorContext) -> Suggestion:
-    """End with something that can be seen; nothing but white space is nothing."""
-    return suggestion.cut(len(suggestion.text.rstrip()))
+def visible(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
+    """End with something that can be seen, or with blanks before a word; nothing but white space is nothing."""
+    seen = suggestion.cut(len(suggestion.text.rstrip()))
+    return suggestion if seen.text and glues(seen, cursor) and not suggestion.text.endswith(b"\n") else seen
 
 
 FILTERS: tuple[Filter, ...] = (
@@ -139,6 +135,7 @@ FILTERS: tuple[Filter, ...] = (
     without_chatter,
     without_secrets,
     without_what_is_there,
+    whole_words,
     fitting_syntax,
     visible,
 )
@@ -164,3 +161,11 @@ def _effect_of(name: str, before: Suggestion, after: Suggestion) -> FilterEffect
     if after.n_replaced_bytes:
         return FilterEffect(name, Effect.REPLACES, after.n_replaced_bytes)
     return FilterEffect(name, Effect.KEPT)
+
+
+def is_whole(text: bytes, stop_reason: str, cursor: CursorContext) -> bool:
+    """Whether what the model wrote can be shown up to the end of its line: no filter cuts it off for its syntax."""
+    suggestion, effects = postprocess(Suggestion(text, stop_reason), cursor)
+    cutting = {each.name for each in effects if each.effect in (Effect.CUT, Effect.DROPPED)}
+    is_unfinished = suggestion.is_unfinished and b"\n" not in text
+    return bool(suggestion.text) and not is_unfinished and not cutting & {"fitting_syntax", "before_repeat"}

@@ -6,7 +6,8 @@ from enum import StrEnum
 
 from starcoder_lsp.engine.engine import StopRule
 from starcoder_lsp.suggestions.cursor_context import CursorContext
-from starcoder_lsp.suggestions.lines import loop_start, repeated_line, scope_end, unmatched_closer
+from starcoder_lsp.suggestions.lines import repeated_line, scope_end, unmatched_closer
+from starcoder_lsp.suggestions.loops import loop_start
 from starcoder_lsp.suggestions.suggestion import n_whole_bytes
 
 
@@ -27,7 +28,7 @@ def stop_rule(cursor: CursorContext) -> StopRule:
         text = so_far[: n_whole_bytes(so_far)]  # a token may end inside a character, which says nothing yet
         if unmatched_closer(text, cursor) is not None:
             return TextEnd.UNMATCHED_BRACKET
-        if loop_start(text, grew=True) is not None:
+        if loop_start(text, cursor, grew=True) is not None:
             return TextEnd.REPETITION
         first, newline, _ = text.partition(b"\n")
         if not newline:

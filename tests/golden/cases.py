@@ -7,25 +7,8 @@ UTF-8 is written as Python's `surrogateescape` has it.
 
 from __future__ import annotations
 
-from attrs import frozen
-
-
-@frozen
-class Group:
-    """Cases about one filter, or one reason to stop. It acts in all of them, or in none: `acts` says which.
-
-    To act is to change the text at its turn, so a filter before it must not have cut the text already.
-    """
-
-    about: str
-    acts: bool
-    shows: str
-    """What the cases have in common, in a line."""
-    cases: tuple[tuple[str, str, str], ...]
-    stop_reason: str = "stop_token"
-    """Why the model ended if no rule stopped it."""
-    multiline: str = "auto"
-
+from tests.golden.group import Group
+from tests.golden.whole import WHOLE
 
 ONE_LINE = (
     Group(
@@ -430,7 +413,7 @@ REPETITION = (
         acts=True,
         shows="A loop stops the model.",
         cases=(
-            ("python", "def f():\n    █\n", "a()\n    b()│\n    b()\n    b()"),
+            ("python", "def f():\n    █\n", "a()\n    b()│\n    b()\n    b()\n"),
             ("javascript", "█\n", "push(1);│ push(1); push(1); push(1); push(1);"),
         ),
     ),
@@ -490,7 +473,7 @@ UNWANTED = (
             ("python", "█", "# The copyright line is checked below.\nx = 1│"),
             ("python", "# Copyright 2020 Somebody\n█\n", "# Licensed under the MIT license.│"),
             ("python", "█", "# version 1.5\nx = 1│"),
-            ("c", "█", "#include <stdio.h>\n#include <stdlib.h>│"),
+            ("c", "█\n", "#include <stdio.h>\n#include <stdlib.h>│"),
             ("shellscript", "█", "#!/bin/sh\nset -e│"),
             ("javascript", "█", "// foo.bar() is slow\nfoo.baz();│"),
             ("css", "█", "* {\n  margin: 0;\n}│"),
@@ -673,7 +656,7 @@ FITTING = (
             ("python", "x = a[█]", "i][j│]"),
             ("python", "foo(a, █)", "b=c│)"),
             ("rust", "let v = foo(█);", "x│);"),
-            ("go", "fmt.Println(█)", '"a", b│)'),
+            ("go", "package a\n\nfunc f() {\n\tfmt.Println(█)\n}\n", '"a", b│)'),
             ("go", "x := map[string]int{█}", '"a": 1│}'),
             ("c", 'printf("%d", █);', "a│);"),
             ("kotlin", "val a = listOf(█)\n", "1, 2│)"),
@@ -811,7 +794,6 @@ FITTING = (
             ("python", "foo(█\n    b,\n)\n", "a,│"),
             ("python", "def f█\n    return 1\n", "(a):│"),
             ("javascript", "const x = █\n  a: 1,\n};\n", "{│"),
-            ("python", "x = b█c", "d│"),
             ("python", "@█\ndef f(): ...\n", "property│\ndef f(): ..."),
             ("java", "for (int i = 0; █) {", "i < n; i++│) {"),
             ("c", "for (i = 0; i < n; █) {", "i++│) {"),
@@ -974,4 +956,4 @@ EDGES = (
     ),
 )
 
-GROUPS = (*ONE_LINE, *SEVERAL_LINES, *SCOPES, *REPETITION, *UNWANTED, *UNFINISHED, *FITTING, *EDGES)
+GROUPS = (*ONE_LINE, *SEVERAL_LINES, *SCOPES, *REPETITION, *UNWANTED, *UNFINISHED, *FITTING, *EDGES, *WHOLE)

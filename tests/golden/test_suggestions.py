@@ -15,7 +15,8 @@ from starcoder_lsp.suggestions.cursor_context import CursorContext, describe_cur
 from starcoder_lsp.suggestions.postprocess import FILTERS, Effect, postprocess
 from starcoder_lsp.suggestions.stopping import TextEnd, stop_rule
 from starcoder_lsp.suggestions.suggestion import Suggestion
-from tests.golden.cases import GROUPS, Group
+from tests.golden.cases import GROUPS
+from tests.golden.group import Group
 
 FILTER_NAMES = [each.__name__ for each in FILTERS]
 STOP_REASONS = list(TextEnd)

@@ -1,0 +1,130 @@
+"""Loops: a suggestion that writes the same tokens, or the same lines, again and again.
+
+What stands before the cursor counts: a suggestion that repeats once, accepted again and again, is a loop too. Meant
+are rulers, and what the document has elsewhere, such as the row of a table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from starcoder_lsp.suggestions.cursor_context import CursorContext
+
+TOKEN = re.compile(rb"[\w\x80-\xff]+|[^\s\w\x80-\xff]")
+N_LOOP_BYTES = 512
+"""How far back in a line a loop is looked for: more than the longest one takes, and one token."""
+MAX_UNIT_TOKENS = 16
+MAX_UNIT_LINES = 4
+IN_WORD = re.compile(rb"(\w{5,11}?)\1{3}|(\w{12,60}?)\2{2}")
+"""A piece of a word or a number that stands there four times in a row, or a long one three times."""
+N_LONG_UNIT_BYTES = 8
+"""A unit of at least so many bytes, blanks aside, makes a loop when it stands three times in a row, a shorter one when
+it stands four times, and a word or a number alone six times. Brackets alone make none. Not measured."""
+N_LINE_REPEATS = 3
+N_WORD_REPEATS = 6
+RULER = b"-=*#~_+./|:"
+"""Signs of which rulers are made, and the second line of a table in Markdown."""
+BRACKETS = b"()[]{}"
+N_AROUND_BYTES = 4096
+"""How far around the cursor the same piece is looked for."""
+
+
+def loop_start(text: bytes, cursor: CursorContext, *, grew: bool = False) -> int | None:
+    """The byte at which `text` begins to repeat itself, behind the first time, or `None`.
+
+    If the text only grew since this was asked, only its last line is looked at, and not its last word, which may grow.
+    """
+    at = 0
+    lines = text.split(b"\n")
+    for number, line in enumerate(lines):
+        if not grew or number == len(lines) - 1:
+            before = cursor.line_before[-N_LOOP_BYTES:] if number == 0 else b""
+            start = _loop_in_line(before, line, cursor, grew=grew)
+            if start is not None:
+                return at + start
+        at += len(line) + 1
+    return _loop_of_lines(lines[:-1] if grew else lines)
+
+
+def _loop_in_line(before: bytes, line: bytes, cursor: CursorContext, *, grew: bool) -> int | None:
+    """The byte of `line` behind the first unit of the first loop that is complete in it and what stands before it."""
+    whole = (before + line)[-2 * N_LOOP_BYTES :]
+    n_before = len(whole) - len(line)
+    matches = list(TOKEN.finditer(whole))
+    if grew and matches and matches[-1].end() == len(whole) and (whole[-1:].isalnum() or whole[-1:] in b"_\x80"):
+        matches.pop()
+    tokens = [match.group() for match in matches]
+    in_word = IN_WORD.search(line)
+    if in_word is not None:
+        return in_word.end(in_word.lastindex or 0)
+    meant_until = None
+    for end in range(len(tokens)):
+        if matches[end].end() <= n_before:
+            continue
+        n_unit = _unit(tokens, end)
+        if not n_unit:
+            continue
+        first = end + 1 - n_unit * _n_repeats(tokens[end + 1 - n_unit : end + 1])
+        while first and tokens[first - 1] == tokens[first - 1 + n_unit]:
+            first -= 1
+        if _is_meant(whole[matches[first].start() : matches[end].end()], cursor):
+            meant_until = matches[end].end()
+            continue
+        cut = matches[first + n_unit - 1].end() if meant_until is None else meant_until
+        return max(0, cut - n_before)
+    return None
+
+
+def _unit(tokens: Sequence[bytes], end: int) -> int:
+    """The number of tokens of the shortest unit of which the tokens up to `end` are repeats; 0 if there is none."""
+    for n_unit in range(1, MAX_UNIT_TOKENS + 1):
+        unit = tokens[end + 1 - n_unit : end + 1]
+        if len(unit) < n_unit:
+            return 0
+        n_wanted = n_unit * (_n_repeats(unit) - 1)
+        if end + 1 < n_wanted + n_unit or not b"".join(unit).translate(None, RULER if n_unit > 1 else RULER + BRACKETS):
+            continue
+        if all(tokens[at] == tokens[at - n_unit] for at in range(end, end - n_wanted, -1)):
+            return n_unit
+    return 0
+
+
+def _n_repeats(unit: Sequence[bytes]) -> int:
+    """How often a unit stands in a row in a loop."""
+    if len(unit) == 1 and unit[0][:1].isalnum():
+        return N_WORD_REPEATS
+    return 3 if len(b"".join(unit)) >= N_LONG_UNIT_BYTES else 4
+
+
+def _is_meant(piece: bytes, cursor: CursorContext) -> bool:
+    """Whether the document has a piece on another line."""
+    text, at = cursor.snapshot.text, cursor.cursor_byte
+    start, end = text.line_span(text.line_of(at))
+    above, below = text.data[max(0, start - N_AROUND_BYTES) : start], text.data[end : end + N_AROUND_BYTES]
+    return piece in above or piece in below
+
+
+def _loop_of_lines(lines: Sequence[bytes]) -> int | None:
+    """The byte behind the first of the equal lines, or groups of lines, in a row."""
+    at = 0
+    ends = []
+    for end, line in enumerate(lines):
+        at += len(line)
+        ends.append(at)
+        at += 1
+        for n_unit in range(1, MAX_UNIT_LINES + 1):
+            if _is_repeated(lines, end, n_unit):
+                return ends[end - (N_LINE_REPEATS - 1) * n_unit]
+    return None
+
+
+def _is_repeated(lines: Sequence[bytes], end: int, n_unit: int) -> bool:
+    """Whether the lines up to `end` are the same `n_unit` lines three times."""
+    first = end + 1 - n_unit * N_LINE_REPEATS
+    unit = lines[end + 1 - n_unit : end + 1]
+    return (
+        first >= 0
+        and any(line.strip() for line in unit)
+        and all(lines[at] == lines[at + n_unit] for at in range(first, end + 1 - n_unit))
+    )
