@@ -14,9 +14,10 @@ from starcoder_lsp.background import in_background
 from starcoder_lsp.context.window import Window, normalized
 from starcoder_lsp.documents.documents import Snapshot
 from starcoder_lsp.engine.engine import Cancellation, Generation, GenerationRequest, Prompt, Sampling
-from starcoder_lsp.engine.generation import OnTexts, generate
+from starcoder_lsp.engine.generation import OnTexts
 from starcoder_lsp.engine.stream import StopReason
 from starcoder_lsp.prompting import CompletionRequest, Model, build_prompt, choose_window, decline_reason
+from starcoder_lsp.steering import Writer, write_whole
 from starcoder_lsp.suggestions.cursor_context import CursorContext, describe_cursor
 from starcoder_lsp.suggestions.postprocess import Effect, FilterEffect, postprocess
 from starcoder_lsp.suggestions.stopping import stop_rule
@@ -98,14 +99,9 @@ async def complete(
         return Completion(snapshot, cursor_byte, (), "cancelled")
     cursor, window, prompt = chosen
     window_ms = (time.perf_counter() - started) * 1000
-    generation = await generate(
-        model.engine,
-        evolve(generation_request(request, prompt), ends_with_line=cursor.one_line and not cursor.may_open),
-        model.tokenizer.piece,
-        stop_rule(cursor),
-        cancellation,
-        on_texts=on_texts,
-    )
+    asked = evolve(generation_request(request, prompt), ends_with_line=cursor.one_line and not cursor.may_open)
+    writer = Writer(model.engine, asked, model.tokenizer.piece, stop_rule(cursor), cancellation, on_texts)
+    generation = await write_whole(writer, cursor, normalized)
     generated = time.perf_counter()
     completion = await in_background(to_completion, window, cursor, generation)
     postprocess_ms = (time.perf_counter() - generated) * 1000

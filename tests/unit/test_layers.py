@@ -13,7 +13,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Each may import from itself and from what stands in its row.
 STAGES = {"suggestions", "context", "engine", "documents", "settings", "background", "printable"}
-PIPELINE = {"completion", "prompting", *STAGES}
+PIPELINE = {"completion", "steering", "prompting", *STAGES}
 MAY_IMPORT = {
     "cli": {
         "lsp",
@@ -30,7 +30,8 @@ MAY_IMPORT = {
     "session": {"models", "stats", "rewrites", "percentile", "lru", *PIPELINE},
     "stats": {"printable", "percentile"},
     "rewrites": PIPELINE,
-    "completion": {"prompting", *STAGES},
+    "completion": {"steering", "prompting", *STAGES},
+    "steering": STAGES,
     "prompting": {"context", "engine", "documents", "settings", "background"},
     "suggestions": {"engine", "documents", "settings"},
     "context": {"engine", "documents", "settings", "lru"},

@@ -1,0 +1,84 @@
+"""Where a draft is not whole: the place at which the model chooses again, and what it may choose there.
+
+A line that ends with a bracket open, or that does not parse, goes on: its end may not be chosen. What ran out of tokens
+or into a loop closes what it opened. What cannot be made whole is left to the filters, which shorten or drop it.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from starcoder_lsp.engine.stream import StopReason
+from starcoder_lsp.suggestions.cursor_context import CursorContext, first_line, indent_width
+from starcoder_lsp.suggestions.lexing import CLOSER_OF, OPENER_OF, scan
+from starcoder_lsp.suggestions.loops import loop_start
+from starcoder_lsp.suggestions.stopping import TextEnd
+from starcoder_lsp.suggestions.suggestion import n_whole_bytes
+
+LINE_END = b"\r\n"
+
+
+@frozen
+class Fork:
+    """The model writes `kept` again, as far as its tokens are another's, and goes on from there.
+
+    It must write `forced` first, and a byte of `avoid` may not be in its next token, nor may the answer end there.
+    """
+
+    kept: bytes
+    forced: bytes = b""
+    avoid: bytes = b""
+
+
+def going_on(text: bytes, stop_reason: str, cursor: CursorContext) -> Fork | None:
+    """Return the end of the first line of a draft that is not whole, if the draft ended there; else `None`."""
+    line, newline, _ = _first_line(text, cursor)
+    kept = line.rstrip()
+    is_ended = bool(newline) or stop_reason in (StopReason.STOP_TOKEN, TextEnd.LINE_END, TextEnd.SCOPE_END)
+    return Fork(kept, avoid=LINE_END) if is_ended and kept else None
+
+
+def closing(text: bytes, cursor: CursorContext) -> Fork | None:
+    """Return the last place of a draft's first line at which what is open can be closed; `None` where nothing is."""
+    line, _, _ = _first_line(text, cursor)
+    kept = line.rstrip()
+    closers = missing_closers(kept, cursor)
+    if closers[:1] in OPENER_OF:
+        kept = kept.rstrip(b" ,")
+    return Fork(kept, forced=closers) if closers and kept else None
+
+
+def _first_line(text: bytes, cursor: CursorContext) -> tuple[bytes, bytes, bytes]:
+    """Split a draft behind its first line, which ends where it begins to repeat itself."""
+    line, newline, rest = text[: n_whole_bytes(text)].partition(b"\n")
+    loop = loop_start(line, cursor)
+    return (line, newline, rest) if loop is None else (line[:loop], b"", b"")
+
+
+def missing_closers(text: bytes, cursor: CursorContext) -> bytes:
+    """Return the quote and the brackets that end what is open behind `text` on the cursor's line, the innermost first.
+
+    Not those that stand behind the cursor, nor those of text before it if the line below goes on with it.
+    """
+    below = first_line(cursor.below)
+    goes_on = indent_width(below) > indent_width(cursor.line_before) or below.lstrip()[:1] in OPENER_OF
+    n_before = len(cursor.line_before)
+    opened: list[tuple[int, bytes]] = []
+    quote = b""
+    for start, end, sign in scan(cursor.line_before + text, has_comments=cursor.has_comments):
+        if sign in CLOSER_OF:
+            opened.append((start, CLOSER_OF[sign]))
+        elif sign in OPENER_OF:
+            del opened[-1:]
+        elif end < 0:
+            quote = sign
+    after = cursor.line_after
+    if quote and after.startswith(quote):
+        quote, after = b"", after[len(quote) :]
+    n_behind = 0
+    for _, _, sign in scan(after, has_comments=cursor.has_comments):
+        n_behind += 1 if sign in OPENER_OF else -1 if sign in CLOSER_OF else 0
+        if n_behind < 0:
+            break
+    own = opened[max(0, n_behind) :]
+    return quote + b"".join(closer for at, closer in reversed(own) if at >= n_before or not goes_on)
