@@ -6,6 +6,7 @@ the earlier ones. Runs on the event loop, which awaits the background thread and
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from attrs import evolve, field, frozen
@@ -30,6 +31,8 @@ likelier (a beam of 2).
 Happens at 25% of positions. With it 22.5% of rests of lines are exact, without it 20.5%: `bench/stages.py`. On a CPU
 two tokens take 1.6 to 1.8 times as long as one (`bench/drafts.py --decode`). Other margins are not measured.
 """
+MAX_LATE_S = 0.08
+"""How long after the deadline a suggestion may still be made of the text that is there by then. Not measured."""
 
 
 @frozen
@@ -87,23 +90,38 @@ async def complete(
 ) -> Completion:
     """Complete one request; `on_texts` gets the texts of all answers as they grow.
 
-    A cancelled or declined request returns a `Completion` without suggestions, with a reason. Raises `EngineError`.
+    A cancelled, declined or late request returns a `Completion` without suggestions, with a reason. One deadline covers
+    all stages. Raises `EngineError`.
     """
     started = time.perf_counter()
+    timeout_ms = request.settings.completion.timeout_ms
     snapshot, cursor_byte, model = request.snapshot, request.cursor_byte, request.model
     declined = decline_reason(snapshot, request.settings)
     if declined:
         return Completion(snapshot, cursor_byte, (), declined)
-    chosen = await in_background(_choose_prompt, request, cancellation)
+    try:
+        async with asyncio.timeout(timeout_ms / 1000):
+            chosen = await in_background(_choose_prompt, request, cancellation)
+    except TimeoutError:
+        return Completion(snapshot, cursor_byte, (), StopReason.TIMEOUT)
     if chosen is None:
         return Completion(snapshot, cursor_byte, (), "cancelled")
     cursor, window, prompt = chosen
     window_ms = (time.perf_counter() - started) * 1000
-    asked = evolve(generation_request(request, prompt), ends_with_line=cursor.one_line and not cursor.may_open)
+    asked = evolve(
+        generation_request(request, prompt),
+        ends_with_line=cursor.one_line and not cursor.may_open,
+        timeout_ms=max(0.0, timeout_ms - window_ms),
+    )
     writer = Writer(model.engine, asked, model.tokenizer.piece, stop_rule(cursor), cancellation, on_texts)
     generation = await write_whole(writer, cursor, normalized)
     generated = time.perf_counter()
-    completion = await in_background(to_completion, window, cursor, generation)
+    left_s = max(0.0, started + timeout_ms / 1000 - generated) + MAX_LATE_S
+    try:
+        async with asyncio.timeout(left_s):
+            completion = await in_background(to_completion, window, cursor, generation)
+    except TimeoutError:
+        completion = Completion(snapshot, cursor_byte, (), StopReason.TIMEOUT, generation, window)
     postprocess_ms = (time.perf_counter() - generated) * 1000
     total_ms = (time.perf_counter() - started) * 1000
     timings = Timings(window_ms, generation.prefill_ms, generation.decode_ms, postprocess_ms, total_ms)

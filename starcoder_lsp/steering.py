@@ -8,6 +8,7 @@ shorten or drop.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -123,11 +124,20 @@ async def write_whole(writer: Writer, cursor: CursorContext, normalized: Callabl
         drafts.append(written)
         parts = [written, evolve(written, text=at.kept + at.forced, stop_reason=TextEnd.LINE_END)]
         for part in parts[: 2 if at.forced else 1]:
-            if part.stop_reason not in NO_WAY_ON and await in_background(is_whole, part.text, part.stop_reason, cursor):
+            if part.stop_reason not in NO_WAY_ON and await judged(part):
                 return part
         return None
 
-    if await in_background(is_whole, draft.text, draft.stop_reason, cursor):
+    async def judged(written: CompletionOutput) -> bool:
+        """Return whether a draft is whole, false after the deadline."""
+        left_s = writer.request.timeout_ms / 1000 - (time.perf_counter() - started)
+        try:
+            async with asyncio.timeout(max(0.0, left_s)):
+                return await in_background(is_whole, written.text, written.stop_reason, cursor)
+        except TimeoutError:
+            return False
+
+    if await judged(draft):
         return first
     found = await whole_one(going_on(draft.text, draft.stop_reason, cursor), draft)
     for each in reversed(drafts):

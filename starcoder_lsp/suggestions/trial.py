@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from attrs import evolve, frozen
+from attrs import field, frozen
 
 from starcoder_lsp.documents.documents import Snapshot, fresh, spliced
 from starcoder_lsp.documents.text import Text
@@ -20,8 +20,8 @@ N_LONG_BYTES = 8192
 """A document longer than this is not parsed as a whole if the function around the cursor is less than half of it."""
 N_LINES_BELOW = 2
 """Lines with code below the suggestion whose errors count as its own: a header that does not fit what follows."""
-MISSING = (b")", b"]")
-"""What may close, on the cursor's line, a bracket of a line above. A brace is closed on a line of its own."""
+MENDING = (b"{", b")", b"]", b"(", b"[", b"({", b"))", b",")
+"""What the cursor's line may be to close or open for the lines around it. A brace is closed on a line of its own."""
 
 
 @frozen
@@ -45,6 +45,8 @@ class Ground:
     n_behind_bytes: int
     """What stands behind the cursor on its line."""
     is_in_token: bool
+    _known: dict[bytes, int] = field(factory=dict, eq=False)
+    """Errors of the text with another line in place of the cursor's."""
 
     @classmethod
     def whole(cls, cursor: CursorContext, *, is_in_token: bool) -> Ground:
@@ -64,7 +66,7 @@ class Ground:
             return whole
         text = Text.from_bytes(data[start : end + 1])
         part = fresh(cursor.snapshot.uri, cursor.snapshot.language_id, cursor.snapshot.version, text)
-        return evolve(whole, snapshot=part, cursor_byte=cursor.cursor_byte - start)
+        return cls(part, cursor.cursor_byte - start, whole.n_behind_bytes, is_in_token)
 
     def judge(self, part: Suggestion) -> Verdict | None:
         """Parse the text with `part` in it. Without a tree in time it does not fit: slow parses are those of errors.
@@ -93,23 +95,20 @@ class Ground:
             return Verdict(accepted, is_passable=accepted, error_at=None)
         error_byte = syntax.first_error_in(at, _behind_lines(tried.text.data, end_byte))
         if error_byte is None:
-            fits = n_errors <= self.n_errors_elsewhere and syntax.accepts(at, end_byte)
+            fits = self.excuses(n_errors) and syntax.accepts(at, end_byte)
             return Verdict(fits, is_passable=fits, error_at=None)
-        is_old = error_byte < self._line_span[0] and n_errors <= self.n_errors_anyhow
+        is_old = error_byte < self._line_span[0] and self.excuses(n_errors)
         is_passable = is_old and syntax.accepts(at, end_byte)
         return Verdict(fits=False, is_passable=is_passable, error_at=error_byte - at)
 
-    @cached_property
-    def n_errors_elsewhere(self) -> int:
-        """Errors of the text that are there without the cursor's line too, at most."""
-        if self.snapshot.syntax is None or not self.snapshot.syntax.error_count():
-            return 0
-        return min(self.snapshot.syntax.error_count(), self._n_errors_with(self._opened))
+    def excuses(self, n_errors: int) -> bool:
+        """Return whether so many errors are there without the cursor's line too, and no bracket on that line mends one.
 
-    @cached_property
-    def n_errors_anyhow(self) -> int:
-        """Errors that no bracket at the cursor's line mends."""
-        return min([self.n_errors_elsewhere, *(self._n_errors_with(each) for each in MISSING)])
+        The line may have other errors than its brackets; so it does not excuse less than this says.
+        """
+        if self.snapshot.syntax is None or self.snapshot.syntax.error_count() < n_errors:
+            return False
+        return all(self._n_errors_with(line) >= n_errors for line in (self._opened, *MENDING))
 
     @cached_property
     def _line_span(self) -> tuple[int, int]:
@@ -124,8 +123,10 @@ class Ground:
 
     def _n_errors_with(self, line: bytes) -> int:
         """Errors of the text with another text in place of the cursor's line."""
-        syntax = spliced(self.snapshot, *self._line_span, line).syntax
-        return syntax.error_count() if syntax is not None else 0
+        if line not in self._known:
+            syntax = spliced(self.snapshot, *self._line_span, line).syntax
+            self._known[line] = syntax.error_count() if syntax is not None else 0
+        return self._known[line]
 
 
 def _behind_lines(data: bytes, byte: int) -> int:

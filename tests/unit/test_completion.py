@@ -6,6 +6,7 @@ import _pydecimal
 import asyncio
 import random
 import re
+import threading
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from starcoder_lsp import completion as completion_module
 from starcoder_lsp.completion import Completion, complete, to_completion
 from starcoder_lsp.context.window import normalized
 from starcoder_lsp.documents.documents import MAX_BYTES, Documents, Snapshot
@@ -264,6 +266,23 @@ async def test_a_cancelled_request_shows_nothing_and_says_so(prompts: PromptMode
     assert (completion.text, completion.reason) == ("", "cancelled")
 
 
+@pytest.mark.parametrize("stage", ["describe_cursor", "to_completion"])
+async def test_a_slow_stage_is_no_late_answer(
+    prompts: PromptModel, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    """The stage goes on until the test lets it: the answer is there before."""
+    is_answered = threading.Event()
+    monkeypatch.setattr(completion_module, stage, lambda *_given: is_answered.wait(60))
+    settings = evolve(DEFAULTS, completion=evolve(DEFAULTS.completion, timeout_ms=100))
+    snapshot = Documents().open("file:///a.py", "python", 1, "x = \n")
+    request = CompletionRequest(snapshot, 4, Model.of(prompts, Scripted(prompts, b"1")), settings)
+    try:
+        completion = await complete(request, Cancellation())
+        assert (completion.items, completion.reason) == ((), "timeout")
+    finally:
+        is_answered.set()
+
+
 async def test_after_a_timeout_there_is_what_there_is_by_then(prompts: PromptModel) -> None:
     assert (await suggest(prompts, "x = █\n", "1 + ", ends_by="timeout")).text == "1"
     assert (await suggest(prompts, "def f():\n    █\n", "a()\n    b(c", ends_by="timeout")).text == "a()"
@@ -380,7 +399,8 @@ async def test_what_is_written_in_a_word_continues_it(model: Model) -> None:
             assert generation is not None
             (answer,) = generation.written
             written = b"".join(map(model.tokenizer.piece, answer.ids))
-            assert written == prompt.heal + answer.text or prompt.heal.startswith(written)
+            spelled = prompt.heal + answer.text  # a part of a later draft has the tokens of all of it
+            assert written.startswith(spelled) or spelled.startswith(written)
             assert answer.text.startswith(completion.text.encode())
             n_new_tokens += answer.ids[:1] != model.tokenizer.encode(prompt.heal)
     assert n_new_tokens > 5, "healing never chose another token than the one that it took back"
@@ -404,9 +424,8 @@ async def test_typing_evaluates_little(model: Model) -> None:
     costs = []
     for letter in "\n\ndef total(values):\n    return sum(":
         text += letter
-        completion = await complete(
-            CompletionRequest(opened(text), len(text.encode()), model, settings), Cancellation()
-        )
+        request = CompletionRequest(opened(text), len(text.encode()), model, settings)
+        completion = await complete(request, Cancellation())
         assert completion.generation is not None
         costs.append(completion.generation.n_evaluated)
     assert costs[0] > 1000
