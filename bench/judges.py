@@ -20,7 +20,7 @@ MIN_SINGLE = 6
 """Repeats of a word or a number alone: `margin: 0 0 0 0` is meant. Brackets alone make no loop."""
 MAX_UNIT_TOKENS = 12
 TOKEN = re.compile(r"\w+|[^\w\s]")
-RULER = re.compile(r"[-=*#~_+./| :]+")
+RULER = re.compile(r"[-=*#~_./| :]+")
 MIN_DOUBLED_CHARACTERS = 3
 
 

@@ -23,7 +23,7 @@ N_LONG_UNIT_BYTES = 8
 it stands four times, and a word or a number alone six times. Brackets alone make none. Not measured."""
 N_LINE_REPEATS = 3
 N_WORD_REPEATS = 6
-RULER = b"-=*#~_+./|:"
+RULER = b"-=*#~_./|:"
 """Signs of which rulers are made, and the second line of a table in Markdown."""
 BRACKETS = b"()[]{}"
 N_AROUND_BYTES = 4096

@@ -40,6 +40,7 @@ def test_a_doubled_word(place: str, written: str, *, is_doubled: bool) -> None:
         ("x = |", 'a + ")" + ")" + ")" + ")" + ")"', True),
         ("x = [|]", "'', '', '', '', ''", True),
         ("a <|", "<<<<", True),
+        ("i|", "++++++++", True),
         ("y = f(x) + xp.is_real(x) + xp.is_real(x)|", " + xp.is_real(x)", True),
         ("|", "a()\na()\na()", True),
         ("x = [\n  [1, 1, 1, 1, 1],\n  [|]\n]", "1, 1, 1, 1, 1", False),
