@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -79,7 +80,7 @@ class LocalEngine:
 
     worker: Worker
     client: str = "test"
-    capabilities: Capabilities = field(factory=Capabilities)
+    capabilities: Capabilities = field(factory=partial(Capabilities, avoidance=True))
     n_gpu_layers: int = 0
 
     @classmethod

@@ -158,7 +158,7 @@ class Capabilities:
     """The most answers to one prompt. Not measured."""
     logprobs: bool = True
     """Whether log-probabilities are those of the model; otherwise all are 0."""
-    avoidance: bool = True
+    avoidance: bool = False
     """Whether `Prompt.avoid` has an effect."""
     prefill: bool = True
     """Whether a prompt can be evaluated ahead of the request for it."""

@@ -122,7 +122,7 @@ async def test_a_constraint_makes_a_line_whole_and_shares_the_cells_up_to_it(eng
 
 @pytest.mark.parametrize("lacking", ["healing", "avoidance"])
 async def test_an_engine_without_constraints_gets_one_request(prompts: PromptModel, lacking: str) -> None:
-    engine = Scripted(prompts, b"foo(a,\n", capabilities=evolve(Capabilities(), **{lacking: False}))
+    engine = Scripted(prompts, b"foo(a,\n", capabilities=evolve(Capabilities(avoidance=True), **{lacking: False}))
     snapshot = Documents().open("file:///a.py", "python", 1, "x = \ny = 1\n")
     completion = await complete(
         CompletionRequest(snapshot, len("x = "), Model.of(prompts, engine), Settings()), Cancellation()
@@ -133,7 +133,7 @@ async def test_an_engine_without_constraints_gets_one_request(prompts: PromptMod
 
 async def test_each_further_draft_begins_with_what_is_kept(prompts: PromptModel) -> None:
     """An engine that never closes gets three drafts to go on, and what is shown is shortened."""
-    engine = Scripted(prompts, b"foo(a,\n")
+    engine = Scripted(prompts, b"foo(a,\n", capabilities=Capabilities(avoidance=True))
     snapshot = Documents().open("file:///a.py", "python", 1, "x = \ny = 1\n")
     completion = await complete(
         CompletionRequest(snapshot, len("x = "), Model.of(prompts, engine), Settings()), Cancellation()

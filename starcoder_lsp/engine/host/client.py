@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from attrs import define, field
@@ -48,7 +49,7 @@ class HostEngine:
     """Called after the first load, when the state changes: `"loading"`, an empty text when ready, or an error."""
     ladder: LadderFile = field(factory=LadderFile)
     client: str = "starcoder-lsp"
-    capabilities: Capabilities = field(factory=Capabilities)
+    capabilities: Capabilities = field(factory=partial(Capabilities, avoidance=True))
     n_gpu_layers: int = 0
     prefill_speed: float = 0.0
     _supervisor: Supervisor = field(init=False)

@@ -92,8 +92,8 @@ def begin(
     """Choose the first tokens behind a prompt from the `logits` there. The first of `sequences` holds it.
 
     The other sequences are empty. Only tokens that agree with the prompt's `heal` and `avoid` are chosen. Without a
-    temperature the answers begin with the likeliest first tokens, one each; with one, each draws its own. One answer may
-    become a beam of two. All answers together have at most `n_room` tokens.
+    temperature the answers begin with the likeliest first tokens, one each; with one, each draws its own. One answer
+    may become a beam of two. All answers together have at most `n_room` tokens.
     """
     sampling, heal, avoid = decoding.sampling, decoding.heal, decoding.avoid
     allowed = _allowed(backend, heal, avoid)
