@@ -11,8 +11,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
 
-from attrs import evolve, frozen
+from attrs import define, evolve, field, frozen
 
 from starcoder_lsp.background import in_background
 from starcoder_lsp.engine.engine import (
@@ -28,11 +30,16 @@ from starcoder_lsp.engine.generation import OnTexts, Piece, generate
 from starcoder_lsp.engine.stream import StopReason
 from starcoder_lsp.suggestions.cursor_context import CursorContext
 from starcoder_lsp.suggestions.forks import Fork, closing, going_on
-from starcoder_lsp.suggestions.postprocess import is_whole
+from starcoder_lsp.suggestions.postprocess import is_whole, postprocess
 from starcoder_lsp.suggestions.stopping import TextEnd
+from starcoder_lsp.suggestions.suggestion import Suggestion
 
+T = TypeVar("T")
 NO_WAY_ON = (StopReason.CANCELLED, StopReason.TIMEOUT, StopReason.LOW_CONFIDENCE)
 """Ends of a draft behind which no other one is written."""
+N_OTHERS = 3
+"""Drafts with other first tokens where neither the first draft nor a part of it can be shown. Other numbers are not
+measured."""
 MIN_LEFT_MS = 50.0
 """With less time left no further draft begins. Not measured."""
 
@@ -53,6 +60,11 @@ class Writer:
         return await generate(
             self.engine, self.request, self.piece, self.rule, self.cancellation, on_texts=self.on_texts
         )
+
+    async def others(self, n_answers: int, left_ms: float) -> Generation:
+        """Write drafts that begin with the likeliest first tokens, one each. Raises `EngineError`."""
+        request = evolve(self.request, n_answers=n_answers, beam_margin_nats=0.0, timeout_ms=left_ms)
+        return await generate(self.engine, request, self.piece, self.rule, self.cancellation, on_texts=self.on_texts)
 
     async def go_on(self, output: CompletionOutput, at: Fork, left_ms: float) -> Generation:
         """Write on behind a fork of `output`; the first answer is the whole text. Raises `EngineError`."""
@@ -100,7 +112,7 @@ def _resumed(prompt: Prompt, output: CompletionOutput, at: Fork, piece: Piece) -
 
 
 async def write_whole(writer: Writer, cursor: CursorContext, normalized: Callable[[bytes], bytes]) -> Generation:
-    """Write a draft, and if it is not whole, others: one that goes on, and those that close what is open.
+    """Write a draft, and if it is not whole, others: one that goes on, those that close what is open, other beginnings.
 
     Return the first whole one in place of the first draft, or the first draft. All costs are counted. `normalized`
     gives a text the line ends that filters know. Raises `EngineError`.
@@ -111,38 +123,78 @@ async def write_whole(writer: Writer, cursor: CursorContext, normalized: Callabl
     may_steer = capabilities.healing and capabilities.avoidance and writer.request.n_answers == 1
     if not may_steer or normalized(draft.text) != draft.text or draft.stop_reason in NO_WAY_ON:
         return first
-    total, drafts = first, [draft]
+    drafts = Drafts(writer, cursor, started + writer.request.timeout_ms / 1000, first)
+    if await drafts.is_whole(draft):
+        return first
+    found = await drafts.go_on(going_on(draft.text, draft.stop_reason, cursor), draft)
+    for each in reversed(drafts.written):
+        found = found or await drafts.go_on(closing(each.text, cursor), each)
+    found = found or await drafts.begin_otherwise()
+    return evolve(drafts.total, written=(found or draft,))
 
-    async def whole_one(at: Fork | None, behind: CompletionOutput) -> CompletionOutput | None:
+
+@define
+class Drafts:
+    """The drafts of one request after the first one, `total`, which also counts what they cost."""
+
+    writer: Writer
+    cursor: CursorContext
+    deadline_s: float
+    """By `time.perf_counter`."""
+    total: Generation
+    written: list[CompletionOutput] = field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        """Begin with the first draft."""
+        self.written.append(self.total.written[0])
+
+    @property
+    def left_ms(self) -> float:
+        """The time for a further draft; 0 if none is to begin."""
+        left_ms = (self.deadline_s - time.perf_counter()) * 1000
+        return 0.0 if left_ms < MIN_LEFT_MS or self.writer.cancellation.is_cancelled else left_ms
+
+    async def is_whole(self, draft: CompletionOutput) -> bool:
+        """Return whether the filters show a draft whole; false after the deadline."""
+        if draft.stop_reason in NO_WAY_ON:
+            return False
+        return bool(await self._judged(partial(is_whole, draft.text, draft.stop_reason, self.cursor)))
+
+    async def go_on(self, at: Fork | None, behind: CompletionOutput) -> CompletionOutput | None:
         """Write on from a fork; return the new draft, or its part up to what was forced, if that is whole."""
-        nonlocal total
-        left_ms = writer.request.timeout_ms - (time.perf_counter() - started) * 1000
-        if at is None or left_ms < MIN_LEFT_MS or writer.cancellation.is_cancelled:
+        left_ms = self.left_ms
+        if at is None or not left_ms:
             return None
-        further = await writer.go_on(behind, at, left_ms)
-        total, written = _with_cost(total, further), further.written[0]
-        drafts.append(written)
-        parts = [written, evolve(written, text=at.kept + at.forced, stop_reason=TextEnd.LINE_END)]
-        for part in parts[: 2 if at.forced else 1]:
-            if part.stop_reason not in NO_WAY_ON and await judged(part):
-                return part
+        further = await self.writer.go_on(behind, at, left_ms)
+        self.total, draft = _with_cost(self.total, further), further.written[0]
+        self.written.append(draft)
+        if await self.is_whole(draft):
+            return draft
+        begun = evolve(draft, text=at.kept + at.forced, stop_reason=TextEnd.LINE_END)
+        is_begun = bool(at.forced) and draft.stop_reason not in NO_WAY_ON and await self.is_whole(begun)
+        return begun if is_begun else None
+
+    async def begin_otherwise(self) -> CompletionOutput | None:
+        """Return the likeliest whole draft with another first token, unless a part of the first draft is shown."""
+        first, n_answers = self.written[0], min(N_OTHERS, self.writer.engine.capabilities.n_answers)
+        shown = await self._judged(partial(postprocess, Suggestion(first.text, first.stop_reason), self.cursor))
+        left_ms = self.left_ms
+        if shown is None or shown[0].text or not left_ms or n_answers == 1:
+            return None
+        others = await self.writer.others(n_answers, left_ms)
+        self.total = _with_cost(self.total, others)
+        for each in sorted(others.written, key=lambda draft: -draft.first_line_logprob):
+            if await self.is_whole(each):
+                return each
         return None
 
-    async def judged(written: CompletionOutput) -> bool:
-        """Return whether a draft is whole, false after the deadline."""
-        left_s = writer.request.timeout_ms / 1000 - (time.perf_counter() - started)
+    async def _judged(self, judge: Callable[[], T]) -> T | None:
+        """Return a verdict of the background thread, or `None` after the deadline."""
         try:
-            async with asyncio.timeout(max(0.0, left_s)):
-                return await in_background(is_whole, written.text, written.stop_reason, cursor)
+            async with asyncio.timeout(max(0.0, self.deadline_s - time.perf_counter())):
+                return await in_background(judge)
         except TimeoutError:
-            return False
-
-    if await judged(draft):
-        return first
-    found = await whole_one(going_on(draft.text, draft.stop_reason, cursor), draft)
-    for each in reversed(drafts):
-        found = found or await whole_one(closing(each.text, cursor), each)
-    return evolve(total, written=(found or draft,))
+            return None
 
 
 def _with_cost(first: Generation, further: Generation) -> Generation:

@@ -10,12 +10,12 @@ import pytest
 
 from starcoder_lsp.documents.text import Text, is_inside_character
 
-from .conftest import CODE, Start, Wire, completion_params, notification, request
+from .conftest import Start, Wire, completion_params, notification, request
 
 URI = "file:///typed.{}"
 TYPED = "\n\ndef total(values):\n    result = sum(values)\n    return result * (1 + x['é'])\n"
 TEXTS = {
-    "py": CODE * 10,
+    "py": "import os\n\n\ndef read(path):\n    with open(path) as file:\n        return file.read()\n\n\n" * 10,
     "js": "// ünï\r\nfunction f(a) {\r\n  return a😀;\r\n}\r\n" * 10,
 }
 PIECES = ["()", "[]", "''", "a", "self.", "\n    ", "é", "😀"]

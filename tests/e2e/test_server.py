@@ -20,6 +20,8 @@ from .conftest import Driver
 URI = "file:///code/example.py"
 CODE = "import os\n\n\ndef read(path):\n    with open(path) as \n\n\ndef write(path, text):\n    pass\n"
 CURSOR = (4, 23)
+ASSIGNED = "import os\n\n\ndef read(path):\n    text = \n    return text\n\n\ndef write(path, text):\n    pass\n"
+ASSIGNED_CURSOR = (4, 11)
 
 
 @pytest.fixture
@@ -64,18 +66,18 @@ async def test_the_same_question_gets_the_same_answer(driver: Driver) -> None:
 
 
 async def test_an_explicit_request_gets_several_that_begin_differently(driver: Driver) -> None:
-    driver.open(URI, CODE)
-    automatic = driver.request(URI, *CURSOR, types.InlineCompletionTriggerKind.Automatic)
+    driver.open(URI, ASSIGNED)
+    automatic = driver.request(URI, *ASSIGNED_CURSOR, types.InlineCompletionTriggerKind.Automatic)
     (one,) = (await driver.client.text_document_inline_completion_async(automatic)).items
-    several = await driver.complete(URI, *CURSOR)
+    several = await driver.complete(URI, *ASSIGNED_CURSOR)
     assert 1 < len(several) <= 3
     assert one.insert_text in {item.insert_text for item in several}
     assert len({item.insert_text for item in several}) == len(several)
-    again = await driver.complete(URI, *CURSOR)
+    again = await driver.complete(URI, *ASSIGNED_CURSOR)
     assert [item.insert_text for item in again] == [item.insert_text for item in several]
     before = (await driver.metrics())["tokens"]
-    driver.open("file:///other.py", CODE)
-    other = await driver.complete("file:///other.py", *CURSOR)
+    driver.open("file:///other.py", ASSIGNED)
+    other = await driver.complete("file:///other.py", *ASSIGNED_CURSOR)
     assert [item.insert_text for item in other] == [item.insert_text for item in several]
     after = (await driver.metrics())["tokens"]
     assert after["prompt"] - before["prompt"] < 200, "one prompt for all of them"

@@ -145,3 +145,14 @@ async def test_each_further_draft_begins_with_what_is_kept(prompts: PromptModel)
     assert completion.generation is not None
     assert completion.generation.written[0].stop_reason != StopReason.TIMEOUT
     ast.parse(f"x = {completion.text}\ny = 1\n")
+
+
+async def test_where_nothing_of_a_draft_can_be_shown_others_begin_differently(model: Model) -> None:
+    """Alone, the likeliest first token leads into a loop that cannot be closed."""
+    before = "import os\n\n\ndef read(path):\n    with open(path) as "
+    after = "\n\n\ndef write(path, text):\n    pass\n"
+    snapshot = Documents().open("file:///a.py", "python", 1, before + after)
+    request = CompletionRequest(snapshot, len(before), evolve(model, anchors=Anchors()), Settings())
+    completion = await complete(request, Cancellation())
+    assert completion.text
+    ast.parse(before + completion.text + after)
