@@ -160,7 +160,7 @@ async def test_metrics_have_the_documented_shape(driver: Driver) -> None:
     await driver.complete(URI, *CURSOR)
     report = await driver.metrics()
     assert set(report["requests"]) == {"total", "answered", "empty", "superseded", "cancelled", "failed"}
-    assert set(report["tokens"]) == {"prompt", "reused", "evaluated", "ahead", "generated"}
+    assert set(report["tokens"]) == {"prompt", "reused", "evaluated", "ahead", "generated", "uncounted"}
     assert set(report["latencyMs"]) == {"count", "p50", "p95", "evaluation"}
     assert report["requests"]["total"] == report["requests"]["answered"] == 1
     assert report["documents"] == [{"uri": URI, "tokens": pytest.approx(90, abs=80), "where": "device"}]
