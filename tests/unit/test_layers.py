@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[2] / "starcoder_lsp"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Each may import from itself and from what stands in its row.
-STAGES = {"suggestions", "context", "engine", "documents", "settings", "background", "printable", "regular_files"}
+STAGES = {"suggestions", "context", "engine", "documents", "settings", "background", "printable"}
 PIPELINE = {"completion", "steering", "prompting", *STAGES}
 MAY_IMPORT = {
     "cli": {
@@ -36,9 +36,9 @@ MAY_IMPORT = {
     "suggestions": {"engine", "documents", "settings"},
     "context": {"engine", "documents", "settings", "lru"},
     "models": {"engine", "settings", "printable"},
-    "engine": {"settings", "engine_settings", "background", "lru", "percentile", "printable", "regular_files"},
-    "documents": {"settings", "lru", "regular_files"},
-    "settings_layers": {"settings", "setting_rules", "printable", "regular_files"},
+    "engine": {"settings", "engine_settings", "background", "lru", "percentile", "printable"},
+    "documents": {"settings", "lru"},
+    "settings_layers": {"settings", "setting_rules", "printable"},
     "settings": {"engine_settings", "setting_rules"},
     "engine_settings": {"setting_rules"},
     "setting_rules": set(),
@@ -46,7 +46,6 @@ MAY_IMPORT = {
     "lru": set(),
     "percentile": set(),
     "printable": set(),
-    "regular_files": set(),
     "__main__": {"cli"},
     "__init__": set(),
 }
@@ -63,7 +62,6 @@ ONLY_IN = {
     "rich": "cli",
     "starcoder_lsp.lsp.handlers": ("lsp/app.py", "lsp/handlers"),
     "tokenizers": "engine/tokenizer.py",
-    "re2": "documents/linear_patterns.py",
     "sqlite3": "stats",
     "rapidfuzz": "stats",
 }
