@@ -126,7 +126,7 @@ def test_edits_that_are_none(trace: Path, capsys: pytest.CaptureFixture[str], ar
 
 
 def test_replay_without_what_it_needs(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert_main_refuses(capsys, ["bench"], "{replay,synthetic,compare,context}")
+    assert_main_refuses(capsys, ["bench"], "{replay,synthetic,compare,context,fleet}")
     assert_main_refuses(capsys, ["bench", "replay"], "TRACE")
     assert_main_refuses(capsys, ["bench", "replay", "missing.json"], "missing.json", "No such file")
     assert_main_refuses(capsys, ["bench", "replay", str(trace), "--edits", "x"], "--edits")
