@@ -42,9 +42,9 @@ def test_a_document_is_still_known_to_the_next_server(
     assert {stat.S_IMODE(file.stat().st_mode) for file in states.iterdir()} == {0o600}
 
 
-def test_by_default_nothing_is_written(wire: Callable[..., Wire], tmp_path: Path) -> None:
+def test_by_default_nothing_but_statistics_is_written(wire: Callable[..., Wire], tmp_path: Path) -> None:
     server = wire(env={"XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path)})
-    server.start({"debounce": {"mode": "off"}})
+    server.start({"debounce": {"mode": "off"}, "stats": {"enabled": False}})
     server.model_is_loaded()
     server.open(URI, CODE)
     server.complete(1, URI, 40, 20)

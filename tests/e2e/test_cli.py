@@ -62,7 +62,7 @@ def test_complete_as_json(source: Path) -> None:
     assert set(told) == {"text", "reason", "range", "stopReason", "filters", "tokens", "timingsMs"}
     assert told["range"] == {"start": {"line": 5, "column": 24}, "end": {"line": 5, "column": 24}}
     assert set(told["tokens"]) == {"prompt", "reused", "evaluated", "generated"}
-    assert told["tokens"]["evaluated"] == told["tokens"]["prompt"] > 0
+    assert told["tokens"]["evaluated"] >= told["tokens"]["prompt"] > 0  # a line that is not whole is written on
     assert set(told["timingsMs"]) == {"window", "prefill", "decode", "total"}
     assert told["text"]
     assert told["text"] + "\n" == run("complete", f"{source}:{PLACE}").stdout.decode()
