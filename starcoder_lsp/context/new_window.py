@@ -170,7 +170,10 @@ def _nearest_above(cursor: _Cursor, n_tokens: int) -> Part:
 
     def choose(n_room: int) -> Iterable[Segment]:
         near_start = edge_of(n_room - n_kept)
-        for span in spans:
+        kept = spans
+        if near_start >= anchor_byte:  # no room for a line beside them: the nearest lines come first
+            near_start, kept = edge_of(n_room), ()
+        for span in kept:
             if span.start_byte < near_start:
                 yield Segment("prefix", span.start_byte, min(span.end_byte, near_start), span.why)
         yield Segment("prefix", near_start, anchor_byte, "lines before the cursor")
