@@ -23,4 +23,7 @@ return {
   on_attach = function(client, bufnr)
     require('starcoder').attach(client, bufnr)
   end,
+  on_exit = function(code, signal)
+    require('starcoder').restart(code, signal)
+  end,
 }

@@ -47,6 +47,24 @@ function M.attach(client, bufnr)
   })
 end
 
+local n_crashes = 0
+local MAX_CRASHES = 3
+
+--- Start the server again after a crash, at once: once a buffer without a client is edited, Neovim follows its changes no
+--- more, and a server that is started later is never told of them. A server that crashes often is left alone.
+function M.restart(code, signal)
+  if (code == 0 and signal == 0) or vim.v.exiting ~= vim.NIL or n_crashes == MAX_CRASHES then
+    return
+  end
+  n_crashes = n_crashes + 1
+  local function start()
+    vim.cmd('silent! doautoall ' .. (vim.lsp.enable and 'nvim.lsp.enable' or 'starcoder.start') .. ' FileType')
+  end
+  vim.schedule(function()
+    vim.schedule(start) -- behind Neovim's own work of this kind, which forgets the old client
+  end)
+end
+
 -- The five return false where there is nothing to do, so that a key can mean something else then.
 
 function M.accept()
