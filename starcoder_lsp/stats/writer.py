@@ -75,7 +75,7 @@ class Writer:
         """Wait until all is written that was emitted before; return whether it is. Not on the event loop."""
         self._hurry.set()
         self._wake.set()
-        return self._idle.wait(timeout_s)
+        return self._idle.wait(timeout_s) and not self._events
 
     def close(self, timeout_s: float) -> bool:
         """Write what is there and end the thread; return whether all was written. Not on the event loop."""
@@ -91,14 +91,16 @@ class Writer:
             self._hurry.wait(BATCH_S)
             self._wake.clear()
             self._hurry.clear()
+            was_closed = self._is_closed  # before the attempt: one that began earlier may have failed for want of room
             is_written = self._write_all()
             if not self._events and not self._wake.is_set():
                 self._idle.set()
-            if self._is_closed and not (is_written and self._events):
+            if was_closed and not (is_written and self._events):
                 break
             if not is_written:
                 self._hurry.wait(RETRY_S)
                 self._wake.set()
+        self._idle.set()
         if self._connection is not None:
             self._connection.close()
 
