@@ -275,7 +275,9 @@ const val X = 1
 typealias T = Int
 @Foo class A(val x: Int) : B() {
   @Bar fun f(a: Int): Int { return █1 }
-  companion object { fun h() { } }
+  companion object {
+    fun h() { }
+  }
 }
 object O { }
 data class D(val x: Int)
