@@ -54,6 +54,7 @@ def explain_at(place: str, *, as_json: bool, as_html: bool, model: str | None) -
         ),
         "timingsMs": {"window": round((time.perf_counter() - started) * 1000, 3)},
         "filters": [{"name": each.__name__, "effect": "not run"} for each in FILTERS],
+        "gate": None,
     }
     segments = list_segments(window, reader.tokenizer, str(position.path))
     if as_json:
