@@ -12,11 +12,11 @@ from typing import Any
 
 from attrs import frozen
 
-from starcoder_lsp.engine.engine import Capabilities, EngineError
+from starcoder_lsp.engine.engine import Capabilities
 from starcoder_lsp.engine.remote.endpoint import Endpoint
 from starcoder_lsp.engine.remote.http import Http
 from starcoder_lsp.engine.remote.protocol import About, Ask, Part, nats, number, only_model, raise_if_error, token_ids
-from starcoder_lsp.engine.remote.vllm import model_rows
+from starcoder_lsp.engine.remote.replies import model_rows, tokenized
 from starcoder_lsp.engine.stream import Usage
 
 MIN_MEASURED_TOKENS = 64
@@ -49,11 +49,7 @@ class LlamaServer:
 
     async def tokenize(self, http: Http, text: str) -> Sequence[int] | None:
         """Ask `/tokenize`."""
-        try:
-            reply = await http.post("/tokenize", {"content": text, "add_special": False, "parse_special": True})
-        except EngineError:
-            return None
-        return token_ids(reply["tokens"]) if isinstance(reply, dict) and isinstance(reply.get("tokens"), list) else None
+        return await tokenized(http, {"content": text, "add_special": False, "parse_special": True})
 
     def body(self, ask: Ask) -> dict[str, Any]:
         """Return the request. The last event would repeat the prompt, but for `response_fields`."""

@@ -17,7 +17,7 @@ from starcoder_lsp.engine.remote.endpoint import Endpoint
 from starcoder_lsp.engine.remote.errors import BadAnswerError
 from starcoder_lsp.engine.remote.http import Http
 from starcoder_lsp.engine.remote.protocol import About, Ask, Part, nats, number, only_model, raise_if_error
-from starcoder_lsp.engine.remote.vllm import model_rows, usage_of
+from starcoder_lsp.engine.remote.replies import model_rows, usage_of
 
 
 @frozen

@@ -13,12 +13,12 @@ from typing import Any
 
 from attrs import frozen
 
-from starcoder_lsp.engine.engine import Capabilities, EngineError
+from starcoder_lsp.engine.engine import Capabilities
 from starcoder_lsp.engine.remote.endpoint import Endpoint
 from starcoder_lsp.engine.remote.errors import BadAnswerError
 from starcoder_lsp.engine.remote.http import Http
 from starcoder_lsp.engine.remote.protocol import About, Ask, Part, nats, number, only_model, raise_if_error, token_ids
-from starcoder_lsp.engine.stream import Usage
+from starcoder_lsp.engine.remote.replies import model_rows, tokenized, usage_of
 
 
 @frozen
@@ -46,11 +46,7 @@ class Vllm:
 
     async def tokenize(self, http: Http, text: str) -> Sequence[int] | None:
         """Ask `/tokenize`, which a gateway may not have."""
-        try:
-            reply = await http.post("/tokenize", {"model": self.model, "prompt": text, "add_special_tokens": False})
-        except EngineError:
-            return None
-        return token_ids(reply["tokens"]) if isinstance(reply, dict) and isinstance(reply.get("tokens"), list) else None
+        return await tokenized(http, {"model": self.model, "prompt": text, "add_special_tokens": False})
 
     def body(self, ask: Ask) -> dict[str, Any]:
         """Return the request. Ends at a line where nothing behind it is wanted, so that the counts come."""
@@ -95,23 +91,3 @@ class Vllm:
             end={"length": "length", None: ""}.get(choice.get("finish_reason"), "stop"),
             n_written=number(usage.get("completion_tokens")) if usage else None,
         )
-
-
-def model_rows(reply: Any) -> list[dict[str, Any]]:
-    """Return the rows of `/v1/models`. Raises `BadAnswerError`."""
-    rows = reply.get("data") if isinstance(reply, dict) else None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        message = "/v1/models answered no list of models"
-        raise BadAnswerError(message)
-    return rows
-
-
-def usage_of(usage: object) -> Usage | None:
-    """Return what OpenAI's `usage` says of the prompt; `None` without `cached_tokens`."""
-    if not isinstance(usage, dict):
-        return None
-    details, n_prompt = usage.get("prompt_tokens_details"), number(usage.get("prompt_tokens"))
-    n_cached = number(details.get("cached_tokens")) if isinstance(details, dict) else None
-    if n_prompt is None or n_cached is None:
-        return None
-    return Usage(n_cached, max(0, n_prompt - n_cached), is_complete=True)
