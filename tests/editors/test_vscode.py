@@ -223,7 +223,7 @@ def test_suggestions_are_turned_off_and_on(code):
 @pytest.mark.parametrize(
     ("name", "title", "heading"),
     [
-        ("statistics", "Show Statistics", "Statistics since the server started"),
+        ("statistics", "Show Statistics", "Does it help?"),
         ("explain", "Explain What the Model Sees Here", "What the model sees at first/explain.py:12:9"),
     ],
 )
