@@ -1,4 +1,4 @@
-"""What the record costs on the event loop at each keystroke: `python bench/events.py`.
+"""The cost of the record on the event loop, a keystroke: `python bench/events.py`.
 
 A file of 4,000 lines in which 50 accepted suggestions are followed. Each keystroke is an edit and an answer to it; the
 database is written to meanwhile. Times are the event loop's own CPU time, since other work on the machine pauses it.

@@ -108,7 +108,7 @@ def without_heading(text: str) -> str | None:
 
 
 def looks_written_by_a_person(text: str, language: str) -> bool:
-    """Whether `text` is neither generated, nor a table of data, nor tiny."""
+    """Return whether `text` is neither generated, nor a table of data, nor tiny."""
     n_lines = text.count("\n") + 1
     if not 300 <= len(text) <= 120_000 or len(text) / n_lines > (120 if language in PROSE else 60):
         return False
@@ -143,7 +143,7 @@ def long_lines(text: str) -> set[bytes]:
 
 
 def is_like(text: str, lines: set[bytes]) -> bool:
-    """Whether a third of the long lines of `text` are among `lines`."""
+    """Return whether a third of the long lines of `text` are among `lines`."""
     own = long_lines(text)
     return len(own & lines) * 3 > len(own)
 

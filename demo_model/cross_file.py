@@ -79,7 +79,7 @@ class Survey:
         return cls(file, defined, list(used), words)
 
     def sees(self, other: SourceFile) -> bool:
-        """Whether this file's imports name the other one, or both are in one folder."""
+        """Return whether this file's imports name the other one, or both are in one folder."""
         path, own = PurePosixPath(other.path), PurePosixPath(self.file.path)
         stem = path.parent.name if path.stem in STANDS_FOR_FOLDER else path.stem
         return stem in self.imported_words or path.parent == own.parent

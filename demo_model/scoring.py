@@ -52,7 +52,7 @@ class Answer:
 
     @property
     def is_exact(self) -> bool:
-        """Whether the answer is the hidden text, trailing blanks of each line aside."""
+        """Return whether the answer is the hidden text, trailing blanks of each line aside."""
         return without_trailing_blanks(self.text) == self.expected
 
     @property
@@ -120,7 +120,7 @@ class Model:
         return [before, *prefix, after, *suffix, llama_cpp.llama_vocab_fim_mid(self.vocab)]
 
     def stops_at(self, token: int) -> bool:
-        """Whether generation ends at `token`: any marker, `<file_sep>` and the FIM markers included."""
+        """Return whether generation ends at `token`: any marker, `<file_sep>` and the FIM markers included."""
         return bool(llama_cpp.llama_vocab_is_control(self.vocab, token))
 
     def decode(self, ids: Sequence[int], start: int, n_logits: int) -> Logits:
@@ -200,12 +200,12 @@ def agreeing(model: Model, owed: bytes) -> NDArray[np.bool_]:
 
 
 def line_is_over(written: bytes) -> bool:
-    """Whether an answer that ends with its line is complete."""
+    """Return whether an answer that ends with its line is complete."""
     return b"\n" in written
 
 
 def block_is_over(written: bytes) -> bool:
-    """Whether the last line begins less indented than the first: it stands behind the block."""
+    """Return whether the last line begins less indented than the first: it stands behind the block."""
     *_, last = lines = written.decode("utf-8", "ignore").split("\n")
     return len(lines) > 1 and bool(last.strip()) and indent(last) < indent(lines[0])
 

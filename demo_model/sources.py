@@ -40,7 +40,7 @@ class Package:
     version: str
     licence: str
     with_tests: bool = False
-    """Whether files in folders of tests are wanted too: most SQL that is published at all is in such folders."""
+    """True if files in folders of tests are wanted too: most SQL that is published at all is in such folders."""
     only: str = ""
     """A regular expression that paths must match; empty for every path."""
 

@@ -118,7 +118,7 @@ KINDS: dict[str, Callable[[Node, bytes], Iterator[Span]]] = {
 
 @cache
 def spans_of(text: str, language: str) -> dict[str, list[Span]]:
-    """Where the holes of each kind are in a file, in bytes.
+    """Return the places of the holes of each kind in a file, in bytes.
 
     Nowhere if there is no grammar; nodes with errors in them are left out.
     """

@@ -55,7 +55,7 @@ def row_length(progress: float, step: int) -> int:
 
 
 def has_bfloat16() -> bool:
-    """Whether the processor multiplies matrices in bfloat16; without it that is slower than float32."""
+    """Return whether the processor multiplies matrices in bfloat16; without it that is slower than float32."""
     info = Path("/proc/cpuinfo")
     flags = set(info.read_text().split()) if info.exists() else set()
     return bool(flags & {"amx_bf16", "avx512_bf16"})

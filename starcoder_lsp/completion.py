@@ -32,7 +32,7 @@ Happens at 25% of positions. With it 22.5% of rests of lines are exact, without 
 two tokens take 1.6 to 1.8 times as long as one (`bench/drafts.py --decode`). Other margins are not measured.
 """
 MAX_LATE_S = 0.08
-"""How long after the deadline a suggestion may still be made of the text that is there by then. Not measured."""
+"""The time after the deadline in which the text so far may still become a suggestion. Not measured."""
 
 
 @frozen
@@ -70,7 +70,7 @@ class Completion:
     filters: tuple[FilterEffect, ...] = ()
     timings: Timings = field(factory=Timings)
     features: tuple[float, ...] = field(default=(), repr=False)
-    """What the gate knows of the first suggestion, see `stats/gate_features.py`; empty if it did not look."""
+    """The gate's features of the first suggestion, see `stats/gate_features.py`; empty if it was not asked."""
     latency_ms: float = 0.0
     """From the arrival of the client's request to this answer; 0 where no client waited."""
 

@@ -9,7 +9,7 @@ from starcoder_lsp.setting_rules import setting
 
 @frozen
 class EngineSettings:
-    """Where the model runs."""
+    """The place where the model runs."""
 
     kind: str = setting(
         "Where the model runs. `local` is a process on this machine. The others are servers at `engine.url`: `vllm`"

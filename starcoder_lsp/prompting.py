@@ -226,5 +226,5 @@ def build_prompt(window: Window, model: PromptBuilder) -> Prompt:
 
 
 def _in_word(byte: int) -> bool:
-    """Whether a byte belongs to a letter, a digit or `_`. Bytes beyond ASCII count as letters."""
+    """Return whether a byte belongs to a letter, a digit or `_`. Bytes beyond ASCII count as letters."""
     return byte >= 0x80 or bytes([byte]).isalnum() or byte == ord("_")  # noqa: PLR2004

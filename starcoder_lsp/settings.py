@@ -198,7 +198,7 @@ class HostSettings:
 
 @frozen
 class StatsSettings:
-    """What is recorded of suggestions."""
+    """The record of suggestions."""
 
     enabled: bool = setting(
         "Whether it is recorded on this machine what becomes of suggestions, for `starcoder-lsp stats`: numbers and"

@@ -46,7 +46,7 @@ MIN_LEFT_MS = 50.0
 
 @frozen
 class Writer:
-    """What every draft of one request has in common."""
+    """The part that all drafts of one request share."""
 
     engine: Engine
     request: GenerationRequest

@@ -41,7 +41,7 @@ def no_cross_file(_n_tokens: int) -> None:
 
 @frozen
 class DocumentWindows:
-    """What is cached of one document, moved along with its edits.
+    """The cached windows of one document, moved along with its edits.
 
     `windows` and `prefix_starts` (see `TextChange.prefix_start`) have the newest first. `outline` lists the definitions
     of an earlier text. Definitions edited since are missing until `Anchors.full_window` parses again.
@@ -209,5 +209,5 @@ def _start_bytes(prefix_start: Segments) -> tuple[int, ...]:
 
 
 def _is_within(given: Budget, full: Budget) -> bool:
-    """Whether a window of the budget `given` is no larger than `full` allows now."""
+    """Return whether a window of the budget `given` is no larger than `full` allows now."""
     return given.suffix_share == full.suffix_share and given.n_tokens <= full.n_tokens

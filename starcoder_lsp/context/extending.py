@@ -76,7 +76,7 @@ def extend(window: Window, cursor_byte: int, tokenizer: Tokenizer) -> Window | N
 
 
 def _still_fits(prefilled: bytes, data: bytes, cursor_byte: int) -> bool:
-    """Whether the prefilled suffix equals the text after the cursor, except for a few characters of the first line."""
+    """Return whether the prefilled suffix equals the text after the cursor, but for some characters of line one."""
     line, newline, rest = prefilled.partition(b"\n")
     text = normalized(data[cursor_byte : cursor_byte + 2 * len(prefilled) + MAX_STICKY_BYTES + 1])
     line_now, newline_now, rest_now = text.partition(b"\n")

@@ -69,7 +69,7 @@ class CrossFileContext:
 
 @frozen
 class Window:
-    """What the model sees; the three parts have at most `max_tokens` together.
+    """The text that the model sees; the three parts have at most `max_tokens` together.
 
     `prefix` ends at the anchor, `middle` goes from there to the cursor, `suffix` begins at the cursor. `cross_file` has
     the pieces of other files, if any.

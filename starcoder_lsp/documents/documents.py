@@ -113,11 +113,11 @@ class Documents:
         return self._snapshots.get(uri) if self.is_in_sync(uri) else None
 
     def is_in_sync(self, uri: str) -> bool:
-        """Whether the text equals the editor's. False for a document that is not open."""
+        """Return whether the text equals the editor's. False for a document that is not open."""
         return uri in self._snapshots and uri not in self._out_of_sync
 
     def __contains__(self, uri: str) -> bool:
-        """Whether a document is open, in sync or not."""
+        """Return whether a document is open, in sync or not."""
         return uri in self._snapshots
 
     def __iter__(self) -> Iterator[Snapshot]:

@@ -16,7 +16,7 @@ _DRIVE: Final = re.compile(r"[a-z]:", re.IGNORECASE)
 
 
 def matches(path: str, glob: str) -> bool:
-    r"""Whether `glob` matches the file at `path`, which has "/" between its parts.
+    r"""Return whether `glob` matches the file at `path`, which has "/" between its parts.
 
     `*` and `?` stay within one part of a path, `**` crosses parts. `[a-z]`, `[!a-z]`, `{one,other}` and a leading `~`
     work as in a shell; `\` counts as `/`.

@@ -229,7 +229,7 @@ class Notebooks:
         return notebook.view(cell_uri)
 
     def __contains__(self, cell_uri: str) -> bool:
-        """Whether a cell with this URI is open, in sync or not."""
+        """Return whether a cell with this URI is open, in sync or not."""
         return self._of_cell(cell_uri) is not None
 
     def _of_cell(self, cell_uri: str) -> Notebook | None:

@@ -77,7 +77,7 @@ def _next_indent(data: bytes, end_byte: int) -> bytes:
 
 
 def _is_python(code: bytes, next_indent: bytes) -> bool:
-    r"""Whether Python's parser accepts lines that may be indented, and may end with the head of a block.
+    r"""Return whether Python's parser accepts lines that may be indented, and may end with the head of a block.
 
     Raises nothing: bad UTF-8 and nesting that is too deep are no Python.
     """

@@ -163,7 +163,7 @@ class InputEdit:
 
 
 def is_inside_character(data: bytes, at: int) -> bool:
-    """Whether the byte at `at` is not the first of its character; false at the end of `data`."""
+    """Return whether the byte at `at` is not the first of its character; false at the end of `data`."""
     return at < len(data) and data[at] & 0xC0 == 0x80  # noqa: PLR2004 -- 0b10xxxxxx
 
 

@@ -55,7 +55,7 @@ class _IgnoreRules:
     spec: GitIgnoreSpec | None
 
     def verdict(self, path: str) -> bool | None:
-        """Whether the path, relative to the rules' folder, is ignored; `None` if no pattern matches."""
+        """Return whether the path, relative to the rules' folder, is ignored; `None` if no pattern matches."""
         return self.spec.check_file(path).include if self.spec is not None else True
 
 
@@ -93,7 +93,7 @@ class Workspace:
         return path.rpartition("/")[2] if root is None else path[len(root) + 1 :]
 
     def may_be_shown(self, path: str, disabled_globs: tuple[str, ...]) -> bool:
-        """Whether the model may see a file, by its path and by the path that it links to. It need not exist."""
+        """Return whether the model may see a file, by its path and by the path that it links to. It need not exist."""
         if not os.path.isabs(path):  # noqa: PTH117 -- as below. An unsaved document has no folder
             return not _is_named(path, (_SECRETS,)) and not _is_named(path, disabled_globs)
         try:
@@ -218,7 +218,7 @@ def _is_named(path: str, globs: tuple[str, ...]) -> bool:
 
 @lru_cache(maxsize=4096)
 def _is_ignored_by(parts: tuple[str, ...], rules: tuple[_IgnoreRules | None, ...]) -> bool:
-    """Whether a path's `parts` are ignored by `rules`, those of each folder on the way, the top one first.
+    """Return whether a path's `parts` are ignored by `rules`, those of each folder on the way, the top one first.
 
     As in git, the deepest rules win, and the last pattern in them. Everything in an ignored folder is ignored.
     """

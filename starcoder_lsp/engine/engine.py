@@ -51,7 +51,7 @@ class Cancellation:
 
 @frozen
 class Sampling:
-    """How tokens are chosen. `temperature` 0 takes the likeliest; above it `seed` makes the draw repeatable."""
+    """The choice of tokens. `temperature` 0 takes the likeliest; above it `seed` makes the draw repeatable."""
 
     temperature: float = 0.0
     seed: int = 0
@@ -87,9 +87,9 @@ class GenerationRequest:
     min_confidence: float = -math.inf
     """An answer ends early when the mean natural logarithm of its first tokens' probabilities is below this."""
     is_ahead: bool = False
-    """Whether no user waits for the answer yet. Requests that a user waits for go first."""
+    """True if no user waits for the answer yet. Requests that a user waits for go first."""
     ends_with_line: bool = False
-    """Whether nothing behind the first line end is wanted, whatever the answer says. An engine may end there."""
+    """True if nothing behind the first line end is wanted, whatever the answer says. An engine may end there."""
 
 
 @frozen
@@ -123,7 +123,7 @@ class Generation:
     evaluation_ms: float
     """The part of both that the engine's decode calls took, or the wait for a remote engine."""
     is_counted: bool = True
-    """Whether the engine reported `n_reused` and `n_evaluated`; if not, both are 0 and mean nothing."""
+    """True if the engine reported `n_reused` and `n_evaluated`; if not, both are 0 and mean nothing."""
 
     @property
     def n_generated(self) -> int:
@@ -153,15 +153,15 @@ class Capabilities:
     """Optional features of an engine. A caller uses only those that it has."""
 
     healing: bool = True
-    """Whether `Prompt.heal` has an effect."""
+    """True if `Prompt.heal` has an effect."""
     n_answers: int = 8
     """The most answers to one prompt. Not measured."""
     logprobs: bool = True
-    """Whether log-probabilities are those of the model; otherwise all are 0."""
+    """True if log-probabilities are those of the model; otherwise all are 0."""
     avoidance: bool = False
-    """Whether `Prompt.avoid` has an effect."""
+    """True if `Prompt.avoid` has an effect."""
     prefill: bool = True
-    """Whether a prompt can be evaluated ahead of the request for it."""
+    """True if a prompt can be evaluated ahead of the request for it."""
     beam: bool = True
     """`beam_margin_nats` is obeyed."""
     counts: str = "all"

@@ -15,7 +15,7 @@ from attrs import frozen
 
 @frozen
 class ModelFamily:
-    r"""How a model family marks the parts of a prompt, in which order they stand, and what its files have.
+    r"""A model family: its markers, the order of a prompt's parts, and what is peculiar in its files.
 
     `markers` are the special tokens, by role; each of them ends an answer. A layout names them as `<role>`. Its gaps
     are `{prefix}`, `{suffix}` and `{middle}` of the cursor's file, `{files}` for all other files, `{text}` for the text

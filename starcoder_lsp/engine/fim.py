@@ -79,7 +79,7 @@ class FimFormat:
 
     @property
     def has_repository(self) -> bool:
-        """Whether a prompt can have other files: the family was trained with them, and the vocabulary marks them."""
+        """True if a prompt can have other files: the family was trained so, and the vocabulary has the markers."""
         layout = self.family.repository
         roles = {match["marker"] for match in _PIECE.finditer((layout or "") + self.family.file)} - {None}
         return layout is not None and roles <= self.markers.keys()

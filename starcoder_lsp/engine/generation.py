@@ -28,7 +28,7 @@ N_JUDGED_TOKENS = 8
 """An answer's confidence is that of so many first tokens. Not measured; what thresholds cost is in `bench/RESULTS.md`
 (`python bench/stages.py`, minConfidence)."""
 USAGE_TIMEOUT_S = 1.0
-"""How long a request that ended during its prefill waits for the number of evaluated tokens. On a CPU a slice is broken
+"""The time that a request, ended during its prefill, waits for its token counts. On a CPU a slice is broken
 off within milliseconds, and on a GPU it takes a few. Not measured."""
 
 Piece = Callable[[int], bytes]
@@ -52,7 +52,7 @@ class Answer:
 
     @property
     def has_first_line(self) -> bool:
-        """Whether its first line is complete."""
+        """Return whether its first line is complete."""
         return self.stop_reason is not None or b"\n" in self.text
 
     def add(self, token: Token, piece: bytes) -> None:
@@ -98,7 +98,7 @@ class Reading:
 
     @property
     def is_over(self) -> bool:
-        """Whether every answer has ended."""
+        """Return whether every answer has ended."""
         return all(answer.stop_reason for answer in self.answers)
 
     def add(self, tokens: Iterable[Token]) -> None:

@@ -1,4 +1,4 @@
-"""What an engine cannot do, in words: for its first use, `doctor` and `starcoder/explain`."""
+"""The limits of an engine, in words: for its first use, `doctor` and `starcoder/explain`."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def model_path(settings: Settings) -> Path:
 
 
 def is_remote(settings: Settings) -> bool:
-    """Whether the model runs on a server, not in a host of this machine."""
+    """Return whether the model runs on a server, not in a host of this machine."""
     return settings.engine.kind != "local"
 
 

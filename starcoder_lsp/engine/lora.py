@@ -29,7 +29,7 @@ class Lora:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What must be equal for the cells of a model with an adapter to be of use to another one."""
+        """Return the values that must be equal for the cells of a model with an adapter to be of use to another one."""
         try:
             status = self.path.stat()
         except OSError:

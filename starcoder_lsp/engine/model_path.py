@@ -1,4 +1,4 @@
-"""What a user may write for a model's path that is none: a URI, a web address, a variable, a name."""
+"""Name the mistake in a model's path that is none: a URI, a web address, a variable, a name."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from attrs import define, field, frozen
 
 
 class StopReason(StrEnum):
-    """Why an answer ends. A stop rule has further reasons of its own."""
+    """The reason for an answer's end. A stop rule has further reasons of its own."""
 
     STOP_TOKEN = "stop_token"  # noqa: S105  no password
     """The model wrote a token that ends answers. It is no part of the answer."""
@@ -45,9 +45,9 @@ class Usage:
     n_evaluated: int = 0
     evaluation_ms: float = 0.0
     is_complete: bool = False
-    """Whether the whole prompt was evaluated; only known at the end."""
+    """True if the whole prompt was evaluated; only known at the end."""
     is_counted: bool = True
-    """Whether the engine reported these counts; if not, `n_reused` and `n_evaluated` are 0 and mean nothing."""
+    """True if the engine reported these counts; if not, `n_reused` and `n_evaluated` are 0 and mean nothing."""
 
 
 @define(eq=False)

@@ -63,7 +63,7 @@ def synthetic_model(size: str, shape: Shape, vocabulary: Path, folder: Path, on_
 
 
 def _is_whole(path: Path, header: bytes, n_bytes: int) -> bool:
-    """Whether the file is complete: it has the length and the header that would be written."""
+    """Return whether the file is complete: it has the length and the header that would be written."""
     if not path.is_file() or path.stat().st_size != n_bytes:
         return False
     with path.open("rb") as file:

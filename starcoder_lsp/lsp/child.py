@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Self
 
 LAST_WORDS_TIMEOUT_S = 0.3
-"""How long the process and its output may differ in ending: after one has, the other gets this time. Not measured."""
+"""The time that the process has to end after its output has, and the other way round. Not measured."""
 N_LAST_BYTES = 4096
 KILL_TIMEOUT_S = 1.0
 
@@ -84,7 +84,7 @@ class Child(asyncio.SubprocessProtocol):
 
     @property
     def has_exited(self) -> bool:
-        """Whether the process has ended."""
+        """Return whether the process has ended."""
         return self._exited.is_set()
 
     def write(self, data: bytes) -> None:

@@ -49,11 +49,11 @@ class Answer:
     n_evaluated: int
     n_generated: int
     is_null: bool = False
-    """Whether the reply was `null`: the request was superseded, or the document may not be completed now."""
+    """True if the reply was `null`: the request was superseded, or the document may not be completed now."""
 
     @property
     def is_from_memory(self) -> bool:
-        """Whether the model was not called for this answer."""
+        """Return whether the model was not called for this answer."""
         return self.n_evaluated == self.n_generated == 0
 
 

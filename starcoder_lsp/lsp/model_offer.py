@@ -1,4 +1,4 @@
-"""How a user gets a real model inside the editor: one offer with the demonstrator's first suggestion, and a command.
+"""Get a real model inside the editor: one offer with the demonstrator's first suggestion, and a command.
 
 The client shows the questions as messages with buttons. What is chosen is written into the user's own file of settings,
 and in use at once.
@@ -42,7 +42,7 @@ class ModelOffer:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a question is open or a download is running."""
+        """Return whether a question is open or a download is running."""
         return self._task is not None and not self._task.done()
 
     def make(self) -> None:

@@ -27,7 +27,7 @@ MISUNDERSTOOD = "starcoder/misunderstood"
 """The method under which a notification with wrong parameters is handled. Not part of the protocol."""
 BEFORE_INITIALIZE = (types.INITIALIZE, types.EXIT)
 LAST_REPLIES_TIMEOUT_S = 0.5
-"""How long `shutdown` waits for replies that are due. They take a turn or two of the event loop."""
+"""The time that `shutdown` waits for replies that are due. They take a turn or two of the event loop."""
 
 
 def silence_pygls() -> None:

@@ -1,4 +1,4 @@
-"""What the message handlers share: the session, the settings and messages to the user."""
+"""The state that message handlers share: the session, the settings and messages to the user."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from starcoder_lsp.session.status import Status
 
 NAME = "starcoder-lsp"
 CLIENT_TIMEOUT_S = 1.0
-"""How long loading waits for the client's settings. Settings that come later apply too. Not measured."""
+"""The time that loading waits for the client's settings. Settings that come later apply too. Not measured."""
 EVERY_NOTEBOOK = types.NotebookDocumentSyncOptions([types.NotebookDocumentFilterWithNotebook(notebook="*")])
 LOG_LEVELS = {
     "error": types.MessageType.Error,

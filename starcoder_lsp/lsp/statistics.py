@@ -18,7 +18,7 @@ from starcoder_lsp.stats.gate_learning import Learner
 from starcoder_lsp.stats.store import user_paths
 
 LAST_WRITE_S = 1.0
-"""How long the end of a server waits for the record to be written."""
+"""The time that the end of a server waits for the record. Not measured."""
 
 
 @define(eq=False)
@@ -28,7 +28,7 @@ class Statistics:
     session: Session
     on_message: Callable[[str], None]
     is_private: bool = False
-    """Whether the client says that its window leaves no traces."""
+    """True if the client says that its window leaves no traces."""
     _wanted: bool = False
     _failed: bool = False
     _changing: asyncio.Task[None] | None = None

@@ -1,4 +1,4 @@
-"""What a model needs and how fast it will be on this machine, and which one to take."""
+"""Estimate a model's memory and speed on this machine, and recommend one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ N_CONTEXTS: Final = 2
 N_READ_TOKENS: Final = 1000
 """Tokens whose keys and values each step reads as well: a usual prompt."""
 OVERHEAD_BYTES: Final = 200 << 20
-"""What a host takes besides weights and cells (bench/RESULTS.md)."""
+"""The memory of a host besides weights and cells (bench/RESULTS.md)."""
 KV_BYTES: Final[Mapping[str, int]] = {"3b": 30 << 10, "7b": 64 << 10, "15b": 80 << 10, "starcoder": 20 << 10}
 """Keys and values of one token, in 16-bit floats."""
 MIN_COMFORTABLE: Final = 20.0
@@ -38,7 +38,7 @@ GB: Final = 10**9
 
 @frozen
 class Machine:
-    """What decides between models. Sizes in bytes, `None` where the system does not tell; bandwidth in bytes a second.
+    """The facts of a machine that decide between models. Sizes in bytes, `None` if unknown; bandwidth in bytes a second.
 
     `n_gpu_bytes` is the memory of the largest GPU that llama.cpp can use, 0 if there is none.
     """

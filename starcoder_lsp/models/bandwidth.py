@@ -1,4 +1,4 @@
-"""How fast this machine reads memory: what decoding speed depends on, since each token reads every weight once.
+"""Measure how fast this machine reads memory: decoding speed depends on it, since each token reads every weight once.
 
 `memchr` of the C library looks for a byte that is not there, in a buffer for each thread that is larger than a core's
 share of the caches. ctypes releases the interpreter's lock meanwhile, so the threads read side by side.

@@ -39,7 +39,7 @@ class Source:
 
     @property
     def is_pinned(self) -> bool:
-        """Whether the revision is a commit, which cannot change."""
+        """Return whether the revision is a commit, which cannot change."""
         return _COMMIT.fullmatch(self.revision) is not None
 
     def __str__(self) -> str:

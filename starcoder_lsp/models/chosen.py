@@ -1,4 +1,4 @@
-"""Which model the user chose: read from the settings, written into the user's own file of settings."""
+"""Read the chosen model from the settings, and write it into the user's own file of settings."""
 
 from __future__ import annotations
 

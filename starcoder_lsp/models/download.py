@@ -25,7 +25,7 @@ from starcoder_lsp.models.state import read_json, write_json
 from starcoder_lsp.models.transport import Response, TransportError
 
 CHUNK_BYTES: Final = 256 << 10
-"""How much of an earlier part is read at a time: below a millisecond. New bytes are written as they come."""
+"""Bytes of an earlier part that are read at a time: below a millisecond. New bytes are written as they come."""
 MAX_FAILURES: Final = 5
 """Attempts in a row that bring no byte. One that brought some starts the count again."""
 PAUSES_S: Final = (0.5, 1.0, 2.0, 4.0)
@@ -43,7 +43,7 @@ class WrongBytesError(ModelsError):
 
 @frozen
 class Patience:
-    """How long a failing server is waited for. `pauses_s` come between attempts, the last one again and again."""
+    """The patience with a failing server. `pauses_s` come between attempts, the last one again and again."""
 
     pauses_s: tuple[float, ...] = PAUSES_S
     max_failures: int = MAX_FAILURES

@@ -1,4 +1,4 @@
-"""What the environment says of the hub: its address, the user's token, and whether it may be asked at all.
+"""Read the hub's address, the user's token and the offline switch from the environment.
 
 The variables are those of `huggingface_hub`, so that what works for it works here.
 """

@@ -1,4 +1,4 @@
-"""What the hub says of a file before it is downloaded: commit, size, sha256, licence; and what its refusals mean.
+"""Ask the hub about a file before its download: commit, size, sha256, licence; and explain its refusals.
 
 The hub answers `HEAD /REPO/resolve/REVISION/FILE` with `X-Repo-Commit`, `X-Linked-Size` and `X-Linked-Etag` (the sha256
 of a large file) and a redirect to the host that has the bytes. `GET /api/models/REPO/revision/REVISION` lists the files

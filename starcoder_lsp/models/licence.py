@@ -1,4 +1,4 @@
-"""Which licences the user has accepted: a name, a revision and a date for each model."""
+"""The licences that the user has accepted: a name, a revision and a date for each model."""
 
 from __future__ import annotations
 

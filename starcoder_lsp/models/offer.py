@@ -22,12 +22,12 @@ class Offer:
 
     @property
     def was_declined(self) -> bool:
-        """Whether the user does not want to be asked."""
+        """Return whether the user does not want to be asked."""
         return "declined" in read_json(self.path)
 
     @property
     def was_mentioned(self) -> bool:
-        """Whether a client without buttons has shown the offer."""
+        """Return whether a client without buttons has shown the offer."""
         return "mentioned" in read_json(self.path)
 
     def decline(self) -> None:

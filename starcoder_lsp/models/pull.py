@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 MIN_FREE_BYTES: Final = 256 << 20
 """Free space that a download leaves on the disk."""
 POLL_S: Final = 0.2
-"""How often a pull that waits for another one looks."""
+"""The pause between two looks of a pull that waits for another one."""
 GIB: Final = 2**30
 
 _SPLIT: Final = re.compile(r"(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
@@ -94,7 +94,7 @@ class Plan:
 
 @frozen
 class Puller:
-    """Where models come from and go to."""
+    """The hub and the store of models."""
 
     store: Store = field(factory=Store)
     environment: Environment = field(factory=Environment.read)

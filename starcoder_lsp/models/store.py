@@ -32,7 +32,7 @@ class StoredFile:
 
 @frozen
 class Manifest:
-    """What is known of a stored model. `name` is that of the catalogue, or else empty; `pulled` a date."""
+    """A stored model. `name` is that of the catalogue, or else empty; `pulled` a date."""
 
     repository: str
     revision: str

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 CONNECT_S: Final = 15.0
 READ_S: Final = 30.0
-"""How long nothing may come before a connection counts as lost. Not measured."""
+"""The silence after which a connection counts as lost. Not measured."""
 _CA_VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-"""Where a private certificate authority is named, the library's own variables before those of others."""
+"""The variables that name a private certificate authority, the library's own variables before those of others."""
 
 Client = httpx.AsyncClient
 Response = httpx.Response
 TransportError = httpx.TransportError
-"""What a connection can fail by. `ModelsError` stands for what cannot be mended by trying again."""
+"""The errors of a connection. `ModelsError` stands for what cannot be mended by trying again."""
 URL = httpx.URL
 
 

@@ -206,7 +206,7 @@ def _to_rewrite(hole: Hole, cursor: CursorContext, window: Window, generation: G
 
 
 def _breaks_syntax(text: str, end_byte: int, hole: Hole) -> bool:
-    """Whether `text` adds the first syntax error to a file, or ends with a function's header that has no body."""
+    """Return whether `text` adds the first syntax error to a file, or ends with a function's header without a body."""
     before = hole.snapshot.syntax
     syntax = spliced(hole.snapshot, hole.start_byte, end_byte, text.encode()).syntax
     if syntax is None or before is None:

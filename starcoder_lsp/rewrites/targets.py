@@ -137,7 +137,7 @@ def line_end_of(text: Text) -> bytes:
 
 
 def ends_line(text: Text, byte: int) -> bool:
-    """Whether a line ends at `byte`."""
+    """Return whether a line ends at `byte`."""
     return text.data[byte : byte + 1] in (b"", b"\n", b"\r")
 
 

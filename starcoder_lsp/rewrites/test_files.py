@@ -23,7 +23,7 @@ _MAX_FOLDERS: Final = 16
 
 
 def is_test_file(path: str, testing: Testing) -> bool:
-    """Whether a file has the name of a test file."""
+    """Return whether a file has the name of a test file."""
     name = path.rpartition("/")[2]
     return any(fnmatchcase(name, form.rpartition("/")[2].replace("{file}", "*")) for form in testing.files)
 

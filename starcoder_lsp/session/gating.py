@@ -1,4 +1,4 @@
-"""Whether a suggestion is likely enough to be shown: the gate (`stats/gate.py`) for one session's answers."""
+"""Judge whether a suggestion is likely enough to be shown: the gate (`stats/gate.py`) for one session's answers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Gatekeeper:
 
     gate: Gate = field(factory=shipped)
     needs_features: bool = False
-    """Whether features are wanted although everything is shown: the gate learns from them."""
+    """True if features are wanted although everything is shown: the gate learns from them."""
     _hidden: dict[str, bytes] = field(factory=dict)
     """The suggestion that is hidden in a document. Its rest is hidden too, when the user types its beginning."""
     _last: dict[str, Judged] = field(factory=dict)

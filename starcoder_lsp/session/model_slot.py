@@ -41,7 +41,7 @@ class ModelSlot:
     """The one that the settings name, also while it is away."""
     _fallback: Model | None = None
     _away: str = ""
-    """Why the configured model's engine is away; empty while it is there."""
+    """The reason why the configured model's engine is away; empty while it answers."""
     _settings: Settings = field(factory=Settings)
     _client: str = ""
     _tasks: set[asyncio.Future[object]] = field(factory=set)

@@ -1,4 +1,4 @@
-"""What the record of suggestions hears of a session, in its own values: see `stats/log.py`. On the event loop.
+"""Report a session's messages to the record of suggestions, in its own values: see `stats/log.py`. On the event loop.
 
 Everything here is numbers, keyed hashes and text that stays in memory; nothing waits for a disk.
 """
@@ -30,7 +30,7 @@ from starcoder_lsp.stats.tracked import Splice
 from starcoder_lsp.suggestions.postprocess import Effect
 
 TICK_S = 5.0
-"""How often accepted texts are looked at. What stands at an earlier time is judged by the text of that time anyway."""
+"""The interval between looks at accepted texts. Earlier times are judged by the text of that time anyway."""
 MATTERS = ("completion", "context", "debounce")
 """Groups of settings that may change whether a suggestion is accepted. None of them is private."""
 

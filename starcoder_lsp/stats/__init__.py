@@ -1,1 +1,1 @@
-"""Whether suggestions help: a record on this machine, and the report that is made of it."""
+"""Find out whether suggestions help: a record on this machine, and the report made of it."""

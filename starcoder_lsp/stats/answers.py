@@ -51,7 +51,7 @@ class Change:
 
 
 class Fate(Enum):
-    """What an edit does to an open answer."""
+    """The effects of an edit on an open answer."""
 
     OPEN = auto()
     PART = auto()
@@ -66,7 +66,7 @@ class Fate(Enum):
 
 @frozen
 class Verdict:
-    """What an edit did, and `text` of `suggestion` that it inserted at `start_byte`."""
+    """The effect of an edit, and `text` of `suggestion` that it inserted at `start_byte`."""
 
     fate: Fate
     suggestion: Suggestion | None = None
@@ -94,7 +94,7 @@ class Suggestion:
     n_replaced_bytes: int = 0
     n_accepted_chars: int = 0
     is_told: bool = False
-    """Whether the client said that it was accepted."""
+    """True if the client said that it was accepted."""
     is_ended: bool = False
 
 
@@ -110,13 +110,13 @@ class Answer:
     n_closed: int = 0
     """Closing characters that the editor put behind the cursor since; fewer than none if some are gone."""
     expects_part: bool = False
-    """Whether the client said that a part was accepted, and the edit did not come yet."""
+    """True if the client said that a part was accepted, and the edit did not come yet."""
     part: Verdict | None = field(default=None)
     """The last edit, if it inserted several bytes and was not counted yet as an accepted part."""
 
     @property
     def cursor_byte(self) -> int:
-        """Where the rest of it goes."""
+        """The place of the rest of it."""
         return self.start_byte + self.n_typed
 
     def continues(self, start_byte: int, text: bytes) -> Suggestion | None:

@@ -1,4 +1,4 @@
-"""What is recorded: small frozen values without source text and without paths.
+"""The recorded events: small frozen values without source text and without paths.
 
 The session emits them on the event loop; a `Sink` takes them. Times are milliseconds since 1970 by the wall clock;
 durations come from a monotonic clock.
@@ -20,7 +20,7 @@ MAX_KEPT_DISTANCE = 0.5
 
 
 class Outcome(StrEnum):
-    """How a suggestion ended."""
+    """The outcome of a suggestion."""
 
     WHOLE = "whole"
     """Accepted, as the client says."""
@@ -90,7 +90,7 @@ class Offered:
     repository: str
     """A keyed hash of the root folder, or an empty string."""
     features: tuple[float, ...] = ()
-    """What the gate knew of it."""
+    """The gate's features of it."""
 
 
 @frozen
@@ -132,7 +132,7 @@ class Fragments:
 
 @frozen
 class Checked:
-    """What stands of an accepted text after a time. `share` and `distance` are parts of its characters.
+    """The remains of an accepted text after a time. `share` and `distance` are parts of its characters.
 
     `None` for both: unknown, since the document was closed or replaced as a whole.
     """

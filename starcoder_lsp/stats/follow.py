@@ -24,7 +24,7 @@ class Followed:
 
     @property
     def due_s(self) -> float:
-        """When it has to be looked at next."""
+        """The time of the next look."""
         return self.since_s + CHECKS_S[self.n_checked]
 
     @property

@@ -1,4 +1,4 @@
-"""What is known of a suggestion when it is ready, as numbers: the features of the gate."""
+"""The features of the gate: numbers that are known when a suggestion is ready."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Ready:
     pause_s: float = 0.0
     latency_ms: float = 0.0
     recent: float = 0.0
-    """How many of the last suggestions were accepted, from 0 to 1."""
+    """The share of the last suggestions that were accepted, 0 to 1."""
 
 
 def features_of(ready: Ready) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""How the gate learns: small steps towards what is accepted here, within bounds; a temperature for another model.
+"""Adapt the gate: small steps towards what is accepted here, within bounds; a temperature for another model.
 
 Runs on the thread that writes the record.
 """
@@ -19,7 +19,7 @@ from starcoder_lsp.stats.events import ACCEPTED, Ended, Event, Offered, Outcome
 from starcoder_lsp.stats.gate import Gate, learnt_of, read_learnt, sigmoid
 
 STEP = 0.01
-"""How far one outcome moves the logit's weights. Not measured."""
+"""The step of the weights for one outcome. Not measured."""
 MAX_MOVED = 0.25
 """Bound for what is learnt of each weight. The largest trained weight is about 1.2."""
 MAX_SHIFT = 0.5

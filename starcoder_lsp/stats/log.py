@@ -1,4 +1,4 @@
-"""What becomes of suggestions, from the messages of one session to events. On the event loop.
+"""Turn the messages of one session into events about its suggestions. On the event loop.
 
 The suggestions for a place are one answer. One that is typed through stays the same suggestion, however often the
 client asks for the rest of it.
@@ -39,7 +39,7 @@ from starcoder_lsp.stats.rewrite_tasks import RewriteTasks
 from starcoder_lsp.stats.tracked import Splice
 
 WRITTEN_EVERY_S = 30.0
-"""How often the number of written characters is recorded. A crash loses what came since."""
+"""The interval at which written characters are recorded. A crash loses those since the last one."""
 N_NAMED = 64
 """Suggestions that the client may still speak of; older names are forgotten. Not measured."""
 MIN_LINE_BYTES = 3
@@ -71,7 +71,7 @@ class Item:
 
 @frozen
 class Place:
-    """Where an answer goes: at a byte of the document `data`, with keyed hashes of its path and its root folder."""
+    """The place of an answer: a byte of the document `data`, with keyed hashes of its path and its root folder."""
 
     uri: str
     start_byte: int
@@ -82,7 +82,7 @@ class Place:
 
 @define(eq=False)
 class _Document:
-    """What is known of a document while something in it is open or followed."""
+    """A document in which a suggestion is open or followed."""
 
     data: bytes
     answers: list[Answer] = field(factory=list)
@@ -98,7 +98,7 @@ class SuggestionLog:
     keys: Keys = NO_KEYS
     clock: Clock = field(factory=Clock)
     recent: float = 0.0
-    """How many of the last suggestions were accepted, as a moving average of 1 and 0."""
+    """The share of the last suggestions that were accepted, a moving average of 1 and 0."""
     _rewrites: RewriteTasks = field(factory=RewriteTasks)
     _documents: dict[str, _Document] = field(factory=dict)
     _named: OrderedDict[str, tuple[Answer, Suggestion]] = field(factory=OrderedDict)

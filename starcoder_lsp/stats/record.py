@@ -21,7 +21,7 @@ ROWS = """SELECT s.answer, s.number, s.at_ms, s.language, s.kind, s.model, s.mod
 
 @frozen
 class Check:
-    """What stood after a time, see `events.Checked`; `None` is unknown."""
+    """The remains after a time, see `events.Checked`; `None` is unknown."""
 
     share: float | None
     distance: float | None

@@ -1,4 +1,4 @@
-"""What a repository says of accepted lines: how many stand in the commit that first holds them, and what comes later.
+"""Follow accepted lines in a repository: how many stand in the commit that first holds them, and what comes later.
 
 Lines are known by keyed hashes and lengths only, so each line that a commit adds is tried at every place. What cannot
 be known for certain counts as unknown: an acceptance after which no commit touched the file, text that still waits in
@@ -43,7 +43,7 @@ class _Tracked:
     holder: Commit | None = None
     lines: dict[Fragment, _Line] = field(factory=dict)
     was_passed: bool = False
-    """Whether a commit that was made after the acceptance changed the file and has none of it."""
+    """True if a commit that was made after the acceptance changed the file and has none of it."""
     paths: set[str] = field(factory=set)
 
 

@@ -18,7 +18,7 @@ from starcoder_lsp.stats.keys import Keys, load_keys
 
 VERSION = 1
 BUSY_TIMEOUT_S = 5.0
-"""How long a writer waits for another process's transaction, which take milliseconds."""
+"""The time that a writer waits for another process's transaction; these take milliseconds."""
 DAY_MS = 86_400_000
 SCHEMA = """
 CREATE TABLE sessions (session INTEGER PRIMARY KEY, at_ms INTEGER, client TEXT, says_shown INTEGER DEFAULT 0);
@@ -46,7 +46,7 @@ class NewerStoreError(Exception):
 
 @frozen
 class StorePaths:
-    """Where the record is: `folder` is this user's alone."""
+    """The files of the record: `folder` is this user's alone."""
 
     folder: Path
 
@@ -62,7 +62,7 @@ class StorePaths:
 
     @property
     def gate(self) -> Path:
-        """What the gate has learnt on this machine."""
+        """The file of what the gate has learnt on this machine."""
         return self.folder / "gate.json"
 
     def prepare(self) -> Keys:

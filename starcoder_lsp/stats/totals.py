@@ -21,7 +21,7 @@ EDITED_AFTER_S, KEPT_AFTER_S = 120, 600
 
 @frozen
 class Cell:
-    """What the figures are split by. `week` is the ISO week in local time, as `2026-W48`."""
+    """The key that figures are split by. `week` is the ISO week in local time, as `2026-W48`."""
 
     week: str
     language: str
@@ -49,7 +49,7 @@ class Totals:
     written: dict[tuple[str, str], int] = field(factory=dict)
     """Characters by week and language."""
     counts: dict[str, int] = field(factory=dict)
-    """What is counted once and split by nothing: unknown answers, marks of commits."""
+    """Counts that are not split: unknown answers, marks of commits."""
     persons: int = 1
 
     def add(self, cell: Cell, name: str, moments: Moments) -> None:
@@ -203,7 +203,7 @@ FORMAT = "starcoder-lsp totals 1"
 
 
 class TotalsError(ValueError):
-    """What was read are no totals. The text is one plain line."""
+    """A file that was read holds no totals. The text is one plain line."""
 
 
 def from_json(given: object) -> Totals:

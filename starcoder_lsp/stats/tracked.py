@@ -64,7 +64,7 @@ class _Done:
 
 @frozen
 class Standing:
-    """What stands of an accepted text: the `share` of its characters, and the edit distance over their number.
+    """The remains of an accepted text: the `share` of its characters, and the edit distance over their number.
 
     The distance is to what is between the range's ends now. It is at most 1, and `None` for a very long text.
     """
@@ -270,14 +270,14 @@ def _joined(pieces: Iterable[Piece]) -> list[Piece]:
 
 
 def _moved_start(byte: int, splice: Splice) -> int:
-    """Where a range's start is after an edit; what is inserted there stays outside."""
+    """Return a range's start after an edit; text that is inserted there stays outside."""
     if splice.end_byte <= byte:
         return byte + splice.shift
     return byte if byte <= splice.start_byte else splice.start_byte + len(splice.inserted)
 
 
 def _moved_end(byte: int, splice: Splice) -> int:
-    """Where a range's end is after an edit; what is inserted there stays outside."""
+    """Return a range's end after an edit; text that is inserted there stays outside."""
     is_at_end = splice.start_byte == splice.end_byte == byte
     if splice.end_byte <= byte and not is_at_end:
         return byte + splice.shift

@@ -30,7 +30,7 @@ MAX_PENDING = 20_000
 BATCH_S = 0.5
 """Events of so long share a transaction. A process that is killed loses at most these."""
 RETRY_S = 30.0
-"""How long after a failure the database is tried again. Not measured."""
+"""The time after a failure at which the database is tried again. Not measured."""
 HOUR_MS = 3_600_000
 OFFERED = f"INSERT OR REPLACE INTO suggestions VALUES ({','.join('?' * 20)},NULL,NULL,NULL,NULL,0,NULL)"  # noqa: S608
 ENDED = """UPDATE suggestions SET outcome = ?, ended_at_ms = ?, n_accepted_chars = max(n_accepted_chars, ?),

@@ -35,9 +35,9 @@ class CursorContext:
     line_after: bytes
     below: bytes
     one_line: bool
-    """Whether the suggestion ends with the line."""
+    """True if the suggestion ends with the line."""
     may_open: bool
-    """Whether it may go on all the same if its first line opens a block."""
+    """True if it may go on all the same if its first line opens a block."""
     floor: int
     """Columns: a later line that is indented less than this is outside the scope that is being written."""
     line_end: bytes
@@ -47,16 +47,16 @@ class CursorContext:
 
     @property
     def has_comments(self) -> bool:
-        """Whether the language has comments between `/*` and `*/`."""
+        """Return whether the language has comments between `/*` and `*/`."""
         return language_of(self.snapshot).has_slash_star
 
     @cached_property
     def n_open_before(self) -> int:
-        """How many brackets are open before the cursor on its line."""
+        """The number of brackets that are open before the cursor on its line."""
         return len(open_brackets(self.line_before, has_comments=self.has_comments))
 
     def is_unopened(self, closers: bytes, text: bytes) -> bool:
-        """Whether `closers` are closing brackets and quotes of the suggestion `text` that it has not opened."""
+        """Return whether `closers` are closing brackets and quotes of the suggestion `text` that it has not opened."""
         return is_unopened(closers, text, self.line_before, has_comments=self.has_comments)
 
     def after(self, first_line: bytes) -> CursorContext:
@@ -79,7 +79,7 @@ def first_line(text: bytes) -> bytes:
 
 
 def only_closes(text: bytes) -> bool:
-    """Whether `text`, the rest of a line, is nothing but closing brackets, quotes and separators."""
+    """Return whether `text`, the rest of a line, is nothing but closing brackets, quotes and separators."""
     return not text.strip().strip(CLOSERS + SEPARATORS)
 
 
@@ -116,7 +116,7 @@ def describe_cursor(snapshot: Snapshot, cursor_byte: int, multiline: str) -> Cur
 
 
 def _opens_block(line: bytes, after: bytes, snapshot: Snapshot) -> bool:
-    """Whether a block begins behind `line`, behind which its line goes on with `after`."""
+    """Return whether a block begins behind `line`, behind which its line goes on with `after`."""
     language, code = language_of(snapshot), line.strip()
     if language.blocks is None or (language.line_comment and code.startswith(language.line_comment.encode())):
         return False

@@ -75,7 +75,7 @@ def _parts(suggestion: Suggestion, cursor: CursorContext, *, is_in_token: bool) 
 
 
 def _leaves_open(part: Suggestion, cursor: CursorContext) -> bool:
-    """Whether the cursor's line has more open brackets with `part` than without it, or an unfinished string."""
+    """Return whether the cursor's line has more open brackets with `part` than without it, or an unfinished string."""
     line = cursor.line_before + part.text + cursor.line_after[part.n_replaced_bytes :]
     has_comments = cursor.has_comments
     n_open = len(open_brackets(cursor.line_before + cursor.line_after, has_comments=has_comments))
@@ -84,7 +84,7 @@ def _leaves_open(part: Suggestion, cursor: CursorContext) -> bool:
 
 
 def _replaceable(part: Suggestion, cursor: CursorContext) -> list[int]:
-    """How many bytes behind the cursor a part may write anew, the likeliest number first.
+    """Return how many bytes behind the cursor a part may write anew, the likeliest number first.
 
     Those are what it replaces anyhow, and closing characters behind that.
     """
@@ -96,7 +96,7 @@ def _replaceable(part: Suggestion, cursor: CursorContext) -> list[int]:
 
 
 def _without_what_is_there(part: Suggestion, cursor: CursorContext, n_word: int) -> Suggestion:
-    """What a part writes at its end and replaces behind the rest of a word is left as it is instead."""
+    """Leave text alone that a part would replace by itself behind the rest of a word."""
     replaced = cursor.line_after[n_word : part.n_replaced_bytes]
     if replaced and part.text.endswith(replaced):
         return evolve(part, text=part.text[: -len(replaced)], n_replaced_bytes=n_word)

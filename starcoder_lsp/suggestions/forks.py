@@ -1,4 +1,4 @@
-"""Where a draft is not whole: the place at which the model chooses again, and what it may choose there.
+"""Find the fork of a draft that is not whole: where the model chooses again, and what it may choose there.
 
 A line that ends with a bracket open, or that does not parse, goes on: its end may not be chosen. What ran out of tokens
 or into a loop closes what it opened. What cannot be made whole is left to the filters, which shorten or drop it.

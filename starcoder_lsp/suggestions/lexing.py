@@ -20,7 +20,7 @@ REST = {
     b'"': re.compile(rb'(?:\\.|[^"\\\n])*+', re.DOTALL),
     b"'": re.compile(rb"(?:\\.|[^'\\\n])*+", re.DOTALL),
 }
-"""What stands in a string behind its opening quotes. A string in single or double quotes ends with its line."""
+"""The text of a string behind its opening quotes. A string in single or double quotes ends with its line."""
 
 
 def scan(text: bytes, *, has_comments: bool = False) -> Iterator[tuple[int, int, bytes]]:
@@ -79,17 +79,17 @@ def open_brackets(text: bytes, *, has_comments: bool = False) -> list[int]:
 
 
 def open_quote(text: bytes, *, has_comments: bool = False) -> bytes:
-    """What the string begins with that is unfinished at the end of `text`; empty where there is none."""
+    """Return the opening of the string that is unfinished at the end of `text`; empty if there is none."""
     return next((sign for _, end, sign in scan(text, has_comments=has_comments) if end < 0), b"")
 
 
 def ends_in_string(text: bytes, *, has_comments: bool = False) -> bool:
-    """Whether a string that `text` begins is unfinished at its end."""
+    """Return whether a string that `text` begins is unfinished at its end."""
     return bool(open_quote(text, has_comments=has_comments))
 
 
 def is_unopened(closers: bytes, text: bytes, before: bytes, *, has_comments: bool = False) -> bool:
-    """Whether `closers` are closing brackets and quotes that `text`, which has them, has not opened.
+    """Return whether `closers` are closing brackets and quotes that `text`, which has them, has not opened.
 
     `before` is what stands before `text` on its line: a string may have begun there.
     """

@@ -53,12 +53,12 @@ def scope_end(text: bytes, cursor: CursorContext, *, may_go_on: bool = False) ->
 
 
 def _ends_by_keyword(cursor: CursorContext) -> bool:
-    """Whether a word ends a block in this language, and there is a tree to tell which."""
+    """Return whether a word ends a block in this language, and there is a tree to tell which."""
     return language_of(cursor.snapshot).blocks is None and cursor.snapshot.syntax is not None
 
 
 def _goes_on_at(at: int, text: bytes, cursor: CursorContext) -> bool:
-    """Whether a line that begins at `at` goes on with a string or a comment of `text`."""
+    """Return whether a line that begins at `at` goes on with a string or a comment of `text`."""
     language = language_of(cursor.snapshot)
     is_in_comment = cursor.has_comments and text.rfind(b"/*", 0, at) > text.rfind(b"*/", 0, at)
     is_in_string = ends_in_string(text[:at], has_comments=cursor.has_comments)
@@ -66,7 +66,7 @@ def _goes_on_at(at: int, text: bytes, cursor: CursorContext) -> bool:
 
 
 def _ends_in_raw_string(text: bytes, language: Language) -> bool:
-    """Whether a string of many lines, such as a here-document, is unfinished at the end of `text`."""
+    """Return whether a string of many lines, such as a here-document, is unfinished at the end of `text`."""
     if language.raw_string is None:
         return False
     return any(match.lastgroup == "unfinished" for match in _raw_strings(*language.raw_string).finditer(text))
@@ -127,7 +127,7 @@ def _tree_of(text: bytes, cursor: CursorContext) -> tuple[Syntax | None, int]:
 
 
 def _closes_scope(text: bytes, cursor: CursorContext) -> bool:
-    """Whether the scope around the cursor ends with `text`."""
+    """Return whether the scope around the cursor ends with `text`."""
     tree, start = _tree_of(text, cursor)
     end_byte = start + len(text)
     scopes = tree.enclosing_scopes(end_byte - 1) if tree is not None and cursor.scopes else ()
@@ -144,7 +144,7 @@ def _n_closing(line: bytes) -> int:
 
 
 def _is_below(line: bytes, cursor: CursorContext) -> bool:
-    """Whether the document goes on below with what `line` is, at the same depth."""
+    """Return whether the document goes on below with what `line` is, at the same depth."""
     below = first_line(cursor.below)
     closing = line[: _n_closing(line)].strip().rstrip(SEPARATORS) or line.strip()
     return indent_width(below) == indent_width(line) and below.strip().startswith(closing)

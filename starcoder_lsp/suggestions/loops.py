@@ -13,7 +13,7 @@ from starcoder_lsp.suggestions.cursor_context import CursorContext
 
 TOKEN = re.compile(rb"[\w\x80-\xff]+|[^\s\w\x80-\xff]")
 N_LOOP_BYTES = 512
-"""How far back in a line a loop is looked for: more than the longest one takes, and one token."""
+"""The bytes back in a line in which a loop is looked for: more than the longest one takes, and one token."""
 MAX_UNIT_TOKENS = 16
 MAX_UNIT_LINES = 4
 IN_WORD = re.compile(rb"(\w{5,11}?)\1{3}|(\w{12,60}?)\2{2}")
@@ -27,7 +27,7 @@ RULER = b"-=*#~_./|:"
 """Signs of which rulers are made, and the second line of a table in Markdown."""
 BRACKETS = b"()[]{}"
 N_AROUND_BYTES = 4096
-"""How far around the cursor the same piece is looked for."""
+"""The bytes around the cursor in which the same piece is looked for. Not measured."""
 
 
 def loop_start(text: bytes, cursor: CursorContext, *, grew: bool = False) -> int | None:
@@ -91,14 +91,14 @@ def _unit(tokens: Sequence[bytes], end: int) -> int:
 
 
 def _n_repeats(unit: Sequence[bytes]) -> int:
-    """How often a unit stands in a row in a loop."""
+    """The number of times that a unit stands in a row in a loop."""
     if len(unit) == 1 and unit[0][:1].isalnum():
         return N_WORD_REPEATS
     return 3 if len(b"".join(unit)) >= N_LONG_UNIT_BYTES else 4
 
 
 def _is_meant(piece: bytes, cursor: CursorContext) -> bool:
-    """Whether the document has a piece on another line."""
+    """Return whether the document has a piece on another line."""
     text, at = cursor.snapshot.text, cursor.cursor_byte
     start, end = text.line_span(text.line_of(at))
     above, below = text.data[max(0, start - N_AROUND_BYTES) : start], text.data[end : end + N_AROUND_BYTES]
@@ -120,7 +120,7 @@ def _loop_of_lines(lines: Sequence[bytes]) -> int | None:
 
 
 def _is_repeated(lines: Sequence[bytes], end: int, n_unit: int) -> bool:
-    """Whether the lines up to `end` are the same `n_unit` lines three times."""
+    """Return whether the lines up to `end` are the same `n_unit` lines three times."""
     first = end + 1 - n_unit * N_LINE_REPEATS
     unit = lines[end + 1 - n_unit : end + 1]
     return (

@@ -164,7 +164,7 @@ def _effect_of(name: str, before: Suggestion, after: Suggestion) -> FilterEffect
 
 
 def is_whole(text: bytes, stop_reason: str, cursor: CursorContext) -> bool:
-    """Whether what the model wrote can be shown up to the end of its line: no filter cuts it off for its syntax."""
+    """Return whether the model's text can be shown up to the end of its line: no filter cuts it off for its syntax."""
     suggestion, effects = postprocess(Suggestion(text, stop_reason), cursor)
     cutting = {each.name for each in effects if each.effect in (Effect.CUT, Effect.DROPPED)}
     is_unfinished = suggestion.is_unfinished and b"\n" not in text

@@ -18,7 +18,7 @@ class Suggestion:
 
     @property
     def is_unfinished(self) -> bool:
-        """Whether the model would have gone on: its last line may be anything."""
+        """Return whether the model would have gone on: its last line may be anything."""
         return self.stop_reason in ("max_tokens", "timeout")
 
     def cut(self, end_byte: int | None) -> Suggestion:

@@ -21,7 +21,7 @@ N_LONG_BYTES = 8192
 N_LINES_BELOW = 2
 """Lines with code below the suggestion whose errors count as its own: a header that does not fit what follows."""
 MENDING = (b"{", b")", b"]", b"(", b"[", b"({", b"))", b",")
-"""What the cursor's line may be to close or open for the lines around it. A brace is closed on a line of its own."""
+"""Return what the cursor's line may close or open for the lines around it. A brace is closed on its own line."""
 
 
 @frozen
@@ -43,7 +43,7 @@ class Ground:
     snapshot: Snapshot
     cursor_byte: int
     n_behind_bytes: int
-    """What stands behind the cursor on its line."""
+    """Return the text behind the cursor on its line."""
     is_in_token: bool
     _known: dict[bytes, int] = field(factory=dict, eq=False)
     """Errors of the text with another line in place of the cursor's."""

@@ -55,6 +55,6 @@ def _is_file_name(text: bytes) -> bool:
 
 
 def has_secret(text: bytes) -> bool:
-    """Whether `text` has a string of the shape of a key, a token or a password."""
+    """Return whether `text` has a string of the shape of a key, a token or a password."""
     named = (match.group(1) for match in NAMED_SECRET.finditer(text))
     return SECRET.search(text) is not None or any(re.search(rb"\d", value) and not value.isdigit() for value in named)

@@ -27,7 +27,7 @@ def rest_of_word(cursor: CursorContext) -> bytes:
 
 
 def glues(suggestion: Suggestion, cursor: CursorContext) -> bool:
-    """Whether the last word of a suggestion and a word behind it become one."""
+    """Return whether the last word of a suggestion and a word behind it become one."""
     behind = cursor.line_after[suggestion.n_replaced_bytes :]
     return bool(_head(behind)) and TAIL.search(suggestion.text) is not None
 

@@ -28,7 +28,7 @@ TIMEOUT_S = 30.0
 
 @frozen
 class Counts:
-    """What an engine has evaluated and written since it started, in tokens."""
+    """The tokens that an engine has evaluated and written since it started."""
 
     n_evaluated: int = 0
     n_generated: int = 0

@@ -75,12 +75,12 @@ class Filled:
 
     @property
     def is_exact(self) -> bool:
-        """Whether the file is as before, blanks at the end of the hole aside."""
+        """Return whether the file is as before, blanks at the end of the hole aside."""
         return bool(self.text) and self.written.rstrip() == self.hole.hidden
 
     @property
     def repeats_next_line(self) -> bool:
-        """Whether the suggestion repeats the line below the hole, and the hidden text does not."""
+        """Return whether the suggestion repeats the line below the hole, and the hidden text does not."""
         below = next((line.strip() for line in self.hole.after.splitlines()[1:] if line.strip()), "")
         before = self.hole.before.rpartition("\n")[2]
         written, hidden = (

@@ -33,7 +33,7 @@ class Trace:
     start: str
     transactions: tuple[tuple[Patch, ...], ...]
     times_s: tuple[float, ...] = ()
-    """When each transaction came, if the trace says so: seconds, never going back."""
+    """The times of the transactions, if the trace has them: seconds, never going back."""
 
 
 @frozen

@@ -29,13 +29,13 @@ MAX_PAUSE_S = 5.0
 PAUSE_S = 0.25
 """Between edits of a trace without times."""
 LAST_ANSWER_S = 120.0
-"""How long an answer may take once nobody types any more, before it counts as lost."""
+"""The time after the last keystroke at which a missing answer counts as lost. Not measured."""
 N_SPLIT_TOKENS = 16
 
 
 @define
 class Tally:
-    """What came of a group's requests. Times in milliseconds."""
+    """The results of a group's requests. Times in milliseconds."""
 
     requests: int = 0
     answered: int = 0

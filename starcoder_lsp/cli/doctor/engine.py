@@ -13,7 +13,7 @@ from starcoder_lsp.engine.loading import is_remote
 from starcoder_lsp.settings import Settings
 
 ANSWER_S = 10.0
-"""How long the engine may take to say which model it has."""
+"""The time that the engine has to name its model. Not measured."""
 
 
 def look_at_engine(settings: Settings) -> EngineFacts | None:

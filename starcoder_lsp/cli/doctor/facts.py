@@ -117,19 +117,19 @@ class Facts:
 
     @property
     def has_local_model(self) -> bool:
-        """Whether a model may run on this machine."""
+        """Return whether a model may run on this machine."""
         return self.engine is None or self.settings.engine.fallback == "local"
 
     @property
     def caution(self) -> Caution:
-        """How carefully the model is run after earlier crashes."""
+        """The rung of the ladder on which the model runs after earlier crashes."""
         kind = self.model.architecture if self.model is not None else ""
         remembered = [entry.get("caution", 0) for entry in self.crashes if entry.get("kind") == kind]
         return Caution(max(remembered, default=0))
 
     @property
     def runs_on_gpu(self) -> bool:
-        """Whether weights go to a GPU."""
+        """Return whether weights go to a GPU."""
         return self.library.can_offload and self.settings.model.gpu_layers != 0 and self.caution < Caution.NO_GPU
 
     @property

@@ -1,4 +1,4 @@
-"""What `starcoder-lsp stats` exchanges: totals for a team, and marks of tests."""
+"""Exchange totals with a team, and take marks of tests: `starcoder-lsp stats export`, `merge` and `mark`."""
 
 from __future__ import annotations
 

@@ -21,9 +21,9 @@ from starcoder_lsp.engine.host.address import NAME_TAKEN, Address, sweep
 from starcoder_lsp.engine.host.options import HostOptions
 
 LISTEN_S = 60.0
-"""How long a host may take to start listening: Python and some imports. Not measured; generous for a busy machine."""
+"""The time that a host has to start listening: Python and some imports. Not measured; generous for a busy machine."""
 WELCOME_S = 10.0
-"""How long a host may take to welcome a client. Not measured: its event loop does nothing that takes long."""
+"""The time that a host has to welcome a client. Not measured: its event loop does nothing that takes long."""
 END_S = 1.6
 """How long to wait for the exit code of a host whose connection ended: it writes states for up to 1.5 s
 (`server.LAST_WORK_S`)."""

@@ -26,7 +26,7 @@ class _Request:
     message: wire.Generate
     is_sent: bool = False
     is_closed: bool = False
-    """Whether its reader has closed the stream and only the host's last message is missing."""
+    """True if its reader has closed the stream and only the host's last message is missing."""
 
 
 @define(eq=False)

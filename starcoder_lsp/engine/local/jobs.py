@@ -56,7 +56,7 @@ class Job:
     owner: Owner
     decoding: Decoding
     is_ahead: bool
-    """Whether no user waits for it."""
+    """True if no user waits for it."""
     listener: Listener
     is_cancelled: bool = False
     n_needed: int = 0
@@ -71,16 +71,16 @@ class Job:
     evaluation_ms: float = 0.0
     used_ms: float = 0.0
     has_failed: bool = False
-    """Whether a decode call failed. A second failure ends the job."""
+    """True if a decode call failed. A second failure ends the job."""
 
     @property
     def decodes(self) -> bool:
-        """Whether it has answers to decode."""
+        """Return whether it has answers to decode."""
         return self.decoding.n_answers > 0
 
     @property
     def is_prefilled(self) -> bool:
-        """Whether the whole prompt is evaluated."""
+        """Return whether the whole prompt is evaluated."""
         return bool(self.answers)
 
     @property
@@ -90,7 +90,7 @@ class Job:
 
     @property
     def is_runnable(self) -> bool:
-        """Whether the model thread has work for it; otherwise it waits for its reader to close it."""
+        """Return whether the model thread has work for it; otherwise it waits for its reader to close it."""
         return not self.answers or bool(self.running_answers)
 
     @property

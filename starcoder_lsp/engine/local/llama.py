@@ -44,7 +44,7 @@ Progress = Callable[[float], None]
 
 @frozen
 class LoadOptions:
-    """How to load a model. `n_cells` is the number of KV cells, which all sequences share."""
+    """The options for loading a model. `n_cells` is the number of KV cells, which all sequences share."""
 
     path: Path
     n_cells: int
@@ -54,7 +54,7 @@ class LoadOptions:
     n_threads: int = 0
     """0 means `default_n_threads`."""
     use_extra_buffers: bool = True
-    """Whether llama.cpp may rearrange weights for this CPU (repacking, AMX)."""
+    """True if llama.cpp may rearrange weights for this CPU (repacking, AMX)."""
     use_flash_attention: bool = True
     n_slice: int = N_SLICE
     """Most tokens of one batch."""
@@ -145,7 +145,7 @@ class LlamaContext:
 
     @property
     def cells_key(self) -> tuple[object, ...]:
-        """What must be equal, besides the model file, for another context's cells to be valid in this one."""
+        """The values that must be equal, besides the model file, for cells of another context to be valid."""
         # The other parameters are llama.cpp's defaults: they change with its version, and with where layers run.
         adapter = () if self._lora is None else self._lora.key
         return llama_cpp.__version__, self.n_gpu_layers, self.uses_flash_attention, *adapter

@@ -31,7 +31,7 @@ class Turns:
     sequences: Sequences
     n_context: int
     is_urgent: Callable[[], bool]
-    """Whether a request that a user waits for has just come: work ahead of need is interrupted for it."""
+    """True if a request that a user waits for has just come: work ahead of need is interrupted for it."""
     jobs: list[Job] = field(factory=list)
     _clock_ms: float = 0.0
     """The thread time of the client that had the last turn. A client that arrives, or returns, starts from here."""

@@ -34,7 +34,7 @@ class Worker:
     _inbox: SimpleQueue[Callable[[], None] | None] = field(factory=SimpleQueue)
     _thread: threading.Thread | None = None
     _has_urgent: bool = False
-    """Whether a request that a user waits for came since the inbox was last read. Set by any thread."""
+    """True if a request that a user waits for came since the inbox was last read. Set by any thread."""
 
     def __attrs_post_init__(self) -> None:
         """Begin without jobs."""

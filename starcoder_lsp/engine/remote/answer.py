@@ -13,7 +13,7 @@ from starcoder_lsp.engine.stream import StopReason, Token
 from starcoder_lsp.engine.tokenizer import GgufTokenizer
 
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
-"""What a server writes for half a character. The text ends before it."""
+"""The replacement that a server writes for half a character. The text ends before it."""
 
 
 class HealError(Exception):
@@ -32,7 +32,7 @@ class AnswerReader:
     n_left: int
     heal: bytes = b""
     is_over: bool = False
-    """Whether a token was made that ends the answer."""
+    """True if a token was made that ends the answer."""
     n_written: int = 0
     """Tokens that the engine has sent."""
     _held: list[Token] = field(factory=list)

@@ -1,4 +1,4 @@
-"""When a remote engine is asked: not while it is away, and again by itself once a probe is answered.
+"""Stop requests to a remote engine while it is away, and resume by itself once a probe is answered.
 
 A circuit breaker (M. Nygard, Release It!): closed while requests succeed; open after failures in a row, for a pause
 that doubles and has jitter, so that thirty editors do not come back in the same moment; then one probe decides.

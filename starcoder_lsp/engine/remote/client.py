@@ -53,7 +53,7 @@ class RemoteEngine:
     _tasks: set[asyncio.Task[None]] = field(factory=set)
     _probing: asyncio.Task[None] | None = None
     _is_plain: bool = False
-    """Whether the server refused optional fields."""
+    """True if the server refused optional fields."""
     _has_told_refusal: bool = False
 
     def __attrs_post_init__(self) -> None:
@@ -62,7 +62,7 @@ class RemoteEngine:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the server can do; it is asked ahead of need where the settings allow that."""
+        """The server's capabilities; prefill ahead of need only if the settings allow it."""
         return evolve(self.adapter.capabilities, prefill=self.prefills)
 
     @property

@@ -1,4 +1,4 @@
-"""Which hosts the user was told of: each one that sees source text is named in one message, at its first use."""
+"""Name each host that sees source text to the user, in one message at its first use."""
 
 from __future__ import annotations
 

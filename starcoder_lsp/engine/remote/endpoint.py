@@ -1,4 +1,4 @@
-"""Where a remote engine is and what is sent with each request: `engine.*`, checked."""
+"""Address, headers and key of a remote engine: `engine.*`, checked."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x20-\x7e]*)
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _KEY_HEADERS: Final = re.compile(r"authorization|cookie|api-?key|token|secret|password", re.IGNORECASE)
 _KEY_SHAPES: Final = re.compile(r"(?:sk|hf|nvapi|key|gsk|xai|pk)[-_]|eyJ|[0-9a-f]{32}", re.IGNORECASE)
-"""How keys begin: OpenAI's, Hugging Face's, NVIDIA's and others', a JWT, or a hexadecimal one."""
+"""The beginnings of keys: OpenAI's, Hugging Face's, NVIDIA's and others', a JWT, or a hexadecimal one."""
 BASES: Final = ("/v1/completions", "/v1", "/completion", "/api/generate", "/api", "/generate_stream", "/generate")
 """Ends of an address that users copy from documentation, and that a protocol adds by itself."""
 
@@ -51,7 +51,7 @@ class Endpoint:
 
     @property
     def is_on_this_machine(self) -> bool:
-        """Whether it is a loopback address."""
+        """Return whether it is a loopback address."""
         return _is_loopback(self.hostname.strip("[]"))
 
 

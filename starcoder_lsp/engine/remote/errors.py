@@ -1,4 +1,4 @@
-"""Why a remote engine gives no answer. Each text is one line for a user, without source text and without keys."""
+"""The errors of a remote engine. Each text is one line for a user, without source text and without keys."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class EngineAwayError(EngineLostError):
 
 
 class BadAnswerError(EngineAwayError):
-    """What came is no answer of this protocol, or a damaged one. None of its text may be shown."""
+    """The answer is damaged or of another protocol. None of its text may be shown."""
 
 
 class RequestRefusedError(EngineError):

@@ -27,7 +27,7 @@ class EventReader:
     """Takes bytes as they come. `is_done` says that the engine announced the end."""
 
     is_events: bool
-    """Whether these are server-sent events; otherwise JSON lines."""
+    """True if these are server-sent events; otherwise JSON lines."""
     is_done: bool = False
     _rest: bytes = b""
     _data: list[bytes] = field(factory=list)

@@ -18,7 +18,7 @@ from starcoder_lsp.engine.remote.sessions import Sessions
 from starcoder_lsp.engine.stream import TokenStream, Usage
 
 LAST_EVENT_S = 0.5
-"""How long a server that has ended an answer may take to send its counts, which follow at once. Not measured."""
+"""The time that a server has to send its counts after the end of an answer; they follow at once. Not measured."""
 UNCOUNTED = Usage(is_counted=False)
 
 
@@ -30,16 +30,16 @@ class Exchange:
     stream: TokenStream
     task: asyncio.Task[None] | None = None
     is_ended: bool = False
-    """Whether the server has ended the answer, and only counts may follow."""
+    """True if the server has ended the answer, and only counts may follow."""
     prefill_speed: float = 0.0
     _counts: Usage | None = None
     _waited_ms: float = 0.0
     _waits_since: float = 0.0
-    """When the current wait for the server began; 0 between two of them."""
+    """The start of the current wait for the server; 0 between two waits."""
 
     @property
     def usage(self) -> Usage:
-        """What is known by now. `evaluation_ms` is the time in which we waited for the server."""
+        """The counts so far. `evaluation_ms` is the time spent waiting for the server."""
         waiting_ms = (time.perf_counter() - self._waits_since) * 1000 if self._waits_since else 0.0
         return evolve(self._counts or UNCOUNTED, evaluation_ms=self._waited_ms + waiting_ms)
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 MAX_CONNECT_S: Final = 5.0
 """A server that takes longer to accept a connection is away. Not measured."""
 KEEPALIVE_S: Final = 90.0
-"""How long an idle connection is kept: a new one costs a TLS handshake, two trips to the server. Not measured."""
+"""The lifetime of an idle connection: a new one costs a TLS handshake, two trips to the server. Not measured."""
 MAX_ANSWER_BYTES: Final = 8 << 20
 """Of an answer that is not streamed; the largest is a list of models."""
 MAX_REASON_CHARACTERS: Final = 200

@@ -18,7 +18,7 @@ from starcoder_lsp.engine.remote.http import Http
 from starcoder_lsp.engine.remote.protocol import About, Ask, Part, number, only_model, raise_if_error
 
 KEEP_ALIVE = "30m"
-"""How long Ollama keeps the model loaded behind a request; its default, 5 minutes, is a coffee break. Not measured."""
+"""The time that Ollama keeps the model loaded after a request; its default of 5 minutes is too short. Not measured."""
 
 
 @frozen

@@ -26,7 +26,7 @@ from starcoder_lsp.printable import printable
 from starcoder_lsp.settings import Settings
 
 SAMPLE: Final = "def f(x):\n    return 12 + x['é']  # <\t>\n"
-"""What a server and our vocabulary must agree on: words, digits, indentation, two bytes for a character."""
+"""A text on whose tokens server and vocabulary must agree: words, digits, indentation, a character of two bytes."""
 
 
 async def open_remote(

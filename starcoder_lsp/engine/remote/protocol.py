@@ -1,4 +1,4 @@
-"""What an adapter of a protocol is: it makes a request's body, and reads the parts of its answer. Plain values.
+"""The interface of a protocol's adapter: it makes a request's body and reads the parts of its answer. Plain values.
 
 An adapter knows fields and nothing else. Connections, healing, the stop rule and errors of the network are elsewhere.
 """
@@ -51,14 +51,14 @@ class Part:
     n_written: int | None = None
     usage: Usage | None = None
     is_last: bool = False
-    """Whether nothing follows."""
+    """True if nothing follows."""
     prefill_speed: float = 0.0
     """Prompt tokens a second, if the engine says so."""
 
 
 @frozen
 class About:
-    """What an engine says of itself. `n_context` is 0 if it does not say."""
+    """An engine's description of itself. `n_context` is 0 if it does not say."""
 
     model: str
     n_context: int = 0
@@ -69,23 +69,23 @@ class Adapter(Protocol):
 
     @property
     def path(self) -> str:
-        """Where requests go, behind the engine's address."""
+        """The path of requests, behind the engine's address."""
 
     @property
     def is_events(self) -> bool:
-        """Whether answers are server-sent events; otherwise JSON lines."""
+        """Return whether answers are server-sent events; otherwise JSON lines."""
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the engine can do."""
+        """The engine's capabilities."""
 
     @property
     def constrains(self) -> bool:
-        """Whether the engine can be made to begin with `Ask.heal`."""
+        """Return whether the engine can be made to begin with `Ask.heal`."""
 
     @property
     def has_plain_form(self) -> bool:
-        """Whether `Ask.is_plain` changes the body: servers of the protocol differ in what they know."""
+        """Return whether `Ask.is_plain` changes the body: servers of the protocol differ in what they know."""
 
     async def describe(self, http: Http) -> About:
         """Ask for the model. Raises `EngineError`."""

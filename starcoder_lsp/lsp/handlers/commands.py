@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 OPEN_ENGINE_SETTINGS = ("kind", "allow_http", "timeout_ms", "prefill_ahead", "prompt_form", "fallback")
-"""What a report to attach to an issue may say of `engine.*`: no address, no header, no name of a file."""
+"""The parts of `engine.*` in a report to attach to an issue: no address, no header, no name of a file."""
 
 
 def register(server: Server) -> None:
