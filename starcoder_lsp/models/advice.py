@@ -38,8 +38,9 @@ GB: Final = 10**9
 
 @frozen
 class Machine:
-    """The facts of a machine that decide between models. Sizes in bytes, `None` if unknown; bandwidth in bytes a second.
+    """The facts of a machine that decide between models.
 
+    Sizes are in bytes, `None` if unknown; the bandwidth is in bytes a second.
     `n_gpu_bytes` is the memory of the largest GPU that llama.cpp can use, 0 if there is none.
     """
 
