@@ -13,11 +13,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
+from urllib.parse import quote
 
 import numpy as np
 from attrs import define
 
-from starcoder_lsp.cli.bench.traces import edits_of, grouped, read_trace, text_before
+from starcoder_lsp.cli.bench.traces import document_name, edits_of, grouped, read_trace, text_before
 from starcoder_lsp.documents.documents import Documents, Edit
 from starcoder_lsp.engine.loading import read_prompts
 from starcoder_lsp.engine.local.backend import Interrupted, Logits
@@ -98,7 +99,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("trace", type=Path)
     parser.add_argument("--model", type=Path, required=True, help="only its vocabulary is read")
-    parser.add_argument("--as", dest="name", default="replayed.txt", help="the file's name, which sets its language")
+    parser.add_argument("--as", dest="name", help="the edited file's name, which sets its language")
     parser.add_argument("--first", type=int, default=2000)
     parser.add_argument("--edits", type=int, default=4000)
     parser.add_argument("--ram-mib", type=int, default=512)
@@ -108,7 +109,7 @@ def main() -> None:
     context, cached = Counting(), CachedSequence(sequence=0)
     states = ParkedStates(arguments.ram_mib * 1024 * 1024 // N_CELL_BYTES)
     trace, documents = read_trace(arguments.trace), Documents()
-    uri = f"file:///{arguments.name}"
+    uri = f"file:///{quote(document_name(trace, arguments.name))}"
     documents.open(uri, "", 0, text_before(trace, arguments.first))
     measured: list[tuple[bool, tuple[int, int, float]]] = []
     for version, edit in enumerate(edits_of(trace, arguments.first, arguments.edits), 1):

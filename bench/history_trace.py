@@ -77,7 +77,8 @@ def main() -> None:
     arguments = parser.parse_args()
     texts = versions(arguments.repository, arguments.path, arguments.commits)
     patches = [patch for before, after in pairwise(texts) for patch in keystrokes(before, after)]
-    trace = {"startContent": texts[0], "endContent": texts[-1], "txns": [{"patches": [patch]} for patch in patches]}
+    contents = {"name": Path(arguments.path).name, "startContent": texts[0], "endContent": texts[-1]}
+    trace = {**contents, "txns": [{"patches": [patch]} for patch in patches]}
     with gzip.open(arguments.trace, "wt", encoding="utf-8") as file:
         json.dump(trace, file)
     print(f"{len(texts)} versions, {len(patches)} edits")

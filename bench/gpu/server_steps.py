@@ -14,7 +14,15 @@ from attrs import evolve
 from task import Task
 
 from starcoder_lsp.cli.bench import replay as replaying
-from starcoder_lsp.cli.bench.traces import Edit, check_range, edits_of, grouped, read_trace, text_before
+from starcoder_lsp.cli.bench.traces import (
+    Excerpt,
+    check_range,
+    document_name,
+    edits_of,
+    grouped,
+    read_trace,
+    text_before,
+)
 from starcoder_lsp.settings import Settings
 
 CRASHING = "tests/host/crashing"
@@ -33,18 +41,18 @@ def in_time(task: Task, items: Iterable[T]) -> Iterator[T]:
         yield item
 
 
-def traced(task: Task, n_edits: int) -> tuple[str, Iterator[Edit]]:
-    """The text before the task's first edit, and so many edits from there on, as long as there is time."""
+def traced(task: Task, n_edits: int) -> Excerpt:
+    """So many edits from the task's first one on, as long as there is time."""
     trace = read_trace(task.trace)
     n_edits = check_range(trace, task.trace, task.first, n_edits)
-    return text_before(trace, task.first), in_time(task, edits_of(trace, task.first, n_edits))
+    edits = in_time(task, edits_of(trace, task.first, n_edits))
+    return Excerpt(document_name(trace, None), text_before(trace, task.first), edits)
 
 
 async def replay(task: Task) -> None:
     """An editing session through a real server, whose host has the model on the GPU."""
     path = task.model_file()
-    text, edits = traced(task, task.sizes["n_edits"])
-    replayed = await replaying.play(text, edits, path)
+    replayed = await replaying.play(traced(task, task.sizes["n_edits"]), path)
     for name, answers in (grouped(replayed.answers) | {"agreeing": replayed.agreeing}).items():
         task.row(name, **replaying.figures(answers))
     task.row("server", peak_memory_bytes=replayed.peak_bytes, trace=task.trace.name, first=task.first)
@@ -95,9 +103,9 @@ async def compare(task: Task) -> None:
     n_threads = default_n_threads(path.stat().st_size)
     command = [*arguments(Path(task.programs["llama-server"]), path, n_threads), "-ngl", "999"]
     settings = replaying.SETTINGS | {"completion": {"maxTokens": 1}, "model": {"threads": n_threads}}
-    text, edits = traced(task, task.sizes["n_compared"])
+    excerpt = traced(task, task.sizes["n_compared"])
     with llama_server(command) as peer:
-        turns = await comparing.play(text, edits, settings, path, peer)
+        turns = await comparing.play(excerpt, settings, path, peer)
     for name, pairs in grouped(turns).items():
         task.row(name, **comparing.figures(pairs))
 

@@ -17,6 +17,11 @@ def write_trace(source: Path, path: Path) -> Path:
     for place in reversed(places):
         start = start[:place] + start[place + N_TYPED :]
     patches = [[place + n, 0, character] for place in places for n, character in enumerate(text[place:][:N_TYPED])]
-    trace = {"startContent": start, "endContent": text, "txns": [{"patches": [patch]} for patch in patches]}
+    trace = {
+        "name": source.name,
+        "startContent": start,
+        "endContent": text,
+        "txns": [{"patches": [patch]} for patch in patches],
+    }
     path.write_text(json.dumps(trace))
     return path

@@ -171,6 +171,7 @@ def _add_benches(bench: argparse.ArgumentParser) -> None:
 
     for each in (replay, compare, fleet):
         each.add_argument("path", type=Path, metavar="TRACE", help="JSON of josephg/editing-traces, gzipped or not")
+        each.add_argument("--as", dest="name", metavar="NAME", help="the edited file's name, which sets its language")
         _add_number(each, "first", 0, "number of the first edit", dest="first")
     for each in (replay, synthetic, compare, context, fleet):
         _add_json(each)

@@ -52,7 +52,9 @@ def trace(tmp_path: Path) -> Path:
     patches = [(at + n, 0, character) for n, character in enumerate(TYPED)]
     patches += [(len(START) + len(TYPED) - 2, 0, "y"), (0, 1, "")]
     path = tmp_path / "tiny.json"
-    path.write_text(json.dumps({"startContent": START, "txns": [{"patches": [patch]} for patch in patches]}))
+    path.write_text(
+        json.dumps({"name": "main.rs", "startContent": START, "txns": [{"patches": [patch]} for patch in patches]})
+    )
     return path
 
 
@@ -74,7 +76,7 @@ def test_replay_as_json(trace: Path) -> None:
     ran = run("bench", "replay", str(trace), "--json")
     assert (ran.returncode, ran.stderr) == (0, b"")
     report = json.loads(ran.stdout)
-    assert (report["trace"], report["first"]) == ("tiny.json", 0)
+    assert (report["trace"], report["as"], report["first"]) == ("tiny.json", "main.rs", 0)
     assert report["settings"]["context"].items() >= {"maxTokens": 1920, "suffixShare": 0.2}.items()
     assert report["model"]["bytes"] == DEMONSTRATOR.stat().st_size
     assert report["machine"]["cores"] >= 1
@@ -95,11 +97,11 @@ def test_replay_as_json(trace: Path) -> None:
 
 
 def test_replay_for_a_person_from_an_edit_on(trace: Path) -> None:
-    ran = run("bench", "replay", str(trace), "--first", "8", "--edits", "1", COLUMNS="40")
+    ran = run("bench", "replay", str(trace), "--as", "other.go", "--first", "8", "--edits", "1", COLUMNS="40")
     assert (ran.returncode, ran.stderr) == (0, b"")
     rows = [line.split()[1:4:2] for line in ran.stdout.decode().splitlines() if line.startswith("│")]
     assert rows == [["all", "1"], ["typing", "0"], ["other", "1"], ["agreeing", "0"]]
-    assert "tiny.json from edit 8;" in ran.stdout.decode()
+    assert "tiny.json as other.go from edit 8;" in ran.stdout.decode()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the folder of settings is elsewhere on other systems")
@@ -130,6 +132,7 @@ def test_replay_without_what_it_needs(trace: Path, capsys: pytest.CaptureFixture
     assert_main_refuses(capsys, ["bench", "replay"], "TRACE")
     assert_main_refuses(capsys, ["bench", "replay", "missing.json"], "missing.json", "No such file")
     assert_main_refuses(capsys, ["bench", "replay", str(trace), "--edits", "x"], "--edits")
+    assert_main_refuses(capsys, ["bench", "replay", str(trace), "--as", "src/a.py"], "'src/a.py'", "a file name")
     assert_main_refuses(capsys, ["bench", "replay", str(trace), "--model", "no.gguf"], "no model file no.gguf")
 
 

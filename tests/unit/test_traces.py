@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from starcoder_lsp.cli import CommandError
-from starcoder_lsp.cli.bench.traces import Trace, check_range, edits_of, grouped, read_trace, text_before
+from starcoder_lsp.cli.bench.traces import (
+    PLAIN_TEXT,
+    Trace,
+    check_range,
+    document_name,
+    edits_of,
+    grouped,
+    read_trace,
+    text_before,
+)
 from starcoder_lsp.documents.documents import Documents
 from starcoder_lsp.documents.documents import Edit as DocumentEdit
 from starcoder_lsp.percentile import percentile
@@ -154,3 +163,24 @@ def test_percentiles_are_the_smallest_value_with_enough_at_or_below(values: list
     enough = percent * len(values) / 100
     assert sum(value <= found for value in values) >= enough - 1e-9
     assert sum(value < found for value in values) < enough
+
+
+@pytest.mark.parametrize(
+    ("written", "given_by_user", "name"),
+    [
+        (None, None, PLAIN_TEXT),
+        ("main.rs", None, "main.rs"),
+        ("src/main.rs", None, "main.rs"),
+        ("a.rs", "b.go", "b.go"),
+    ],
+)
+def test_the_name_of_the_edited_file(tmp_path: Path, written: str | None, given_by_user: str | None, name: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"startContent": "", "txns": []} | ({"name": written} if written else {})))
+    assert document_name(read_trace(path), given_by_user) == name
+
+
+@pytest.mark.parametrize("name", ["", "..", ".", "a/b.py", "/a.py", "a\0.py"])
+def test_no_name_of_a_file(name: str) -> None:
+    with pytest.raises(CommandError, match="expected a file name"):
+        document_name(Trace("", ()), name)

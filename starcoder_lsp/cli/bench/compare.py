@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import fmean
@@ -21,7 +21,16 @@ from starcoder_lsp.cli.bench.figures import Report, model_file, watching, write_
 from starcoder_lsp.cli.bench.llama_server import Peer, Turn, arguments, ask, llama_server
 from starcoder_lsp.cli.bench.replay import spelled, where_and_what
 from starcoder_lsp.cli.bench.served import SETTINGS, replaying
-from starcoder_lsp.cli.bench.traces import Edit, check_range, edits_of, grouped, read_trace, text_before
+from starcoder_lsp.cli.bench.traces import (
+    Edit,
+    Excerpt,
+    check_range,
+    document_name,
+    edits_of,
+    grouped,
+    read_trace,
+    text_before,
+)
 from starcoder_lsp.cli.complete import configured
 from starcoder_lsp.engine.threads import default_n_threads
 from starcoder_lsp.percentile import percentile
@@ -44,11 +53,11 @@ def _signal(process_ids: Sequence[int], number: signal.Signals) -> None:
 
 
 async def play(
-    text: str, edits: Iterable[Edit], settings: Mapping[str, Any], model: Path, peer: Peer
+    excerpt: Excerpt, settings: Mapping[str, Any], model: Path, peer: Peer
 ) -> list[tuple[bool, tuple[Turn, Turn]]]:
     """Return for each edit whether it was typing, our turn, and the turn of llama-server."""
     turns = []
-    async with replaying(text, settings, model) as (client, uri):
+    async with replaying(excerpt, settings, model) as (client, uri):
 
         async def ours(edit: Edit) -> Turn:
             with stopped([peer.process.pid]):
@@ -59,7 +68,7 @@ async def play(
             with stopped(client.process_ids()):
                 return ask(peer, edit)
 
-        for number, edit in enumerate(edits):
+        for number, edit in enumerate(excerpt.edits):
             if number % 2:
                 second = theirs(edit)
                 first = await ours(edit)
@@ -92,18 +101,21 @@ def _median_ms(turns: Sequence[Turn]) -> float:
     return percentile([turn.elapsed_ms for turn in turns], 0.5)
 
 
-def compare(path: Path, *, llama_server_path: Path, model: str, first: int, n_edits: int, as_json: bool) -> int:
-    """Run both servers and write the report."""
+def compare(
+    path: Path, *, name: str | None, llama_server_path: Path, model: str, first: int, n_edits: int, as_json: bool
+) -> int:
+    """Run both servers and write the report. `name` sets the document's language."""
     trace = read_trace(path)
+    name = document_name(trace, name)
     n_edits = check_range(trace, path, first, n_edits)
     checked = model_file(configured(model))
     n_threads = default_n_threads(checked.n_bytes)
     settings = SETTINGS | {"completion": {"maxTokens": 1}, "model": {"threads": n_threads}}
     command = arguments(llama_server_path, checked.path, n_threads)
     with watching(edits_of(trace, first, n_edits), n_edits, "comparing") as edits, llama_server(command) as peer:
-        turns = asyncio.run(play(text_before(trace, first), edits, settings, checked.path, peer))
+        turns = asyncio.run(play(Excerpt(name, text_before(trace, first), edits), settings, checked.path, peer))
     report = {
-        **where_and_what(path, first, checked),
+        **where_and_what(path, name, first, checked),
         "settings": settings,
         "llamaServer": command[3:],
         "edits": {name: figures(pairs) for name, pairs in grouped(turns).items()},

@@ -6,10 +6,10 @@ Both in one run, on the same edits. The prompt tokens are counted by the engine 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean
 from typing import Any
+from urllib.parse import quote
 
 from attrs import evolve
 from rich.table import Table
@@ -17,9 +17,9 @@ from rich.table import Table
 from starcoder_lsp.cli import CommandError
 from starcoder_lsp.cli.bench.engines import Counts, as_layer, counts_of
 from starcoder_lsp.cli.bench.figures import Report, machine, watching, write_report
-from starcoder_lsp.cli.bench.served import SETTINGS, URI_NAME, replaying
+from starcoder_lsp.cli.bench.served import SETTINGS, replaying
 from starcoder_lsp.cli.bench.split import SplitPrompts, evaluate
-from starcoder_lsp.cli.bench.traces import Edit, Trace, edits_of, grouped, text_before
+from starcoder_lsp.cli.bench.traces import Excerpt, Trace, edits_of, grouped, text_before
 from starcoder_lsp.engine.engine import EngineError
 from starcoder_lsp.engine.remote.opening import opened_remote, vocabulary_path
 from starcoder_lsp.lsp.client import Answer
@@ -31,15 +31,16 @@ NOT_COUNTED = Counts()
 
 
 def replay_on_engine(path: Path, trace: Trace, numbers: range, settings: Settings, *, as_json: bool) -> int:
-    """Replay the edits with these numbers and report."""
-    n_edits = len(numbers)
+    """Replay the edits with these numbers and report. `trace.name` is the document's."""
+    n_edits, text = len(numbers), text_before(trace, numbers.start)
     layer = {**SETTINGS, "engine": as_layer(settings.engine)}
     with watching(edits_of(trace, numbers.start, n_edits), n_edits, "replaying") as edits:
-        ours = asyncio.run(_play(text_before(trace, numbers.start), edits, layer, settings))
+        ours = asyncio.run(_play(Excerpt(trace.name, text, edits), layer, settings))
     with watching(edits_of(trace, numbers.start, n_edits), n_edits, "split at the cursor") as edits:
-        split = asyncio.run(_split(edits, layer, settings))
+        split = asyncio.run(_split(Excerpt(trace.name, text, edits), layer, settings))
     report: Report = {
         "trace": path.name,
+        "as": trace.name,
         "first": numbers.start,
         "machine": machine(),
         "engine": {"kind": settings.engine.kind, "url": settings.engine.url},
@@ -55,13 +56,13 @@ def replay_on_engine(path: Path, trace: Trace, numbers: range, settings: Setting
 
 
 async def _play(
-    text: str, edits: Iterable[Edit], layer: dict[str, Any], settings: Settings
+    excerpt: Excerpt, layer: dict[str, Any], settings: Settings
 ) -> list[tuple[bool, tuple[Answer, Counts]]]:
     """Send the edits to the real server, and read the engine's counters after each answer."""
     rows = []
-    async with replaying(text, layer, vocabulary_path(settings)) as (client, uri):
+    async with replaying(excerpt, layer, vocabulary_path(settings)) as (client, uri):
         before = await _counts(settings)
-        for edit in edits:
+        for edit in excerpt.edits:
             answer = await client.complete(uri, edit.line, edit.character, edit.changes)
             after = await _counts(settings)
             rows.append((edit.is_typing, (answer, after.since(before))))
@@ -69,16 +70,16 @@ async def _play(
     return rows
 
 
-async def _split(edits: Iterable[Edit], layer: dict[str, Any], settings: Settings) -> list[tuple[bool, float]]:
+async def _split(excerpt: Excerpt, layer: dict[str, Any], settings: Settings) -> list[tuple[bool, float]]:
     """Let the engine evaluate the same windows, split at the cursor."""
     merged, _problems = read_settings([SettingsLayer("the benchmark", layer, trusted=True)])
     rows = []
     try:
         async with opened_remote(evolve(merged, engine=settings.engine)) as engine:
-            prompts = SplitPrompts(engine.prompts, merged, f"file:///{URI_NAME}")
+            prompts = SplitPrompts(engine.prompts, merged, f"file:///{quote(excerpt.name)}")
             before = await _counts(settings)
-            for edit in edits:
-                await evaluate(engine, URI_NAME, prompts.after(edit))
+            for edit in excerpt.edits:
+                await evaluate(engine, excerpt.name, prompts.after(edit))
                 after = await _counts(settings)
                 rows.append((edit.is_typing, float(after.since(before).n_evaluated)))
                 before = after
@@ -113,7 +114,7 @@ def table_of(report: Report) -> Table:
     times = report["timesLessWhenTyping"]
     table = Table(
         title="Prompt tokens that the engine evaluated per edit, by its own count; ours, and split at the cursor",
-        caption=f"{report['trace']} from edit {report['first']:,}; {report['engine']['kind']} at"
+        caption=f"{report['trace']} as {report['as']} from edit {report['first']:,}; {report['engine']['kind']} at"
         f" {report['engine']['url']}; typing: {'unknown' if times is None else f'{times} times fewer'}",
         caption_justify="left",
     )

@@ -21,7 +21,7 @@ from starcoder_lsp.cli import CommandError
 from starcoder_lsp.cli.bench.engines import Counts, counts_of, with_engine
 from starcoder_lsp.cli.bench.figures import Report, machine, model_file, write_report
 from starcoder_lsp.cli.bench.served import SETTINGS
-from starcoder_lsp.cli.bench.traces import check_range, read_trace
+from starcoder_lsp.cli.bench.traces import check_range, document_name, read_trace
 from starcoder_lsp.cli.bench.users import Part, Tally, ours, parts_of, split_at_cursor
 from starcoder_lsp.cli.complete import configured
 from starcoder_lsp.engine.engine import EngineError
@@ -50,14 +50,23 @@ COLUMNS = {
 }
 
 
-def fleet(
-    path: Path, *, first: int, n_users: int, minutes: float, engine: str, model: str | None, as_json: bool
+def fleet(  # noqa: PLR0913  the options of a command
+    path: Path,
+    *,
+    name: str | None,
+    first: int,
+    n_users: int,
+    minutes: float,
+    engine: str,
+    model: str | None,
+    as_json: bool,
 ) -> int:
     """Let `n_users` type for some minutes in each of the two ways, and report; 1 if a reply was lost."""
     if n_users < 1 or not 0 < minutes <= 24 * 60:
         message = "--users must be at least 1, and --minutes more than 0"
         raise CommandError(message)
     trace = read_trace(path)
+    trace = evolve(trace, name=document_name(trace, name))
     n_edits = check_range(trace, path, first, max(1, int(minutes * N_EDITS_A_MINUTE)))
     own = configured(model)
     layer = {**SETTINGS, "debounce": {"mode": "fixed"}}
@@ -68,7 +77,15 @@ def fleet(
         report = asyncio.run(_both(parts, settings, minutes * 60))
     except EngineError as error:
         raise CommandError(str(error)) from error
-    report = {"trace": path.name, "first": first, "machine": machine(), "users": n_users, "minutes": minutes, **report}
+    report = {
+        "trace": path.name,
+        "as": trace.name,
+        "first": first,
+        "machine": machine(),
+        "users": n_users,
+        "minutes": minutes,
+        **report,
+    }
     write_report(report, table_of, as_json=as_json)
     return int(any(report[kind]["lost"] for kind in ("ours", "splitAtCursor")))
 
@@ -143,7 +160,7 @@ def table_of(report: Report) -> Table:
     ours_row, split_row = report["ours"], report["splitAtCursor"]
     table = Table(
         title=f"{report['users']} users for {report['minutes']:g} minutes on {report['engine']['kind']}",
-        caption=f"{report['trace']} from edit {report['first']:,}; memory of all users grew by"
+        caption=f"{report['trace']} as {report['as']} from edit {report['first']:,}; memory of all users grew by"
         f" {ours_row['growthMiB']} MiB in the last four fifths of the time",
         caption_justify="left",
     )

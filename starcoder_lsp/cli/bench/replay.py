@@ -7,18 +7,26 @@ between two answers, ahead of need included.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from rich.table import Table
 
 from starcoder_lsp.cli.bench.engines import with_engine
 from starcoder_lsp.cli.bench.figures import Report, machine, model_file, watching, write_report
 from starcoder_lsp.cli.bench.served import SETTINGS, replaying
-from starcoder_lsp.cli.bench.traces import Edit, check_range, edits_of, grouped, read_trace, text_before
+from starcoder_lsp.cli.bench.traces import (
+    Excerpt,
+    check_range,
+    document_name,
+    edits_of,
+    grouped,
+    read_trace,
+    text_before,
+)
 from starcoder_lsp.cli.complete import configured
 from starcoder_lsp.engine.model_file import ModelFile
 from starcoder_lsp.lsp.client import Answer
@@ -51,11 +59,11 @@ class Replayed:
     metrics: dict[str, Any]
 
 
-async def play(text: str, edits: Iterable[Edit], model: Path, settings: Mapping[str, Any] = SETTINGS) -> Replayed:
+async def play(excerpt: Excerpt, model: Path, settings: Mapping[str, Any] = SETTINGS) -> Replayed:
     """Send the edits one by one, each with a completion request."""
-    async with replaying(text, settings, model) as (client, uri):
+    async with replaying(excerpt, settings, model) as (client, uri):
         answers, agreeing, suggested = [], [], ""
-        for edit in edits:
+        for edit in excerpt.edits:
             answer = await client.complete(uri, edit.line, edit.character, edit.changes)
             answers.append((edit.is_typing, answer))
             if edit.is_typing and suggested and suggested.startswith(edit.changes[-1].text[:1]):
@@ -83,9 +91,12 @@ def figures(answers: Sequence[Answer]) -> Report:
     }
 
 
-def replay(path: Path, *, first: int, n_edits: int, model: str | None, engine: str | None, as_json: bool) -> int:
-    """Replay `n_edits` edits from number `first` on and write the report."""
+def replay(
+    path: Path, *, name: str | None, first: int, n_edits: int, model: str | None, engine: str | None, as_json: bool
+) -> int:
+    """Replay `n_edits` edits from number `first` on and write the report. `name` sets the document's language."""
     trace = read_trace(path)
+    name = document_name(trace, name)
     n_edits = check_range(trace, path, first, n_edits)
     settings = configured(model)
     checked = model_file(settings)
@@ -93,11 +104,11 @@ def replay(path: Path, *, first: int, n_edits: int, model: str | None, engine: s
         from starcoder_lsp.cli.bench.engine_replay import replay_on_engine
 
         asked = with_engine(settings, engine, str(checked.path))
-        return replay_on_engine(path, trace, range(first, first + n_edits), asked, as_json=as_json)
+        return replay_on_engine(path, evolve(trace, name=name), range(first, first + n_edits), asked, as_json=as_json)
     with watching(edits_of(trace, first, n_edits), n_edits, "replaying") as edits:
-        replayed = asyncio.run(play(text_before(trace, first), edits, checked.path))
+        replayed = asyncio.run(play(Excerpt(name, text_before(trace, first), edits), checked.path))
     report = {
-        **where_and_what(path, first, checked),
+        **where_and_what(path, name, first, checked),
         "settings": SETTINGS,
         "edits": {
             name: figures(answers)
@@ -127,10 +138,11 @@ def table_of(report: Report) -> Table:
     return table
 
 
-def where_and_what(path: Path, first: int, model: ModelFile) -> Report:
-    """Return the trace, the machine and the model of a report."""
+def where_and_what(path: Path, name: str, first: int, model: ModelFile) -> Report:
+    """Return the trace, the document's name, the machine and the model of a report."""
     return {
         "trace": path.name,
+        "as": name,
         "first": first,
         "machine": machine(),
         "model": {"name": model.name, "bytes": model.n_bytes},
@@ -139,5 +151,5 @@ def where_and_what(path: Path, first: int, model: ModelFile) -> Report:
 
 def spelled(report: Report) -> str:
     """Return the same as one line of text."""
-    trace, cpu = f"{report['trace']} from edit {report['first']:,}", report["machine"]
+    trace, cpu = f"{report['trace']} as {report['as']} from edit {report['first']:,}", report["machine"]
     return f"{trace}; {report['model']['name']}; {cpu['cpu']}, {cpu['cores']} cores"

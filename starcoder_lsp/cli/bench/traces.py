@@ -1,7 +1,8 @@
 """Recorded editing sessions: the edits as a server gets them, and which of them are typing.
 
 A trace is in josephg/editing-traces' format: JSON, gzipped or not, `{startContent, endContent, txns: [{patches:
-[[position, deleted, inserted], …]}]}`, positions in Unicode code points, patches applied one after another.
+[[position, deleted, inserted], …]}]}`, positions in Unicode code points, patches applied one after another. A `name`
+beside them, which `bench/history_trace.py` writes, is the name of the edited file.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import accumulate
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TypeVar
 
 from attrs import frozen
@@ -24,6 +25,8 @@ PAIRS = {"()", "[]", "{}", '""', "''"}
 """The pairs that an editor inserts for one typed bracket or quote, with the cursor between them."""
 Patch = tuple[int, int, str]
 T = TypeVar("T")
+PLAIN_TEXT = "replayed.txt"
+"""The document's name if neither the trace nor the user names one."""
 
 
 @frozen
@@ -34,6 +37,8 @@ class Trace:
     transactions: tuple[tuple[Patch, ...], ...]
     times_s: tuple[float, ...] = ()
     """The times of the transactions, if the trace has them: seconds, never going back."""
+    name: str = ""
+    """The name of the edited file, if the trace has one."""
 
 
 @frozen
@@ -50,12 +55,22 @@ class Edit:
     is_typing: bool
 
 
+@frozen
+class Excerpt:
+    """A part of a trace: the document's name, which sets its language, its text, and the edits from there on."""
+
+    name: str
+    text: str
+    edits: Iterable[Edit]
+
+
 def read_trace(path: Path) -> Trace:
     """Read and check a trace. Raises `CommandError`."""
     try:
         data = json.loads(gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes())
         patches = (tuple((int(at), int(n), str(new)) for at, n, new in txn["patches"]) for txn in data["txns"])
-        trace = Trace(str(data["startContent"]), tuple(patches), _times_of(data["txns"]))
+        name = PurePath(str(data.get("name", ""))).name
+        trace = Trace(str(data["startContent"]), tuple(patches), _times_of(data["txns"]), name)
         what = _what_is_wrong(trace)
     except OSError as error:
         what = error.strerror or str(error)
@@ -95,6 +110,14 @@ def check_range(trace: Trace, path: Path, first: int, n_edits: int) -> int:
         message = f"{path} has {n_transactions} edits; there are none to replay from {first} on"
         raise CommandError(message)
     return min(n_edits, n_transactions - first)
+
+
+def document_name(trace: Trace, name: str | None) -> str:
+    """Return the document's name: `name` if the user gave one, else the trace's own. Raises `CommandError`."""
+    if name is not None and (name in ("", "..") or "\0" in name or PurePath(name).name != name):
+        message = f"--as {name!r}: expected a file name such as main.py"
+        raise CommandError(message)
+    return name or trace.name or PLAIN_TEXT
 
 
 def text_before(trace: Trace, first: int) -> str:

@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from urllib.parse import quote
 
 from attrs import define, field
 
@@ -50,8 +51,9 @@ class Tally:
 
 @define
 class Part:
-    """A user's part of a trace: the text before it, its edits, and a pause before each."""
+    """A user's part of a trace: the document's name, the text before, the edits, and a pause before each."""
 
+    name: str
     text: str
     edits: Sequence[Edit]
     pauses_s: Sequence[float]
@@ -63,7 +65,9 @@ def parts_of(trace: Trace, first: int, n_users: int, n_edits: int) -> Iterator[P
     for user in range(n_users):
         start = first + user * n_left // n_users
         edits = list(edits_of(trace, start, n_edits))
-        yield Part(text_before(trace, start), edits, [_pause_s(trace, start + n) for n in range(len(edits))])
+        yield Part(
+            trace.name, text_before(trace, start), edits, [_pause_s(trace, start + n) for n in range(len(edits))]
+        )
 
 
 def _pause_s(trace: Trace, number: int) -> float:
@@ -79,7 +83,7 @@ async def ours(part: Part, engine: RemoteEngine, settings: Settings, until_s: fl
     """Let a user with a session of ours type until the time is over."""
     session = Session(settings=settings)
     session.slot.model = Model.of(engine.prompts, engine)
-    uri = f"file:///{id(part)}.rs"
+    uri = f"file:///{id(part)}/{quote(part.name)}"
     session.texts.encoding = "utf-32"
     session.open(uri, "", 1, part.text)
     asked: set[asyncio.Task[None]] = set()
@@ -121,7 +125,7 @@ async def ours(part: Part, engine: RemoteEngine, settings: Settings, until_s: fl
 
 async def split_at_cursor(part: Part, engine: RemoteEngine, settings: Settings, until_s: float, tally: Tally) -> None:
     """Let a user type whose prompts are split at the cursor."""
-    uri, piece = f"file:///{id(part)}.rs", engine.prompts.tokenizer.piece
+    uri, piece = f"file:///{id(part)}/{quote(part.name)}", engine.prompts.tokenizer.piece
     prompts = split.SplitPrompts(engine.prompts, settings, uri)
     asked: set[asyncio.Task[None]] = set()
     cancellation = Cancellation()
