@@ -13,6 +13,8 @@ from starcoder_lsp.context.window import Segment, Segments, Window, normalized, 
 from starcoder_lsp.documents.documents import Snapshot
 from starcoder_lsp.engine.tokens import Tokenizer
 
+CLOSERS = b")]}>\"'`"
+"""Brackets and quotes that an editor inserts after the cursor, and that the user types over."""
 MAX_STICKY_BYTES = 4
 """Characters that the suffix's first line may have gained or lost: the closers of two brackets and two quotes.
 
@@ -76,14 +78,17 @@ def extend(window: Window, cursor_byte: int, tokenizer: Tokenizer) -> Window | N
 
 
 def _still_fits(prefilled: bytes, data: bytes, cursor_byte: int) -> bool:
-    """Return whether the prefilled suffix equals the text after the cursor, but for some characters of line one."""
+    """Return whether the prefilled suffix equals the text after the cursor, except for closers at its start."""
     line, newline, rest = prefilled.partition(b"\n")
     text = normalized(data[cursor_byte : cursor_byte + 2 * len(prefilled) + MAX_STICKY_BYTES + 1])
     line_now, newline_now, rest_now = text.partition(b"\n")
     if newline != newline_now or not rest_now.startswith(rest):
         return False
+    if not line_now.strip():  # nothing is left after the cursor, so the model may see nothing there
+        return line == line_now
     shorter, longer = sorted((line, line_now), key=len)
-    return longer.endswith(shorter) and len(longer) - len(shorter) <= MAX_STICKY_BYTES
+    extra = longer[: len(longer) - len(shorter)]
+    return longer.endswith(shorter) and len(extra) <= MAX_STICKY_BYTES and not extra.strip(CLOSERS)
 
 
 def _first_suffix_segment(window: Window, cursor_byte: int, snapshot: Snapshot) -> Segments:

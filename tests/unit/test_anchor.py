@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from starcoder_lsp.context.anchor import MAX_WINDOWS, Anchors, no_cross_file
-from starcoder_lsp.context.extending import MAX_STICKY_BYTES, extend_in_later_text
+from starcoder_lsp.context.extending import CLOSERS, MAX_STICKY_BYTES, extend_in_later_text
 from starcoder_lsp.context.new_window import new_window
 from starcoder_lsp.context.snippets import Snippet
 from starcoder_lsp.context.text_change import TextChange
@@ -40,7 +40,8 @@ GOES_ON = [
     ("a = 1\nb = █\nc = 3\n", "a = 1\nb = 2\nd = █\nc = 3\n"),
     ("a = 1\nb = █\nc = 3\n", "a = 1\n█\nc = 3\n"),
     ("a = f█\nc = 3\n", "a = f(█)\nc = 3\n"),
-    ("a = f(█)\nc = 3\n", "a = f(x)█\nc = 3\n"),
+    ("a = f(█))\nc = 3\n", "a = f(x)█)\nc = 3\n"),
+    ("a = f(█) + 1\nc = 3\n", "a = f(x)█ + 1\nc = 3\n"),
     ("a = f█", "a = f([{'█'}])"[: 8 + MAX_STICKY_BYTES]),
     ("é = '😀█'\n", "é = '😀😀█'\n"),
 ]
@@ -52,6 +53,13 @@ IS_CHOSEN_ANEW = [
     ("a = 1\nb = █\nc = 3\n", "a = 1\nb = █ + 12345\nc = 3\n"),
     ("a = █ x\n", "a = █ y\n"),
     ("a = █", "a = █\nb = 1\n"),
+    ("if █not x:\n", "if █x:\n"),
+    ("if █x:\n", "if █not x:\n"),
+    ("a = █f()\n", "a = █()\n"),
+    ("a = █, b\n", "a = █)x, b\n"),
+    ("a = f(█)\nc = 3\n", "a = f(x)█\nc = 3\n"),
+    ("a = █  \nc = 3\n", "a = █\nc = 3\n"),
+    ("a = (█)", "a = (█"),
 ]
 
 
@@ -158,16 +166,29 @@ def test_only_so_many_windows_are_remembered(prompts: PromptModel) -> None:
 
 
 def check(window: Window) -> None:
-    """The segments name the text that the model sees, to within what is sticky."""
+    """The model sees what stands there; only closers at the start of the cursor's line may differ."""
     data = window.snapshot.text.data
     for part in (window.prefix, window.middle):
         assert normalized(b"".join(data[s.start_byte : s.end_byte] for s in part.segments)) == part.text
-    seen = normalized(b"".join(data[s.start_byte : s.end_byte] for s in window.suffix.segments))
-    assert seen[MAX_STICKY_BYTES:-MAX_STICKY_BYTES] in window.suffix.text
+    below = normalized(data[window.cursor_byte :])
+    line_seen, newline, rest_seen = window.text_after_cursor.partition(b"\n")
+    line, _, rest = below.partition(b"\n")
+    if newline:
+        assert rest.startswith(rest_seen)
+        n_differing = abs(len(line) - len(line_seen))
+        longer, shorter = sorted((line, line_seen), key=len, reverse=True)
+        assert longer.endswith(shorter)
+        assert n_differing <= MAX_STICKY_BYTES
+        assert not longer[:n_differing].strip(CLOSERS)
+        assert line.strip() or line_seen == line
+    else:
+        assert below[: len(line_seen)].strip(CLOSERS) == line_seen.strip(CLOSERS) or below.endswith(line_seen)
+    further = window.suffix.text[len(window.text_after_cursor) :]
+    assert further == normalized(b"".join(data[s.start_byte : s.end_byte] for s in window.suffix.segments[1:]))
     assert window.n_tokens <= window.budget.n_tokens
 
 
-PIECES = st.sampled_from(["a", "x = 1\n", "\n", "é", "(", "    return\n", "😀"])
+PIECES = st.sampled_from(["a", "x = 1\n", "\n", "é", "(", ")", "'", " ", "not ", "    return\n", "😀"])
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 40), st.lists(PIECES, max_size=4)), min_size=1, max_size=12))
