@@ -13,6 +13,7 @@ import attrs
 from attrs import frozen
 
 from starcoder_lsp.printable import printable
+from starcoder_lsp.regular_files import read_regular
 from starcoder_lsp.setting_rules import Rules, fields_of, rules_of
 from starcoder_lsp.settings import SECTION, Settings, describe_settings
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE_NAME: Final = "starcoder-lsp.toml"
+MAX_FILE_BYTES: Final = 1024 * 1024
 
 
 @frozen
@@ -62,7 +64,9 @@ def load_user_file(path: Path) -> SettingsLayer:
     import tomllib
 
     try:
-        return SettingsLayer(str(path), tomllib.loads(path.read_text("utf-8-sig")), trusted=True)
+        return SettingsLayer(
+            str(path), tomllib.loads(read_regular(path, MAX_FILE_BYTES).decode("utf-8-sig")), trusted=True
+        )
     except (FileNotFoundError, NotADirectoryError):
         return SettingsLayer(str(path), {}, trusted=True)
     except OSError as error:

@@ -1,7 +1,8 @@
 """Match paths against the globs of the settings.
 
 A relative glob (`*.pem`, `secret/**`) matches in every folder. A glob that names a folder matches everything in it.
-Case is ignored: most globs keep files from the model, and one file too many is better than one too few.
+Case is ignored: most globs keep files from the model, and one file too many is better than one too few. A workspace
+may set globs, so they are matched in linear time.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
+
+from starcoder_lsp.documents.linear_patterns import LinearPattern, PatternError, compile_text
 
 _PART: Final = re.compile(r"(?:\*\*/)+|\*+|\?|\[!?[^]/]+]|\{[^{}]*}|.", re.DOTALL)
 _DRIVE: Final = re.compile(r"[a-z]:", re.IGNORECASE)
@@ -21,21 +24,23 @@ def matches(path: str, glob: str) -> bool:
     `*` and `?` stay within one part of a path, `**` crosses parts. `[a-z]`, `[!a-z]`, `{one,other}` and a leading `~`
     work as in a shell; `\` counts as `/`.
     """
+    path = path.encode("utf-8", "replace").decode()  # a lone surrogate is no text
     return bool(glob.strip()) and _pattern(glob.strip()).fullmatch(path) is not None
 
 
 @lru_cache(maxsize=256)
-def _pattern(glob: str) -> re.Pattern[str]:
-    glob = glob.replace("\\", "/")
+def _pattern(glob: str) -> LinearPattern[str]:
+    glob = glob.encode("utf-8", "replace").decode().replace("\\", "/")
     if glob == "~" or glob.startswith("~/"):
         glob = Path.home().as_posix() + glob[1:]
     is_rooted = glob.startswith("/") or _DRIVE.match(glob) is not None
     anywhere = "" if is_rooted else "(?:.*/)?"
     glob = glob.removeprefix("./").rstrip("/")
+    form = "(?is)" + anywhere + "{}(?:/.*)?"
     try:
-        return re.compile(f"{anywhere}{_translated(glob)}(?:/.*)?", re.IGNORECASE | re.DOTALL)
-    except re.error:  # a range such as [z-a]
-        return re.compile(f"{anywhere}{re.escape(glob)}(?:/.*)?", re.IGNORECASE | re.DOTALL)
+        return compile_text(form.format(_translated(glob)))
+    except PatternError:  # a range such as [z-a]
+        return compile_text(form.format(re.escape(glob)))
 
 
 def _translated(glob: str) -> str:

@@ -11,7 +11,6 @@ import re
 import tomllib
 from functools import cache, lru_cache
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
@@ -19,6 +18,7 @@ from attrs import frozen
 from starcoder_lsp.documents.documents import Snapshot, language_of
 from starcoder_lsp.documents.languages import Language, grammars_folder
 from starcoder_lsp.lru import LruDict
+from starcoder_lsp.regular_files import read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +31,7 @@ _MAX_FOLDERS: Final = 16  # above a file, and parts of a path
 _MAX_ENTRIES: Final = 512  # in a folder that is imported whole
 _MAX_STATEMENT_BYTES: Final = 8 * 1024
 _MAX_MANIFEST_BYTES: Final = 16 * 1024
+_MAX_MANIFEST_FILE_BYTES: Final = 1024 * 1024
 
 _NOT_IN_NAMES: Final = " \t\r\n()"
 _ALIAS: Final = re.compile(r"\sas\s.*|(?<!:):(?!:).*", re.DOTALL)
@@ -236,10 +237,10 @@ def _beside_manifest(parts: list[str], rules: _Rules, importer: _Importer) -> tu
     for folder in importer.folders:
         importer.checked.add(f"{folder}/{file_name}")
         try:
-            with Path(folder, file_name).open("rb") as file:
-                found = re.search(pattern, file.read(_MAX_MANIFEST_BYTES).decode("utf-8", "replace"))
-        except OSError:
+            manifest = read_regular(f"{folder}/{file_name}", _MAX_MANIFEST_FILE_BYTES, inside=importer.root)
+        except (OSError, ValueError):  # ValueError: a NUL in the path
             continue
+        found = re.search(pattern, manifest[:_MAX_MANIFEST_BYTES].decode("utf-8", "replace"))
         own = found[1].split(rules.separator) if found else []
         return ([folder], parts[len(own) :]) if own and parts[: len(own)] == own else ([], parts)
     return [], parts

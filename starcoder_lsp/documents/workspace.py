@@ -11,16 +11,15 @@ import os
 import stat
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from attrs import frozen
 
 from starcoder_lsp.documents.documents import Documents, Snapshot
 from starcoder_lsp.documents.globs import matches
+from starcoder_lsp.documents.ignore_rules import IgnoreRules
 from starcoder_lsp.lru import LruDict
-
-if TYPE_CHECKING:
-    from pathspec import GitIgnoreSpec
+from starcoder_lsp.regular_files import read_regular
 
 MAX_FILE_BYTES: Final = 1024 * 1024
 """Larger files are not shown. Not measured."""
@@ -50,13 +49,13 @@ class WorkspaceContext:
 
 @frozen(eq=False)
 class _IgnoreRules:
-    """The rules of one `.gitignore`; `spec` is `None` if they exclude everything. Compared by identity."""
+    """The rules of one `.gitignore`; `rules` is `None` if they exclude everything. Compared by identity."""
 
-    spec: GitIgnoreSpec | None
+    rules: IgnoreRules | None
 
     def verdict(self, path: str) -> bool | None:
         """Return whether the path, relative to the rules' folder, is ignored; `None` if no pattern matches."""
-        return self.spec.check_file(path).include if self.spec is not None else True
+        return self.rules.verdict(path) if self.rules is not None else True
 
 
 _IGNORE_ALL: Final = _IgnoreRules(None)
@@ -156,7 +155,7 @@ class Workspace:
             return _IGNORE_ALL  # rules that cannot be read might exclude anything
         cached = self._rules.use(folder)
         if cached is None or cached[0] != _version(status):
-            self._rules[folder] = cached = _version(status), _read_rules(path, status.st_size)
+            self._rules[folder] = cached = _version(status), _read_rules(path)
         return cached[1]
 
 
@@ -165,31 +164,18 @@ def _version(status: os.stat_result) -> tuple[int, ...]:
 
 
 def _read_text(path: str) -> Snapshot | None:
-    with Path(path).open("rb") as file:
-        data = file.read(MAX_FILE_BYTES + 1)
-    if b"\0" in data or len(data) > MAX_FILE_BYTES:
+    data = read_regular(path, MAX_FILE_BYTES)
+    if b"\0" in data:
         return None
     return Documents().open(Path(path).as_uri(), "", 0, data.decode())
 
 
-def _read_rules(path: str, n_bytes: int) -> _IgnoreRules:
-    from pathspec import GitIgnoreSpec  # 20 ms that no start-up should pay
-
-    if n_bytes > _MAX_IGNORE_BYTES:
-        return _IGNORE_ALL
+def _read_rules(path: str) -> _IgnoreRules:
     try:
-        lines = Path(path).read_text("utf-8", "surrogateescape").split("\n")
-    except OSError:
+        data = read_regular(path, _MAX_IGNORE_BYTES, inside=_top_of(path.rpartition("/")[0]))
+        return _IgnoreRules(IgnoreRules.parse(data))
+    except (OSError, ValueError):
         return _IGNORE_ALL
-
-    def is_pattern(line: str) -> bool:
-        try:
-            GitIgnoreSpec.from_lines([line])
-        except ValueError:
-            return False
-        return True
-
-    return _IgnoreRules(GitIgnoreSpec.from_lines(filter(is_pattern, lines)))
 
 
 def _real(path: str) -> str:

@@ -30,6 +30,7 @@ from starcoder_lsp.engine.model_checks import (
 from starcoder_lsp.engine.model_path import check_path
 from starcoder_lsp.engine.split import check_first, check_part, later_parts, n_parts_of
 from starcoder_lsp.printable import printable
+from starcoder_lsp.regular_files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -107,7 +108,7 @@ def read_model_header(path: Path) -> ModelHeader:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             refuse("is a device or a pipe, not a file", CHOOSE_ANOTHER)
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             header = _read_header(file, status.st_size)
         check_first(path, header.metadata)
         _check_end(header, status.st_size)

@@ -9,7 +9,11 @@ from pathlib import Path
 
 from attrs import define, field, frozen
 
+from starcoder_lsp.regular_files import read_regular
+
 TIMEOUT_S = 120.0
+MAX_FILE_BYTES = 16 * 1024 * 1024
+"""A larger file of a work tree is not read. Not measured."""
 LOG_FORMAT = "%x00%H %at %ct"
 MAINLINES = ("refs/remotes/origin/HEAD", "refs/heads/main", "refs/heads/master", "HEAD")
 
@@ -160,11 +164,12 @@ def _exists(root: Path, name: str) -> bool:
 
 
 def work_tree_lines(root: Path, paths: Iterable[str]) -> dict[str, list[str]]:
-    """Return the lines of files as they are in the work tree now; none of a file that cannot be read."""
+    """Return the lines of files as they are in the work tree now; none of one that cannot be read."""
     found = {}
     for path in paths:
         try:
-            found[path] = (root / path).read_text("utf-8", "surrogateescape").splitlines()
+            data = read_regular(root / path, MAX_FILE_BYTES, inside=str(root))
+            found[path] = data.decode("utf-8", "surrogateescape").splitlines()
         except (OSError, ValueError):
             found[path] = []
     return found

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[2] / "starcoder_lsp"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Each may import from itself and from what stands in its row.
-STAGES = {"suggestions", "context", "engine", "documents", "settings", "background", "printable"}
+STAGES = {"suggestions", "context", "engine", "documents", "settings", "background", "printable", "regular_files"}
 PIPELINE = {"completion", "steering", "prompting", *STAGES}
 MAY_IMPORT = {
     "cli": {
@@ -28,7 +28,7 @@ MAY_IMPORT = {
     },
     "lsp": {"session", "models", "stats", "rewrites", "settings_layers", "lru", *PIPELINE},
     "session": {"models", "stats", "rewrites", "percentile", "lru", *PIPELINE},
-    "stats": {"printable", "percentile"},
+    "stats": {"printable", "percentile", "regular_files"},
     "rewrites": PIPELINE,
     "completion": {"steering", "prompting", *STAGES},
     "steering": STAGES,
@@ -36,9 +36,9 @@ MAY_IMPORT = {
     "suggestions": {"engine", "documents", "settings"},
     "context": {"engine", "documents", "settings", "lru"},
     "models": {"engine", "settings", "printable"},
-    "engine": {"settings", "engine_settings", "background", "lru", "percentile", "printable"},
-    "documents": {"settings", "lru"},
-    "settings_layers": {"settings", "setting_rules", "printable"},
+    "engine": {"settings", "engine_settings", "background", "lru", "percentile", "printable", "regular_files"},
+    "documents": {"settings", "lru", "regular_files"},
+    "settings_layers": {"settings", "setting_rules", "printable", "regular_files"},
     "settings": {"engine_settings", "setting_rules"},
     "engine_settings": {"setting_rules"},
     "setting_rules": set(),
@@ -46,6 +46,7 @@ MAY_IMPORT = {
     "lru": set(),
     "percentile": set(),
     "printable": set(),
+    "regular_files": set(),
     "__main__": {"cli"},
     "__init__": set(),
 }
@@ -64,6 +65,7 @@ ONLY_IN = {
     "tokenizers": "engine/tokenizer.py",
     "sqlite3": "stats",
     "rapidfuzz": "stats",
+    "re2": "documents/linear_patterns.py",
 }
 
 
