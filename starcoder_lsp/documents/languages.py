@@ -43,6 +43,7 @@ class Language:
 
     `id` is the LSP language id. `grammar` is a name in tree_sitter_language_pack, `queries` a folder in `grammars/`.
     `blocks` is `None` if neither less indentation nor a closing brace ends a block, but a keyword, for example.
+    `too_deep` matches what is nested so deeply that the grammar may crash.
     """
 
     id: str
@@ -57,6 +58,7 @@ class Language:
     raw_string: tuple[str, str] | None = None
     parser: str | None = None
     has_slash_star: bool = False
+    too_deep: str | None = None
 
 
 @frozen
@@ -175,4 +177,5 @@ def _language(language_id: str, row: dict[str, Any]) -> Language:
         raw_string=tuple(row["raw_string"]) if "raw_string" in row else None,
         parser=row.get("parser"),
         has_slash_star=row.get("slash_star", row.get("line_comment") == "//"),
+        too_deep=row.get("too_deep"),
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import astuple, evolve, frozen
 
-from starcoder_lsp.documents import scopes, strict
+from starcoder_lsp.documents import nesting, scopes, strict
 from starcoder_lsp.documents.languages import Language, QueryName, load_grammar, load_query
 from starcoder_lsp.documents.parsing import parse
 
@@ -179,7 +179,7 @@ class Syntax:
     def _parse(self) -> Tree | None:
         base = self._base
         grammar = load_grammar(self._language)
-        if grammar is None or base.n_texts_to_skip:
+        if grammar is None or base.n_texts_to_skip or nesting.is_too_deep(self._language, self._text.data):
             return None
         old_tree = _edited(base)
         limit_ms = FIRST_PARSE_MS if old_tree is None or base.n_timeouts else REPARSE_MS

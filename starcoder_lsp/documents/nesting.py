@@ -1,0 +1,25 @@
+"""A look at a text before its grammar parses it: some grammars crash when something is nested too deeply.
+
+External scanners write their state into 1,024 bytes without looking. `python -m tests.depth.try_all` finds them
+and what makes that state grow; the field `too_deep` of `languages.toml` says what to look for. It is no proof that the
+rest is harmless.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from starcoder_lsp.documents.languages import Language
+
+
+def is_too_deep(language: Language, data: bytes) -> bool:
+    """Return whether a text is nested so deeply that the language's grammar may crash. 0.2 ms for 100 KB."""
+    return language.too_deep is not None and _pattern(language.too_deep).search(data) is not None
+
+
+@cache
+def _pattern(source: str) -> re.Pattern[bytes]:
+    return re.compile(source.encode(), re.MULTILINE)
