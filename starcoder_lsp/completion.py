@@ -17,7 +17,7 @@ from starcoder_lsp.documents.documents import Snapshot
 from starcoder_lsp.engine.engine import Cancellation, Generation, GenerationRequest, Prompt, Sampling
 from starcoder_lsp.engine.generation import OnTexts
 from starcoder_lsp.engine.stream import StopReason
-from starcoder_lsp.prompting import CompletionRequest, Model, build_prompt, choose_window, decline_reason
+from starcoder_lsp.prompting import CompletionRequest, Model, build_prompt, choose_window
 from starcoder_lsp.steering import Writer, write_whole
 from starcoder_lsp.suggestions.cursor_context import CursorContext, describe_cursor
 from starcoder_lsp.suggestions.postprocess import Effect, FilterEffect, postprocess
@@ -96,7 +96,7 @@ async def complete(
     started = time.perf_counter()
     timeout_ms = request.settings.completion.timeout_ms
     snapshot, cursor_byte, model = request.snapshot, request.cursor_byte, request.model
-    declined = decline_reason(snapshot, request.settings)
+    declined = request.declined
     if declined:
         return Completion(snapshot, cursor_byte, (), declined)
     try:
@@ -147,7 +147,7 @@ def generation_request(request: CompletionRequest[Model], prompt: Prompt) -> Gen
     """Return the request for the engine."""
     settings = request.settings.completion
     return GenerationRequest(
-        document=request.snapshot.uri,
+        document=request.document,
         prompt=prompt,
         max_new_tokens=settings.max_tokens,
         timeout_ms=settings.timeout_ms,

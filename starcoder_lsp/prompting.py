@@ -6,6 +6,7 @@ Runs on the background thread, except `prepare`.
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from attrs import evolve, field, frozen
@@ -19,8 +20,8 @@ from starcoder_lsp.documents.documents import Snapshot, language_of, unreadable_
 from starcoder_lsp.documents.globs import matches
 from starcoder_lsp.documents.text import is_inside_character
 from starcoder_lsp.documents.uris import path_of
-from starcoder_lsp.documents.workspace import WorkspaceContext, workspace_at
-from starcoder_lsp.engine.engine import Cancellation, Engine, Prefilled, Prompt
+from starcoder_lsp.documents.workspace import WorkspaceContext, is_secret, workspace_at
+from starcoder_lsp.engine.engine import Cancellation, Engine, Prefilled, Prompt, memory_only
 from starcoder_lsp.engine.fim import OtherFile
 from starcoder_lsp.engine.tokens import Tokenizer, fit_head
 from starcoder_lsp.settings import Settings
@@ -77,8 +78,8 @@ class Model(PromptBuilder):
         return self.engine.prefill_speed
 
 
-def decline_reason(snapshot: Snapshot, settings: Settings) -> str:
-    """Return why a document gets no suggestions, or an empty string."""
+def decline_reason(snapshot: Snapshot, settings: Settings, root: Path | None = None) -> str:
+    """Return why a document of the workspace at `root` gets no suggestions, or an empty string."""
     if not settings.enabled:
         return "starcoder.enabled is false"
     language_ids = {snapshot.language_id, language_of(snapshot).id}  # the editor's own id, and the standard one
@@ -87,6 +88,8 @@ def decline_reason(snapshot: Snapshot, settings: Settings) -> str:
     for glob in settings.disabled_globs:
         if matches(path_of(snapshot.uri), glob):
             return f"starcoder.disabledGlobs has {glob!r}"
+    if not settings.secret_files and is_secret(snapshot, root):
+        return "it looks like a file with secrets, and starcoder.secretFiles is false"
     return unreadable_reason(snapshot) or ""
 
 
@@ -104,6 +107,17 @@ class CompletionRequest(Generic[ModelT_co]):
     workspace_context: WorkspaceContext = NO_WORKSPACE
     n_items: int = 1
     is_ahead: bool = False
+
+    @property
+    def declined(self) -> str:
+        """Return why the document gets no suggestions, or an empty string."""
+        return decline_reason(self.snapshot, self.settings, self.workspace_context.root)
+
+    @property
+    def document(self) -> str:
+        """Return the name under which the engine keeps the document's state: of a secret in memory alone."""
+        uri = self.snapshot.uri
+        return memory_only(uri) if is_secret(self.snapshot, self.workspace_context.root) else uri
 
 
 def choose_window(request: CompletionRequest[PromptBuilder]) -> Window:
@@ -132,8 +146,8 @@ async def prepare(
     window. Tokens that a cancelled prefill evaluated stay cached. Return `None` if the document gets no suggestions.
     Raises `EngineError`.
     """
-    snapshot, model = request.snapshot, request.model
-    if decline_reason(snapshot, request.settings) or not model.engine.capabilities.prefill:
+    model = request.model
+    if request.declined or not model.engine.capabilities.prefill:
         return None
 
     def choose() -> tuple[Window, Prompt] | None:
@@ -146,7 +160,7 @@ async def prepare(
     if chosen is None or cancellation.is_cancelled:
         return Prefilled(0, is_complete=False)
     window, prompt = chosen
-    prefilled = await model.engine.prefill(snapshot.uri, prompt, cancellation)
+    prefilled = await model.engine.prefill(request.document, prompt, cancellation)
     if prefilled.is_complete and not cancellation.is_cancelled:  # else a later text may be cached by now
         await in_background(model.anchors.remember, window)
     return prefilled

@@ -15,7 +15,8 @@ class Rules:
     """The rules of one setting, besides its name and its default.
 
     `key` replaces the name in camelCase that editors use. A `trusted_only` setting is ignored if a workspace sets it,
-    unless to one of `anyone_may_set`.
+    unless to one of `anyone_may_set`. A workspace cannot raise one that `can_only_be_lowered` above the user's value: a
+    clone must not take more memory, disk or time.
     """
 
     description: str
@@ -23,6 +24,7 @@ class Rules:
     limits: tuple[float, float] | None = None
     trusted_only: bool = False
     anyone_may_set: tuple[object, ...] = ()
+    can_only_be_lowered: bool = False
     key: str = ""
 
 

@@ -108,6 +108,11 @@ def _read_group(group: Any, given: object, path: str, layer: SettingsLayer, prob
             expected, accepted = _read_value(rules_of(attribute), current, value)
             if accepted is None:
                 problems.append(f"{name}: expected {expected}, got {_shown(value)}; using {_shown(current)}")
+            elif rules_of(attribute).can_only_be_lowered and not layer.trusted and accepted > current:
+                problems.append(
+                    f"{name}: only you can raise it, not {printable(layer.name[:60])} to {_shown(value)};"
+                    f" using {_shown(current)}"
+                )
             else:
                 changes[attribute.name] = accepted
     return attrs.evolve(group, **changes)

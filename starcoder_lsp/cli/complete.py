@@ -45,7 +45,7 @@ def read_position(place: str, model: str | None) -> Position:
     snapshot = open_file(parsed.path)
     cursor_byte = byte_at(parsed, snapshot)
     settings = configured(model)
-    declined = decline_reason(snapshot, settings)
+    declined = decline_reason(snapshot, settings, workspace_context_of(parsed.path).root)
     if declined:
         message = f"{parsed.path}: {declined}"
         raise CommandError(message)

@@ -27,6 +27,7 @@ from starcoder_lsp.context.similarity import (
     similarity,
 )
 from starcoder_lsp.documents.documents import Snapshot, unreadable_reason
+from starcoder_lsp.documents.secrets import has_key
 from starcoder_lsp.documents.text import Text
 from starcoder_lsp.documents.uris import path_of
 from starcoder_lsp.documents.workspace import MAX_FILE_BYTES, Workspace, WorkspaceContext, workspace_at
@@ -185,7 +186,9 @@ class _Surroundings:
         if path == self.path:
             return None
         if path in self.open_documents:
-            return self.open_documents[path] if self.workspace.may_be_shown(path, self.disabled_globs) else None
+            document = self.open_documents[path]
+            may_be_shown = self.workspace.may_be_shown(path, self.disabled_globs) and not has_key(document.text.data)
+            return document if may_be_shown else None
         return self.workspace.read(path, self.disabled_globs)
 
 

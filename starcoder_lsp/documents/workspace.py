@@ -1,8 +1,8 @@
 """The files of a workspace that the model may see.
 
-The model may see a file unless `.gitignore` or the settings exclude it, its name is that of a secret, or it is outside
-of the workspace after links are followed. Callers ask for known paths. Nothing is searched, so the size of a workspace
-does not matter.
+The model may see a file unless `.gitignore` or the settings exclude it, its name or a key in it is that of a secret,
+or it is outside of the workspace after links are followed. Callers ask for known paths. Nothing is searched, so the
+size of a workspace does not matter.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from attrs import frozen
 from starcoder_lsp.documents.documents import Documents, Snapshot
 from starcoder_lsp.documents.globs import matches
 from starcoder_lsp.documents.ignore_rules import IgnoreRules
+from starcoder_lsp.documents.secrets import has_key, is_named_as_secret
+from starcoder_lsp.documents.uris import path_of
 from starcoder_lsp.lru import LruDict
 from starcoder_lsp.regular_files import read_regular
 
@@ -27,11 +29,6 @@ _MAX_IGNORE_BYTES: Final = 64 * 1024
 """A larger `.gitignore` excludes everything: each pattern takes 0.1 ms once. The limit is not measured."""
 _MAX_CACHED: Final = 128
 """Files with their trees, real paths, and `.gitignore` rules; so many of each. Not measured."""
-_SECRETS: Final = (  # one glob
-    "{.git,.env*,*.env,.envrc,.netrc,_netrc,.npmrc,.pypirc,.pgpass,.htpasswd,.git-credentials,credentials*,secret.*,"
-    "secrets.*,.ssh,.aws,.gnupg,.kube,id_rsa*,id_dsa*,id_ecdsa*,id_ed25519*,*.pem,*.key,*.p12,*.pfx,*.p8,*.ppk,*.jks,"
-    "*.keystore,*.kdbx,*.gpg,*.tfvars,*.tfstate*}"
-)
 
 
 @frozen
@@ -59,6 +56,13 @@ class _IgnoreRules:
 
 
 _IGNORE_ALL: Final = _IgnoreRules(None)
+
+
+def is_secret(snapshot: Snapshot, root: Path | None) -> bool:
+    """Return whether a document of a workspace is named as what holds secrets, or has a key in it."""
+    path = path_of(snapshot.uri)
+    top = root.as_posix().rstrip("/") + "/" if root is not None else ""
+    return is_named_as_secret(path.removeprefix(top) if top else path) or has_key(snapshot.text.data)
 
 
 @lru_cache(maxsize=4)
@@ -94,7 +98,7 @@ class Workspace:
     def may_be_shown(self, path: str, disabled_globs: tuple[str, ...]) -> bool:
         """Return whether the model may see a file, by its path and by the path that it links to. It need not exist."""
         if not os.path.isabs(path):  # noqa: PTH117 -- as below. An unsaved document has no folder
-            return not _is_named(path, (_SECRETS,)) and not _is_named(path, disabled_globs)
+            return not is_named_as_secret(path) and not _is_named(path, disabled_globs)
         try:
             real = self._real(path, os.stat(path))  # noqa: PTH116 -- 50 of these at each request
         except OSError:
@@ -132,7 +136,7 @@ class Workspace:
     def _is_excluded(self, path: str, disabled_globs: tuple[str, ...]) -> bool:
         root = self.root_of(path)
         name = path if root is None else path[len(root) + 1 :]
-        return _is_named(name, (_SECRETS,)) or _is_named(path, disabled_globs) or self._is_ignored(path, root)
+        return is_named_as_secret(name) or _is_named(path, disabled_globs) or self._is_ignored(path, root)
 
     def _is_ignored(self, path: str, root: str | None) -> bool:
         top = _top_of(path.rpartition("/")[0] if root is None else root)
@@ -165,7 +169,7 @@ def _version(status: os.stat_result) -> tuple[int, ...]:
 
 def _read_text(path: str) -> Snapshot | None:
     data = read_regular(path, MAX_FILE_BYTES)
-    if b"\0" in data:
+    if b"\0" in data or has_key(data):
         return None
     return Documents().open(Path(path).as_uri(), "", 0, data.decode())
 

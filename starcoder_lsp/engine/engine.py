@@ -71,6 +71,24 @@ class Prompt:
     """Bytes none of which may be in the answer up to the first token behind `heal`; the answer may not end there."""
 
 
+_MEMORY_ONLY = "memory-only:"
+
+
+def memory_only(document: str) -> str:
+    """Return the name of a document whose state must never be written to disk."""
+    return _MEMORY_ONLY + document
+
+
+def is_memory_only(document: str) -> bool:
+    """Return whether a name came from `memory_only`."""
+    return document.startswith(_MEMORY_ONLY)
+
+
+def uri_of(document: str) -> str:
+    """Return the URI in the name of a document."""
+    return document.removeprefix(_MEMORY_ONLY)
+
+
 @frozen
 class GenerationRequest:
     """One completion to compute. `document` names the KV state to continue from."""

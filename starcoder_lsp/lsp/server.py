@@ -18,6 +18,7 @@ from pygls.lsp.server import LanguageServer
 
 from starcoder_lsp import __version__
 from starcoder_lsp.documents.documents import OutOfSyncError, UnknownDocumentError
+from starcoder_lsp.documents.uris import path_of
 from starcoder_lsp.engine.engine import EngineError
 from starcoder_lsp.lsp import editor_process
 from starcoder_lsp.lsp.configuration import Configuration, can_be_pulled, pull
@@ -25,6 +26,7 @@ from starcoder_lsp.lsp.progress import LoadProgress
 from starcoder_lsp.lsp.protocol import Protocol, described
 from starcoder_lsp.lsp.statistics import Statistics
 from starcoder_lsp.lsp.streams import Input, Output, Receive
+from starcoder_lsp.printable import printable
 from starcoder_lsp.session.scheduler import SupersededError
 from starcoder_lsp.session.session import Session
 from starcoder_lsp.session.status import Status
@@ -83,6 +85,13 @@ class Server(LanguageServer):
         """Write a line to the client's log, if `logLevel` allows it."""
         if kind <= LOG_LEVELS[self.session.settings.log_level]:
             self.window_log_message(types.LogMessageParams(kind, message))
+
+    def log_decline(self, uri: str) -> None:
+        """Write to the log why a document that was opened gets no completions, if it gets none."""
+        view = self.session.texts.view(uri)
+        reason = self.session.decline_reason(view) if view is not None else ""
+        if reason:
+            self.log(types.MessageType.Info, f"no completions in {printable(path_of(uri))}: {reason}")
 
     @contextmanager
     def noting(self) -> Iterator[None]:

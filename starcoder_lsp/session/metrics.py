@@ -9,7 +9,7 @@ from typing import Any
 from attrs import asdict, define, field
 
 from starcoder_lsp.completion import Completion
-from starcoder_lsp.engine.engine import CachedDocument
+from starcoder_lsp.engine.engine import CachedDocument, uri_of
 from starcoder_lsp.percentile import percentile
 from starcoder_lsp.prompting import Model
 
@@ -103,7 +103,7 @@ class Metrics:
                 "p95": self._percentile(0.95),
                 "evaluation": round(self.evaluation_ms, 3),
             },
-            "documents": [{"uri": c.document, "tokens": c.n_tokens, "where": c.where} for c in cached],
+            "documents": [{"uri": uri_of(c.document), "tokens": c.n_tokens, "where": c.where} for c in cached],
             "model": None
             if model is None
             else {

@@ -249,7 +249,7 @@ class Session:
 
     def request_at(self, view: View | None, place: int = 0, n_items: int = 1) -> CompletionRequest[Model] | None:
         """Return the request at byte `place` of a document or cell; `None` if it gets no suggestions now."""
-        if self.model is None or view is None or decline_reason(view.whole, self.settings):
+        if self.model is None or view is None or self.decline_reason(view):
             return None
         cursor_byte = view.offset_byte + min(place, len(view.own.text.data))
         context = self.history.workspace_context(view.own.uri, self.texts.whole_text)
@@ -293,7 +293,11 @@ class Session:
     def writable(self, uri: str) -> View | None:
         """Return the document or cell if something can be written in it now. Raises `UnknownDocumentError`."""
         view = self.texts.view(uri)
-        return None if self.model is None or view is None or decline_reason(view.whole, self.settings) else view
+        return None if self.model is None or view is None or self.decline_reason(view) else view
+
+    def decline_reason(self, view: View) -> str:
+        """Return why a document gets no suggestions, or an empty string."""
+        return decline_reason(view.whole, self.settings, self.history.root_of(view.own.uri))
 
     async def report(self) -> dict[str, Any]:
         """Return the answer to `starcoder/metrics`."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ALL_KEYS = [
-    *("enabled", "trigger", "languages", "disabledGlobs"),
+    *("enabled", "trigger", "languages", "disabledGlobs", "secretFiles"),
     *("model.path", "model.name", "model.contextLength", "model.gpuLayers", "model.threads"),
     *("model.lora.path", "model.lora.scale"),
     *("completion.maxTokens", "completion.maxItems", "completion.multiline", "completion.timeoutMs"),
@@ -38,12 +38,15 @@ ALL_KEYS = [
     *("stats.enabled", "stats.days", "logLevel"),
 ]
 TRUSTED_ONLY = [
+    "secretFiles",
     "model.path",
     "model.name",
     "model.lora.path",
     "stats.days",
     *(key for key in ALL_KEYS if key.startswith("engine.")),
 ]
+LOWERED = ["cache.ramMiB", "cache.diskMiB", "completion.timeoutMs"]
+LOWERED += ["context.maxTokens", "context.maxSnippetTokens", "context.maxPrefillMs"]
 BY_KEY = {setting.key.removeprefix("starcoder."): setting for setting in describe_settings()}
 
 
@@ -214,7 +217,7 @@ def test_a_workspace_can_set_what_neither_runs_nor_fetches(key: str):
         setting.choices[-1] if setting.choices else {"string": "/x", "array of strings": ["x"]}.get(setting.type_name)
     )
     if value is None:
-        value = setting.limits[1] if setting.limits else not setting.default
+        value = setting.limits[key not in LOWERED] if setting.limits else not setting.default
     settings, problems = read_settings([layer(nested(key, value), trusted=False)])
     if key in TRUSTED_ONLY:
         assert settings == Settings()

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from starcoder_lsp.engine.engine import memory_only
 from starcoder_lsp.engine.local.state_files import START, DiskSpace, StateFiles, model_key
 
 KEY, OTHER_KEY = b"k" * 32, b"o" * 32
@@ -342,3 +343,10 @@ def test_the_key_tells_models_apart(tmp_path: Path) -> None:
     assert len(set(keys)) == len(keys)
     assert key(b"a", 1, "0.3.36") == keys[4]
     assert {len(each) for each in keys} == {32}
+
+
+def test_a_document_for_memory_alone_is_never_written(tmp_path: Path) -> None:
+    files = files_in(tmp_path)
+    put(files, memory_only("file:///a/.env"))
+    assert on_disk(tmp_path) == []
+    assert documents(files) == []

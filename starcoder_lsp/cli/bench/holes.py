@@ -89,14 +89,14 @@ def read_sources(paths: Sequence[Path], settings: Settings, seed: int) -> list[S
             roots |= dict.fromkeys(_files_in(path.resolve(), workspace_at(root), settings.disabled_globs), root)
             continue
         snapshot = open_file(path)
-        if declined := decline_reason(snapshot, settings):
+        if declined := decline_reason(snapshot, settings, root):
             message = f"{path}: {declined}"
             raise CommandError(message)
         sources[path.resolve()] = Source(root, path.resolve(), snapshot)
     chosen = Random(seed).sample(sorted(roots), min(MAX_FILES, len(roots)))  # noqa: S311  not a secret
     for path in sorted(chosen):
         read = workspace_at(roots[path]).read(str(path), settings.disabled_globs)
-        if read is not None and not decline_reason(read, settings):
+        if read is not None and not decline_reason(read, settings, roots[path]):
             sources.setdefault(path, Source(roots[path], path, read))
     return [source for _, source in sorted(sources.items())]
 

@@ -24,6 +24,8 @@ from zlib import crc32
 import numpy as np
 from attrs import evolve, frozen
 
+from starcoder_lsp.engine.engine import is_memory_only
+
 MAGIC = b"slsp-kv\x01"
 START = struct.Struct("<8s32sIIQ")
 N_CHECKSUM_BYTES = 4
@@ -87,8 +89,10 @@ class StateFiles:
     def add(self, document: str, ids: Sequence[int], state: memoryview, used_ns: int) -> None:
         """Write a state that was last used at `used_ns`, if it fits beside those that were used later.
 
-        Files of the same document that it continues are removed.
+        Files of the same document that it continues are removed. A document that is kept in memory only writes none.
         """
+        if is_memory_only(document):
+            return
         packed_ids = np.asarray(ids, "<i4").tobytes()
         path = self._space.folder / f"{sha256(self._model_key + packed_ids).hexdigest()}.kv"
         try:

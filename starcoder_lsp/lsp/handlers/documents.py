@@ -20,6 +20,7 @@ def register(server: Server) -> None:
     def did_open(params: types.DidOpenTextDocumentParams) -> None:
         document = params.text_document
         server.session.open(document.uri, document.language_id, document.version, document.text)
+        server.log_decline(document.uri)
 
     @server.feature(types.TEXT_DOCUMENT_DID_CHANGE)
     def did_change(params: types.DidChangeTextDocumentParams) -> None:
