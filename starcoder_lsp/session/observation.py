@@ -23,9 +23,10 @@ from starcoder_lsp.rewrites.rewrite import Rewrite
 from starcoder_lsp.rewrites.targets import Hole
 from starcoder_lsp.session.open_texts import OpenTexts
 from starcoder_lsp.settings import Settings
-from starcoder_lsp.stats import log as stats_log
 from starcoder_lsp.stats.events import REWRITE, Conditions, Measures, NoSink, Sink, Started
 from starcoder_lsp.stats.keys import NO_KEYS, Keys
+from starcoder_lsp.stats.log import SuggestionLog
+from starcoder_lsp.stats.offers import OfferedItem, Place
 from starcoder_lsp.stats.tracked import Splice
 from starcoder_lsp.suggestions.postprocess import Effect
 
@@ -43,7 +44,7 @@ class Observation:
     """The settings and the model of the session."""
     texts: OpenTexts
     root_of: Callable[[str], Path | None]
-    log: stats_log.SuggestionLog = field(factory=stats_log.SuggestionLog)
+    log: SuggestionLog = field(factory=SuggestionLog)
     is_on: bool = False
     model_hash: str = ""
     _n_rewrites: int = 0
@@ -151,12 +152,12 @@ class Observation:
             settings=self._known[1],
         )
 
-    def _place(self, own: Snapshot, start_byte: int) -> stats_log.Place:
+    def _place(self, own: Snapshot, start_byte: int) -> Place:
         if own.uri not in self._hashes:
             root = self.root_of(own.uri)
             repository = self.log.keys.of(str(root)) if root is not None else ""
             self._hashes[own.uri] = (self.log.keys.of(path_of(own.uri)), repository)
-        return stats_log.Place(own.uri, start_byte, own.text.data, *self._hashes[own.uri])
+        return Place(own.uri, start_byte, own.text.data, *self._hashes[own.uri])
 
 
 def _own(view: View, snapshot: Snapshot) -> tuple[Snapshot, int]:
@@ -164,9 +165,9 @@ def _own(view: View, snapshot: Snapshot) -> tuple[Snapshot, int]:
     return (view.own, view.offset_byte) if snapshot is view.whole else (snapshot, 0)
 
 
-def _item(named: tuple[str, Item], measures: Measures) -> stats_log.Item:
+def _item(named: tuple[str, Item], measures: Measures) -> OfferedItem:
     name, item = named
-    return stats_log.Item(name, item.text.encode("utf-8", "surrogatepass"), item.n_replaced_bytes, measures)
+    return OfferedItem(name, item.text.encode("utf-8", "surrogatepass"), item.n_replaced_bytes, measures)
 
 
 def changed_settings(settings: Settings) -> str:

@@ -24,7 +24,6 @@ from starcoder_lsp.stats.events import (
     Conditions,
     Ended,
     Fragments,
-    Measures,
     NoSink,
     Offered,
     Outcome,
@@ -35,6 +34,7 @@ from starcoder_lsp.stats.events import (
 )
 from starcoder_lsp.stats.follow import Follower
 from starcoder_lsp.stats.keys import NO_KEYS, Keys
+from starcoder_lsp.stats.offers import OfferedItem, Place
 from starcoder_lsp.stats.rewrite_tasks import RewriteTasks
 from starcoder_lsp.stats.tracked import Splice
 
@@ -56,28 +56,6 @@ class Clock:
 
     now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     monotonic_s: Callable[[], float] = time.monotonic
-
-
-@frozen
-class Item:
-    """One suggestion as it is sent. `name` is what the client calls it, `features` what the gate knows of it."""
-
-    name: str
-    text: bytes
-    n_replaced_bytes: int
-    measures: Measures
-    features: tuple[float, ...] = ()
-
-
-@frozen
-class Place:
-    """The place of an answer: a byte of the document `data`, with keyed hashes of its path and its root folder."""
-
-    uri: str
-    start_byte: int
-    data: bytes
-    document: str = ""
-    repository: str = ""
 
 
 @define(eq=False)
@@ -106,7 +84,7 @@ class SuggestionLog:
     _written: dict[str, int] = field(factory=dict)
     _written_at_s: float = 0.0
 
-    def offer(self, place: Place, items: Sequence[Item], conditions: Conditions) -> None:
+    def offer(self, place: Place, items: Sequence[OfferedItem], conditions: Conditions) -> None:
         """Record an answer that is sent, unless it is the rest of an open one. `conditions.kind` may be empty."""
         if not items:
             return
