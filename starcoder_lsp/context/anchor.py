@@ -107,7 +107,7 @@ class Anchors:
         copied._by_uri.update(self._by_uri)
         return copied
 
-    def window(
+    def window(  # noqa: PLR0913, PLR0917  # a place, two budgets for it, and the two services that fill them
         self,
         snapshot: Snapshot,
         cursor_byte: int,
@@ -138,7 +138,7 @@ class Anchors:
             cross_file = choose_cross_file(cold.n_cross_file_tokens)
         return new_window(snapshot, cursor_byte, cold, tokenizer, cached.prefix_starts, cached.outline, cross_file)
 
-    def full_window(
+    def full_window(  # noqa: PLR0913  # as `window`, with one budget and one switch
         self,
         snapshot: Snapshot,
         cursor_byte: int,

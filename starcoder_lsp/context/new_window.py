@@ -55,7 +55,7 @@ Chooser = Callable[[int], Iterable[Segment]]
 """Returns the segments for one side of the cursor, given the room in tokens."""
 
 
-def new_window(
+def new_window(  # noqa: PLR0913, PLR0917  # the last three are cached parts of earlier windows of the document
     snapshot: Snapshot,
     cursor_byte: int,
     budget: Budget,

@@ -161,7 +161,7 @@ def _leader(answers: Iterable[Answer]) -> Answer:
     return max(answers, key=lambda answer: (answer.first_line_logprob, -answer.number))
 
 
-async def generate(
+async def generate(  # noqa: PLR0913  # what runs, and the four callbacks and flags that read or end it
     engine: Engine,
     request: GenerationRequest,
     piece: Piece,

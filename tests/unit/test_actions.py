@@ -447,7 +447,7 @@ async def test_a_file_of_tests_that_may_not_be_read(prompts: PromptModel, projec
         ),
     ],
 )
-async def test_other_conventions(  # noqa: PLR0913, PLR0917
+async def test_other_conventions(
     prompts: PromptModel, project: Path, name: str, language: str, text: str, writes: str, test_name: str, expected: str
 ) -> None:
     at, around = source_in(project, name, text, language)

@@ -101,7 +101,7 @@ def _median_ms(turns: Sequence[Turn]) -> float:
     return percentile([turn.elapsed_ms for turn in turns], 0.5)
 
 
-def compare(
+def compare(  # noqa: PLR0913  # one for each option of the command
     path: Path, *, name: str | None, llama_server_path: Path, model: str, first: int, n_edits: int, as_json: bool
 ) -> int:
     """Run both servers and write the report. `name` sets the document's language."""

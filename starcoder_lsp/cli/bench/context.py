@@ -133,7 +133,7 @@ def summary(holes: Sequence[Hole], filled: Sequence[Filled], base: Sequence[Fill
     }
 
 
-def bench_context(
+def bench_context(  # noqa: PLR0913  # one for each option of the command
     folders: Sequence[Path], *, n_holes: int, n_tokens: int, model: str | None, seed: int, as_json: bool
 ) -> int:
     """Fill `n_holes` of each folder in each way, with windows of `n_tokens`, and write the report."""

@@ -188,7 +188,7 @@ def _mean(values: Iterable[float | None]) -> float | None:
     return round(fmean(known), 4) if known else None
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913  # one for each option of the command
     paths: Sequence[Path],
     *,
     n_holes: int,

@@ -91,7 +91,7 @@ def figures(answers: Sequence[Answer]) -> Report:
     }
 
 
-def replay(
+def replay(  # noqa: PLR0913  # one for each option of the command
     path: Path, *, name: str | None, first: int, n_edits: int, model: str | None, engine: str | None, as_json: bool
 ) -> int:
     """Replay `n_edits` edits from number `first` on and write the report. `name` sets the document's language."""

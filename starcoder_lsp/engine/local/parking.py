@@ -93,14 +93,14 @@ class ParkedStates:
             self.take(parked)
 
 
-def swap_in(
+def swap_in(  # noqa: PLR0913, PLR0917  # two cell stores, the record, and the parts of a request
     backend: Backend,
     target: CachedSequence,
     others: Iterable[CachedSequence],
     states: ParkedStates,
     owner: Owner,
     ids: Sequence[int],
-) -> None:  # six parameters: two cell stores, the record, and the two parts of a request
+) -> None:
     """Bring the cells that share the most with a prompt into `target`, and park cells that this replaces.
 
     These are the cells of `target`, the beginning of one of the `others`, which stay, or a parked state. The cells of
