@@ -174,9 +174,9 @@ def splice_between(old: bytes, new: bytes) -> tuple[int, int, bytes]:
     still derived from the earlier ones.
     """
     n_prefix = _n_shared(old, new, from_end=False)
-    n_suffix = min(_n_shared(old, new, from_end=True), len(old) - n_prefix, len(new) - n_prefix)
     while n_prefix and (is_inside_character(old, n_prefix) or is_inside_character(new, n_prefix)):
         n_prefix -= 1
+    n_suffix = min(_n_shared(old, new, from_end=True), len(old) - n_prefix, len(new) - n_prefix)
     while n_suffix and is_inside_character(old, len(old) - n_suffix):
         n_suffix -= 1
     return n_prefix, len(old) - n_suffix, new[n_prefix : len(new) - n_suffix]
