@@ -15,6 +15,7 @@ from starcoder_lsp.context.snippets import Snippet
 from starcoder_lsp.context.text_change import TextChange
 from starcoder_lsp.context.window import Budget, CrossFileContext, Segment, Window, normalized
 from starcoder_lsp.documents.documents import Documents, Snapshot
+from starcoder_lsp.documents.text import splice_between
 from starcoder_lsp.engine.fim import OtherFile
 from starcoder_lsp.engine.prompt_model import PromptModel
 from starcoder_lsp.prompting import PromptBuilder
@@ -210,11 +211,15 @@ def test_windows_name_their_text_after_any_edits(
 def test_a_move_finds_the_same_text(before: str, now: str) -> None:
     old, new = before.encode(), now.encode()
     move = TextChange.between(old, new)
+    changed_start, changed_end, _ = splice_between(old, new)
     for start in range(len(old) + 1):
         place = move.place(start)
-        assert place is None or 0 <= place <= len(new)
+        assert (place is None) == (changed_start < start < changed_end)
+        if place is not None:
+            assert new[place:] == old[start:] or new[:place] == old[:start]
         for end in range(start, len(old) + 1):
             moved = move.segment(Segment("prefix", start, end, ""))
+            assert (moved is None) == (end > changed_start and start < max(changed_end, 1))
             assert moved is None or new[moved.start_byte : moved.end_byte] == old[start:end]
 
 
