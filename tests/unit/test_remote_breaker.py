@@ -69,3 +69,32 @@ def test_editors_do_not_come_back_in_the_same_moment() -> None:
         pauses.add(round(it.pause_s, 3))
     assert len(pauses) == 30
     assert max(pauses) - min(pauses) > 2
+
+
+@pytest.mark.parametrize(("asked_s", "jitter", "pause_s"), [(0, 0, 0.5), (0, 1, 1), (8, 0, 8), (8, 1, 10), (0.1, 1, 1)])
+def test_the_first_pause(asked_s: float, jitter: float, pause_s: float) -> None:
+    it = breaker(jitter)
+    while not it.is_away:
+        it.fail(asked_s)
+    assert it.pause_s == pytest.approx(pause_s)
+
+
+def test_a_pause_runs_down_to_nothing() -> None:
+    clock = Clock()
+    it = Breaker(clock, lambda: 1.0)
+    it.fail(8)
+    clock.now_s += 4
+    assert it.pause_s == pytest.approx(6)
+    clock.now_s += 100
+    assert it.pause_s == 0
+
+
+def test_after_an_answer_pauses_are_short_again() -> None:
+    it = breaker(1.0)
+    for _ in range(8):
+        it.fail()
+    assert it.pause_s > MIN_PAUSE_S
+    it.succeed()
+    while not it.is_away:
+        it.fail()
+    assert it.pause_s == pytest.approx(MIN_PAUSE_S)
