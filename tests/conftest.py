@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # A shared machine may pause any example; on CI Hypothesis has a profile of its own that says the same.
 settings.register_profile("no deadline", settings.get_profile(settings.get_current_profile_name()), deadline=None)
+settings.register_profile("few", deadline=None, max_examples=20)  # for mutation testing: one test runs a thousand times
 settings.load_profile("no deadline")
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
