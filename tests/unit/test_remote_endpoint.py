@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from starcoder_lsp.engine.engine import EngineError
-from starcoder_lsp.engine.remote.endpoint import endpoint_of
+from starcoder_lsp.engine.remote.endpoint import Endpoint, endpoint_of
 from starcoder_lsp.engine.remote.http import retry_after_s
 from starcoder_lsp.engine_settings import EngineSettings
 
@@ -17,10 +17,11 @@ ROOT = Path(__file__).parents[2]
 KEY = "sk-0123456789abcdef"
 
 
+ENVIRON = {"TEAM_KEY": f" {KEY}\n", "EMPTY": " ", "ODD": "clé", "TWO_LINES": "a\nb"}
+
+
 def endpoint(**given: object):
-    return endpoint_of(
-        EngineSettings(**{"kind": "vllm", "url": "https://gpu", **given}), {"TEAM_KEY": KEY, "EMPTY": " "}
-    )
+    return endpoint_of(EngineSettings(**{"kind": "vllm", "url": "https://gpu", **given}), ENVIRON)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +49,9 @@ def test_an_address_may_be_what_documentation_shows(given: str, url: str) -> Non
         ({"url": "https://"}, "looks like https://"),
         ({"url": "https://gpu:port"}, "looks like https://"),
         ({"url": "https://me:secret@gpu"}, "engine.apiKeyEnv"),
+        ({"url": "https://:secret@gpu"}, "engine.apiKeyEnv"),
         ({"url": "https://gpu/?key=secret"}, "only the server's address"),
+        ({"url": "https://gpu/#secret"}, "only the server's address"),
         ({"url": "http://gpu.example.com"}, "engine.allowHttp"),
         ({"url": "http://127.0.0.1.example.com"}, "engine.allowHttp"),
         ({"url": "http://0.0.0.0:8000"}, "engine.allowHttp"),
@@ -62,6 +65,8 @@ def test_an_address_may_be_what_documentation_shows(given: str, url: str) -> Non
         ({"api_key_env": "not a name"}, "name of an environment variable"),
         ({"api_key_env": "MISSING"}, "is not set"),
         ({"api_key_env": "EMPTY"}, "is not set"),
+        ({"api_key_env": "ODD"}, "characters that no key has"),
+        ({"api_key_env": "TWO_LINES"}, "characters that no key has"),
     ],
 )
 def test_what_is_wrong_is_refused_with_advice_and_never_quotes_a_secret(given: dict[str, object], advice: str) -> None:
@@ -76,6 +81,47 @@ def test_what_is_wrong_is_refused_with_advice_and_never_quotes_a_secret(given: d
 
 def test_plain_http_beyond_this_machine_is_for_whoever_allows_it() -> None:
     assert endpoint(url="http://gpu.example.com", allow_http=True).url == "http://gpu.example.com"
+
+
+def test_what_the_settings_say_reaches_the_requests() -> None:
+    settings = EngineSettings(
+        kind="openai",
+        url=" https://gpu:8443/v1 ",
+        model="starcoder2",
+        timeout_ms=1500,
+        headers=("X-Team:  a b ", "x-empty:"),
+        session_headers=("x-session-id",),
+        prompt_form="text",
+        cache_salt="salt",
+    )
+    assert endpoint_of(settings, {}) == Endpoint(
+        kind="openai",
+        url="https://gpu:8443",
+        model="starcoder2",
+        timeout_s=1.5,
+        headers=(("X-Team", "a b"), ("x-empty", "")),
+        session_headers=("x-session-id",),
+        prompt_form="text",
+        cache_salt="salt",
+        key="",
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "hostname", "is_on_this_machine"),
+    [
+        ("https://gpu.example.com:8443/a", "gpu.example.com:8443", "gpu.example.com", False),
+        ("http://127.1.2.3:8000", "127.1.2.3:8000", "127.1.2.3", True),
+        ("http://[::1]:8000", "[::1]:8000", "[::1]", True),
+        ("https://[fd00::1]", "[fd00::1]", "[fd00::1]", False),
+        ("http://localhost", "localhost", "localhost", True),
+        ("http://gpu.localhost", "gpu.localhost", "gpu.localhost", True),
+        ("https://notlocalhost", "notlocalhost", "notlocalhost", False),
+    ],
+)
+def test_names_of_a_host(url: str, host: str, hostname: str, is_on_this_machine: bool) -> None:  # noqa: FBT001
+    found = endpoint(url=url)
+    assert (found.host, found.hostname, found.is_on_this_machine) == (host, hostname, is_on_this_machine)
 
 
 def test_a_key_is_in_no_representation() -> None:

@@ -42,6 +42,23 @@ def test_half_an_event_is_none(half: bytes) -> None:
     assert read(b'data: {"n": 1}\n\n' + half, []) == [{"n": 1}]
 
 
+def test_an_error_of_llama_server_is_an_object_and_nothing_follows_the_end() -> None:
+    assert read(b'error: {"code": 500}\n\n', []) == [{"error": {"code": 500}}]
+    assert read(b'data:{"n": 1}\n\nid: 7\ndata: {"n": 2}\n\n\n', []) == [{"n": 1}, {"n": 2}]
+    reader = EventReader(is_events=True)
+    assert list(reader.feed(b'data: {"n": 1}\n\n')) == [{"n": 1}]
+    assert not reader.is_done
+    assert list(reader.feed(b'data: [DONE]\n\ndata: {"n": 2}\n\n')) == []
+    assert reader.is_done
+    assert list(reader.feed(b"data: {\n\n")) == []
+
+
+def test_many_events_may_be_larger_than_one() -> None:
+    event = b'data: {"text": "' + b"x" * (MAX_EVENT_BYTES // 2) + b'"}\n\n'
+    reader = EventReader(is_events=True)
+    assert sum(1 for _ in range(4) for _ in reader.feed(event)) == 4
+
+
 def test_an_event_of_several_lines_is_one_object() -> None:
     assert read(b'data: {"n":\ndata: 1}\n\n', []) == [{"n": 1}]
 

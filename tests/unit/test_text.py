@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from starcoder_lsp.documents.text import PositionEncoding, Text, splice_between
+from starcoder_lsp.documents.text import InputEdit, PositionEncoding, Text, splice_between
 
 ENCODINGS: tuple[PositionEncoding, ...] = ("utf-8", "utf-16", "utf-32")
 
@@ -146,6 +146,25 @@ def test_the_line_index_after_a_splice_between_any_two_characters_is_a_fresh_one
     end = data.draw(st.integers(start, len(string)))
     text = Text.from_str(string).splice(len(encoded(string[:start])), len(encoded(string[:end])), encoded(new))
     assert text == Text.from_str(string[:start] + new + string[end:])
+
+
+@settings(deadline=None)
+@given(strings, st.data(), strings)
+def test_an_edit_for_the_parser_counts_rows_and_bytes(string: str, data: st.DataObject, new: str) -> None:
+    start = data.draw(st.integers(0, len(string)))
+    end = data.draw(st.integers(start, len(string)))
+    start_byte, end_byte = len(encoded(string[:start])), len(encoded(string[:end]))
+    old = Text.from_str(string)
+
+    def point(before: str) -> tuple[int, int]:
+        *rows, last = encoded(before).split(b"\n")
+        return len(rows), len(last)
+
+    edit = InputEdit.of_splice(old, start_byte, end_byte, old.splice(start_byte, end_byte, encoded(new)))
+    assert (edit.start_byte, edit.old_end_byte) == (start_byte, end_byte)
+    assert edit.new_end_byte == start_byte + len(encoded(new))
+    assert (edit.start_point, edit.old_end_point) == (point(string[:start]), point(string[:end]))
+    assert edit.new_end_point == point(string[:start] + new)
 
 
 @pytest.mark.parametrize(("start", "end"), [(-1, 0), (2, 1), (0, 4), (4, 4)])
