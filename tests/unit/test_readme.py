@@ -25,6 +25,7 @@ def test_the_table_of_settings_is_the_tree_of_settings() -> None:
     assert settings_table() in SETTINGS, "run `make settings`"
 
 
+@pytest.mark.timeout(600)  # a server and pytest start; on a machine with much other work each takes half a minute
 def test_the_example_has_at_most_twenty_lines_that_count_and_passes(tmp_path: Path) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", PROGRAMS, re.DOTALL)
     assert len([line for line in example.split("\n") if line.strip()]) <= 20
@@ -33,7 +34,7 @@ def test_the_example_has_at_most_twenty_lines_that_count_and_passes(tmp_path: Pa
     (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_mode = auto\n")
     program = [sys.executable, "-m", "pytest", "-q", "--rootdir", str(tmp_path), str(test)]
     ran = subprocess.run(  # noqa: S603  our own example
-        program, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=100
+        program, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "1 passed" in ran.stdout
