@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from starcoder_lsp.documents.documents import Snapshot, language_of
 from starcoder_lsp.documents.scopes import Scope
@@ -44,6 +44,8 @@ class CursorContext:
     """The document's own line end, which the inserted text gets."""
     scopes: tuple[Scope, ...] = ()
     """The functions, classes and modules around the cursor, outermost first."""
+    memo: dict[object, object] = field(factory=dict, eq=False, repr=False)
+    """Values that rules compute once for a request; shared with what `after` returns."""
 
     @property
     def has_comments(self) -> bool:

@@ -24,27 +24,25 @@ END = re.compile(rb"\w+|[)\]};]|([\"'`])(?!\1)")
 """What a part may end with: a word, a closing bracket, a quote that is not one of several."""
 
 
-def fit(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
+def fit(suggestion: Suggestion, cursor: CursorContext, *, only_whole: bool = False) -> Suggestion:
     """The longest part that adds no syntax error, in place of as much behind the cursor as makes it fit.
 
-    One that is part of no error itself comes before one that only leaves their number as it was.
+    One that is part of no error itself comes before one that only leaves their number as it was. With `only_whole`, no
+    shorter part is tried where the whole does not fit.
     """
     syntax = cursor.snapshot.syntax
     is_readable = cursor.line_end != b"\r"  # which ends no line for a grammar
     if syntax is None or syntax.tree is None or not suggestion.text.strip() or not is_readable:
         return suggestion
-    is_in_token = syntax.token_over(cursor.cursor_byte) is not None
-    ground = Ground.of(cursor, is_in_token=is_in_token)
+    ground = Ground.of(cursor)
     passable, max_bytes, n_tried = None, len(suggestion.text), 0
-    for part in _parts(suggestion, cursor, is_in_token=is_in_token):
+    for part in _parts(suggestion, cursor, is_in_token=ground.is_in_token):
+        if only_whole and part.text != suggestion.text and passable is None:
+            break
         if len(part.text) > max_bytes:
             continue
         verdict = ground.judge(part)
-        is_part = ground.snapshot is not cursor.snapshot
-        if verdict is None or (is_part and not verdict.fits):  # an unfinished line may hide where its function ends
-            ground = Ground.whole(cursor, is_in_token=is_in_token)
-            verdict = ground.judge(part)
-        if verdict is None or verdict.fits:
+        if verdict.fits:
             return _without_what_is_there(part, cursor, suggestion.n_replaced_bytes)
         passable = passable or (part if verdict.is_passable else None)
         if verdict.error_at is not None and verdict.error_at > 0:

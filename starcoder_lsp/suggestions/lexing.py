@@ -68,12 +68,12 @@ def brackets(text: bytes, *, has_comments: bool = False) -> Iterator[tuple[int, 
 
 
 def open_brackets(text: bytes, *, has_comments: bool = False) -> list[int]:
-    """Where the brackets stand that `text` opens and does not close."""
+    """Where the brackets stand that `text` opens and does not close. A closer of another kind closes nothing."""
     opened: list[int] = []
     for at, bracket in brackets(text, has_comments=has_comments):
         if bracket in CLOSER_OF:
             opened.append(at)
-        elif opened:
+        elif opened and text[opened[-1] : opened[-1] + 1] == OPENER_OF[bracket]:
             opened.pop()
     return opened
 

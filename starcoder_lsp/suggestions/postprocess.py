@@ -119,6 +119,12 @@ def fitting_syntax(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
     return fitted.cut(repeated_line(fitted.text.rstrip(), cursor))
 
 
+def _fitting_whole(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
+    """Do as `fitting_syntax` for a suggestion that fits as it is, and drop others, for which it would try parts."""
+    fitted = fit(suggestion, cursor, only_whole=True)
+    return fitted.cut(repeated_line(fitted.text.rstrip(), cursor))
+
+
 def visible(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
     """End with something that can be seen, or with blanks before a word; nothing but white space is nothing."""
     seen = suggestion.cut(len(suggestion.text.rstrip()))
@@ -165,7 +171,8 @@ def _effect_of(name: str, before: Suggestion, after: Suggestion) -> FilterEffect
 
 def is_whole(text: bytes, stop_reason: str, cursor: CursorContext) -> bool:
     """Return whether the model's text can be shown up to the end of its line: no filter cuts it off for its syntax."""
-    suggestion, effects = postprocess(Suggestion(text, stop_reason), cursor)
+    filters = tuple(_fitting_whole if each is fitting_syntax else each for each in FILTERS)
+    suggestion, effects = postprocess(Suggestion(text, stop_reason), cursor, filters)
     cutting = {each.name for each in effects if each.effect in (Effect.CUT, Effect.DROPPED)}
     is_unfinished = suggestion.is_unfinished and b"\n" not in text
-    return bool(suggestion.text) and not is_unfinished and not cutting & {"fitting_syntax", "before_repeat"}
+    return bool(suggestion.text) and not is_unfinished and not cutting & {"_fitting_whole", "before_repeat"}

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from starcoder_lsp.documents.documents import Snapshot, fresh, spliced
 from starcoder_lsp.documents.text import Text
+from starcoder_lsp.suggestions.balance import leaves_open, mending_lines, needed_openers, scope_span
 from starcoder_lsp.suggestions.cursor_context import CursorContext
-from starcoder_lsp.suggestions.lexing import open_brackets
 from starcoder_lsp.suggestions.suggestion import Suggestion
 
 N_LONG_BYTES = 8192
 """A document longer than this is not parsed as a whole if the function around the cursor is less than half of it."""
 N_LINES_BELOW = 2
 """Lines with code below the suggestion whose errors count as its own: a header that does not fit what follows."""
-MENDING = (b"{", b")", b"]", b"(", b"[", b"({", b"))", b",")
-"""Return what the cursor's line may close or open for the lines around it. A brace is closed on its own line."""
 
 
 @frozen
@@ -36,97 +34,153 @@ class Verdict:
     error_at: int | None
 
 
-@frozen
+@define(eq=False)
 class Ground:
-    """A text in which parts are tried, and the cursor in it: inside a string or a comment, or not."""
+    """A text in which parts are tried, with the cursor in it; made once for a request, since all drafts share it."""
 
+    cursor: CursorContext
     snapshot: Snapshot
     cursor_byte: int
-    n_behind_bytes: int
-    """Return the text behind the cursor on its line."""
     is_in_token: bool
-    _known: dict[bytes, int] = field(factory=dict, eq=False)
-    """Errors of the text with another line in place of the cursor's."""
+    """True if the cursor stands inside a string or a comment."""
+    _judged: dict[tuple[bytes, int], Verdict] = field(factory=dict)
 
     @classmethod
-    def whole(cls, cursor: CursorContext, *, is_in_token: bool) -> Ground:
+    def of(cls, cursor: CursorContext) -> Ground:
+        """Return the function around the cursor in a long document if a line there makes it whole; else the document.
+
+        The same ground for each call with a cursor, or with one that `after` made of it.
+        """
+        ground = cursor.memo.get(cls)
+        if not isinstance(ground, cls):
+            part = cls._part(cursor)
+            ground = part if part is not None and not part.n_excused else cls.whole(cursor)
+            cursor.memo[cls] = ground
+        return ground
+
+    @classmethod
+    def whole(cls, cursor: CursorContext) -> Ground:
         """Return the document."""
-        return cls(cursor.snapshot, cursor.cursor_byte, len(cursor.line_after), is_in_token)
+        return cls(cursor, cursor.snapshot, cursor.cursor_byte, _is_in_token(cursor))
 
     @classmethod
-    def of(cls, cursor: CursorContext, *, is_in_token: bool) -> Ground:
-        """Return the document, or the function around the cursor in a long one."""
-        whole = cls.whole(cursor, is_in_token=is_in_token)
+    def _part(cls, cursor: CursorContext) -> Ground | None:
         data = cursor.snapshot.text.data
         if len(data) <= N_LONG_BYTES or not cursor.scopes:
-            return whole
-        start = data.rfind(b"\n", 0, cursor.scopes[-1].start_byte) + 1
-        end = data.find(b"\n", max(cursor.scopes[-1].end_byte, cursor.cursor_byte))
-        if end < 0 or 2 * (end - start) > len(data):
-            return whole
-        text = Text.from_bytes(data[start : end + 1])
+            return None
+        start, end = scope_span(cursor, cursor.scopes[-1].start_byte, cursor.scopes[-1].end_byte)
+        if 2 * (end - start) > len(data):
+            return None
+        text = Text.from_bytes(data[start:end])
         part = fresh(cursor.snapshot.uri, cursor.snapshot.language_id, cursor.snapshot.version, text)
-        return cls(part, cursor.cursor_byte - start, whole.n_behind_bytes, is_in_token)
+        if _is_other_language(cursor, part, start):
+            return None
+        return cls(cursor, part, cursor.cursor_byte - start, _is_in_token(cursor))
 
-    def judge(self, part: Suggestion) -> Verdict | None:
-        """Parse the text with `part` in it. Without a tree in time it does not fit: slow parses are those of errors.
+    def judge(self, part: Suggestion) -> Verdict:
+        """Parse the text with `part` in it. Without a tree in time it does not fit: slow parses are those of errors."""
+        key = part.text, part.n_replaced_bytes
+        if key not in self._judged:
+            self._judged[key] = self._judge(part)
+        return self._judged[key]
 
-        `None` for a function by itself that is plain text, since its language begins somewhere above in a page of
-        another.
-        """
-        data, at, end_byte = self.snapshot.text.data, self.cursor_byte, self.cursor_byte + len(part.text)
-        is_last = at + part.n_replaced_bytes == len(data)
-        line_end = b"\n" if is_last else b""  # without one the last line is an error in C
-        tried = spliced(self.snapshot, at, at + part.n_replaced_bytes, part.text + line_end)
+    def _judge(self, part: Suggestion) -> Verdict:
+        at, end_byte = self.cursor_byte, self.cursor_byte + len(part.text)
+        is_last = self._line_span[1] == len(self.snapshot.text.data)
+        tried = self._with_line(self._line_with(part) + (b"\n" if is_last else b""))  # without one an error in C
         syntax = tried.syntax
         if syntax is None or syntax.tree is None:
             return Verdict(fits=False, is_passable=False, error_at=None)
-        token = None
-        if not self.is_in_token:
-            outer = syntax.token_over(at)
-            if outer is not None and outer[0] < at and outer[1] > end_byte:
-                return None
-            token = syntax.token_over(end_byte)
-        if token is not None and token[0] >= at and token[1] > end_byte + self.n_behind_bytes - part.n_replaced_bytes:
-            return Verdict(fits=False, is_passable=False, error_at=token[0] - at)  # it swallows what stands behind
+        line_end = end_byte + self._line_span[1] - self.cursor_byte - part.n_replaced_bytes
+        for byte in () if self.is_in_token else (at, end_byte):
+            token = syntax.token_over(byte)
+            if token is not None and token[1] > line_end and token[0] >= self._line_span[0]:
+                return Verdict(fits=False, is_passable=False, error_at=token[0] - at)  # it swallows what stands behind
         n_errors = syntax.error_count()
         if not n_errors:
             accepted = syntax.accepts(at, end_byte)
             return Verdict(accepted, is_passable=accepted, error_at=None)
         error_byte = syntax.first_error_in(at, _behind_lines(tried.text.data, end_byte))
         if error_byte is None:
-            fits = self.excuses(n_errors) and syntax.accepts(at, end_byte)
+            fits = self._excuses(n_errors, part) and syntax.accepts(at, end_byte)
             return Verdict(fits, is_passable=fits, error_at=None)
-        is_old = error_byte < self._line_span[0] and self.excuses(n_errors)
+        is_old = error_byte < self._line_span[0] and self._excuses(n_errors, part)
         is_passable = is_old and syntax.accepts(at, end_byte)
         return Verdict(fits=False, is_passable=is_passable, error_at=error_byte - at)
 
-    def excuses(self, n_errors: int) -> bool:
-        """Return whether so many errors are there without the cursor's line too, and no bracket on that line mends one.
+    @property
+    def n_excused(self) -> int:
+        """The errors that are there whatever the cursor's line is: what remains with each line that may mend some."""
+        return self._mended[1]
 
-        The line may have other errors than its brackets; so it does not excuse less than this says.
+    @cached_property
+    def _mended(self) -> tuple[Snapshot, int, int]:
+        """Return the text with the fewest errors, their number, and the bytes of its line in place of the cursor's.
+
+        Parts are tried from there on: a parse from a tree with fewer errors reuses more of it.
         """
-        if self.snapshot.syntax is None or self.snapshot.syntax.error_count() < n_errors:
+        start, end = self._line_span
+        best = self.snapshot, self.snapshot.syntax.error_count() if self.snapshot.syntax is not None else 0, end - start
+        for line in mending_lines(self.cursor):
+            if not best[1]:
+                break
+            tried = spliced(self.snapshot, start, end, line)
+            n_errors = tried.syntax.error_count() if tried.syntax is not None else 0
+            best = (tried, n_errors, len(line)) if n_errors < best[1] else best
+        return best
+
+    def _with_line(self, line: bytes) -> Snapshot:
+        """Return the text with another line in place of the cursor's."""
+        base, _, n_bytes = self._mended
+        return spliced(base, self._line_span[0], self._line_span[0] + n_bytes, line)
+
+    def _line_with(self, part: Suggestion) -> bytes:
+        """Return the cursor's line with a part in it."""
+        (start, end), data = self._line_span, self.snapshot.text.data
+        return data[start : self.cursor_byte] + part.text + data[self.cursor_byte + part.n_replaced_bytes : end]
+
+    def _excuses(self, n_errors: int, part: Suggestion) -> bool:
+        """Return whether so many errors are there anyhow, and the line with `part` opens what a line below closes."""
+        if n_errors > self.n_excused:
             return False
-        return all(self._n_errors_with(line) >= n_errors for line in (self._opened, *MENDING))
+        line = self.cursor.line_before + part.text + self.cursor.line_after[part.n_replaced_bytes :]
+        return b"\n" in part.text or leaves_open(line, self.cursor).endswith(self._needed_openers)
+
+    @cached_property
+    def _needed_openers(self) -> bytes:
+        return needed_openers(self.cursor)
 
     @cached_property
     def _line_span(self) -> tuple[int, int]:
         start, end = self.snapshot.text.line_span(self.snapshot.text.line_of(self.cursor_byte))
         return start, max(end, self.cursor_byte)
 
-    @cached_property
-    def _opened(self) -> bytes:
-        """Brackets that the line opens behind the cursor: a block goes on below."""
-        behind = self.snapshot.text.data[self.cursor_byte : self.cursor_byte + self.n_behind_bytes]
-        return bytes(behind[at] for at in open_brackets(behind))
 
-    def _n_errors_with(self, line: bytes) -> int:
-        """Errors of the text with another text in place of the cursor's line."""
-        if line not in self._known:
-            syntax = spliced(self.snapshot, *self._line_span, line).syntax
-            self._known[line] = syntax.error_count() if syntax is not None else 0
-        return self._known[line]
+def _is_in_token(cursor: CursorContext) -> bool:
+    """Return whether the cursor stands in a string or a comment.
+
+    One that begins on the cursor's line and goes on below in a text with errors is one that the line has to end.
+    """
+    syntax = cursor.snapshot.syntax
+    token = syntax.token_over(cursor.cursor_byte) if syntax is not None else None
+    if syntax is None or token is None:
+        return False
+    line_start = cursor.cursor_byte - len(cursor.line_before)
+    is_begun_here = token[0] >= line_start and token[1] > cursor.cursor_byte + len(cursor.line_after)
+    return not (is_begun_here and syntax.error_count())
+
+
+def _is_other_language(cursor: CursorContext, part: Snapshot, start_byte: int) -> bool:
+    """Return whether a scope by itself is plain text, since its language begins somewhere above in a page of another.
+
+    Then the tokens at the scope's beginning are not those of the document.
+    """
+    at, whole = cursor.scopes[-1].start_byte + 1, cursor.snapshot.syntax
+    if whole is None or part.syntax is None:
+        return False
+    tokens = whole.token_over(at), part.syntax.token_over(at - start_byte)
+    spans = [token if token is None else token[1] - token[0] for token in tokens]
+    return spans[0] != spans[1]
 
 
 def _behind_lines(data: bytes, byte: int) -> int:

@@ -1,0 +1,91 @@
+"""The brackets that a line has to open or close, told from the lines around it; and suggestions held to that."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from starcoder_lsp.suggestions.balance import mending_lines, needed_openers, scope_span
+from starcoder_lsp.suggestions.cursor_context import CursorContext
+from starcoder_lsp.suggestions.lexing import CLOSER_OF
+from starcoder_lsp.suggestions.postprocess import is_whole, postprocess
+from starcoder_lsp.suggestions.suggestion import Suggestion
+from tests.golden.test_suggestions import site_at
+
+OPENERS = st.lists(st.sampled_from(sorted(CLOSER_OF)), min_size=1, max_size=3).map(b"".join)
+INDENTS = st.sampled_from(["", "  ", "    ", "\t", "\t\t"])
+
+
+def _in(language: str, marked: str) -> CursorContext:
+    return site_at(marked, language)
+
+
+@given(openers=OPENERS, indent=INDENTS, n_inner=st.integers(0, 4))
+def test_a_line_must_open_what_a_line_below_at_its_indentation_closes(
+    openers: bytes, indent: str, n_inner: int
+) -> None:
+    closers = b"".join(CLOSER_OF[bytes([each])] for each in reversed(openers)).decode()
+    inner = f"{indent}  inner\n" * n_inner
+    assert needed_openers(_in("javascript", f"{indent}above()\n{indent}foo█\n{inner}{indent}{closers};\n")) == openers
+
+
+@pytest.mark.parametrize(
+    "marked",
+    [
+        "switch (a) {\ncase 1:█\n  foo()\n}\n",  # the line above has opened it
+        "foo█\n  inner\nbelow\n",
+        "  foo█\n  inner\n}\n",  # of a line further out
+        "█\n  inner\n}\n",
+        "if (a) {\n  b\n} foo█\nc()\n",
+    ],
+)
+def test_a_line_need_not_open_what_others_opened(marked: str) -> None:
+    assert needed_openers(_in("javascript", marked)) == b""
+
+
+@pytest.mark.parametrize(
+    ("language", "marked", "written"),
+    [
+        ("javascript", "var a =█\n  return b;\n});\n", b" map"),
+        ("javascript", "  return map█\n    return a;\n  });\n", b";"),
+        ("javascript", "if (!a) █\n  b();\n}\n", b"and"),
+        ("typescript", "class A {\n  f(): █\n    return;\n  }\n}\n", b"void"),
+        ("java", "class A {\n  void f() {\n    try █\n      g();\n    } finally {\n    }\n  }\n}\n", b"};"),
+        ("c", "void f(int a,\n       char █\nint b;\n", b"*c)"),
+        ("go", "package a\n\nfunc f() {\n\tif a █\n\t\tg()\n\t}\n}\n", b"{}"),
+        ("php", "<?php\nf(function () {\n    return 1;\n}, $█\n", b"a)"),
+        ("php", "<?php\n$a = 'b█\n$c = 'd';\n", b"e"),
+        ("cpp", "int f() {\n  if ( █)\n    return 0;\n  }\n  return 1;\n}\n", b"a"),
+    ],
+)
+def test_a_line_that_lacks_a_bracket_is_not_whole(language: str, marked: str, written: bytes) -> None:
+    cursor = _in(language, marked)
+    assert not is_whole(written, "line_end", cursor)
+    assert postprocess(Suggestion(written, "line_end"), cursor)[0].text != written
+
+
+@pytest.mark.parametrize(
+    ("language", "marked", "written"),
+    [
+        ("javascript", "  return map█\n    return a;\n  });\n", b"(a, function () {"),
+        ("c", "void f(int a,\n       char █\nint b;\n", b"*c);"),
+        ("cpp", "int f() {\n  if ( █)\n    return 0;\n  }\n  return 1;\n}\n", b"a ) {"),
+        ("php", "<?php\nf(function () {\n    return 1;\n}, $█\n", b"a);"),
+        ("c", "MACRO(a) b c d\nint f() {\n  if (█\n    return 0;\n  }\n  return 1;\n}\n", b"a) {"),
+    ],
+)
+def test_a_line_that_has_its_brackets_is_shown(language: str, marked: str, written: bytes) -> None:
+    cursor = _in(language, marked)
+    assert postprocess(Suggestion(written, "line_end"), cursor)[0].text == written
+
+
+def test_mending_lines_leave_open_what_stands_behind_the_cursor() -> None:
+    assert all(line.endswith(b"{") for line in mending_lines(_in("javascript", "if (█) {\n")))
+
+
+def test_a_scope_ends_with_the_bracket_at_its_own_indentation() -> None:
+    cursor = _in("javascript", "function f() {\n  if (a█\n    b();\n  }\n}\nfunction g() {\n}\n")
+    data = cursor.snapshot.text.data
+    start, end = scope_span(cursor, 0, data.index(b"  }") + 3)
+    assert data[start:end].endswith(b"\n  }\n}\n")
