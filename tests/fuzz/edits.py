@@ -1,0 +1,139 @@
+"""Edits as editors send them, and the text that an independent splice makes of them.
+
+A case is `{"encoding", "language", "text", "steps", "look"}`; `look` decides when texts are compared. A step is a list
+of changes of one notification, each `[line, character, end_line, end_character, text]`, or a whole text, or
+`{"reopen": text}`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from hypothesis import strategies as st
+
+from tests.fuzz.peer import FaultError, Peer
+
+UNITS = {"utf-8": ("utf-8", 1), "utf-16": ("utf-16-le", 2), "utf-32": ("utf-32-le", 4)}
+PIECES = [
+    "x", "value", " = ", "1", "(", ")", "[", "]", "{", "}", '"', "'", "# ", "    ", "\t", "def f(a):", "return ", ".",
+    "é", "日本", "😀", "👩‍💻", "e\u0301", "\u2028", "\u0085", "\f", "\v", "\ufeff", "\u202e", "}\n\n\n", "/*", "*/",
+    "\n", "\n", "\r\n", "\r",
+]  # fmt: skip
+N_STEPS_BETWEEN_LOOKS = 8
+TEXTS = st.lists(st.sampled_from(PIECES), max_size=12).map("".join)
+POSITION = st.tuples(st.integers(0, 30), st.one_of(st.integers(0, 12), st.sampled_from([80, 2**31 - 1])))
+CHANGES = st.lists(st.tuples(POSITION, POSITION, TEXTS), min_size=1, max_size=4)
+TYPED = st.lists(st.tuples(POSITION, st.none(), st.sampled_from(PIECES)), min_size=1, max_size=1)
+STEPS = st.one_of(TYPED, TYPED, TYPED, CHANGES, CHANGES, TEXTS, TEXTS.map(lambda text: {"reopen": text}))
+
+
+def cases(encoding: str, min_steps: int, max_steps: int) -> st.SearchStrategy[dict[str, Any]]:
+    """Return a strategy for cases of so many notifications, with positions in `encoding`."""
+    return st.fixed_dictionaries(
+        {
+            "encoding": st.just(encoding),
+            "language": st.sampled_from(["plaintext", "python", "javascript", "markdown"]),
+            "text": TEXTS,
+            "steps": st.lists(STEPS, min_size=min_steps, max_size=max_steps).map(_plain),
+            "look": st.integers(0, 2**31),
+        }
+    )
+
+
+def _plain(steps: list[Any]) -> list[Any]:
+    """Turn drawn steps into JSON: an insertion has one position, and a range goes forwards."""
+    plain: list[Any] = []
+    for step in steps:
+        if isinstance(step, list):
+            spans = [(sorted([start, end or start]), text) for start, end, text in step]
+            plain.append([[*start, *end, text] for (start, end), text in spans])
+        else:
+            plain.append(step)
+    return plain
+
+
+def check(peer: Peer, case: dict[str, Any]) -> int:
+    """Send the edits, compare texts after every step, and return how many changes were sent. Raises `FaultError`."""
+    uri, text, n_changes = f"untitled:{peer.new_id()}.txt", case["text"], 0
+    peer.open(uri, text, case["language"])
+    version = 1
+    for number, step in enumerate(case["steps"]):
+        if isinstance(step, dict):
+            peer.close_document(uri)
+            text, version = step["reopen"], 1
+            peer.open(uri, text, case["language"])
+            continue
+        version += 1
+        changes = [{"text": step}] if isinstance(step, str) else [_change(*change) for change in step]
+        identifier = {"uri": uri, "version": version}
+        peer.notify("textDocument/didChange", {"textDocument": identifier, "contentChanges": changes})
+        n_changes += len(changes)
+        for change in [step] if isinstance(step, str) else step:
+            text = change if isinstance(change, str) else spliced(text, *change, peer.encoding)
+        if (number + case["look"]) % N_STEPS_BETWEEN_LOOKS == 0:
+            compare(peer, uri, text)
+    compare(peer, uri, text)
+    peer.close_document(uri)
+    peer.settle()
+    return n_changes
+
+
+def compare(peer: Peer, uri: str, text: str) -> None:
+    """Compare the end of the server's text with `text`. Raises `FaultError`."""
+    lines = _lines(text)
+    seen = peer.explain(uri, len(lines) - 1, len(_encoded(lines[-1], peer.encoding)) // UNITS[peer.encoding][1])
+    if seen is None or "prompt" not in seen:
+        raise peer.fault("nothing is explained")
+    shown, wanted = _before_the_cursor(seen["prompt"]), _normal(text)
+    is_whole = all("whole file" in each["why"] for each in seen["segments"] if each["kind"] == "prefix")
+    if shown != wanted if is_whole else not wanted.endswith(shown[-100:]):
+        message = f"the server's text ends with {shown[-200:]!r}, the editor's with {wanted[-200:]!r}"
+        raise FaultError(message)
+
+
+def spliced(text: str, line: int, character: int, end_line: int, end_character: int, new: str, encoding: str) -> str:
+    """Return `text` with a range replaced, by the protocol's words: lines end at \\n, \\r\\n and \\r alone, a character
+    beyond a line's end is its end, and a line beyond the last one is the end of the text.
+    """
+    return (
+        text[: _offset(text, line, character, encoding)]
+        + new
+        + text[_offset(text, end_line, end_character, encoding) :]
+    )
+
+
+def _offset(text: str, line: int, character: int, encoding: str) -> int:
+    pieces = re.split("(\r\n|\r|\n)", text)  # lines, and line ends between them
+    if line > len(pieces) // 2:
+        return len(text)
+    before = sum(map(len, pieces[: 2 * line]))
+    codec, size = UNITS[encoding]
+    n_units = 0
+    for index, each in enumerate(pieces[2 * line]):
+        n_units += len(each.encode(codec)) // size
+        if n_units > character:
+            return before + index
+    return before + len(pieces[2 * line])
+
+
+def _lines(text: str) -> list[str]:
+    return re.split("\r\n|\r|\n", text)
+
+
+def _encoded(text: str, encoding: str) -> bytes:
+    return text.encode(UNITS[encoding][0])
+
+
+def _normal(text: str) -> str:
+    return re.sub("\r\n?", "\n", text)
+
+
+def _before_the_cursor(prompt: str) -> str:
+    prefix, _, rest = prompt.removeprefix("<fim_prefix>").partition("<fim_suffix>")
+    return _normal(prefix + rest.partition("<fim_middle>")[2])
+
+
+def _change(line: int, character: int, end_line: int, end_character: int, text: str) -> dict[str, Any]:
+    start, end = {"line": line, "character": character}, {"line": end_line, "character": end_character}
+    return {"range": {"start": start, "end": end}, "text": text}

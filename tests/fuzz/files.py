@@ -1,0 +1,90 @@
+"""Files of nasty shapes in every language: deep nesting, long lines, open strings, odd bytes, broken source.
+
+A case is `{"language", "parts", "cursor"}`. A part is `[text, number of times]`; the cursor is a share of the text.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import Any
+
+from hypothesis import strategies as st
+
+from tests.e2e.conftest import ROOT
+from tests.fuzz.peer import Peer
+from tests.queries.samples import SAMPLES
+
+LANGUAGES = sorted(tomllib.loads((ROOT / "grammars" / "languages.toml").read_text()))
+# Each begins something in some language: brackets, strings, comments, templates, here-documents, lists, blocks.
+OPENERS = [
+    "(", "[", "{", "<", "<a>", "<!--", "/*", "//", "#", "--", '"', "'", "`", '"""', "'''", '"${', "`${", "#{", "%q(",
+    "%w[", "(*", "{-", "{%", "{{", "[[", "[=[", "$(", "${", "<<", "<<A\n", "<<~A\n", 'R"x(', 'r#"', '@"', '$"{',
+    'f"{', "> ", "* ", "- ", "1. ", "a:\n", "? ", "- - ", "|", "=> ", "\\", "\\\n", "#if 1\n", "begin ", "do ",
+    "if x then ", "if (x) ", "case x of ", "def f\n", "class A {", "fn f() {", "function f() {", "=begin\n",
+    "let x = ", "x -> ", "not ", "-", "!", "a.", "a,", "a(", "a[", "@", "&", "::", "?:", "= ", "+ ",
+]  # fmt: skip
+ODD = [
+    "\0", "\ufeff", "\r", "\r\n", "\n", "\f", "\v", "\u2028", "\t", " ", "😀", "\ud800", "\u202e", "e\u0301\u0301",
+    "\x1b[31m", "\x7f", "<fim_middle>", "<|endoftext|>", "<file_sep>", "x", "9", "0x", "_", ";", "=====",
+    "<<<<<<< HEAD\n",
+]  # fmt: skip
+CLOSERS = [")", "]", "}", ">", "</a>", "*/", "end\n", "A\n", '"', "'", "`"]
+SOURCES = sorted(each.source.replace("█", "") for each in SAMPLES.values())
+UNITS = st.one_of(st.sampled_from(OPENERS), st.sampled_from(OPENERS), st.sampled_from(ODD), st.sampled_from(CLOSERS))
+TIMES = st.one_of(st.integers(1, 3), st.sampled_from([10, 60, 255, 256, 300, 1025, 2000, 4000]))
+MAX_CHARACTERS = 40_000
+"""A text with more is cut. A larger one costs the grammars more time and shows nothing else."""
+
+
+def _broken(source: str, cuts: list[tuple[float, float]]) -> str:
+    """Take pieces out of a source."""
+    for start, length in cuts:
+        at = int(start * len(source))
+        source = source[:at] + source[at + int(length * 30) :]
+    return source
+
+
+SHARES = st.floats(0, 1, width=16)
+PARTS = st.one_of(
+    st.tuples(UNITS, TIMES),
+    st.tuples(UNITS, TIMES),
+    st.tuples(st.tuples(UNITS, UNITS).map("".join), TIMES),
+    st.tuples(
+        st.builds(_broken, st.sampled_from(SOURCES), st.lists(st.tuples(SHARES, SHARES), max_size=3)), st.just(1)
+    ),
+)
+
+
+def cases(n_parts: int, languages: list[str] = LANGUAGES) -> st.SearchStrategy[dict[str, Any]]:
+    """Return a strategy for files of at most so many parts."""
+    return st.fixed_dictionaries(
+        {
+            "language": st.sampled_from(languages),
+            "parts": st.lists(PARTS.map(list), min_size=1, max_size=n_parts),
+            "cursor": st.one_of(st.just(1.0), SHARES),
+        }
+    )
+
+
+def text_of(case: dict[str, Any]) -> str:
+    """Return the file of a case."""
+    return "".join(unit * n for unit, n in case["parts"])[:MAX_CHARACTERS]
+
+
+def check(peer: Peer, case: dict[str, Any]) -> int:
+    """Open the file, ask, type a character, ask again, and see that everything is answered. Raises `FaultError`."""
+    uri, text = f"untitled:{peer.new_id()}", text_of(case)
+    before = re.split("\r\n|\r|\n", text[: int(case["cursor"] * len(text))])
+    line, character = len(before) - 1, len(before[-1].encode("utf-16-le", "surrogatepass")) // 2
+    peer.open(uri, text, case["language"])
+    peer.complete(uri, line, character)
+    peer.explain(uri, line, character)
+    place = {"line": line, "character": character}
+    change = {"range": {"start": place, "end": place}, "text": "x"}
+    identifier = {"uri": uri, "version": 2}
+    peer.notify("textDocument/didChange", {"textDocument": identifier, "contentChanges": [change]})
+    peer.complete(uri, line, character + 1)
+    peer.settle()
+    peer.close_document(uri)
+    return 1

@@ -1,0 +1,156 @@
+"""Messages made from the types of lsprotocol, valid ones and mutated ones, in both directions.
+
+A case is `{"messages", "replies"}`. A message is `{"method", "params", "isRequest"}`, or `{"raw": bytes as
+Latin-1}`. The client gives the replies in turn to requests of the server.
+"""
+
+from __future__ import annotations
+
+import json
+from itertools import cycle
+from typing import Any
+
+from hypothesis import strategies as st
+from lsprotocol import types
+
+from tests.e2e.conftest import framed, notification
+from tests.fuzz.peer import SETTINGS, Peer
+from tests.fuzz.schema import JUNK, URIS, values
+
+NEVER = {"exit", "shutdown", "initialize"}
+"""Methods that end a session. What comes in the wrong order is tested in `tests/e2e/test_lifecycle.py`."""
+DOCUMENT = st.fixed_dictionaries({"uri": st.sampled_from(URIS)})
+OWN: dict[str, st.SearchStrategy[Any]] = {
+    "starcoder/metrics": JUNK,
+    "starcoder/explain": st.fixed_dictionaries({"textDocument": DOCUMENT, "position": values(types.Position)}),
+    "textDocument/didFocus": st.fixed_dictionaries({"textDocument": DOCUMENT}),
+    "textDocument/didShowCompletion": st.fixed_dictionaries({"item": values(types.InlineCompletionItem)}),
+    "textDocument/didPartiallyAcceptCompletion": st.fixed_dictionaries(
+        {"item": values(types.InlineCompletionItem), "acceptedLength": values(int)}
+    ),
+    "starcoder/didReject": st.fixed_dictionaries({"items": st.lists(values(types.InlineCompletionItem), max_size=2)}),
+    "no/such": JUNK,
+    "": JUNK,
+}
+"""Methods beside the protocol's."""
+SECTIONS = ["completion", "context", "debounce", "stats", "languages", "trigger", "enabled", "disabledGlobs", "x"]
+KEYS = ["maxTokens", "maxItems", "timeoutMs", "minConfidence", "seed", "ms", "mode", "suffixShare", "imports", "x"]
+CONFIGURED = st.dictionaries(st.sampled_from(SECTIONS), st.one_of(JUNK, st.dictionaries(st.sampled_from(KEYS), JUNK)))
+"""Settings that restart no model."""
+RAW = [
+    framed(b"{"), framed(b"\xff\xfe\0"), framed(b"[" * 1000), framed(b"1" * 5000), framed(b""), framed(b"NaN"),
+    framed(b"[]"), framed(b"null"), framed(b'{"jsonrpc":"2.0","id":[],"method":"starcoder/metrics"}'),
+    framed(b'{"jsonrpc":"2.0","id":null,"method":"x"}'), framed(b'{"jsonrpc":"1.0","method":"x"}'), b"\r\n\r\n",
+    b"Hello\r\n\r\n", b"Content-Length: -5\r\n\r\n", b"Content-Length: x\r\n\r\n",
+    b"Content-Type: x\r\n" + framed(b'{"jsonrpc":"2.0","method":"x"}'),
+]  # fmt: skip
+MUTATIONS = st.lists(
+    st.tuples(st.sampled_from(["replace", "drop", "add", "wrap"]), st.integers(0, 60), JUNK), max_size=3
+)
+
+
+MAX_DEPTH = 12
+"""Of a place that is mutated; the protocol's own types are less deep."""
+
+
+def _of_method(method: str) -> st.SearchStrategy[Any]:
+    params = types.METHOD_TO_TYPES[method][2]
+    if method == "workspace/didChangeConfiguration":
+        return st.fixed_dictionaries({"settings": st.fixed_dictionaries({"starcoder": CONFIGURED})})
+    if method == "$/cancelRequest":
+        return st.fixed_dictionaries({"id": st.one_of(st.just("the last"), JUNK)})
+    return st.none() if params is None else values(params)
+
+
+def _message(method: str) -> st.SearchStrategy[dict[str, Any]]:
+    params = OWN[method] if method in OWN else _of_method(method)
+    is_request = method in types.METHOD_TO_TYPES and hasattr(types.METHOD_TO_TYPES[method][0], "id")
+    kinds = st.sampled_from([is_request, is_request, is_request, False])
+    return st.builds(_built, st.just(method), params, MUTATIONS, kinds)
+
+
+def _built(method: str, params: Any, mutations: list[Any], is_request: bool) -> dict[str, Any]:  # noqa: FBT001
+    holder = {"params": json.loads(json.dumps(params))}
+    for kind, number, junk in mutations:
+        places = list(_places(holder))
+        _mutate(*places[number % len(places)], kind, junk)
+    return {"method": method, "isRequest": is_request} | holder
+
+
+def _places(value: Any, depth: int = 0) -> Any:
+    """Each container with each of its keys, a container in front of what it holds."""
+    for key in list(value) if isinstance(value, dict) else range(len(value)):
+        yield value, key
+        if isinstance(value[key], dict | list) and depth < MAX_DEPTH:
+            yield from _places(value[key], depth + 1)
+
+
+def _mutate(container: Any, key: Any, kind: str, junk: Any) -> None:
+    if kind == "replace" or (key == "params" and kind == "drop"):
+        container[key] = junk
+    elif kind == "drop":
+        del container[key]
+    elif kind == "wrap":
+        container[key] = [container[key]]
+    elif isinstance(container[key], dict):
+        container[key]["added"] = junk
+    else:
+        container[key] = {"added": container[key]}
+
+
+METHODS = sorted({*types.METHOD_TO_TYPES, *OWN} - NEVER)
+OFTEN = ["textDocument/didOpen", "textDocument/didChange", "textDocument/inlineCompletion", "textDocument/completion",
+         "textDocument/codeAction", "workspace/executeCommand", "notebookDocument/didChange", "$/cancelRequest",
+         "workspace/didChangeConfiguration", "notebookDocument/didOpen"]  # fmt: skip
+"""What the server does most for."""
+MESSAGES = st.one_of(
+    st.sampled_from(OFTEN).flatmap(_message),
+    st.sampled_from(METHODS).flatmap(_message),
+    st.sampled_from(METHODS).flatmap(_message),
+    st.sampled_from([{"raw": each.decode("latin-1")} for each in RAW]),
+)
+
+
+def cases(min_messages: int, max_messages: int) -> st.SearchStrategy[dict[str, Any]]:
+    """Return a strategy for cases of so many messages."""
+    return st.fixed_dictionaries(
+        {
+            "messages": st.lists(MESSAGES, min_size=min_messages, max_size=max_messages),
+            "replies": st.lists(JUNK, min_size=1, max_size=3),
+        }
+    )
+
+
+def check(peer: Peer, case: dict[str, Any]) -> int:
+    """Send the messages, see that each request has its reply and that the server goes on. Raises `FaultError`."""
+    replies = cycle(case["replies"])
+    peer.respond = lambda _request: next(replies)
+    for uri in URIS[:2]:
+        peer.open(uri, "import os\n\n\ndef f(a):\n    return a", "python")
+    number = 0
+    for message in case["messages"]:
+        if "raw" in message:
+            peer.raw(message["raw"].encode("latin-1"))
+            continue
+        params = message["params"]
+        if message["method"] == "$/cancelRequest" and isinstance(params, dict) and params.get("id") == "the last":
+            params = {"id": number}
+        sent = notification(message["method"], params)
+        if message["isRequest"]:
+            number = peer.new_id()
+            sent["id"] = number
+        peer.send(sent)
+    peer.settle()
+    peer.respond = lambda _request: None
+    peer.notify("workspace/didChangeConfiguration", {"settings": {"starcoder": SETTINGS}})
+    for uri in URIS[:2]:
+        peer.close_document(uri)
+    uri = f"untitled:{peer.new_id()}.py"
+    peer.open(uri, "value = 1", "python")
+    seen = peer.explain(uri, 0, 9)
+    if seen is None or "value = 1" not in seen.get("prompt", "").replace("<fim_suffix><fim_middle>", ""):
+        message = f"a document that is opened afterwards is not seen: {seen}"
+        raise peer.fault(message)
+    peer.close_document(uri)
+    peer.settle()
+    return len(case["messages"])

@@ -1,0 +1,42 @@
+"""Cases that failed, as small files which the tests replay from then on."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+FAILURES = Path(__file__).parent / "failures"
+SEED = int(os.environ.get("STARCODER_FUZZ_SEED") or random.SystemRandom().randrange(2**32))
+"""The seed of this run. A failure names it, and `STARCODER_FUZZ_SEED` repeats it."""
+
+
+@contextmanager
+def saved(kind: str, case: Any, seed: int = SEED) -> Iterator[None]:
+    """Write a case to a file if it fails inside.
+
+    Hypothesis tries ever smaller cases, the smallest one last, so the file of a seed ends up with that one.
+    """
+    path = FAILURES / f"{kind}-{seed}.json"
+    try:
+        yield
+    except BaseException as error:
+        FAILURES.mkdir(exist_ok=True)
+        path.write_text(json.dumps({"kind": kind, "seed": seed, "failed": str(error)[:2000], "case": case}, indent=1))
+        print(f"saved as {path}; repeat the run with STARCODER_FUZZ_SEED={seed}")
+        raise
+
+
+def all_saved() -> list[Path]:
+    """Return the files of cases that have failed before."""
+    return sorted(FAILURES.glob("*.json"))
+
+
+def read(path: Path) -> tuple[str, Any]:
+    """Return the kind and the case of a file."""
+    content = json.loads(path.read_text())
+    return content["kind"], content["case"]
