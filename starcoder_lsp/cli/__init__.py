@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 from starcoder_lsp import __version__
 from starcoder_lsp.cli.models.arguments import add_models
@@ -19,6 +20,11 @@ SIZES = ("small", "3b", "7b", "15b")
 STANDARD_ERROR = 2
 FAILED = 2
 """The exit code of a command that failed. One line on standard error says why."""
+OUTPUT_ERRORS = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT)
+"""What writing to a pipe that nobody reads, or to a full device, may raise."""
+SHOW_CURSOR = b"\r\x1b[?25h\x1b[K"
+"""The cursor is visible (DECTCEM), and the rest of the line erased (EL)."""
+HIGHEST_NUMBER = 10**9
 
 
 class CommandError(Exception):
@@ -33,6 +39,11 @@ def warn(message: str) -> None:
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise CommandError(message)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Write help or version; argparse passes over a device that is full."""
+        (file or sys.stderr).write(message)
+        (file or sys.stderr).flush()
 
 
 def parser() -> argparse.ArgumentParser:
@@ -177,8 +188,16 @@ def _add_benches(bench: argparse.ArgumentParser) -> None:
         _add_json(each)
 
 
+def _number(text: str) -> int:
+    """Return a whole number from 0 to HIGHEST_NUMBER. Raises `argparse.ArgumentTypeError`."""
+    if not text.isascii() or not text.isdigit() or len(text) > len(str(HIGHEST_NUMBER)) or int(text) > HIGHEST_NUMBER:
+        message = f"{text[:20]!r} is no whole number from 0 to {HIGHEST_NUMBER}"
+        raise argparse.ArgumentTypeError(message)
+    return int(text)
+
+
 def _add_number(to: argparse.ArgumentParser, name: str, default: int, what: str, *, dest: str = "") -> None:
-    to.add_argument(f"--{name}", dest=dest or f"n_{name}", type=int, default=default, metavar="N", help=what)
+    to.add_argument(f"--{name}", dest=dest or f"n_{name}", type=_number, default=default, metavar="N", help=what)
 
 
 def _add_model(to: argparse.ArgumentParser) -> None:
@@ -197,7 +216,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     reopen_closed_streams()
     if argv is None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends the process at once, even inside llama.cpp
+        signal.signal(signal.SIGINT, _interrupted)
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0].startswith(("--tcp", "--stdio")):
         arguments.insert(0, "serve")
@@ -210,9 +229,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CommandError as error:
         warn(str(error))
         return FAILED
-    except BrokenPipeError:  # the reader of the output, such as `head`, is done
+    except OSError as error:
+        if error.errno not in OUTPUT_ERRORS:
+            raise
         discard_output()
-        return 1
+        warn(f"standard output: {error.strerror}")
+        return FAILED
+
+
+def _interrupted(_signal: int, _frame: object) -> None:
+    """End the process at Ctrl-C, with the cursor that a progress bar has hidden. The model is in another process."""
+    if os.isatty(STANDARD_ERROR):
+        os.write(STANDARD_ERROR, SHOW_CURSOR)
+    os.write(STANDARD_ERROR, b"starcoder-lsp: interrupted\n")
+    os._exit(FAILED)
 
 
 def reopen_closed_streams() -> None:

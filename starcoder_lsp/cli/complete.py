@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import frozen
 
-from starcoder_lsp.cli import CommandError, discard_output, warn
+from starcoder_lsp.cli import CommandError, warn
 from starcoder_lsp.cli.place import byte_at, open_file, parse_place, workspace_context_of
 from starcoder_lsp.completion import Completion, complete
 from starcoder_lsp.documents.documents import Snapshot
@@ -75,15 +75,8 @@ async def _complete(position: Position) -> Completion:
 
 def write_out(text: str) -> None:
     """Write to standard output, always in UTF-8 and with the text's own line ends."""
-    try:
-        sys.stdout.buffer.write(text.encode() + b"\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        discard_output()
-        message = f"standard output: {error.strerror}"
-        raise CommandError(message) from error
+    sys.stdout.buffer.write(text.encode() + b"\n")
+    sys.stdout.flush()
 
 
 def configured(model: str | None, changes: Iterable[str] = ()) -> Settings:

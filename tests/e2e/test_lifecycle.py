@@ -142,14 +142,19 @@ def test_a_client_that_hears_nothing_ends_the_server(wire: Start) -> None:
     assert server.errors == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_without_a_traceback(wire: Start, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "errors"),
+    [(signal.SIGTERM, -signal.SIGTERM, []), (signal.SIGINT, 2, ["starcoder-lsp: interrupted\n"])],
+)
+def test_a_signal_ends_it_without_a_traceback(
+    wire: Start, number: signal.Signals, code: int, errors: list[str]
+) -> None:
     server = wire()
     server.start()
     server.model_is_loaded()
     server.process.send_signal(number)
-    assert server.exit_code() == -number
-    assert server.errors == []
+    assert server.exit_code() == code
+    assert server.errors == errors
 
 
 CLIENT = """
