@@ -12,6 +12,7 @@ import time
 from attrs import evolve, field, frozen
 
 from starcoder_lsp.background import in_background
+from starcoder_lsp.black_box import working_on
 from starcoder_lsp.context.window import Window, normalized
 from starcoder_lsp.documents.documents import Snapshot
 from starcoder_lsp.engine.engine import Cancellation, Generation, GenerationRequest, Prompt, Sampling
@@ -119,7 +120,7 @@ async def complete(
     left_s = max(0.0, started + timeout_ms / 1000 - generated) + MAX_LATE_S
     try:
         async with asyncio.timeout(left_s):
-            completion = await in_background(to_completion, window, cursor, generation)
+            completion = await in_background(_filtered, window, cursor, generation)
     except TimeoutError:
         completion = Completion(snapshot, cursor_byte, (), StopReason.TIMEOUT, generation, window)
     postprocess_ms = (time.perf_counter() - generated) * 1000
@@ -137,10 +138,11 @@ def _choose_prompt(
     """
     if cancellation.is_cancelled:
         return None
-    cursor = describe_cursor(request.snapshot, request.cursor_byte, request.settings.completion.multiline)
-    window = choose_window(request)
-    request.model.anchors.remember(window)
-    return cursor, window, build_prompt(window, request.model)
+    with working_on(request.snapshot.uri):
+        cursor = describe_cursor(request.snapshot, request.cursor_byte, request.settings.completion.multiline)
+        window = choose_window(request)
+        request.model.anchors.remember(window)
+        return cursor, window, build_prompt(window, request.model)
 
 
 def generation_request(request: CompletionRequest[Model], prompt: Prompt) -> GenerationRequest:
@@ -157,6 +159,11 @@ def generation_request(request: CompletionRequest[Model], prompt: Prompt) -> Gen
         min_confidence=settings.min_confidence,
         is_ahead=request.is_ahead,
     )
+
+
+def _filtered(window: Window, cursor: CursorContext, generation: Generation) -> Completion:
+    with working_on(window.snapshot.uri):
+        return to_completion(window, cursor, generation)
 
 
 def to_completion(window: Window, cursor: CursorContext, generation: Generation) -> Completion:

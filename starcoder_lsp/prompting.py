@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from attrs import evolve, field, frozen
 
 from starcoder_lsp.background import in_background
+from starcoder_lsp.black_box import working_on
 from starcoder_lsp.context.anchor import Anchors
 from starcoder_lsp.context.caching_tokenizer import CachingTokenizer
 from starcoder_lsp.context.snippets import SnippetRoom, Sources, choose_snippets
 from starcoder_lsp.context.window import Budget, CrossFileContext, Window
 from starcoder_lsp.documents.documents import Snapshot, language_of, unreadable_reason
 from starcoder_lsp.documents.globs import matches
+from starcoder_lsp.documents.quarantine import may_have_suggestions
 from starcoder_lsp.documents.text import is_inside_character
 from starcoder_lsp.documents.uris import path_of
 from starcoder_lsp.documents.workspace import WorkspaceContext, is_secret, workspace_at
@@ -88,6 +90,8 @@ def decline_reason(snapshot: Snapshot, settings: Settings, root: Path | None = N
     for glob in settings.disabled_globs:
         if matches(path_of(snapshot.uri), glob):
             return f"starcoder.disabledGlobs has {glob!r}"
+    if not may_have_suggestions(snapshot.uri):
+        return "work on it ended the server's process twice"
     if not settings.secret_files and is_secret(snapshot, root):
         return "it looks like a file with secrets, and starcoder.secretFiles is false"
     return unreadable_reason(snapshot) or ""
@@ -153,8 +157,9 @@ async def prepare(
     def choose() -> tuple[Window, Prompt] | None:
         if cancellation.is_cancelled:
             return None
-        window = _full_window(request, is_from_top=is_from_top, renew=renew)
-        return window, build_prompt(window, model)
+        with working_on(request.snapshot.uri):
+            window = _full_window(request, is_from_top=is_from_top, renew=renew)
+            return window, build_prompt(window, model)
 
     chosen = await in_background(choose)
     if chosen is None or cancellation.is_cancelled:

@@ -59,6 +59,13 @@ def parser() -> argparse.ArgumentParser:
         "--stdio", action="store_const", const=None, dest="tcp", help="the default; some clients pass it"
     )
     transport.add_argument("--tcp", metavar="HOST:PORT", help="listen there for one client; port 0 chooses a free port")
+    serve.add_argument("--allow-remote", action="store_true", help="let --tcp listen where other machines can connect")
+    serve.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="PATH",
+        help="with --tcp: the client must have its content as starcoder.token in its initializationOptions",
+    )
 
     complete = commands.add_parser("complete", help="write one completion to standard output")
     complete.set_defaults(runs="complete.complete_at")

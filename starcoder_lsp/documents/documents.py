@@ -14,6 +14,7 @@ from urllib.parse import unquote
 from attrs import evolve, field, frozen
 
 from starcoder_lsp.documents.languages import Language, language_for
+from starcoder_lsp.documents.quarantine import may_have_tree
 from starcoder_lsp.documents.syntax import Syntax
 from starcoder_lsp.documents.text import InputEdit, PositionEncoding, Text, splice_between
 
@@ -43,6 +44,8 @@ class Snapshot:
     syntax: Syntax | None
     input_edits: tuple[InputEdit, ...] = field(default=(), eq=False, repr=False)
     """The splices that made this text of the one before, in order; none of a text that was opened."""
+    is_numbered: bool = True
+    """Whether `version` is the client's; otherwise it counts on from the last one, as the client's did not grow."""
 
 
 @frozen
@@ -77,11 +80,11 @@ class Documents:
         return self._keep(fresh(uri, language_id, version, Text.from_str(text)))
 
     def change(self, uri: str, version: int, edits: Sequence[Edit], encoding: PositionEncoding) -> Snapshot:
-        """Apply the edits that lead to `version`, which may be any version above the current one.
+        """Apply the edits that lead to `version`, whatever it is: messages are ordered.
 
         Edits that replace the whole document always apply, and bring the document back in sync. Raises
-        `UnknownDocumentError` for a document that is not open, and `OutOfSyncError` for an edit of a range of an old
-        version.
+        `UnknownDocumentError` for a document that is not open, and `OutOfSyncError` for an edit of a range while an
+        earlier edit is missing.
         """
         snapshot = self._snapshots.get(uri)
         if snapshot is None:
@@ -90,9 +93,8 @@ class Documents:
         if whole is not None:
             self._out_of_sync.discard(uri)
             edits = edits[whole:]
-        elif uri in self._out_of_sync or version <= snapshot.version:
-            self._out_of_sync.add(uri)
-            message = f"an edit to version {version} of {uri}, which is at version {snapshot.version}"
+        elif uri in self._out_of_sync:
+            message = f"an edit of {uri}, of which an earlier edit is missing"
             raise OutOfSyncError(message)
         text, input_edits = snapshot.text, []
         for edit in edits:
@@ -100,7 +102,19 @@ class Documents:
             edited = text.splice(start, end, new)
             input_edits.append(InputEdit.of_splice(text, start, end, edited))
             text = edited
-        return self._keep(derived(snapshot, version, text, input_edits))
+        is_numbered = version > snapshot.version
+        now = derived(snapshot, version if is_numbered else snapshot.version + 1, text, input_edits)
+        return self._keep(now if is_numbered else evolve(now, is_numbered=False))
+
+    @property
+    def out_of_sync(self) -> frozenset[str]:
+        """The documents that wait for their whole text."""
+        return frozenset(self._out_of_sync)
+
+    def mark_out_of_sync(self, uri: str) -> None:
+        """Trust the text here no more: an edit got lost. For a document that is not open this does nothing."""
+        if uri in self._snapshots:
+            self._out_of_sync.add(uri)
 
     def close(self, uri: str) -> None:
         """Forget a document. Raises `UnknownDocumentError` if it is not open."""
@@ -155,8 +169,8 @@ def _language_of(uri: str, language_id: str) -> Language:
 def fresh(uri: str, language_id: str, version: int, text: Text) -> Snapshot:
     """Return the snapshot of a text without an earlier one."""
     language = _language_of(uri, language_id)
-    has_syntax = language.grammar is not None and _unreadable_reason(text) is None
-    return Snapshot(uri, version, language_id, text, Syntax.parse_fresh(language, text) if has_syntax else None)
+    has_syntax = language.grammar is not None and _unreadable_reason(text) is None and may_have_tree(uri)
+    return Snapshot(uri, version, language_id, text, Syntax.parse_fresh(language, text, uri) if has_syntax else None)
 
 
 def derived(before: Snapshot, version: int, text: Text, input_edits: Sequence[InputEdit]) -> Snapshot:

@@ -2,7 +2,7 @@
 
 External scanners write their state into 1,024 bytes without looking. `python -m tests.depth.try_all` finds them
 and what makes that state grow; the field `too_deep` of `languages.toml` says what to look for. It is no proof that the
-rest is harmless.
+rest is harmless: a crash ends the session, and the front starts it again.
 """
 
 from __future__ import annotations

@@ -190,7 +190,7 @@ class Notebooks:
         notebook.open(texts)
 
     def change(self, uri: str, version: int, change: NotebookChange, encoding: PositionEncoding) -> list[Snapshot]:
-        """Apply a change that leads to `version`, or stays there, since editors do not count every edit of a cell.
+        """Apply a change, whatever version it leads to: messages are ordered, and editors do not count every edit.
 
         Returns the cells after their edits, in the order of `change.edits`.
 
@@ -199,16 +199,21 @@ class Notebooks:
         the notebook back in sync. Otherwise the editor must open it again.
         """
         notebook = self._get(uri)
-        if not notebook.is_in_sync or version < notebook.version:
-            notebook.is_in_sync = False
-            message = f"a change to version {version} of {uri}, which is at version {notebook.version}"
+        if not notebook.is_in_sync:
+            message = f"a change of {uri}, of which an earlier change is missing"
             raise OutOfSyncError(message)
-        notebook.version = version
+        notebook.version = max(version, notebook.version)
         return notebook.apply(change, encoding)
 
     def mark_out_of_sync(self, uri: str) -> None:
         """Note that a change got lost. Raises `UnknownDocumentError`."""
         self._get(uri).is_in_sync = False
+
+    def out_of_sync(self) -> set[str]:
+        """Return the URIs of notebooks and cells that wait for their whole text."""
+        notebooks = self._notebooks.values()
+        cells = (cell for notebook in notebooks for cell in notebook.texts.out_of_sync)
+        return {*(notebook.uri for notebook in notebooks if not notebook.is_in_sync), *cells}
 
     def close(self, uri: str) -> list[str]:
         """Forget a notebook and its cells; return the URIs of its joined texts. Raises `UnknownDocumentError`."""

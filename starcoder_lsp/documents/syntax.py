@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import astuple, evolve, frozen
 
+from starcoder_lsp.black_box import working_on
 from starcoder_lsp.documents import nesting, scopes, strict
 from starcoder_lsp.documents.languages import Language, QueryName, load_grammar, load_query
 from starcoder_lsp.documents.parsing import parse
@@ -58,10 +59,11 @@ class _Base:
 class Syntax:
     """The syntax of one text; safe to use from any thread. `parse_fresh` and `derive` make one without parsing."""
 
-    def __init__(self, language: Language, text: Text, base: _Base) -> None:
+    def __init__(self, language: Language, text: Text, base: _Base, uri: str = "") -> None:
         """Store what to parse; `parse_fresh` and `derive` call this."""
         self._language = language
         self._text = text
+        self._uri = uri
         self._base = base  # replaced whole, so that `derive` need not wait for a parse in another thread
         self._tree: Tree | None = None
         self._is_parsed = False
@@ -71,9 +73,9 @@ class Syntax:
         self._known_damage: tuple[int, bool] | None = None
 
     @classmethod
-    def parse_fresh(cls, language: Language, text: Text) -> Syntax:
+    def parse_fresh(cls, language: Language, text: Text, uri: str = "") -> Syntax:
         """Return the syntax of a text without an earlier tree."""
-        return cls(language, text, _Base())
+        return cls(language, text, _Base(), uri)
 
     def derive(self, new_text: Text, input_edits: Sequence[InputEdit]) -> Syntax:
         """Return the syntax of `new_text`, which `input_edits`, in order, make of this text."""
@@ -83,7 +85,10 @@ class Syntax:
             base, edits = evolve(base, tree=None), ()
         n_to_skip = max(base.n_texts_to_skip - 1, 0)
         return Syntax(
-            self._language, new_text, evolve(base, edits=edits if base.tree else (), n_texts_to_skip=n_to_skip)
+            self._language,
+            new_text,
+            evolve(base, edits=edits if base.tree else (), n_texts_to_skip=n_to_skip),
+            self._uri,
         )
 
     @property
@@ -95,7 +100,8 @@ class Syntax:
         if not self._is_parsed:
             with self._parsing:
                 if not self._is_parsed:
-                    self._tree = self._parse()
+                    with working_on(self._uri):
+                        self._tree = self._parse()
                     self._is_parsed = True
         return self._tree
 

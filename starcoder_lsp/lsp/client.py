@@ -138,17 +138,19 @@ class Client:
         return sum(int(peak.split()[0]) * 1024 for peak in peaks if peak) or None
 
     def process_ids(self) -> list[int]:
-        """Return the server's process and, on Linux, its children, such as its host."""
-        found = (int(path.name) for path in Path("/proc").glob("[0-9]*"))
-        own = str(self.process_id)
-        return [self.process_id, *(each for each in found if _status(each).get("PPid") == own)]
+        """Return the server's process and, on Linux, those that it started: its session, and its host."""
+        found = {int(path.name): _status(path.name).get("PPid", "") for path in Path("/proc").glob("[0-9]*")}
+        ours = [self.process_id]
+        for parent in ours:
+            ours += [process_id for process_id, its_parent in found.items() if its_parent == str(parent)]
+        return ours
 
     async def metrics(self) -> dict[str, Any]:
         """Return the server's counters."""
         return await self._connection.metrics()
 
 
-def _status(process_id: int) -> dict[str, str]:
+def _status(process_id: int | str) -> dict[str, str]:
     """Return the rows of `/proc/PID/status`, none if there is no such file."""
     try:
         rows = Path(f"/proc/{process_id}/status").read_text().splitlines()

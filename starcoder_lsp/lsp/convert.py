@@ -147,10 +147,13 @@ def selected_entry(context: types.InlineCompletionContext) -> Edit | None:
 
 
 def names_of(params: Any) -> list[str]:
-    """Return the names of the suggestions in a notification's `item` or `items`."""
+    """Return the names of the suggestions in a notification's `item` or `items`. Raises `JsonRpcInvalidParams`."""
     given = plain(params)
     members = given if isinstance(given, dict) else {}
     items = members.get("items") or [members.get("item")]
+    if not isinstance(items, list):
+        message = "expected {item} or {items: [...]}"
+        raise JsonRpcInvalidParams(message)
     commands = (item.get("command") for item in items if isinstance(item, dict))
     arguments = (command.get("arguments") for command in commands if isinstance(command, dict))
     return [str(name) for names in arguments if isinstance(names, list) for name in names]
@@ -228,11 +231,11 @@ def uri_of(params: object) -> str:
 
 def text_document(params: Any) -> str:
     """Return the document of a notification that pygls has no type for. Raises `JsonRpcInvalidParams`."""
-    try:
-        return str(params.textDocument.uri)
-    except AttributeError as error:
+    uri = getattr(getattr(params, "textDocument", None), "uri", None)
+    if not isinstance(uri, str):
         message = "expected {textDocument: {uri}}"
-        raise JsonRpcInvalidParams(message) from error
+        raise JsonRpcInvalidParams(message)
+    return uri
 
 
 def text_document_position(params: Any) -> tuple[str, types.Position]:

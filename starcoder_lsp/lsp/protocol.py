@@ -9,6 +9,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from attrs import fields_dict
 from lsprotocol import types
 from pygls.exceptions import (
     JsonRpcException,
@@ -22,6 +23,8 @@ from pygls.lsp.server import LanguageServer
 from pygls.protocol import JsonRPCNotification, LanguageServerProtocol, lsp_method
 
 from starcoder_lsp.lsp.client_uris import ClientUris
+from starcoder_lsp.lsp.forgiving import MAX_DEPTH, forgive, is_too_deep
+from starcoder_lsp.lsp.shapes import misfit
 
 MISUNDERSTOOD = "starcoder/misunderstood"
 """The method under which a notification with wrong parameters is handled. Not part of the protocol."""
@@ -65,6 +68,8 @@ class Protocol(LanguageServerProtocol):
         except JsonRpcException as refusal:
             self._refuse(message if isinstance(message, dict) else {}, refusal)
         else:
+            if "id" in message and self._is_notification(message.get("method")):
+                self._send_data({"jsonrpc": self.VERSION, "id": message["id"], "result": None})
             super().handle_message(understood)
 
     def _understood(self, message: Any) -> Any:
@@ -72,9 +77,14 @@ class Protocol(LanguageServerProtocol):
         objection = self._objection(message)
         if objection is not None:
             raise objection
-        method = message.get("method")
+        method, params = message.get("method"), message.get("params")
         if method:
-            self.uris.normalize(message.get("params"))
+            self.uris.normalize(params)
+            forgive(method, params)
+            wrong = self._misfit(method, params)
+            if wrong:
+                text = f"the parameters of {method!r} are not those of the specification: {wrong}"
+                raise JsonRpcInvalidParams(text)
         if method and self.get_message_type(method) is None:  # pygls wants exactly these members then
             members = ("jsonrpc", "id", "method", "params") if "id" in message else ("jsonrpc", "method", "params")
             message = {member: message.get(member) for member in members}
@@ -84,9 +94,24 @@ class Protocol(LanguageServerProtocol):
             text = f"the parameters of {method!r} are not those of the specification"
             raise JsonRpcInvalidParams(text) from error
 
+    def _misfit(self, method: str, params: object) -> str:
+        """Return which parameter has a wrong type; empty if none has, and for `initialize`, which cattrs alone judges.
+
+        A client whose capabilities are odd is better served than refused.
+        """
+        kind = types.METHOD_TO_TYPES.get(method, (None, None, None))[2]
+        return "" if kind is None or method == types.INITIALIZE else misfit(params, kind)
+
+    def _is_notification(self, method: object) -> bool:
+        """Return whether a method of the specification has no reply."""
+        kind = self.get_message_type(method) if isinstance(method, str) and method else None
+        return kind is not None and not hasattr(kind, "id") and "id" not in fields_dict(kind)
+
     def _objection(self, message: Any) -> JsonRpcException | None:
         """Return the error of a message, parameters aside, or `None`."""
         method = message.get("method", "") if isinstance(message, dict) else None
+        if is_too_deep(message):
+            return JsonRpcInvalidParams(f"nested more than {MAX_DEPTH} deep")
         if not isinstance(method, str) or message.get("jsonrpc") != self.VERSION:
             return JsonRpcInvalidRequest("this is not a message of JSON-RPC 2.0")
         if not method:
@@ -112,8 +137,10 @@ class Protocol(LanguageServerProtocol):
         if "id" in message or "method" not in message:  # a plain dictionary: pygls would leave out an id that is null
             error = refusal.to_response_error()
             self._send_data({"jsonrpc": self.VERSION, "id": _id_of(message), "error": error})
-        elif isinstance(refusal, JsonRpcInvalidParams):
-            super().handle_message(JsonRPCNotification(MISUNDERSTOOD, self.VERSION, message))
+        is_notification = "method" in message and ("id" not in message or self._is_notification(message["method"]))
+        if is_notification and isinstance(refusal, JsonRpcInvalidParams):
+            misunderstood = {**message, "reason": refusal.message}
+            super().handle_message(JsonRPCNotification(MISUNDERSTOOD, self.VERSION, misunderstood))
 
     def refuse_unreadable(self) -> None:
         """Reply to a message that is not JSON."""

@@ -12,24 +12,25 @@ from typing import Any, BinaryIO
 
 from attrs import asdict
 from lsprotocol import types
-from pygls.exceptions import JsonRpcException
+from pygls.exceptions import FeatureNotificationError, JsonRpcException
 from pygls.io_ import run_async
 from pygls.lsp.server import LanguageServer
 
-from starcoder_lsp import __version__
+from starcoder_lsp import __version__, black_box
 from starcoder_lsp.documents.documents import OutOfSyncError, UnknownDocumentError
 from starcoder_lsp.documents.uris import path_of
 from starcoder_lsp.engine.engine import EngineError
-from starcoder_lsp.lsp import editor_process
+from starcoder_lsp.front.framing import Receive
 from starcoder_lsp.lsp.configuration import Configuration, can_be_pulled, pull
 from starcoder_lsp.lsp.progress import LoadProgress
 from starcoder_lsp.lsp.protocol import Protocol, described
 from starcoder_lsp.lsp.statistics import Statistics
-from starcoder_lsp.lsp.streams import Input, Output, Receive
+from starcoder_lsp.lsp.streams import Input, Output
 from starcoder_lsp.printable import printable
 from starcoder_lsp.session.scheduler import SupersededError
 from starcoder_lsp.session.session import Session
 from starcoder_lsp.session.status import Status
+from starcoder_lsp.settings import Settings
 
 NAME = "starcoder-lsp"
 CLIENT_TIMEOUT_S = 1.0
@@ -41,6 +42,11 @@ LOG_LEVELS = {
     "info": types.MessageType.Info,
     "debug": types.MessageType.Debug,
 }
+
+
+def completion_deadline_ms(settings: Settings) -> float:
+    """Return in how many milliseconds a completion has its reply, from the message on."""
+    return settings.completion.timeout_ms + (settings.debounce.ms if settings.debounce.mode != "off" else 0)
 
 
 class Server(LanguageServer):
@@ -55,13 +61,13 @@ class Server(LanguageServer):
         self.statistics = Statistics(self.session, self.warn)
         self.was_initialized = False
         self.was_shut_down = False
-        self.is_child = False
+        self._has_told_waiting = False
+        self._has_noted_versions = False
         self.on_suggestion: Callable[[], None] = lambda: None
         self.client_picks_files = False
 
-    def serve(self, receive: Receive, writer: BinaryIO, *, is_child: bool) -> None:
+    def serve(self, receive: Receive, writer: BinaryIO) -> None:
         """Serve the client until it leaves, then end the process. If the client is the parent process, end with it."""
-        self.is_child = is_child
 
         async def read() -> None:
             reader = Input(on_end=self.leave)
@@ -80,6 +86,8 @@ class Server(LanguageServer):
         cause = sys.exc_info()[1] or error
         if not isinstance(cause, JsonRpcException):
             self.log(types.MessageType.Error, described(cause))
+        elif source is FeatureNotificationError:
+            self.log(types.MessageType.Warning, f"a notification is not as it must be: {cause.message}")
 
     def log(self, kind: types.MessageType, message: str) -> None:
         """Write a line to the client's log, if `logLevel` allows it."""
@@ -92,6 +100,19 @@ class Server(LanguageServer):
         reason = self.session.decline_reason(view) if view is not None else ""
         if reason:
             self.log(types.MessageType.Info, f"no completions in {printable(path_of(uri))}: {reason}")
+
+    def report_sync(self, edited_uri: str = "") -> None:
+        """Tell the user of documents that wait for their whole text, and log edits whose versions do not grow. Once."""
+        texts = self.session.texts
+        waiting = texts.out_of_sync()
+        self.session.status.wait_for(waiting)
+        if waiting and not self._has_told_waiting:
+            self._has_told_waiting = True
+            name = printable(path_of(waiting[0]).rpartition("/")[2])
+            self.warn(f"an edit of {name} could not be applied; close and open the file to get suggestions in it again")
+        if edited_uri and not self._has_noted_versions and not texts.is_numbered(edited_uri):
+            self._has_noted_versions = True
+            self.log(types.MessageType.Warning, "this client's versions do not grow; edits are applied as they come")
 
     @contextmanager
     def noting(self) -> Iterator[None]:
@@ -119,6 +140,8 @@ class Server(LanguageServer):
         self.session.settings, problems = self.configuration.read()
         self.session.status.enable(is_enabled=self.session.settings.enabled)
         self.statistics.apply(self.session.settings)
+        if black_box.is_shared():
+            self.protocol.notify("starcoder/deadline", {"completionMs": completion_deadline_ms(self.session.settings)})
         for problem in problems:
             self.show_message(types.MessageType.Warning, problem)
 
@@ -150,11 +173,6 @@ class Server(LanguageServer):
             outcome = "given up"
         finally:
             progress.end(outcome)
-
-    def watch_editor(self, process_id: int | None) -> None:
-        """End the server with the editor's process. Not over a socket: the process may run on another machine."""
-        if self.is_child:
-            editor_process.watch(process_id, on_end=self.leave)
 
     def leave(self) -> None:
         """End the process: at once, even while the model decodes."""

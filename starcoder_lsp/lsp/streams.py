@@ -1,30 +1,18 @@
-"""The two ends of the connection: standard input and output, or one client's socket.
+"""The session's two streams, to and from the front.
 
 They differ from pygls' own in four points. A thread reads the input and hands each chunk to the event loop; pygls
 switches threads for each header line. Headers in another case or with spaces are accepted. A lost connection ends the
-server instead of raising inside a handler. Only the server writes to standard output.
+server instead of raising inside a handler.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import re
-import socket
-import sys
 import threading
 from collections.abc import Callable
-from functools import partial
 from typing import BinaryIO
 
-CONTENT_LENGTH = re.compile(rb"content-length *: *([0-9]+)\s*$", re.IGNORECASE)
-"""Searched, not matched: if a body is longer than its header says, its rest precedes the next header on the line."""
-MAX_DIGITS = 9
-"""A header for a gigabyte or more is ignored, like every line that is no header."""
-N_CHUNK_BYTES = 2**18
-
-Receive = Callable[[int], bytes]
-"""Waits for bytes and returns at most so many. At the end it returns none or raises `OSError`."""
+from starcoder_lsp.front.framing import CONTENT_LENGTH, MAX_DIGITS, N_CHUNK_BYTES, Receive
 
 
 class Input(asyncio.StreamReader):
@@ -89,25 +77,3 @@ class Output:
     def close(self) -> None:
         """Drop everything that is written from now on."""
         self._stream.close()
-
-
-def standard_streams() -> tuple[Receive, BinaryIO]:
-    """Return standard input and output. Other code that prints writes to standard error from now on."""
-    output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    sys.stdout = sys.stderr
-    return partial(os.read, sys.stdin.fileno()), output
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens for one client. Port 0 means any free port. Raises `OSError`."""
-    family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-    return socket.create_server((host, port), family=family, backlog=1)
-
-
-def accept(listener: socket.socket) -> tuple[Receive, BinaryIO]:
-    """Wait for the client, then stop listening."""
-    connection, _address = listener.accept()
-    listener.close()
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return connection.recv, connection.makefile("wb")

@@ -6,12 +6,9 @@ from contextlib import suppress
 
 from attrs import define, field
 
-from starcoder_lsp.documents.documents import Documents, Edit, OutOfSyncError, Snapshot, UnknownDocumentError
+from starcoder_lsp.documents.documents import Documents, Edit, Snapshot, UnknownDocumentError
 from starcoder_lsp.documents.notebooks import Notebooks, View
 from starcoder_lsp.documents.text import PositionEncoding, Text
-
-LOWEST_VERSION = -(2**31)
-"""The protocol's versions are integers of 32 bits."""
 
 
 @define(eq=False)
@@ -35,10 +32,18 @@ class OpenTexts:
 
     def mark_out_of_sync(self, uri: str) -> None:
         """Show nothing of a document or notebook until the editor sends its whole text: an edit got lost."""
-        with suppress(UnknownDocumentError, OutOfSyncError):
-            self.documents.change(uri, LOWEST_VERSION, (), self.encoding)
+        self.documents.mark_out_of_sync(uri)
         with suppress(UnknownDocumentError):
             self.notebooks.mark_out_of_sync(uri)
+
+    def out_of_sync(self) -> tuple[str, ...]:
+        """Return the URIs of documents, notebooks and cells that wait for their whole text, in order."""
+        return tuple(sorted({*self.documents.out_of_sync, *self.notebooks.out_of_sync()}))
+
+    def is_numbered(self, uri: str) -> bool:
+        """Return whether the version of a document is the client's own. True for one that is not open."""
+        snapshot = self.documents.get(uri)
+        return snapshot is None or snapshot.is_numbered
 
     def end_of(self, edit: Edit, text: Text) -> int:
         """Return the byte behind what an edit inserted into `text`, the text after the edit."""

@@ -27,6 +27,7 @@ class StatusReporter:
     _model: str | None = None
     _note: str = ""
     _n_under_way: int = 0
+    _waiting: tuple[str, ...] = ()
     _told: Status | None = field(default=None)
 
     @property
@@ -40,11 +41,19 @@ class StatusReporter:
             return Status("off", "no suggestions: starcoder.enabled is false", self._model)
         if self._n_under_way:
             return Status("thinking", "a suggestion is being written", self._model)
+        if self._waiting:
+            names = ", ".join(uri.rpartition("/")[2] for uri in self._waiting[:3])
+            return Status("ready", f"no suggestions in {names} until the editor sends the whole text", self._model)
         return Status("ready", self._note, self._model)
 
     def enable(self, *, is_enabled: bool) -> None:
         """Note whether the settings allow suggestions."""
         self._is_enabled = is_enabled
+        self._report()
+
+    def wait_for(self, uris: tuple[str, ...]) -> None:
+        """Note the documents of which the whole text is missing."""
+        self._waiting = uris
         self._report()
 
     def load(self) -> None:

@@ -88,7 +88,10 @@ class Driver:
         return plain(await self.client.protocol.send_request_async(method, params))
 
     async def metrics(self) -> dict[str, Any]:
-        return await self.ask("starcoder/metrics")
+        """Ask the session: the front's own answer, after 80 ms, says how old it is."""
+        while "staleMs" in (report := await self.ask("starcoder/metrics")):
+            pass
+        return report
 
     async def until_ahead(self, n_tokens: int) -> dict[str, Any]:
         """Ask until more than `n_tokens` were evaluated ahead of need."""
@@ -227,8 +230,14 @@ class Wire:
         return self.until(lambda message: is_reply(message, msg_id))
 
     def ask(self, msg_id: int | str, method: str, params: object = None) -> Any:
+        """Ask, and for metrics ask again while it is the front that answers, since the session is busy."""
         self.send(request(msg_id, method, params))
-        return self.reply(msg_id)
+        reply = self.reply(msg_id)
+        while method == "starcoder/metrics" and "staleMs" in (reply.get("result") or {}):
+            self.came.remove(reply)
+            self.send(request(msg_id, method, params))
+            reply = self.reply(msg_id)
+        return reply
 
     def start(self, settings: object = SETTINGS, capabilities: object = None) -> Any:
         """Initialize; the reply."""

@@ -70,7 +70,8 @@ def test_a_server_needs_standard_input(folder: Path, closed: str) -> None:
 
 NOISY = """
 import ctypes, os
-from starcoder_lsp.cli import main
+from starcoder_lsp.cli import reopen_closed_streams
+from starcoder_lsp.lsp.run import run_session
 from starcoder_lsp.session.session import Session
 
 open_document = Session.open
@@ -82,7 +83,8 @@ def noisy(self, *arguments):
     open_document(self, *arguments)
 
 Session.open = noisy
-raise SystemExit(main())
+reopen_closed_streams()
+raise SystemExit(run_session())
 """
 
 

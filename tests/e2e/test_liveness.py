@@ -23,7 +23,7 @@ from .test_cli import assert_refused
 
 SABOTAGE = """
 import os, signal, subprocess, sys, time
-from starcoder_lsp.cli import main
+from starcoder_lsp.lsp.run import run_session
 from starcoder_lsp.lsp.protocol import Protocol
 
 moment, way, told = sys.argv[1:4]
@@ -62,9 +62,9 @@ def sabotaged(self, message):
     handle_message(self, message)
 
 Protocol.handle_message = sabotaged
-raise SystemExit(main())
+raise SystemExit(run_session())
 """
-"""The real server, but for what it does when a certain message comes."""
+"""The real server without its front, but for what it does when a certain message comes."""
 SAID = {
     "kill": "the server ended: killed by SIGKILL",
     "exit": "the server ended: out of luck",

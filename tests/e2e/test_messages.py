@@ -135,9 +135,74 @@ def test_headers_as_other_clients_spell_them(server: Wire) -> None:
     assert "result" in server.reply(1)
 
 
-def test_an_edit_that_cannot_be_understood_puts_the_document_out_of_step(wire: Start) -> None:
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("textDocument/didOpen", {"textDocument": {"uri": URI, "languageId": [], "version": 1, "text": ""}}),
+        ("starcoder/didReject", {"items": 5}),
+        ("textDocument/didShowCompletion", {"items": "x"}),
+        ("textDocument/didFocus", {"textDocument": {"uri": 3}}),
+        ("$/cancelRequest", {"id": {}}),
+        ("window/workDoneProgress/cancel", {"token": {}}),
+        ("textDocument/inlineCompletion", None),
+    ],
+)
+def test_wrong_types_in_a_notification_stand_in_the_log_by_name(server: Wire, method: str, params: object) -> None:
+    server.send(notification(method, params))
+    server.ask("after", "starcoder/metrics")
+    (logged,) = [m["params"] for m in server.came if m.get("method") == "window/logMessage"]
+    assert logged["type"] == 2
+    assert "internal error" not in logged["message"]
+    assert method in logged["message"] or "expected" in logged["message"]
+
+
+def test_deep_nesting_is_the_senders_error(server: Wire) -> None:
+    deep: object = 1
+    for _ in range(950):
+        deep = [deep]
+    assert (
+        server.ask(1, "workspace/executeCommand", {"command": "a", "arguments": deep})["error"]["code"]
+        == INVALID_PARAMS
+    )
+    assert server.ask(2, "no/such/method", deep)["error"]["code"] in (INVALID_PARAMS, METHOD_NOT_FOUND)
+    server.send(notification("starcoder/didReject", {"items": deep}))
+    assert "result" in server.ask(3, "starcoder/metrics")
+    assert "internal error" not in json.dumps(server.came)
+
+
+@pytest.mark.parametrize("method", ["textDocument/didClose", "textDocument/didFocus", "$/cancelRequest", "initialized"])
+def test_a_request_for_a_notification_gets_a_reply(server: Wire, method: str) -> None:
+    params = {"textDocument": {"uri": "file:///not-open"}, "id": 99}
+    assert server.ask(1, method, params)["result"] is None
+
+
+def test_what_older_libraries_and_careless_clients_send_is_served(wire: Start) -> None:
     server = wire()
     server.start()
+    server.model_is_loaded()
+    document = {"uri": URI, "languageId": "python", "text": ""}
+    server.send(notification("textDocument/didOpen", {"textDocument": document}))
+    changes = [
+        {"range": None, "text": CODE[:-1]},
+        {"text": "\n", "range": {"start": {"line": 99, "character": 0}, "end": {"line": 99, "character": 0}}},
+    ]
+    for version in ({}, {"version": None}, {"version": 0}):
+        server.send(
+            notification("textDocument/didChange", {"textDocument": {"uri": URI, **version}, "contentChanges": changes})
+        )
+    where = {"textDocument": {"uri": URI}, "position": {"line": CURSOR[0], "character": CURSOR[1]}}
+    for number, context in enumerate(({}, {"context": None}, {"context": {"triggerKind": 0}})):
+        reply = server.ask(number, "textDocument/inlineCompletion", {**where, **context})
+        assert reply["result"]["items"], reply
+    assert server.stop() == 0
+    logged = [m["params"]["message"] for m in server.rest() if m.get("method") == "window/logMessage"]
+    assert len([line for line in logged if "versions do not grow" in line]) == 1
+    assert not [m for m in server.came if m.get("method") == "window/showMessage"]
+
+
+def test_an_edit_that_cannot_be_understood_puts_the_document_out_of_step(wire: Start) -> None:
+    server = wire()
+    server.start(capabilities={"experimental": {"starcoder": {"status": True}}})
     server.model_is_loaded()
     server.open(URI, CODE)
     place = {"line": 0, "character": 0}
@@ -149,9 +214,14 @@ def test_an_edit_that_cannot_be_understood_puts_the_document_out_of_step(wire: S
             notification("textDocument/didChange", {"textDocument": document, "contentChanges": [change]}),
         )
     assert server.complete(1, URI, *CURSOR)["result"] is None
+    (told,) = [m["params"]["message"] for m in server.came if m.get("method") == "window/showMessage"]
+    assert "example.py" in told
+    show_status = {"command": "starcoder.showStatus"}
+    assert "example.py" in server.ask("s", "workspace/executeCommand", show_status)["result"]["message"]
     document = {"uri": URI, "version": 4}
     server.send(notification("textDocument/didChange", {"textDocument": document, "contentChanges": [{"text": CODE}]}))
     assert server.complete(2, URI, *CURSOR)["result"]["items"]
+    assert "example.py" not in server.ask("t", "workspace/executeCommand", show_status)["result"]["message"]
     server.send(notification("textDocument/didClose", {"textDocument": {"uri": "file:///never-opened"}}))
     assert server.stop() == 0
     assert "internal error" not in json.dumps(server.rest())
@@ -173,7 +243,7 @@ def test_two_questions_about_one_document_at_once(wire: Start) -> None:
 
 
 BUGGY = """
-from starcoder_lsp.cli import main
+from starcoder_lsp.lsp.run import run_session
 from starcoder_lsp.session.session import Session
 from starcoder_lsp.documents.documents import Documents
 
@@ -185,7 +255,7 @@ def change(self, uri, *_rest):
     raise KeyError(self._snapshots[uri].text.to_str())
 
 Session.complete, Documents.change = complete, change
-raise SystemExit(main())
+raise SystemExit(run_session())
 """
 
 
@@ -219,7 +289,7 @@ def test_no_source_text_in_any_log_even_when_there_is_a_bug(wire: Start) -> None
     assert [m["params"]["message"] for m in logged if "KeyError" in m["params"]["message"]], logged
     told = [m for m in server.came if m.get("method") == "window/showMessage"]
     assert secret in json.dumps(told)  # the name of a setting that does not exist, and only that
-    assert len(told) == 1
+    assert len(told) == 2  # the other one speaks of the lost edit
     assert secret not in json.dumps([m for m in server.came if m not in told])
     assert server.errors == ["printed by mistake\n"]  # and not on standard output
 

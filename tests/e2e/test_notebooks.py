@@ -240,7 +240,6 @@ LOST = [
     did_change(2, {"structure": {"array": {"start": 0}}}),
     did_change(2, {"textContent": [{"document": {"uri": cell(3), "version": 2}, "changes": [NO_POSITION]}]}),
     typed(2, 9, 0, 0, "x"),
-    did_change(0, {}),
 ]
 """Changes that cannot be applied."""
 
@@ -254,7 +253,7 @@ def test_after_a_change_that_cannot_be_applied_the_notebook_has_to_be_opened_aga
         server.send(typed(3, 3, *END, "x"))
         assert asking.complete()["result"] is None, lost
         warnings = [message for message in server.came if message.get("params", {}).get("type") == WARNING]
-        assert len(warnings) == 2 * n_lost, lost
+        assert len([each for each in warnings if each["method"] == "window/logMessage"]) == 2 * n_lost, lost
         server.send(OPENED)
         assert asking.complete()["result"]["items"], lost
     assert is_clean_end(server)

@@ -276,15 +276,6 @@ def sent_raw(client: LanguageClient, body: dict[str, Any]) -> Any:
     return future
 
 
-async def test_an_edit_that_is_not_the_next_is_never_applied(driver: Driver) -> None:
-    driver.open(URI, CODE)
-    driver.edit(URI, (0, 0), (0, 0), "wrong ", version=1)
-    assert await driver.complete(URI, *CURSOR) is None
-    driver.versions[URI] = 5
-    driver.replace(URI, CODE)
-    assert await driver.complete(URI, *CURSOR)
-
-
 async def test_an_edit_of_an_unknown_document_is_ignored(driver: Driver) -> None:
     driver.versions["file:///nope"] = 1
     driver.edit("file:///nope", (0, 0), (0, 0), "x")

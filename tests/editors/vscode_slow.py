@@ -1,4 +1,4 @@
-"""`vscode_slow.py FILE ARGUMENTS...` is the real server; while the file exists its model is slow: it writes nothing."""
+"""`vscode_slow.py FILE ARGUMENTS...` is the session without its front; while the file exists its model is silent."""
 
 import asyncio
 import sys
@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from starcoder_lsp import completion
-from starcoder_lsp.cli import main
 from starcoder_lsp.engine.engine import Cancellation, Generation
 from starcoder_lsp.engine.generation import generate
+from starcoder_lsp.lsp.run import run_session
 from starcoder_lsp.rewrites import rewrite
 
 POLL_S = 0.01
@@ -24,4 +24,4 @@ async def write_slowly(*args: Any, **kwargs: Any) -> Generation:
 
 if __name__ == "__main__":
     completion.generate = rewrite.generate = write_slowly
-    raise SystemExit(main())
+    raise SystemExit(run_session())

@@ -90,28 +90,41 @@ def test_versions_may_have_gaps_and_a_change_may_be_empty() -> None:
     assert documents.change(URI, 9, [insert("x")], "utf-16").text.to_str().startswith("xa")
 
 
-@pytest.mark.parametrize("version", [1, 0, -1])
-def test_an_edit_for_another_text_is_refused_until_the_whole_text_comes(version: int) -> None:
+@pytest.mark.parametrize("versions", [[1, 1, 1], [0, 0, 0], [9, 3, 4], [-1, -1, 2]])
+def test_edits_are_applied_in_the_order_they_come_whatever_their_versions(versions: list[int]) -> None:
     documents = opened()
-    with pytest.raises(OutOfSyncError, match="which is at version 1"):
-        documents.change(URI, version, [insert("x")], "utf-16")
+    seen = [documents.get(URI).version]
+    for number, version in enumerate(versions):
+        snapshot = documents.change(URI, version, [insert(str(number))], "utf-16")
+        seen.append(snapshot.version)
+        assert snapshot.is_numbered == (snapshot.version == version)
+    assert text_of(documents).startswith("210")
+    assert seen == sorted(set(seen)), "two texts never have the same version"
+
+
+def test_a_document_whose_edit_is_missing_waits_for_its_whole_text() -> None:
+    documents = opened()
+    documents.mark_out_of_sync(URI)
+    assert documents.out_of_sync == {URI}
     assert not documents.is_in_sync(URI)
     assert documents.get(URI) is None
     assert list(documents) == []
     assert URI in documents
-    with pytest.raises(OutOfSyncError):  # a higher version alone does not help: an edit was missed
+    with pytest.raises(OutOfSyncError, match="an earlier edit is missing"):
         documents.change(URI, 5, [insert("x")], "utf-16")
     documents.change(URI, 2, [insert("no matter"), Edit.whole("all new\n"), insert("is ", 0, 4)], "utf-16")
     assert text_of(documents) == "all is new\n"
     assert documents.is_in_sync(URI)
+    assert documents.out_of_sync == set()
 
 
 def test_opening_again_sets_things_right() -> None:
     documents = opened()
-    with pytest.raises(OutOfSyncError):
-        documents.change(URI, 1, [insert("x")], "utf-16")
+    documents.mark_out_of_sync(URI)
     documents.open(URI, "python", 1, "fresh")
     assert text_of(documents) == "fresh"
+    documents.mark_out_of_sync("file:///never-opened")
+    assert documents.out_of_sync == set()
 
 
 def test_an_unknown_document_is_named() -> None:

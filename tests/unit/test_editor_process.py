@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
 
-from starcoder_lsp.lsp import editor_process
+from starcoder_lsp.front import editor_process
 
 TIMEOUT_S = 60.0
 
@@ -44,33 +44,34 @@ def editor() -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.mark.usefixtures("means")
-async def test_the_end_of_a_process(editor: subprocess.Popen[bytes]) -> None:
-    ended = asyncio.Event()
+def test_the_end_of_a_process(editor: subprocess.Popen[bytes]) -> None:
+    ended = threading.Event()
     editor_process.watch(editor.pid, ended.set)
-    await asyncio.sleep(0)
     assert not ended.is_set()
     editor.communicate(b"\n")
-    await asyncio.wait_for(ended.wait(), TIMEOUT_S)
+    assert ended.wait(TIMEOUT_S)
 
 
 @pytest.mark.usefixtures("means")
-async def test_a_process_that_is_gone(editor: subprocess.Popen[bytes]) -> None:
+def test_a_process_that_is_gone(editor: subprocess.Popen[bytes]) -> None:
     editor.communicate(b"\n")
     for process_id in (editor.pid, 2**40):
-        ended = asyncio.Event()
+        ended = threading.Event()
         editor_process.watch(process_id, ended.set)
-        assert ended.is_set()
+        assert ended.wait(TIMEOUT_S)
 
 
 @pytest.mark.usefixtures("means")
-@pytest.mark.parametrize("process_id", [None, 0, -1])
-def test_without_a_process_nothing_is_watched(process_id: int | None) -> None:
-    """Nor is a loop needed; and 0 and less mean groups of processes to the system."""
+@pytest.mark.parametrize("process_id", [0, -1])
+def test_without_a_process_nothing_is_watched(process_id: int) -> None:
+    """0 and less mean groups of processes to the system."""
+    before = threading.active_count()
     editor_process.watch(process_id, unwanted)
+    assert threading.active_count() == before
 
 
-async def test_a_process_of_somebody_else_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    looked = asyncio.Event()
+def test_a_process_of_somebody_else_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = threading.Event()
 
     def kill(*_arguments: object) -> None:
         looked.set()
@@ -81,7 +82,7 @@ async def test_a_process_of_somebody_else_is_one(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(editor_process, "POLL_INTERVAL_S", 0.01)
     editor_process.watch(1, unwanted)
     looked.clear()
-    await asyncio.wait_for(looked.wait(), TIMEOUT_S)
+    assert looked.wait(TIMEOUT_S)
 
 
 def unwanted() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -12,10 +14,21 @@ PACKAGE = Path(__file__).parents[2] / "starcoder_lsp"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Each may import from itself and from what stands in its row.
-STAGES = {"suggestions", "context", "engine", "documents", "settings", "background", "printable", "regular_files"}
+STAGES = {
+    "suggestions",
+    "context",
+    "engine",
+    "documents",
+    "settings",
+    "background",
+    "black_box",
+    "printable",
+    "regular_files",
+}
 PIPELINE = {"completion", "steering", "prompting", *STAGES}
 MAY_IMPORT = {
     "cli": {
+        "front",
         "lsp",
         "session",
         "models",
@@ -26,23 +39,25 @@ MAY_IMPORT = {
         "percentile",
         *PIPELINE,
     },
-    "lsp": {"session", "models", "stats", "rewrites", "settings_layers", "lru", *PIPELINE},
+    "lsp": {"front", "session", "models", "stats", "rewrites", "settings_layers", "lru", *PIPELINE},
+    "front": {"documents", "black_box"},
     "session": {"models", "stats", "rewrites", "percentile", "lru", *PIPELINE},
     "stats": {"printable", "percentile", "regular_files"},
     "rewrites": PIPELINE,
     "completion": {"steering", "prompting", *STAGES},
     "steering": STAGES,
-    "prompting": {"context", "engine", "documents", "settings", "background"},
+    "prompting": {"context", "engine", "documents", "settings", "background", "black_box"},
     "suggestions": {"engine", "documents", "settings"},
     "context": {"engine", "documents", "settings", "lru"},
     "models": {"engine", "settings", "printable"},
     "engine": {"settings", "engine_settings", "background", "lru", "percentile", "printable", "regular_files"},
-    "documents": {"settings", "lru", "regular_files"},
+    "documents": {"settings", "lru", "regular_files", "black_box"},
     "settings_layers": {"settings", "setting_rules", "printable", "regular_files"},
     "settings": {"engine_settings", "setting_rules"},
     "engine_settings": {"setting_rules"},
     "setting_rules": set(),
     "background": set(),
+    "black_box": set(),
     "lru": set(),
     "percentile": set(),
     "printable": set(),
@@ -132,3 +147,14 @@ def test_no_module_names_a_language_or_a_model() -> None:
         assert not any(language in source for language in languages), path
         if path.name != "families.py":
             assert "fim_middle" not in source, path
+
+
+def test_the_front_imports_next_to_nothing() -> None:
+    """What it does not import cannot crash in it, nor make its start slow."""
+    program = "import sys, starcoder_lsp.front.relay, starcoder_lsp.front.ends; print('\\n'.join(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True).stdout  # noqa: S603
+    names = {name.partition(".")[0] for name in loaded.split()}
+    assert names.isdisjoint({"asyncio", "attrs", "pygls", "lsprotocol", "tree_sitter", "re2", "tokenizers", "msgspec"})
+    ours = {name for name in loaded.split() if name.startswith("starcoder_lsp.")}
+    beside = {"starcoder_lsp.black_box", "starcoder_lsp.documents", "starcoder_lsp.documents.uris"}
+    assert {name for name in ours - beside if not name.startswith("starcoder_lsp.front")} == set()

@@ -222,7 +222,7 @@ def workspace_edit(server: Server, view: View, rewrite: Rewrite) -> types.Worksp
     if not editing_capabilities(server).document_changes:
         return types.WorkspaceEdit(changes={uri: [edit]})
     is_open = is_here or own.uri in server.session.texts.documents
-    document = types.OptionalVersionedTextDocumentIdentifier(uri, own.version if is_open else None)
+    document = types.OptionalVersionedTextDocumentIdentifier(uri, own.version if is_open and own.is_numbered else None)
     created = [types.CreateFile(uri=uri)] if rewrite.is_new_file else []
     return types.WorkspaceEdit(document_changes=[*created, types.TextDocumentEdit(document, [edit])])
 

@@ -21,17 +21,20 @@ def register(server: Server) -> None:
         document = params.text_document
         server.session.open(document.uri, document.language_id, document.version, document.text)
         server.log_decline(document.uri)
+        server.report_sync()
 
     @server.feature(types.TEXT_DOCUMENT_DID_CHANGE)
     def did_change(params: types.DidChangeTextDocumentParams) -> None:
         document, edits = params.text_document, convert.edits(params.content_changes)
         with server.noting():
             server.session.change(document.uri, document.version, edits)
+        server.report_sync(document.uri)
 
     @server.feature(types.TEXT_DOCUMENT_DID_CLOSE)
     def did_close(params: types.DidCloseTextDocumentParams) -> None:
         with server.noting():
             server.session.close_document(params.text_document.uri)
+        server.report_sync()
 
     @server.feature("textDocument/didFocus")
     def did_focus(params: Any) -> None:
@@ -42,6 +45,7 @@ def register(server: Server) -> None:
     def misunderstood(message: dict[str, Any]) -> None:
         """Stop serving a document if one of its edits has wrong parameters: its text here is no longer the editor's."""
         method = message["method"]
-        server.log(types.MessageType.Warning, f"the parameters of {method!r} are not those of the specification")
+        server.log(types.MessageType.Warning, message["reason"])
         if method in (types.TEXT_DOCUMENT_DID_CHANGE, types.NOTEBOOK_DOCUMENT_DID_CHANGE):
             server.session.mark_out_of_sync(convert.uri_of(message.get("params")))
+            server.report_sync()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from starcoder_lsp.documents.documents import UnknownDocumentError
+from starcoder_lsp.documents.quarantine import set_quarantine
 from starcoder_lsp.lsp import convert
 from starcoder_lsp.lsp.handlers.inline_completion import not_open
 
@@ -33,3 +34,13 @@ def register(server: Server) -> None:
     @server.command("starcoder.showStats")
     async def show_stats() -> dict[str, str]:
         return {"html": await server.statistics.page()}
+
+    @server.feature("starcoder/alive")
+    async def alive(_params: None) -> None:
+        """Reply to the front, which asks whether the event loop runs."""
+
+    @server.feature("starcoder/quarantine")
+    def quarantine(params: Any) -> None:
+        """Take from the front which documents ended the session before."""
+        given = convert.plain(params)
+        set_quarantine(given["withoutTree"], given["withoutSuggestions"])

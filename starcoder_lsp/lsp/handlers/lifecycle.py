@@ -23,7 +23,6 @@ def register(server: Server, register_wanted: Iterable[Callable[[Server, types.I
 
     @server.feature(types.INITIALIZE)
     def initialize(params: types.InitializeParams) -> None:
-        server.watch_editor(params.process_id)
         server.configuration.options = convert.plain(params.initialization_options)
         server.session.history.roots = convert.roots_of(params)
         server.session.client = convert.client_of(params)

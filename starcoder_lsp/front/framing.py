@@ -1,0 +1,100 @@
+"""Messages on a stream of bytes, as the base protocol frames them, read with patience and written strictly."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+CONTENT_LENGTH: Final = re.compile(rb"content-length *: *([0-9]+)\s*$", re.IGNORECASE)
+"""Searched, not matched: if a body is longer than announced, its rest and the next header share a line."""
+MAX_DIGITS: Final = 9
+"""A body of a gigabyte or more is none; its header is passed over, as every line that is no header."""
+MAX_LINE_BYTES: Final = 64 * 1024
+"""A line of a header; what is longer is passed over."""
+N_CHUNK_BYTES: Final = 2**18
+
+Receive = Callable[[int], bytes]
+"""Waits for bytes, at most so many; none, or `OSError`, when no more will come."""
+
+
+class TwoLengthsError(ValueError):
+    """A header says twice how long its body is. Reading goes on at the next header."""
+
+
+class Frames:
+    """The bodies of messages, one after another."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._buffer = bytearray()
+        self._start = 0
+
+    def read(self) -> bytes | None:
+        """Return the next body, `None` at the end of the stream. Raises `TwoLengthsError`."""
+        n_bytes = 0
+        while (line := self._line()) is not None:
+            match = CONTENT_LENGTH.search(line)
+            if match is not None and len(match[1]) <= MAX_DIGITS:
+                if n_bytes:
+                    raise TwoLengthsError
+                n_bytes = int(match[1])
+            elif n_bytes and not line.strip():
+                return self._take(n_bytes) if self._fill(n_bytes) else None
+        return None
+
+    def first_line(self) -> bytes:
+        """Return the beginning of the stream up to its first line end, without taking it; empty at its end."""
+        line = self._line() or b""
+        self._buffer[:0] = line if self._start == 0 else b""  # a buffer that was taken whole is empty
+        self._start = 0
+        return line
+
+    def _line(self) -> bytes | None:
+        """Take a line with its end, `None` at the end of the stream."""
+        looked_at = self._start
+        while (end := self._buffer.find(b"\n", looked_at)) < 0:
+            looked_at = len(self._buffer)
+            if looked_at - self._start > MAX_LINE_BYTES:
+                return self._take(looked_at - self._start)
+            if not self._more():
+                return None
+            looked_at = max(self._start, min(looked_at, len(self._buffer)))
+        return self._take(end + 1 - self._start)
+
+    def _fill(self, n_bytes: int) -> bool:
+        """Wait until so many bytes are there; return whether they came."""
+        while len(self._buffer) - self._start < n_bytes:
+            if not self._more():
+                return False
+        return True
+
+    def _take(self, n_bytes: int) -> bytes:
+        taken = bytes(self._buffer[self._start : self._start + n_bytes])
+        self._start += n_bytes
+        if self._start == len(self._buffer):
+            self._buffer.clear()
+            self._start = 0
+        return taken
+
+    def _more(self) -> bool:
+        try:
+            data = self._receive(N_CHUNK_BYTES)
+        except OSError:  # the connection was reset
+            return False
+        self._buffer += data
+        return bool(data)
+
+
+def parsed(body: bytes) -> Any:
+    """Return the JSON of a body; `None` if it is none."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def framed(body: bytes) -> bytes:
+    """Return a message with its header."""
+    return b"Content-Length: %d\r\n\r\n%s" % (len(body), body)

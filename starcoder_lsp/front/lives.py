@@ -1,0 +1,136 @@
+"""The lives of the session one after another: what each has asked the editor, and why it ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from starcoder_lsp.documents.uris import normalized_uri
+from starcoder_lsp.front.pending import key_of
+from starcoder_lsp.front.suspects import Suspects
+
+if TYPE_CHECKING:
+    from starcoder_lsp.front.open_texts import OpenText, OpenTexts
+    from starcoder_lsp.front.session_process import SessionProcess
+
+Message = dict[str, Any]
+
+INFO, WARNING = 3, 2
+N_QUICK_STARTS: Final = 3
+"""Ends without an answer in between after which a new session waits."""
+MAX_PAUSE_S: Final = 30.0
+LONG_LIFE_S: Final = 10.0
+"""A session that lived so long has started well."""
+
+
+class Lives:
+    """The sessions of one editor."""
+
+    def __init__(self) -> None:
+        self.is_up = False
+        """Whether this session has answered `initialize`."""
+        self.suspects = Suspects()
+        self._n_lives = 0
+        self._n_ends = 0
+        """Since a session last answered or lived long."""
+        self.began_at = 0.0
+        self._asked: set[str] = set()
+        self._registered: set[str] = set()
+        self._shown: set[str] = set()
+        """Tokens of progress that the editor shows."""
+        self._hidden: set[Any] = set()
+
+    def begin(self) -> None:
+        """Note that a session starts."""
+        self._n_lives += 1
+        self.began_at = time.monotonic()
+        self.is_up = False
+        self._asked.clear()
+        self._hidden.clear()
+
+    def count_answer(self) -> None:
+        """Note that a session answers: it has started well."""
+        self._n_ends = 0
+
+    def is_asked(self, key: str | None) -> bool:
+        """Return whether this session waits for a reply of the editor's, which it gets now."""
+        if key in self._asked:
+            self._asked.discard(key or "")
+            return True
+        return False
+
+    def take_request(self, message: Message) -> Message | None:
+        """Take a request of the session's. Return the reply if the editor has answered it to an earlier session."""
+        method, params = message["method"], message.get("params") or {}
+        reply = {"jsonrpc": "2.0", "id": message["id"], "result": None}
+        if method == "client/registerCapability":
+            ids = {str(each.get("id")) for each in params["registrations"]}
+            if ids <= self._registered:
+                return reply
+            self._registered |= ids
+        if method == "window/workDoneProgress/create" and self._n_lives > 1 and not self._hidden:
+            self._hidden.add(params["token"])  # the first one is for loading the model, which is loaded
+            return reply
+        self._asked.add(key_of(message["id"]) or "")
+        return None
+
+    def take_notification(self, message: Message) -> bool:
+        """Take a notification of the session's; return whether the editor is to get it."""
+        if message["method"] != "$/progress":
+            return True
+        token, kind = message["params"]["token"], message["params"]["value"].get("kind")
+        if token in self._hidden:
+            return False
+        if kind == "begin":
+            self._shown.add(token)
+        elif kind == "end":
+            self._shown.discard(token)
+        return True
+
+    def close_progress(self) -> Iterator[Message]:
+        """Yield the ends of the progress that an ended session had begun."""
+        for token in self._shown:
+            value = {"kind": "end"}
+            yield {"jsonrpc": "2.0", "method": "$/progress", "params": {"token": token, "value": value}}
+        self._shown.clear()
+
+    def end(self, session: SessionProcess, texts: OpenTexts) -> Iterator[tuple[str, int]]:
+        """Find out why a session ended; yield lines for the user's eyes or for the log."""
+        self._n_ends = 1 if time.monotonic() - self.began_at > LONG_LIFE_S else self._n_ends + 1
+        suspect = next(iter(session.worked_on()), "")
+        is_to_blame = session.has_crashed or self.suspects.has_been_killed_on(suspect)
+        line = self.suspects.blame(suspect, _n_changed(texts, suspect)) if suspect and is_to_blame else ""
+        if line:
+            yield line, WARNING
+        yield f"the session ended ({session.how_it_ended()}) and starts again", INFO
+
+    def has_never_started(self) -> bool:
+        """Return whether no session ever started: another try would end as these did."""
+        return self._n_ends >= N_QUICK_STARTS
+
+    def pause_s(self) -> float:
+        """Return for how long the next session waits."""
+        n_too_many = self._n_ends - N_QUICK_STARTS
+        return min(MAX_PAUSE_S, 2.0 ** min(n_too_many, 10)) if n_too_many >= 0 else 0.0
+
+    def is_freed(self, method: str, params: Any, text: OpenText | None) -> bool:
+        """Return whether an edit or the end of a document changes what is known of suspects."""
+        if not self.suspects.without_suggestions:
+            return False
+        if method == "textDocument/didClose":
+            return self.suspects.close(_uri_of(params))
+        if text is None:
+            return False
+        return self.suspects.changed(_uri_of(params), text.n_changed, len(text.item["text"]))
+
+
+def _uri_of(params: Any) -> str:
+    try:
+        return normalized_uri(params["textDocument"]["uri"])
+    except (AttributeError, KeyError, TypeError):
+        return ""
+
+
+def _n_changed(texts: OpenTexts, uri: str) -> int:
+    return texts.documents[uri].n_changed if uri in texts.documents else 0

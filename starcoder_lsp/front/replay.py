@@ -1,0 +1,96 @@
+"""The messages by which a new session comes to where the last one was."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from typing import Any, Final
+
+from starcoder_lsp.front.open_texts import OpenText, OpenTexts
+
+Message = dict[str, Any]
+
+KEPT: Final = frozenset({"workspace/didChangeConfiguration", "textDocument/didFocus"})
+"""Notifications of which the last one counts."""
+TOGGLE: Final = "starcoder.toggle"
+SELECT_MODEL: Final = "starcoder.selectModel"
+
+
+class Replay:
+    """What the editor said that a session must know."""
+
+    def __init__(self) -> None:
+        self.texts = OpenTexts()
+        self.is_initialized = False
+        """Whether a session has answered `initialize`."""
+        self._initialize: Message = {}
+        self._was_told_initialized = False
+        self._initialized_params: Any = None
+        self._last: dict[str, Any] = {}
+        self._folders: list[Any] = []
+        self._commands: list[Message] = []
+
+    def initialize(self, message: Message, body: bytes) -> bytes:
+        """Take the editor's `initialize`, and return it as the session gets it: a child of this process."""
+        if self._initialize:
+            return body  # the second one, which the session refuses
+        params = message.get("params")
+        if isinstance(params, dict):
+            message = {**message, "params": {**params, "processId": os.getpid()}}
+        self._initialize = message
+        return json.dumps(message).encode()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the editor has sent `initialize`."""
+        return bool(self._initialize)
+
+    def again(self, msg_id: str) -> bytes:
+        """Return `initialize` for a later session."""
+        return json.dumps({**self._initialize, "id": msg_id}).encode()
+
+    def initialized_with(self, result: Any) -> None:
+        """Take the session's reply."""
+        self.is_initialized = True
+        capabilities = result.get("capabilities") if isinstance(result, dict) else None
+        if isinstance(capabilities, dict):
+            self.texts.encoding = capabilities.get("positionEncoding") or "utf-16"
+
+    def take(self, method: str, params: Any) -> OpenText | None:
+        """Note a notification; return the text that it changed."""
+        if method == "initialized":
+            self._was_told_initialized, self._initialized_params = True, params
+        elif method == "workspace/didChangeWorkspaceFolders":
+            self._folders.append(params)
+        elif method in KEPT:
+            self._last[method] = params
+        return self.texts.take(method, params)
+
+    def note_command(self, body: bytes | None, reply: Message) -> None:
+        """Note a command of the user's that the session has carried out and that a new one must know of."""
+        if body is None or "result" not in reply:
+            return
+        params = json.loads(body).get("params")
+        command = params.get("command") if isinstance(params, dict) else None
+        same = [each for each in self._commands if each["command"] == command]
+        if command == TOGGLE and same:
+            self._commands.remove(same[0])  # twice is as if never
+        elif command in (TOGGLE, SELECT_MODEL):
+            self._commands = [each for each in self._commands if each["command"] != command] + [params]
+
+    def messages(self, quarantine: Message) -> Iterator[tuple[str, Any, bool]]:
+        """Yield method, parameters, and whether it is a request, of what a new session is told after `initialize`."""
+        yield "starcoder/quarantine", quarantine, False
+        for params in self._folders:
+            yield "workspace/didChangeWorkspaceFolders", params, False
+        if "workspace/didChangeConfiguration" in self._last:
+            yield "workspace/didChangeConfiguration", self._last["workspace/didChangeConfiguration"], False
+        if self._was_told_initialized:
+            yield "initialized", self._initialized_params or {}, False
+        for params in self._commands:
+            yield "workspace/executeCommand", params, True
+        for method, params in self.texts.messages():
+            yield method, params, False
+        if "textDocument/didFocus" in self._last:
+            yield "textDocument/didFocus", self._last["textDocument/didFocus"], False

@@ -1,0 +1,55 @@
+"""Which documents ended the session, and what they get from then on: first no tree, then no suggestions."""
+
+from __future__ import annotations
+
+from typing import Final
+
+MIN_CHANGED_CHARACTERS: Final = 200
+CHANGED_SHARE: Final = 0.2
+"""A document has changed much when so many characters, and this share of it, were written since. Not measured."""
+
+
+class Suspects:
+    """The documents that were being worked on when a session crashed, or fell silent."""
+
+    def __init__(self) -> None:
+        self.without_tree: set[str] = set()
+        self.without_suggestions: dict[str, int] = {}
+        """And the characters that were written in each when it was found out."""
+        self._killed_on = ""
+
+    def blame(self, uri: str, n_changed: int) -> str:
+        """Note that the session ended while it worked on a document; return a line for the user, or nothing."""
+        name = uri.rpartition("/")[2].partition("#")[0]
+        if uri not in self.without_tree:
+            self.without_tree.add(uri)
+            return (
+                f"the syntax of {name} could not be analysed: its grammar crashed or did not return. Suggestions go on"
+                " without syntax there"
+            )
+        if uri not in self.without_suggestions:
+            self.without_suggestions[uri] = n_changed
+            return f"work on {name} ended again; there are no suggestions in it until it changes much"
+        return ""
+
+    def has_been_killed_on(self, uri: str) -> bool:
+        """Return whether somebody else's kill met the same document twice in a row: it may take all memory."""
+        is_again = bool(uri) and uri == self._killed_on
+        self._killed_on = "" if is_again else uri
+        return is_again
+
+    def changed(self, uri: str, n_changed: int, n_characters: int) -> bool:
+        """Return whether a document may have suggestions again, since it has changed much."""
+        since = self.without_suggestions.get(uri)
+        if since is None or n_changed - since < max(MIN_CHANGED_CHARACTERS, n_characters * CHANGED_SHARE):
+            return False
+        del self.without_suggestions[uri]
+        return True
+
+    def close(self, uri: str) -> bool:
+        """Forget a document that was closed; return whether something was known. Its tree is not tried again."""
+        return self.without_suggestions.pop(uri, None) is not None
+
+    def as_json(self) -> dict[str, list[str]]:
+        """Return the parameters of `starcoder/quarantine`."""
+        return {"withoutTree": sorted(self.without_tree), "withoutSuggestions": sorted(self.without_suggestions)}

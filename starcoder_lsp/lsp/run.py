@@ -1,0 +1,41 @@
+"""The session's process: the language server on standard input and output, behind the front."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import suppress
+from typing import Final
+
+from starcoder_lsp import black_box
+
+_PR_SET_PDEATHSIG: Final = 1
+
+
+def run_session() -> int:
+    """Serve the front until it leaves."""
+    from starcoder_lsp.front.ends import standard_streams
+    from starcoder_lsp.lsp.startup import make_server_quickly
+
+    descriptor = os.environ.pop(black_box.ENVIRONMENT, "")
+    if descriptor:
+        black_box.share(int(descriptor))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both processes, and the front ends this one
+    server = make_server_quickly()
+    end_with_parent()
+    server.serve(*standard_streams())
+    return 1
+
+
+def end_with_parent() -> None:
+    """Let Linux end this process with the front, even in the middle of C code that never returns."""
+    if sys.platform == "linux":
+        import ctypes
+
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(run_session())

@@ -1,0 +1,212 @@
+"""The parts of the front against oracles: frames, the texts that it keeps, deadlines, suspects, the black box."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from starcoder_lsp import black_box
+from starcoder_lsp.documents.documents import Documents, Edit
+from starcoder_lsp.front.framing import Frames, TwoLengthsError, framed
+from starcoder_lsp.front.open_texts import MAX_CHANGES, OpenTexts
+from starcoder_lsp.front.pending import NO_METRICS, deadline_s, key_of
+from starcoder_lsp.front.suspects import MIN_CHANGED_CHARACTERS, Suspects
+from starcoder_lsp.session.session import Session
+
+URI = "file:///a.py"
+
+
+def reading(data: bytes, cuts: list[int]) -> Frames:
+    """Frames of a stream whose bytes come in pieces."""
+    edges = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
+    pieces = iter([data[a:b] for a, b in pairwise(edges)])
+    return Frames(lambda _n_bytes: next(pieces, b""))
+
+
+@given(st.lists(st.binary(min_size=1, max_size=50), max_size=5), st.lists(st.integers(0, 500), max_size=20))
+def test_bodies_come_whole_however_the_stream_is_cut(bodies: list[bytes], cuts: list[int]) -> None:
+    frames = reading(b"".join(map(framed, bodies)), cuts)
+    assert [frames.read() for _ in bodies] == bodies
+    assert frames.read() is None
+
+
+@pytest.mark.parametrize(
+    ("data", "bodies"),
+    [
+        (b"Hello\r\n\r\n" + framed(b"1"), [b"1"]),
+        (b"content-length :2\n\n12", [b"12"]),
+        (b"Content-Length: 99999999999\r\n\r\n" + framed(b"1"), [b"1"]),
+        (b"x" * 200_000 + b"\n" + framed(b"1"), [b"1"]),
+        (b"Content-Length: 5\r\n\r\n12", []),
+        (b"Content-Length: 1\r\n\r\n123" + framed(b"4"), [b"1", b"4"]),
+    ],
+)
+def test_headers_are_read_with_patience(data: bytes, bodies: list[bytes]) -> None:
+    frames = reading(data, [])
+    assert [frames.read() for _ in range(len(bodies) + 1)] == [*bodies, None]
+
+
+def test_two_lengths_are_an_error_and_reading_goes_on() -> None:
+    frames = reading(b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n12" + framed(b"3"), [])
+    with pytest.raises(TwoLengthsError):
+        frames.read()
+    assert frames.read() == b"3"
+
+
+def place(line: int, character: int) -> dict[str, int]:
+    return {"line": line, "character": character}
+
+
+changes = st.one_of(
+    st.builds(lambda text: {"text": text}, st.text("ab\n\r😀", max_size=9)),
+    st.builds(
+        lambda a, b, c, d, text: {"range": {"start": place(a, b), "end": place(c, d)}, "text": text},
+        *(st.integers(0, 4) for _ in range(4)),
+        st.text("xy\n\ré😀", max_size=5),
+    ),
+)
+
+
+def told(texts: OpenTexts) -> str:
+    """The text of a session that was told by the front's messages, as the editor's was by its own."""
+    session = Documents()
+    for method, params in json.loads(json.dumps(list(texts.messages()))):
+        if method == "textDocument/didOpen":
+            item = params["textDocument"]
+            session.open(item["uri"], item["languageId"], item["version"], item["text"])
+        else:
+            session.change(URI, params["textDocument"]["version"], edits(params["contentChanges"]), "utf-16")
+    found = session.get(URI)
+    assert found is not None
+    return found.text.to_str()
+
+
+def edits(given_changes: list[Any]) -> list[Edit]:
+    made = []
+    for change in given_changes:
+        if "range" not in change:
+            made.append(Edit.whole(change["text"]))
+            continue
+        start, end = change["range"]["start"], change["range"]["end"]
+        made.append(Edit(start["line"], start["character"], end["line"], end["character"], change["text"]))
+    return made
+
+
+@given(st.lists(st.lists(changes, max_size=3), max_size=12), st.integers(0, 11))
+def test_a_new_session_gets_the_editors_text(all_changes: list[list[Any]], fold_at: int) -> None:
+    texts, editor = OpenTexts(), Documents()
+    texts.take("textDocument/didOpen", {"textDocument": {"uri": URI, "languageId": "x", "version": 1, "text": "a\nb"}})
+    editor.open(URI, "x", 1, "a\nb")
+    for number, each in enumerate(all_changes):
+        texts.take(
+            "textDocument/didChange", {"textDocument": {"uri": URI, "version": number + 2}, "contentChanges": each}
+        )
+        expected = editor.change(URI, number + 2, edits(each), "utf-16").text.to_str()
+        text = texts.documents[URI]
+        if number == fold_at and text.changes:
+            text.item, n_folded = text.folded("utf-16")
+            del text.changes[:n_folded]
+        assert told(texts) == expected
+
+
+def test_long_lists_of_changes_are_folded_aside() -> None:
+    texts, lock = OpenTexts(), threading.RLock()
+    texts.take("textDocument/didOpen", {"textDocument": {"uri": URI, "languageId": "x", "version": 0, "text": ""}})
+    n = MAX_CHANGES * 3
+    for version in range(1, n + 1):
+        change = {"range": {"start": place(0, 0), "end": place(0, 0)}, "text": "x"}
+        texts.take(
+            "textDocument/didChange", {"textDocument": {"uri": URI, "version": version}, "contentChanges": [change]}
+        )
+        texts.fold_if_long(lock)
+    while any(thread.name == "fold" for thread in threading.enumerate()):
+        pass
+    texts.fold_if_long(lock)
+    while any(thread.name == "fold" for thread in threading.enumerate()):
+        pass
+    assert len(texts.documents[URI].changes) <= MAX_CHANGES
+    assert told(texts) == "x" * n
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(max_size=3),
+        lambda inner: (
+            st.lists(inner)
+            | st.dictionaries(
+                st.sampled_from(
+                    ["textDocument", "uri", "contentChanges", "range", "text", "change", "cells", "notebookDocument"]
+                ),
+                inner,
+            )
+        ),
+        max_leaves=8,
+    )
+)
+def test_any_parameters_are_survived(params: Any) -> None:
+    texts = OpenTexts()
+    for method in ("textDocument/didOpen", "textDocument/didChange", "textDocument/didClose"):
+        texts.take(method, params)
+        texts.take(method.replace("textDocument", "notebookDocument"), params)
+
+
+def test_ids_of_different_types_differ_and_junk_is_none() -> None:
+    assert len({key_of(1), key_of("1"), key_of(None)}) == 3
+    assert all(key_of(each) is None for each in (True, [1], 1.5))
+
+
+def test_deadlines() -> None:
+    assert deadline_s("starcoder/metrics", 10.0) < 0.1
+    assert 10.0 < deadline_s("textDocument/inlineCompletion", 10.0) < 10.1
+    assert deadline_s("workspace/executeCommand", 10.0) == float("inf")
+
+
+def test_a_suspect_loses_its_tree_then_its_suggestions_until_it_changes_much() -> None:
+    suspects = Suspects()
+    assert "a.py" in suspects.blame(URI, 0)
+    assert suspects.as_json() == {"withoutTree": [URI], "withoutSuggestions": []}
+    assert "no suggestions" in suspects.blame(URI, 10)
+    assert suspects.blame(URI, 10) == "", "one message for each"
+    assert not suspects.changed(URI, 10 + MIN_CHANGED_CHARACTERS - 1, 100)
+    assert suspects.changed(URI, 10 + MIN_CHANGED_CHARACTERS, 100)
+    assert suspects.as_json() == {"withoutTree": [URI], "withoutSuggestions": []}
+
+
+def test_a_kill_from_outside_blames_nobody_the_first_time() -> None:
+    suspects = Suspects()
+    assert [suspects.has_been_killed_on(uri) for uri in ("", "a", "b", "b", "b")] == [False, False, False, True, False]
+
+
+def test_the_black_box_says_what_was_worked_on(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "box"
+    path.write_bytes(bytes(black_box.N_BYTES))
+    black_box.share(os.open(path, os.O_RDWR))
+    monkeypatch.setattr(black_box, "_memory", black_box._memory)
+    try:
+        with black_box.working_on("file:///outer"):
+            with black_box.working_on("file:///" + "x" * 5000):
+                (note,) = black_box.notes(path.read_bytes())
+                assert note.startswith("file:///xxx")
+            assert black_box.notes(path.read_bytes()) == ["file:///outer"]
+            thread = threading.Thread(target=_note, args=(path,))
+            thread.start()
+            thread.join()
+        assert black_box.notes(path.read_bytes()) == []
+    finally:
+        black_box._memory = None
+
+
+def _note(path: Any) -> None:
+    with black_box.working_on("file:///é"):
+        assert black_box.notes(path.read_bytes()) == ["file:///é", "file:///outer"]
+
+
+async def test_counters_before_the_first_ones_have_the_shape_of_all() -> None:
+    assert await Session().report() == NO_METRICS
