@@ -36,6 +36,7 @@ def test_what_is_no_client_leaves_the_place_free(wire: Start, tmp_path: Path) ->
             server.over(other.makefile("rb"), other.makefile("wb"))
             refused = server.ask(1, "initialize", initialize_params({"token": token}))
             assert "--token-file" in refused["error"]["message"]
+            server.rest()  # until the end of this connection
     with socket.create_connection(address, TIMEOUT_S) as connection:
         server.over(connection.makefile("rb"), connection.makefile("wb"))
         assert "capabilities" in server.start({"token": "open sesame"})["result"]
