@@ -44,8 +44,10 @@ ORDINARY = [
     ("yaml", "a:\n  - b: 1\n    c: [" + "1, " * 500 + "]\n"),
     ("yaml", "# " + "-" * 300 + "\na: 1\n"),
     ("kotlin", 'val a = "${b} ${c}"\n' * 2000),
-    ("python", "(" * 2000),
+    ("python", "(" * 2000 + ")" * 1500),
+    ("rust", "fn f() { g(); }\n" * 2000),
 ]
+UNCLOSED = [("rust", "%q(" * 4000), ("java", "%q(" * 4000), ("python", "[" * 501)]
 
 
 def test_the_grammars_were_tried_in_this_version_of_the_pack() -> None:
@@ -60,7 +62,7 @@ def test_what_crashed_a_grammar_is_kept_from_it(grammar: str, fault: dict[str, A
     assert all(is_too_deep(row, text) for row in rows)
 
 
-@pytest.mark.parametrize(("language_id", "text"), KNOWN)
+@pytest.mark.parametrize(("language_id", "text"), KNOWN + UNCLOSED)
 def test_deep_nesting_gets_no_tree_and_no_crash(language_id: str, text: str) -> None:
     language = language_for(language_id, "")
     assert is_too_deep(language, text.encode())
