@@ -15,7 +15,8 @@ from starcoder_lsp.background import in_background
 from starcoder_lsp.black_box import working_on
 from starcoder_lsp.context.anchor import Anchors
 from starcoder_lsp.context.caching_tokenizer import CachingTokenizer
-from starcoder_lsp.context.snippets import SnippetRoom, Sources, choose_snippets
+from starcoder_lsp.context.snippet import SnippetRoom, Sources
+from starcoder_lsp.context.snippets import choose_snippets
 from starcoder_lsp.context.window import Budget, CrossFileContext, Window
 from starcoder_lsp.documents.documents import Snapshot, language_of, unreadable_reason
 from starcoder_lsp.documents.globs import matches

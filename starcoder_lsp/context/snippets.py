@@ -26,6 +26,7 @@ from starcoder_lsp.context.similarity import (
     most_similar,
     similarity,
 )
+from starcoder_lsp.context.snippet import Snippet, SnippetRoom, Sources
 from starcoder_lsp.documents.documents import Snapshot, unreadable_reason
 from starcoder_lsp.documents.secrets import has_key
 from starcoder_lsp.documents.text import Text
@@ -33,7 +34,7 @@ from starcoder_lsp.documents.uris import path_of
 from starcoder_lsp.documents.workspace import MAX_FILE_BYTES, Workspace, WorkspaceContext, workspace_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from starcoder_lsp.engine.tokens import Tokenizer
 
@@ -56,47 +57,6 @@ N_VISIBLE_LINES: Final = 100
 """Lines above and below the cursor that count as visible to the model. Not measured."""
 
 _NAMED_AT_CURSOR, _EDITED, _SIMILAR, _IMPORTED = 3, 2, 1, 0
-
-
-@frozen
-class Sources:
-    """The settings for snippets: the enabled kinds, and the globs of files that are never shown."""
-
-    open_files: bool = True
-    recent_edits: bool = True
-    imports: bool = True
-    disabled_globs: tuple[str, ...] = ()
-
-
-@frozen
-class Snippet:
-    r"""A piece of another file: whole lines in order, without the bodies that are elided.
-
-    `path` is relative to the workspace's root, with "/"; outside of the root it is the bare file name. `start_byte` and
-    `end_byte` span the first to the last line in that file; `start_line` and `end_line` count from 1, both inclusive.
-    `text` has `\n` line ends, `ids` are its token ids, and `why` is the reason, for users to read.
-    """
-
-    path: str
-    start_byte: int
-    end_byte: int
-    start_line: int
-    end_line: int
-    text: bytes
-    ids: tuple[int, ...]
-    why: str
-
-
-@frozen
-class SnippetRoom:
-    """The room for snippets in a prompt: `n_tokens` for all of them.
-
-    `n_tokens_in_prompt` returns the tokens of one snippet, by its path and its token ids, its markers included.
-    """
-
-    n_tokens: int
-    tokenizer: Tokenizer
-    n_tokens_in_prompt: Callable[[str, tuple[int, ...]], int]
 
 
 @frozen

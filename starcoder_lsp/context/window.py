@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from attrs import frozen
 
-from starcoder_lsp.context.snippets import Snippet
+from starcoder_lsp.context.snippet import Snippet
 from starcoder_lsp.documents.documents import Snapshot
 from starcoder_lsp.engine.fim import Frame
 from starcoder_lsp.engine.tokens import Tokenizer

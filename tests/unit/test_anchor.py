@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from starcoder_lsp.context.anchor import MAX_WINDOWS, Anchors, no_cross_file
 from starcoder_lsp.context.extending import CLOSERS, MAX_STICKY_BYTES, extend_in_later_text
 from starcoder_lsp.context.new_window import new_window
-from starcoder_lsp.context.snippets import Snippet
+from starcoder_lsp.context.snippet import Snippet
 from starcoder_lsp.context.text_change import TextChange
 from starcoder_lsp.context.window import Budget, CrossFileContext, Segment, Window, normalized
 from starcoder_lsp.documents.documents import Documents, Snapshot

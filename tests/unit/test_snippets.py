@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from starcoder_lsp.context.caching_tokenizer import CachingTokenizer
-from starcoder_lsp.context.snippets import SnippetRoom, Sources, choose_snippets
+from starcoder_lsp.context.snippet import SnippetRoom, Sources
+from starcoder_lsp.context.snippets import choose_snippets
 from starcoder_lsp.documents.documents import Documents
 from starcoder_lsp.documents.workspace import WorkspaceContext
 
