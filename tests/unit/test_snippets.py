@@ -334,7 +334,7 @@ def test_the_same_surroundings_give_the_same_pieces_and_a_word_being_typed_chang
     ],
     ids=range(9),
 )
-def test_odd_documents_give_fewer_pieces(tmp_path, tokenizer, text):
+def test_odd_documents_give_no_more_than_fits(tmp_path, tokenizer, text):
     put(tmp_path, {"__init__.py": "from . import *\nfrom .main import *\n"})
     documents = Documents()
     asking = documents.open((tmp_path / "main.py").as_uri(), "", 1, text)
@@ -343,7 +343,11 @@ def test_odd_documents_give_fewer_pieces(tmp_path, tokenizer, text):
     edits = tuple((other.uri, -3, 2**40) for other in others)
     around = WorkspaceContext(tmp_path, (*others, asking, unnamed), edits)
     for cursor_byte in (0, len(asking.text.data) // 2, len(asking.text.data)):
-        choose_snippets(asking, cursor_byte, around, ALL, room_of(200, tokenizer))
+        chosen = choose_snippets(asking, cursor_byte, around, ALL, room_of(200, tokenizer))
+        assert sum(len(snippet.ids) for snippet in chosen) <= 200
+        assert len({snippet.path for snippet in chosen}) == len(chosen)
+        for snippet in chosen:
+            assert snippet.ids == tokenizer.encode(snippet.text) != ()
 
 
 FILES = {
