@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from starcoder_lsp.suggestions.lexing import brackets, ends_in_string, open_brackets, open_quote
@@ -34,6 +34,7 @@ def told(text: bytes) -> tuple[list[tuple[int, bytes]], bool]:
 
 
 @given(st.text(st.sampled_from("ab\"'`()[]{}\n/* "), max_size=30).map(str.encode))
+@example(b"*/ /* ( */ (")  # a comment ends behind its beginning
 def test_it_is_what_the_regular_expression_finds(text: bytes) -> None:
     assert (list(brackets(text, has_comments=True)), ends_in_string(text, has_comments=True)) == told(text)
 

@@ -52,7 +52,7 @@ class EventReader:
         if line:
             name, _, value = line.partition(b":")
             if name in {b"data", b"error"}:  # llama.cpp's server names errors so
-                self._data.append(value.removeprefix(b" ") if name == b"data" else b'{"error":' + value + b"}")
+                self._data.append(value if name == b"data" else b'{"error":' + value + b"}")
                 self._n_event_bytes += len(value)
             if self._n_event_bytes > MAX_EVENT_BYTES:
                 message = f"the engine sent an event of more than {MAX_EVENT_BYTES >> 20} MiB"
