@@ -50,6 +50,8 @@ class Observation:
     _n_rewrites: int = 0
     _known: tuple[Settings, str] | None = None
     """The last settings, and what `changed_settings` says of them."""
+    _conditions_of: LruDict[tuple[str, str, str], Conditions] = field(factory=lambda: LruDict(64))
+    """By language, model and its hash, under those settings."""
     _hashes: LruDict[str, tuple[str, str]] = field(factory=lambda: LruDict(64))
     """Keyed hashes of path and root folder, by document or cell."""
     _uris: dict[str, set[str]] = field(factory=dict)
@@ -85,7 +87,7 @@ class Observation:
             return
         self._uris.setdefault(view.key, set()).add(own.uri)
         first, *others = named
-        items = [evolve(_item(first, _measures(completion, first[1])), features=completion.features)]
+        items = [_item(first, _measures(completion, first[1]), completion.features)]
         items += [_item(each, _size(each[1].text, completion.latency_ms)) for each in others]
         self.log.offer(self._place(own, completion.cursor_byte), items, conditions)
 
@@ -143,14 +145,13 @@ class Observation:
             return None
         if self._known is None or self._known[0] is not settings:  # to compare settings takes longer than all the rest
             self._known = (settings, changed_settings(settings))
-        return Conditions(
-            language=language_of(own).id or own.language_id,
-            kind="",
-            model=model.prompts.name,
-            model_hash=self.model_hash,
-            engine=settings.engine.kind,
-            settings=self._known[1],
-        )
+            self._conditions_of.clear()
+        known = (language_of(own).id or own.language_id, model.prompts.name, self.model_hash)
+        if known not in self._conditions_of:
+            language, name, model_hash = known
+            kind = settings.engine.kind
+            self._conditions_of[known] = Conditions(language, "", name, model_hash, kind, self._known[1])
+        return self._conditions_of[known]
 
     def _place(self, own: Snapshot, start_byte: int) -> Place:
         if own.uri not in self._hashes:
@@ -165,9 +166,10 @@ def _own(view: View, snapshot: Snapshot) -> tuple[Snapshot, int]:
     return (view.own, view.offset_byte) if snapshot is view.whole else (snapshot, 0)
 
 
-def _item(named: tuple[str, Item], measures: Measures) -> OfferedItem:
+def _item(named: tuple[str, Item], measures: Measures, features: tuple[float, ...] = ()) -> OfferedItem:
     name, item = named
-    return OfferedItem(name, item.text.encode("utf-8", "surrogatepass"), item.n_replaced_bytes, measures)
+    text = item.text.encode("utf-8", "surrogatepass")
+    return OfferedItem(name, text, item.n_replaced_bytes, measures, features)
 
 
 def changed_settings(settings: Settings) -> str:
@@ -187,10 +189,11 @@ def _size(text: str, latency_ms: float) -> Measures:
 
 def _measures(completion: Completion, item: Item) -> Measures:
     """Return size and cost of an answer's first suggestion; its tokens are those of all that the model wrote."""
-    size, generation = _size(item.text, completion.latency_ms), completion.generation
+    generation, latency_ms = completion.generation, completion.latency_ms
     if generation is None:
-        return size
+        return _size(item.text, latency_ms)
     best = max(generation.written, key=lambda written: written.first_line_logprob)
     confidence = sum(best.logprobs) / len(best.logprobs) if best.logprobs else None
     cut_by = next((each.name for each in completion.filters if each.effect is Effect.CUT), "")
-    return evolve(size, n_tokens=len(best.ids), confidence=confidence, cut_by=cut_by)
+    n_lines = item.text.count("\n") + 1
+    return Measures(len(item.text), n_lines, len(best.ids), latency_ms, confidence, cut_by)

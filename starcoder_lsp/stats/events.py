@@ -7,9 +7,10 @@ durations come from a monotonic clock.
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import lru_cache
 from typing import Protocol
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 CHECKS_S = (30, 120, 300, 600)
 """Seconds after an acceptance at which the accepted text is looked at, as Cody does it."""
@@ -51,6 +52,12 @@ class Conditions:
     model_hash: str = ""
     engine: str = "local"
     settings: str = ""
+
+
+@lru_cache(256)
+def of_kind(conditions: Conditions, kind: str) -> Conditions:
+    """Return conditions with a kind, without making the same ones for each keystroke anew."""
+    return evolve(conditions, kind=kind)
 
 
 @frozen

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from attrs import define, field
 
 from starcoder_lsp.stats.events import CHECKS_S, Checked
-from starcoder_lsp.stats.tracked import Splice, Standing, TrackedText
+from starcoder_lsp.stats.tracked import MIN_MOVED_BYTES, Splice, Standing, TrackedText
 
 MAX_FOLLOWED = 64
 """Suggestions that are followed in one document at a time; of more than that the oldest are unknown from then on."""
@@ -53,15 +53,63 @@ def _mean_distance(found: Sequence[Standing], n_chars: Sequence[int]) -> float |
 
 
 @define(eq=False)
+class Gap:
+    """A stretch of a document around the last edits, and by how many bytes they moved the texts behind it.
+
+    Edits in it can change the texts `within` and no other, so a keystroke costs the same however many are followed.
+    """
+
+    low_byte: int
+    high_byte: float
+    within: list[TrackedText]
+    behind: list[TrackedText]
+    is_whole: bool
+    """False if a text was cut: what is inserted anywhere may bring it back."""
+    shift: int = 0
+
+    @classmethod
+    def around(cls, splice: Splice, parts: Sequence[TrackedText]) -> Gap:
+        """Return the gap around an edit that is not applied to `parts` yet but will be."""
+        low, high = -1, float("inf")
+        within, behind = [], []
+        for part in parts:
+            first, last = part.reach
+            if last < splice.start_byte:
+                low = max(low, last)
+            elif first > splice.end_byte:
+                high = min(high, first + splice.shift)
+                behind.append(part)
+            else:
+                within.append(part)
+        return cls(low, high, within, behind, is_whole=not any(part.is_gone for part in parts))
+
+    def is_certain(self, splice: Splice) -> bool:
+        """Return whether an edit leaves the other texts where they are, since it brings none back."""
+        return self.is_whole or len(splice.inserted) < MIN_MOVED_BYTES
+
+    def take(self, splice: Splice) -> bool:
+        """Return whether an edit is in the gap, and take it in."""
+        is_inside = self.low_byte < splice.start_byte and splice.end_byte < self.high_byte
+        if not is_inside or not self.is_certain(splice):
+            return False
+        self.shift += splice.shift
+        self.high_byte += splice.shift
+        return True
+
+
+@define(eq=False)
 class Follower:
     """The accepted suggestions of one document, the oldest first."""
 
     followed: dict[int, Followed] = field(factory=dict)
     _due_s: float = float("-inf")
     """No check is due before; with many suggestions, to look at each of them costs more than all the rest."""
+    _gap: Gap | None = None
+    """The stretch around the last edits. Edits in it change nothing but the places of the texts behind it."""
 
     def accept(self, number: int, since_s: float, start_byte: int, text: bytes) -> Iterator[Checked]:
         """Follow an accepted text, or one more part of a suggestion; yields what is given up for it."""
+        self._settle()
         part = TrackedText(text, start_byte)
         self._due_s = float("-inf")
         if number in self.followed:
@@ -75,6 +123,7 @@ class Follower:
         """Yield the checks that are due, with the document as it has been since the last edit."""
         if now_s < self._due_s:
             return
+        self._settle()
         for each in list(self.followed.values()):
             while not each.is_over and each.due_s <= now_s:
                 yield each.check(data)
@@ -85,11 +134,22 @@ class Follower:
     def edited(self, splices: Sequence[Splice], before: bytes, data: bytes, *, is_whole: bool) -> None:
         """Follow the edits of one change, which made `data` of the document `before`."""
         only = splices[0] if len(splices) == 1 else None
-        for each in self.followed.values():
-            for part in each.parts:
-                if only is not None and only.start_byte > part.end_byte + len(part.text) and not part.is_gone:
-                    continue  # the edit is far behind: most are
-                part.apply(splices, before, data, is_whole=is_whole)
+        if only is not None and self._gap is not None and self._gap.take(only):
+            touched = self._gap.within
+        else:
+            self._settle()
+            touched = [part for each in self.followed.values() for part in each.parts]
+            gap = Gap.around(only, touched) if only is not None else None
+            self._gap = gap if gap is not None and only is not None and gap.is_certain(only) else None
+        for part in touched:
+            part.apply(splices, before, data, is_whole=is_whole)
+
+    def _settle(self) -> None:
+        """Move texts along with the edits that the gap took in."""
+        gap, self._gap = self._gap, None
+        if gap is not None and gap.shift:
+            for part in gap.behind:
+                part.move(gap.shift)
 
     def closed(self) -> Iterator[Checked]:
         """Yield the checks that will not be made: the document was closed, and what becomes of it is unknown."""

@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
 
 from starcoder_lsp.stats.answers import Answer, Change, Fate, Region, Suggestion, Verdict
 from starcoder_lsp.stats.events import (
@@ -31,6 +31,7 @@ from starcoder_lsp.stats.events import (
     Sink,
     Withheld,
     Written,
+    of_kind,
 )
 from starcoder_lsp.stats.follow import Follower
 from starcoder_lsp.stats.keys import NO_KEYS, Keys
@@ -115,7 +116,7 @@ class SuggestionLog:
                     answer=first,
                     alternative=alternative,
                     at_ms=self.clock.now_ms(),
-                    conditions=conditions if conditions.kind else evolve(conditions, kind=kind),
+                    conditions=conditions if conditions.kind else of_kind(conditions, kind),
                     measures=item.measures,
                     document=place.document,
                     repository=place.repository,

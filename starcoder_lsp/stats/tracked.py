@@ -101,6 +101,16 @@ class TrackedText:
         """Return whether nothing of it stands."""
         return not self._pieces
 
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Return the bytes of the document between which an edit may change it: its range, and the size of its gaps."""
+        return self.start_byte - self._n_missing, self.end_byte + self._n_missing
+
+    def move(self, shift: int) -> None:
+        """Move along with edits before its reach."""
+        self.start_byte += shift
+        self.end_byte += shift
+
     def apply(self, splices: Sequence[Splice], before: bytes, data: bytes, *, is_whole: bool = False) -> None:
         """Follow the edits of one change, in order. `before` is the document before them, `data` the one after them.
 
@@ -134,12 +144,11 @@ class TrackedText:
         """Return whether an edit is too far away to matter, and move along with it. Most edits are."""
         if not self._pieces and len(splice.inserted) >= MIN_MOVED_BYTES:
             return False
-        if splice.start_byte > self.end_byte + self._n_missing:
+        low, high = self.reach
+        if splice.start_byte > high:
             return True
-        if splice.end_byte < self.start_byte - self._n_missing:
-            shift = splice.shift
-            self.start_byte += shift
-            self.end_byte += shift
+        if splice.end_byte < low:
+            self.move(splice.shift)
             return True
         return False
 

@@ -66,7 +66,8 @@ class Writer:
 
     def emit(self, event: Event) -> None:
         """Take an event; returns at once."""
-        self._idle.clear()
+        if self._idle.is_set():  # each of these takes a lock, and most keystrokes emit two events
+            self._idle.clear()
         self._events.append(event)
         if not self._wake.is_set():
             self._wake.set()

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from starcoder_lsp.stats.follow import Follower
 from starcoder_lsp.stats.tracked import Splice, Standing, TrackedText
 
 ACCEPTED = b"accepted(text, with) + parts"
@@ -130,3 +131,40 @@ def test_what_is_typed_over_it_is_far_from_it() -> None:
     standing = tracked.standing(b"x=wxyz;")
     assert standing is not None
     assert (standing.share, standing.distance) == (0.0, 1.0)
+
+
+@given(st.data())
+def test_a_follower_of_many_texts_does_what_each_text_does_alone(data: st.DataObject) -> None:
+    """A follower passes over texts that an edit cannot change; the oracle applies each edit to each text."""
+    rng = Random(data.draw(st.integers(0, 2**32)))
+    texts = [b"text %d of the file" % number for number in range(data.draw(st.integers(1, 6)))]
+    now, alone, follower = b"", [], Follower()
+    for number, text in enumerate(texts):
+        now += b"-" * rng.randint(0, 60)
+        alone.append(TrackedText(text, len(now)))
+        list(follower.accept(number, 0.0, len(now), text))
+        now += text
+    cut, near = b"", 0
+    for _ in range(data.draw(st.integers(1, 60))):
+        near = near if rng.random() < 0.8 else rng.randint(0, len(now))
+        splices = [random_splice(rng, len(now), near)]
+        chosen = rng.choice(alone)
+        if rng.random() < 0.15:  # cut one as a whole, or paste what was cut
+            is_paste = cut and rng.random() < 0.6
+            paste = Splice(splices[0].start_byte, splices[0].start_byte, cut)
+            splices = [paste if is_paste else Splice(chosen.start_byte, chosen.end_byte, b"")]
+            cut = cut if is_paste else now[chosen.start_byte : chosen.end_byte]
+        elif rng.random() < 0.1:
+            after_first = len(now) + splices[0].shift
+            splices.append(random_splice(rng, after_first, rng.randint(0, after_first)))
+        before = now
+        for splice in splices:
+            now = now[: splice.start_byte] + splice.inserted + now[splice.end_byte :]
+        follower.edited(splices, before, now, is_whole=False)
+        for text in alone:
+            text.apply(splices, before, now)
+    checked = {check.suggestion: check.share for check in follower.due(31.0, now)}
+    survivors = [part.survivors() for each in follower.followed.values() for part in each.parts]
+    assert survivors == [text.survivors() for text in alone]
+    standing = [text.standing(now) for text in alone]
+    assert checked == {number: each.share if each else None for number, each in enumerate(standing)}
