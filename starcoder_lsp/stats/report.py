@@ -83,11 +83,11 @@ def _advice(totals: Totals) -> list[str]:
     """Return what to switch off, with the setting to paste."""
     advice = []
     languages = totals.values_of("language")
-    for language in languages:
-        if why := _why_bad(totals, Slice({"language": language})):
-            others = ", ".join(f'"{other}"' for other in languages if other != language)
-            setting = f"languages = [{others}]" if others else "enabled = false"
-            advice.append(f"{language}: {why}. To switch suggestions off there: {setting}")
+    bad = {each: why for each in languages if (why := _why_bad(totals, Slice({"language": each})))}
+    others = ", ".join(f'"{each}"' for each in languages if each not in bad)
+    for language, why in bad.items():
+        setting = f"languages = [{others}]" if others else "enabled = false"
+        advice.append(f"{language}: {why}. To switch suggestions off there: {setting}")
     if why := _why_bad(totals, Slice({"kind": "block"})):
         advice.append(f'suggestions of several lines: {why}. To have single lines only: completion.multiline = "never"')
     if why := _why_bad(totals, Slice()):

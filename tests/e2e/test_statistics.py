@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 from tests.e2e.conftest import CODE, CURSOR, ENVIRONMENT, SERVER, SETTINGS, TIMEOUT_S, URI, Start, Wire, notification
 
 GHOST_TEXT = {"textDocument": {"inlineCompletion": {}}}
+NAMED = ["-c", "user.name=A", "-c", "user.email=a@b"]
+TOTAL = "def total(values):\n    result = 0\n    for value in values:\n        result += value\n    return "
 PRIVATE = {**GHOST_TEXT, "experimental": {"starcoder": {"private": True}}}
 
 
@@ -27,16 +30,16 @@ def figures(folder: Path) -> dict[str, Any]:
     return {each["name"]: each for one in json.loads(ran.stdout)["questions"] for each in one["figures"]}
 
 
-def accept(served: Wire) -> str:
+def accept(served: Wire, uri: str = URI, code: str = CODE, cursor: tuple[int, int] = CURSOR) -> str:
     """Ask for a suggestion, show it, insert it, and say that it was accepted; return its text."""
     served.model_is_loaded()
-    served.open(URI, CODE)
-    place = {"line": CURSOR[0], "character": CURSOR[1]}
-    params = {"textDocument": {"uri": URI}, "position": place, "context": {"triggerKind": 1}}
+    served.open(uri, code)
+    place = {"line": cursor[0], "character": cursor[1]}
+    params = {"textDocument": {"uri": uri}, "position": place, "context": {"triggerKind": 1}}
     item = served.ask("ask", "textDocument/inlineCompletion", params)["result"]["items"][0]
     served.send(notification("textDocument/didShowCompletion", {"item": item}))
     change = {"range": {"start": place, "end": place}, "text": item["insertText"]}
-    document = {"uri": URI, "version": 2}
+    document = {"uri": uri, "version": 2}
     served.send(notification("textDocument/didChange", {"textDocument": document, "contentChanges": [change]}))
     served.ask("accepted", "workspace/executeCommand", item["command"])
     return item["insertText"]
@@ -83,6 +86,59 @@ def test_totals_are_exported_and_merged(tmp_path: Path) -> None:
     file.write_text(stats(tmp_path, "export").stdout)
     merged = stats(tmp_path, "merge", str(file), str(file), "--json")
     assert json.loads(merged.stdout)["persons"] == 2
+
+
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a record, and a repository with a commit that holds what was accepted."""
+    folder = tmp_path_factory.mktemp("marks")
+    file = folder / "repository" / "example.py"
+    file.parent.mkdir()
+    served = Wire(env={"XDG_DATA_HOME": str(folder)})
+    served.start({**SETTINGS, "completion": {"maxTokens": 24, "multiline": "never"}}, GHOST_TEXT)
+    text = accept(served, file.as_uri(), TOTAL + "\n", (4, 11))
+    stop(served)
+    assert len(text.strip()) >= 4, "too short to be found in a commit"
+    file.write_text(f"{TOTAL}{text}\n")
+    for command in (["init", "-q"], ["add", "."], [*NAMED, "commit", "-q", "-m", "assisted"]):
+        subprocess.run(["git", "-C", str(file.parent), *command], check=True)  # noqa: S603, S607  our own
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("marks", "n", "value"),
+    [([], 0, None), (["pass"], 1, 1.0), (["fail"], 1, 0.0), (["fail", "pass"], 1, 0.0), (["pass", "fail"], 1, 1.0)],
+    ids=["none", "pass", "fail", "fail then pass", "pass then fail"],
+)
+def test_the_first_mark_of_an_assisted_commit_counts(
+    committed: Path, tmp_path: Path, marks: list[str], n: int, value: float | None
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(committed, folder)
+    at = str(committed / "repository")  # what is recorded is the path of the first folder
+    for verdict in marks:
+        ran = stats(folder, "mark", "tests", verdict, "--repository", at)
+        assert (ran.returncode, ran.stderr) == (0, "")
+    report = json.loads(stats(folder, "--json", "--repository", at).stdout)
+    found = {each["name"]: each for one in report["questions"] for each in one["figures"]}
+    tests = found["tests pass before a correction"]
+    assert (tests["n"], tests["value"]) == (n, value)
+    assert "1 commits hold accepted text" in report["notes"]
+    assert ("1 of them have a mark of tests (starcoder-lsp stats mark)" in report["notes"]) == bool(n)
+
+
+def test_a_mark_of_changed_files_is_no_mark_of_the_commit(committed: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(committed, folder)
+    at = committed / "repository"
+    before = (at / "example.py").read_text()
+    (at / "example.py").write_text(before + "# corrected\n")
+    ran = stats(folder, "mark", "tests", "pass", "--repository", str(at))
+    (at / "example.py").write_text(before)
+    assert ran.returncode == 0
+    assert "does not count" in ran.stderr
+    report = json.loads(stats(folder, "--json", "--repository", str(at)).stdout)
+    assert not any("have a mark" in note for note in report["notes"])
 
 
 @pytest.mark.parametrize(
