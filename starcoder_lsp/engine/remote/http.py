@@ -1,8 +1,7 @@
 """HTTP to a remote engine, the only importer of `httpx2`: pooled connections, streamed answers, errors in one line.
 
-`HTTPS_PROXY`, `NO_PROXY`, `SSL_CERT_FILE` and `SSL_CERT_DIR` count as they do for curl, but
-for a server on this machine no proxy is asked. Redirects are not followed:
-they would take source text to a host that the user did not name.
+`HTTPS_PROXY`, `NO_PROXY` and `SSL_CERT_FILE` with its kin count as they do for downloads, but for a server on this
+machine no proxy is asked. Redirects are not followed: they would take source text to a host that the user did not name.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import define
 
 from starcoder_lsp import __version__
+from starcoder_lsp.authorities import verification
 from starcoder_lsp.background import in_background
 from starcoder_lsp.engine.engine import EngineError
 from starcoder_lsp.engine.remote.endpoint import Endpoint
@@ -151,13 +151,15 @@ def _client_for(endpoint: Endpoint) -> httpx2.AsyncClient:
             headers=headers,
             http2=True,
             trust_env=True,
+            verify=verification(httpx2.create_ssl_context),
             mounts={f"all://{endpoint.hostname}": None} if endpoint.is_on_this_machine else None,  # past any proxy
             follow_redirects=False,
             timeout=httpx2.Timeout(endpoint.timeout_s, connect=min(endpoint.timeout_s, MAX_CONNECT_S)),
             limits=httpx2.Limits(keepalive_expiry=KEEPALIVE_S),
         )
     except (OSError, ValueError, ImportError) as error:  # SSL_CERT_FILE or a proxy's address is wrong
-        why = getattr(error, "strerror", None) or type(error).__name__
+        named = str(error) if isinstance(error, OSError) else ""  # a proxy's address may hold a password
+        why = getattr(error, "strerror", None) or named or type(error).__name__
         message = f"connections cannot be set up ({why}): look at SSL_CERT_FILE, HTTPS_PROXY and their kin"
         raise EngineError(message) from error
 
