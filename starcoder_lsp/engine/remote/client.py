@@ -26,6 +26,7 @@ from starcoder_lsp.engine.remote.breaker import Breaker
 from starcoder_lsp.engine.remote.errors import EngineAwayError, RequestRefusedError
 from starcoder_lsp.engine.remote.exchange import UNCOUNTED, Exchange
 from starcoder_lsp.engine.remote.http import Http
+from starcoder_lsp.engine.remote.pace import Pace
 from starcoder_lsp.engine.remote.prompt_text import prompt_text
 from starcoder_lsp.engine.remote.protocol import MAX_STOP_TEXTS, Adapter, Ask
 from starcoder_lsp.engine.remote.sessions import Sessions
@@ -46,6 +47,7 @@ class RemoteEngine:
     on_state: Callable[[str], None] = lambda _error: None
     prefills: bool = False
     breaker: Breaker = field(factory=Breaker)
+    pace: Pace = field(factory=Pace)
     n_gpu_layers: int = 0
     prefill_speed: float = 0.0
     cache: None = None
@@ -74,7 +76,7 @@ class RemoteEngine:
         """Begin to answer. While the server is away the stream fails at once."""
         exchange: Exchange
         stream = TokenStream(lambda _answer: exchange.close(), lambda _kept: exchange.close(), UNCOUNTED)
-        exchange = Exchange(request, stream)
+        exchange = Exchange(request, stream, pace=None if request.is_ahead else self.pace)
         if self.breaker.is_away:
             stream.end(None, EngineAwayError(f"{self.where} is away"))
         else:
@@ -104,8 +106,11 @@ class RemoteEngine:
         """Answer one request; its stream ends whatever happens."""
         error: EngineError | None = None
         try:
+            if exchange.pace is not None:
+                await exchange.pace.wait()
             await self._answer(exchange)
         except asyncio.CancelledError:
+            exchange.note_left()
             exchange.stream.end(exchange.usage)
             raise
         except EngineError as raised:

@@ -13,6 +13,7 @@ from starcoder_lsp.engine.remote.answer import AnswerReader
 from starcoder_lsp.engine.remote.errors import EngineAwayError
 from starcoder_lsp.engine.remote.events import EventReader
 from starcoder_lsp.engine.remote.http import Http
+from starcoder_lsp.engine.remote.pace import Pace
 from starcoder_lsp.engine.remote.protocol import Adapter, Ask
 from starcoder_lsp.engine.remote.sessions import Sessions
 from starcoder_lsp.engine.stream import TokenStream, Usage
@@ -32,6 +33,10 @@ class Exchange:
     is_ended: bool = False
     """True if the server has ended the answer, and only counts may follow."""
     prefill_speed: float = 0.0
+    pace: Pace | None = None
+    """Gets to know how long the first token takes; `None` for a request that no user waits for."""
+    _sent_s: float = 0.0
+    """The time at which it was sent first; 0 before, and once it has a token."""
     _counts: Usage | None = None
     _waited_ms: float = 0.0
     _waits_since: float = 0.0
@@ -58,6 +63,7 @@ class Exchange:
         document, events = self.request.document, EventReader(adapter.is_events)
         self._counts, self.is_ended = None, False
         body = adapter.body(ask)
+        self._sent_s = self._sent_s or time.perf_counter()
         self._wait()
         try:
             async with http.stream(adapter.path, body, sessions.headers(document)) as (headers, chunks):
@@ -75,6 +81,11 @@ class Exchange:
             message = f"{http.endpoint.host} broke off in the middle of an answer"
             raise EngineAwayError(message)
 
+    def note_left(self) -> None:
+        """Note that the request was left, if it was sent and has no token yet."""
+        if self.pace is not None and self._sent_s:
+            self.pace.left(time.perf_counter() - self._sent_s)
+
     def _take(self, adapter: Adapter, reader: AnswerReader, event: Mapping[str, object]) -> None:
         part = adapter.read(event)
         self._counts = part.usage or self._counts
@@ -82,6 +93,9 @@ class Exchange:
         tokens = () if reader.is_over else reader.take(part)
         self.is_ended = self.is_ended or bool(part.end) or part.is_last or reader.n_left <= 0
         if tokens:
+            if self.pace is not None and self._sent_s:
+                self.pace.begun(time.perf_counter() - self._sent_s)
+                self._sent_s, self.pace = 0.0, None
             self.stream.feed(tokens, self.usage)
 
     def _wait(self) -> None:

@@ -1,0 +1,55 @@
+"""Send fewer requests to an engine that answers more slowly than the user types.
+
+A request that is left before its first token has cost a place in the engine's queue, and the next one begins at the end
+of it. After some of these in a row the next ones wait for a pause in typing, and are not sent if none comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from attrs import define
+
+MIN_LEFT: Final = 2
+"""Requests in a row that are left without a token before any waits. Not measured."""
+FIRST_WAIT_S: Final = 0.1
+MAX_WAIT_S: Final = 0.6
+"""Waits double from the first to the second. Pauses between words are longer, those inside a word shorter."""
+PROMPT_S: Final = 0.3
+"""A first token within this time ends all waiting. Not measured."""
+WEIGHT: Final = 0.5
+"""Of the newest time to a first token in its average."""
+
+
+@define(eq=False)
+class Pace:
+    """Says how long the next request waits before it is sent, from what became of the last ones."""
+
+    n_left: int = 0
+    """Requests in a row that were left without a token."""
+    expected_s: float = 0.0
+    """The time to the first token, as far as it is known."""
+
+    @property
+    def wait_s(self) -> float:
+        """The wait before the next request; never longer than the engine itself takes."""
+        if self.n_left < MIN_LEFT:
+            return 0.0
+        wait_s: float = FIRST_WAIT_S * 2 ** min(self.n_left - MIN_LEFT, 10)
+        return min(MAX_WAIT_S, wait_s, self.expected_s)
+
+    async def wait(self) -> None:
+        """Wait before a request is sent. A cancelled wait means that it never is."""
+        if self.wait_s:
+            await asyncio.sleep(self.wait_s)
+
+    def begun(self, after_s: float) -> None:
+        """Note the time to the first token of an answer."""
+        self.expected_s = after_s if not self.expected_s else self.expected_s + WEIGHT * (after_s - self.expected_s)
+        self.n_left = 0 if after_s <= PROMPT_S else self.n_left // 2
+
+    def left(self, after_s: float) -> None:
+        """Note that nobody waited for a request any more, and it had no token yet."""
+        self.expected_s = max(self.expected_s, after_s)
+        self.n_left += 1

@@ -1,0 +1,85 @@
+"""An engine that is slower than the user types gets fewer requests; one that is fast enough gets all of them."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from starcoder_lsp.engine.engine import Cancellation
+from starcoder_lsp.engine.remote import disclosure
+from starcoder_lsp.engine.remote.pace import MAX_WAIT_S, MIN_LEFT, PROMPT_S, Pace
+from tests.scripted_server import HANG, Reply, scripted_server
+from tests.unit.test_remote_engine import MODELS, TEXT, ask, engine_at, ids, spoken  # noqa: F401  `ids` is a fixture
+
+SECONDS = st.floats(0.001, 60)
+ENDS = st.lists(st.tuples(st.booleans(), SECONDS), max_size=30)
+"""Of each request: whether it had a token, and after how long that came or the request was left."""
+
+
+@pytest.fixture(autouse=True)
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disclosure, "state_file", lambda: tmp_path / "disclosed-hosts.json")
+
+
+def pace_after(ends: list[tuple[bool, float]]) -> Pace:
+    pace = Pace()
+    for has_token, after_s in ends:
+        (pace.begun if has_token else pace.left)(after_s)
+    return pace
+
+
+@given(ENDS)
+def test_a_wait_is_bounded_and_never_longer_than_the_engine_takes(ends: list[tuple[bool, float]]) -> None:
+    pace = pace_after(ends)
+    assert 0 <= pace.wait_s <= min(MAX_WAIT_S, max((after_s for _, after_s in ends), default=0.0))
+
+
+@given(ENDS, st.floats(0.001, PROMPT_S))
+def test_a_fast_answer_ends_all_waiting(ends: list[tuple[bool, float]], after_s: float) -> None:
+    assert pace_after([*ends, (True, after_s)]).wait_s == 0
+
+
+@given(st.lists(SECONDS, max_size=30))
+def test_a_user_who_gets_an_answer_each_time_never_waits(first_tokens_s: list[float]) -> None:
+    assert pace_after([(True, after_s) for after_s in first_tokens_s]).wait_s == 0
+
+
+@given(ENDS, SECONDS)
+def test_it_waits_longer_the_more_are_left(ends: list[tuple[bool, float]], after_s: float) -> None:
+    pace, waits = pace_after(ends), []
+    for _ in range(8):
+        waits.append(pace.wait_s)
+        pace.left(after_s)
+    assert waits == sorted(waits)
+    assert pace.wait_s == min(MAX_WAIT_S, pace.expected_s)
+
+
+async def test_requests_that_are_left_during_the_wait_are_not_sent_and_the_last_one_is(ids: tuple[int, ...]) -> None:  # noqa: F811
+    async with (
+        scripted_server(MODELS, *[Reply([HANG])] * MIN_LEFT, Reply(spoken(ids))) as server,
+        engine_at(server, timeout_ms=60_000) as engine,
+    ):
+        for n in range(MIN_LEFT):  # left before their first token
+            cancellation = Cancellation()
+            asking = asyncio.ensure_future(ask(engine, cancellation=cancellation))
+            while len(server.posts) == n:
+                await server.asked.wait()
+                server.asked.clear()
+            cancellation.cancel()
+            await asking
+        engine.pace.expected_s = 60.0
+        for _ in range(5):  # each wait is over only after a tenth of a second
+            cancellation = Cancellation()
+            asking = asyncio.ensure_future(ask(engine, cancellation=cancellation))
+            await asyncio.sleep(0)
+            cancellation.cancel()
+            await asking
+        assert len(server.posts) == MIN_LEFT
+        assert engine.pace.wait_s
+        assert (await ask(engine)).written[0].text == TEXT
+        assert len(server.posts) == MIN_LEFT + 1
+        assert not engine.pace.wait_s
