@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ PRIVATE = {**GHOST_TEXT, "experimental": {"starcoder": {"private": True}}}
 def stats(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     env = {**ENVIRONMENT, "XDG_DATA_HOME": str(folder)}
     command = [*SERVER, "stats", *arguments]
-    return subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, check=False, timeout=100)  # noqa: S603
+    return subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, check=False, timeout=500)  # noqa: S603
 
 
 def figures(folder: Path) -> dict[str, Any]:
@@ -139,6 +141,26 @@ def test_a_mark_of_changed_files_is_no_mark_of_the_commit(committed: Path, tmp_p
     assert "does not count" in ran.stderr
     report = json.loads(stats(folder, "--json", "--repository", str(at)).stdout)
     assert not any("have a mark" in note for note in report["notes"])
+
+
+def test_each_form_has_the_same_figures(committed: Path) -> None:
+    """A terminal's table, a page, rows and splits; a comparison of one answer says that this is not enough."""
+    at = ("--repository", str(committed / "repository"))
+    table = stats(committed, *at).stdout
+    assert "Does it help?" in table
+    assert "100.0%" in table
+    rows = {row["figure"]: row for row in csv.DictReader(stats(committed, "--csv", *at).stdout.splitlines())}
+    assert (float(rows["accepted of shown"]["value"]), int(rows["accepted of shown"]["n"])) == (1.0, 1)
+    page = stats(committed, "--html", *at).stdout
+    assert "<svg" in page
+    assert "<script" not in page
+    assert "100.0%" in page
+    for dimension, value in (("language", "python"), ("kind", "rest of line")):
+        assert value in stats(committed, "--by", dimension, *at).stdout
+    assert "not enough data" in stats(committed, "--compare", "python", "rest of line", *at).stdout
+    tomorrow = (datetime.now(UTC) + timedelta(days=2)).date().isoformat()
+    since = json.loads(stats(committed, "--json", "--since", tomorrow, *at).stdout)
+    assert all(figure["n"] == 0 for each in since["questions"] for figure in each["figures"])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,119 @@
+"""The gate through a real server: what it hides, what it says of that, and how it comes to hide with another model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from starcoder_lsp.engine.loading import DEMONSTRATOR
+from tests.e2e.conftest import ROOT, SETTINGS, Start, Wire
+from tests.e2e.test_statistics import GHOST_TEXT, stats, stop
+
+SOURCE = (ROOT / "starcoder_lsp/documents/text.py").read_text().splitlines(keepends=True)[50:120]
+PLACES = [
+    (number, len(line) // 2)
+    for number, line in enumerate(SOURCE)
+    if len(line) > 40 and not line.lstrip().startswith('"')
+][:8]
+"""The middle of long lines, whose rest is hidden from the model."""
+NOT_FITTED = "it is not fitted"
+
+
+def serve(wire: Start, folder: Path, calm: float, model: Path | None = None) -> Wire:
+    """Start a server whose automatic answers pass the gate."""
+    served = wire(env={"XDG_DATA_HOME": str(folder)})
+    settings: dict[str, Any] = {
+        **SETTINGS,
+        "completion": {"maxTokens": 24, "calm": calm},
+        "context": {"maxTokens": 256, "maxPrefillMs": 100_000},
+    }
+    served.start(settings | ({"model": {"path": str(model)}} if model else {}), GHOST_TEXT)
+    served.model_is_loaded()
+    return served
+
+
+def ask_at(served: Wire, number: int, place: tuple[int, int], kind: int = 2) -> str | None:
+    """Open the text with the rest of one line missing, and ask there; the suggestion, if there is one."""
+    uri = f"file:///code/place_{number}.py"
+    line, character = place
+    if kind == 2:
+        served.open(uri, "".join([*SOURCE[:line], SOURCE[line][:character] + "\n", *SOURCE[line + 1 :]]))
+    reply = served.complete(f"{uri} {kind}", uri, line, character, kind)["result"]
+    return reply["items"][0]["insertText"] if reply and reply["items"] else None
+
+
+def explain_at(served: Wire, number: int, place: tuple[int, int]) -> Any:
+    where = {"line": place[0], "character": place[1]}
+    params = {"textDocument": {"uri": f"file:///code/place_{number}.py"}, "position": where}
+    return served.ask(f"explain {number}", "starcoder/explain", params)["result"]
+
+
+def shown_by(served: Wire) -> list[str | None]:
+    return [ask_at(served, number, place) for number, place in enumerate(PLACES)]
+
+
+def test_what_is_likely_wrong_is_hidden_explained_and_there_when_asked_for(wire: Start, tmp_path: Path) -> None:
+    served = serve(wire, tmp_path, 1.0)
+    n_hidden = n_shown = 0
+    for number, place in enumerate(PLACES):
+        found = ask_at(served, number, place)
+        explained = explain_at(served, number, place)
+        gate = explained["gate"]
+        if gate is None:  # the model wrote nothing that could be shown
+            assert found is None
+            continue
+        assert gate["shown"] == (found is not None) == (gate["probability"] >= gate["limit"])
+        n_shown += gate["shown"]
+        if not gate["shown"]:
+            n_hidden += 1
+            assert gate["against"]
+            assert {"name": "gate", "effect": "dropped"} in explained["filters"]
+            assert ask_at(served, number, place, kind=1)
+    assert n_hidden
+    assert n_shown
+    stop(served)
+    notes = json.loads(stats(tmp_path, "--json").stdout)["notes"]
+    assert any(note.startswith("withheld") and f"gate {n_hidden}" in note for note in notes), notes
+
+
+@pytest.mark.timeout(600)  # 75 holes are filled, two servers load the model
+def test_with_another_model_it_hides_once_it_is_fitted_and_not_after_a_reset(wire: Start, tmp_path: Path) -> None:
+    other = tmp_path / "other.gguf"
+    shutil.copyfile(DEMONSTRATOR, other)
+    with other.open("ab") as file:  # other bytes, so another model to the gate
+        file.write(bytes(4096))
+    everything = shown_by(serve(wire, tmp_path, 1.0, other))
+    assert any(everything)
+    assert NOT_FITTED in stats(tmp_path, "gate", "--model", str(other)).stdout
+
+    code = str(ROOT / "starcoder_lsp/documents")
+    fitted = stats(tmp_path, "gate", "--fit", code, "--model", str(other), "--holes", "75")
+    assert fitted.returncode == 0, fitted.stderr
+    assert "fitted to" in fitted.stderr
+    assert NOT_FITTED not in fitted.stdout
+    calm = shown_by(serve(wire, tmp_path, 1.0, other))
+    assert calm.count(None) > everything.count(None)
+
+    assert stats(tmp_path, "gate", "--reset").returncode == 0
+    assert NOT_FITTED in stats(tmp_path, "gate", "--model", str(other)).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--fit", "one.py"], "name more files, or raise --holes"),
+        (["--fit", "missing.py"], "missing.py"),
+        (["--reset", "--fit", "one.py"], "not allowed with"),
+        (["--model", "missing.gguf"], "missing.gguf"),
+    ],
+)
+def test_what_cannot_be_fitted_is_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:
+    (tmp_path / "one.py").write_text("import os\n\nprint(os.name, os.sep)\n")
+    ran = stats(tmp_path, "gate", *arguments)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert message in ran.stderr
+    assert ran.stderr.rstrip("\n").count("\n") == 0
