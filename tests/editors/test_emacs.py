@@ -12,9 +12,8 @@ PACKAGES = f'(setq package-user-dir "{EDITORS}/emacs/elpa" native-comp-deferred-
 """Where `install.sh` installed lsp-mode; compiling it anew for each home folder would take both cores for a minute."""
 
 
-@pytest.fixture
-def emacs(desk: Desk) -> Desk:
-    """On the empty line."""
+def on_the_empty_line(desk: Desk) -> Desk:
+    """Start it on the empty line."""
     desk.write(".emacs.d/early-init.el", PACKAGES)
     desk.write(".emacs.d/init.el", block("Emacs", "elisp"))
     desk.launch("emacs", "-nw", f"+{LINE}", desk.file.name)
@@ -23,6 +22,11 @@ def emacs(desk: Desk) -> Desk:
     desk.is_served()
     desk.terminal.shows("starcoder:ready")
     return desk
+
+
+@pytest.fixture
+def emacs(desk: Desk) -> Desk:
+    return on_the_empty_line(desk)
 
 
 def save(emacs: Desk) -> None:

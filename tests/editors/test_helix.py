@@ -17,9 +17,8 @@ ENTRY = re.compile(r"(open.*?) +(?:text|function) *$", re.MULTILINE)
 ANOTHER = f"#!/bin/sh\nexec {sys.executable} {FOLDER}/other_server.py\n"
 
 
-@pytest.fixture
-def helix(desk: Desk) -> Desk:
-    """In insert mode, on the empty line."""
+def in_insert_mode(desk: Desk) -> Desk:
+    """Start it in insert mode, on the empty line."""
     desk.write("bin/pylsp", ANOTHER)
     (desk.home / "bin" / "pylsp").chmod(0o755)
     desk.run(block("Helix", "sh"))
@@ -27,6 +26,11 @@ def helix(desk: Desk) -> Desk:
     desk.terminal.keys("i")
     desk.terminal.shows("INS")
     return desk
+
+
+@pytest.fixture
+def helix(desk: Desk) -> Desk:
+    return in_insert_mode(desk)
 
 
 def suggested(helix: Desk) -> list[str]:

@@ -1,4 +1,4 @@
-"""From an installed program to a real model's ghost text in Neovim: by the command line, and by the buttons."""
+"""From an installed program to a real model's suggestions: by the command line, the command and the buttons."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ import pytest
 from tests.catalogue_hub import NAME_IN_FILE, catalogue_hub
 from tests.editors.conftest import EDITORS, LINE, OFFER, Desk, block
 from tests.editors.terminal import until
+from tests.editors.test_emacs import leave as leave_emacs
+from tests.editors.test_emacs import on_the_empty_line as emacs_with_starcoder
+from tests.editors.test_helix import escape as escape_helix
+from tests.editors.test_helix import in_insert_mode as helix_in_insert_mode
+from tests.editors.test_helix import leave as leave_helix
 from tests.editors.test_neovim import escape, leave
 from tests.hub import FakeHub, Fault, serving
 
@@ -26,11 +31,11 @@ def hub(desk: Desk) -> Iterator[FakeHub]:
         exports = f"export HF_ENDPOINT={hub.endpoint} no_proxy=127.0.0.1"
         server.write_text(server.read_text().replace("#!/bin/sh\n", f"#!/bin/sh\n{exports}\n"))
         (desk.home / OFFER).unlink()
-        desk.write(".config/nvim/init.lua", block("Neovim", "lua"))
         yield hub
 
 
 def start(desk: Desk, kind: str) -> None:
+    desk.write(".config/nvim/init.lua", block("Neovim", "lua"))
     desk.start(str(EDITORS / "bin" / kind), f"+{LINE}", desk.file.name)
     desk.terminal.shows("starcoder: ready")
 
@@ -47,10 +52,15 @@ def questions(desk: Desk) -> list[Any]:
 
 def check_in_use(desk: Desk) -> None:
     """The pulled model writes the ghost text, and the settings say so."""
-    until(lambda: f"{NAME_IN_FILE} is ready" in loaded(desk), desk.log.summary)
+    check_chosen(desk)
     desk.terminal.shows("starcoder: ready")
     desk.terminal.type("S" + TYPED.strip())
     desk.suggests(TYPED)
+
+
+def check_chosen(desk: Desk) -> None:
+    """The pulled model runs, and the settings name it."""
+    until(lambda: f"{NAME_IN_FILE} is ready" in loaded(desk), desk.log.summary)
     settings = tomllib.loads((desk.home / ".config/starcoder-lsp/starcoder-lsp.toml").read_text())
     assert settings["model"] == {"name": NAME}
 
@@ -121,3 +131,43 @@ def test_not_now(desk: Desk, hub: FakeHub) -> None:
     terminal.keys("Enter")
     escape(desk)
     leave(desk)
+
+
+def test_emacs_gets_a_model_by_its_command(desk: Desk, hub: FakeHub) -> None:
+    terminal = desk.terminal
+    emacs_with_starcoder(desk)
+    terminal.keys("M-x")
+    terminal.type("starcoder-pull-model\n")
+    terminal.shows("which model?")
+    terminal.type("Get StarCoder2 3B (1.8 GB)")
+    terminal.keys("Tab", "Enter")
+    terminal.shows("The whole text")
+    terminal.type("Acc")
+    terminal.keys("Tab")
+    until(lambda: "Accept and download" in terminal.screen().replace("\\\n", ""), terminal.screen)
+    terminal.keys("Enter")
+    check_chosen(desk)
+    assert len(hub.requests("bytes")) == 1
+    terminal.type(TYPED)
+    desk.suggests(TYPED)
+    terminal.keys("C-x", "C-s")
+    desk.holds(TYPED)
+    leave_emacs(desk)
+
+
+def test_helix_gets_a_model_by_its_command(desk: Desk, hub: FakeHub) -> None:
+    terminal = desk.terminal
+    helix_in_insert_mode(desk)
+    escape_helix(desk)
+    terminal.type(":lsp-workspace-command starcoder.pullModel\n")
+    terminal.shows("which model?")
+    terminal.keys("Enter")
+    terminal.shows("Accept and download")
+    terminal.keys("Enter")
+    check_chosen(desk)
+    assert len(hub.requests("bytes")) == 1
+    terminal.keys("i")
+    terminal.type(TYPED)
+    until(lambda: desk.log.answers("textDocument/completion"), desk.log.summary)
+    escape_helix(desk)
+    leave_helix(desk)
