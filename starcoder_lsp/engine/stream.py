@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class StopReason(StrEnum):
@@ -50,6 +53,18 @@ class Usage:
     """True if the engine reported these counts; if not, `n_reused` and `n_evaluated` are 0 and mean nothing."""
 
 
+def _new_queue() -> asyncio.Queue[tuple[Token, ...] | None]:
+    import asyncio  # a quarter of the start of `models list`, which has no stream
+
+    return asyncio.Queue()
+
+
+def _new_event() -> asyncio.Event:
+    import asyncio
+
+    return asyncio.Event()
+
+
 @define(eq=False)
 class TokenStream:
     """The answers to one request. `on_drop` and `on_close` pass the reader's decisions to the engine."""
@@ -60,8 +75,8 @@ class TokenStream:
     """The cost so far."""
     n_answers: int = 0
     """The number of answers that have begun; 0 until the prompt is evaluated."""
-    _queue: asyncio.Queue[tuple[Token, ...] | None] = field(factory=asyncio.Queue)
-    _ended: asyncio.Event = field(factory=asyncio.Event)
+    _queue: asyncio.Queue[tuple[Token, ...] | None] = field(factory=_new_queue)
+    _ended: asyncio.Event = field(factory=_new_event)
     _error: Exception | None = None
     _is_closed: bool = False
 

@@ -10,7 +10,6 @@ import ctypes
 import platform
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -50,6 +49,8 @@ def bandwidth(path: Path | None = None, *, measures_anew: bool = False) -> float
 
 def measure(n_threads: int, n_buffer_bytes: int = BUFFER_BYTES, n_rounds: int = N_ROUNDS) -> float:
     """Return the bytes that `n_threads` threads read in a second, the best of some rounds."""
+    from concurrent.futures import ThreadPoolExecutor  # once a month
+
     find = _memchr()
     buffers = [ctypes.create_string_buffer(n_buffer_bytes) for _ in range(n_threads)]
     for buffer in buffers:
