@@ -31,8 +31,9 @@ DEADLINE: Final = "starcoder/deadline"
 QUARANTINE: Final = "starcoder/quarantine"
 EXIT_TIMEOUT_S: Final = 1.8
 """The process must end within two seconds of `exit`. A session that still starts answers `initialize` before."""
-END_TIMEOUT_S: Final = 0.5
-"""For a session whose editor is gone."""
+LAST_WRITES_S: Final = 10.0
+"""More for a session that has answered `shutdown`: it ends in time by itself, where the machine lets it run."""
+END_TIMEOUT_S: Final = 0.5  # for a session whose editor is gone
 PARSE_ERROR, INVALID_REQUEST = -32700, -32600
 
 Message = dict[str, Any]
@@ -52,7 +53,7 @@ class Relay:
         self._watchdog = Watchdog(self._out, self._requests)
         self._is_ready = True
         """Whether messages go straight to the session. The first one reads them when it has started."""
-        self._was_shut_down = self._is_leaving = self._was_never_up = False
+        self._was_shut_down = self._is_ending = self._is_leaving = self._was_never_up = False
         self._restart_at = NEVER
         self.session = self._start()
 
@@ -80,7 +81,7 @@ class Relay:
             self._is_leaving = True
             session = self.session
             session.close()
-        if not session.wait(timeout_s):
+        if not session.wait(timeout_s) and not (self._is_ending and session.wait(LAST_WRITES_S)):
             session.kill()
         with self._lock:
             self._out.queue_all(self._requests.answer())
@@ -186,6 +187,7 @@ class Relay:
         if pending is None:
             return msg_id is None
         self._lives.count_answer()
+        self._is_ending = self._is_ending or pending.method == "shutdown"
         self._requests.note_reply(pending, message)
         if pending.method == "initialize" and "result" in message:
             self._replay.initialized_with(message["result"])

@@ -223,3 +223,18 @@ def test_the_session_ends_with_the_front(wire: Start) -> None:
     server.process.wait()
     assert select.select([pidfd], [], [], 30)[0]
     os.close(pidfd)
+
+
+def test_what_is_written_at_the_end_is_written_on_a_slow_machine_too(wire: Start, tmp_path: Path) -> None:
+    """The session promises to end within two seconds, and may not get the processor for so long."""
+    written = tmp_path / "written"
+    slow = SABOTAGED.replace(
+        "raise SystemExit",
+        "import time\nfrom pathlib import Path\nfrom starcoder_lsp.lsp.server import Server\nleave = Server.leave\n"
+        f"Server.leave = lambda self: (time.sleep(2.5), Path({str(written)!r}).touch(), leave(self))\nraise SystemExit",
+    )
+    server = wire(command=[sys.executable, "-c", FRONT.replace(repr(SABOTAGED), repr(slow))])
+    server.start(QUICK)
+    server.send(request("bye", "shutdown"), notification("exit"))
+    assert server.exit_code(timeout_s=60) == 0
+    assert written.exists()
