@@ -12,7 +12,13 @@ from .conftest import Wire, completion_params, notification, request
 
 URI = "file:///code/example.py"
 CODE = "".join(f"value_{n} = compute({n}, 'text number {n}')\n" for n in range(60))
-SETTINGS = {"debounce": {"mode": "off"}, "completion": {"maxTokens": 4}, "cache": {"diskMiB": 64}}
+SETTINGS = {
+    "debounce": {"mode": "off"},
+    "completion": {"maxTokens": 4, "timeoutMs": 120_000},
+    "context": {"maxPrefillMs": 120_000},
+    "cache": {"diskMiB": 64},
+}
+"""Windows do not depend on the machine's speed: two runs have the same one."""
 
 
 @pytest.mark.parametrize("ends_by_closing", [True, False])
