@@ -49,6 +49,7 @@ def load(options: HostOptions, on_progress: Callable[[float], None]) -> LoadedMo
         raise EngineError(message) from error
     from starcoder_lsp.engine.local.parking import ParkedStates
     from starcoder_lsp.engine.local.sequences import Sequences
+    from starcoder_lsp.engine.local.slices import batch_timer, measured
     from starcoder_lsp.engine.local.state_files import state_files
     from starcoder_lsp.engine.local.worker import Worker
 
@@ -70,7 +71,8 @@ def load(options: HostOptions, on_progress: Callable[[float], None]) -> LoadedMo
     )
     report_stage("warming up")
     context.warm_up()
+    slices = measured(context.n_slice, batch_timer(context), context.reopen)
     files = state_files(options.n_disk_bytes, Path(options.path), context.cells_key)
     states = ParkedStates(options.n_parked_bytes, files)
     sequences = Sequences.of(context, states, llama.N_RESIDENTS, llama.N_BRANCHES)
-    return LoadedModel(Worker(sequences, options.n_context), context)
+    return LoadedModel(Worker(sequences, options.n_context, slices=slices), context)

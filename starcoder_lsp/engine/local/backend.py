@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from starcoder_lsp.engine.local.pieces import TokenIds
 
 N_SLICE = 64
-"""Tokens of a slice by default: about a second of a 3B model on two idle CPU cores, at 65 to 80 tokens/s (on a slower
-machine 18.7, `starcoder-lsp bench synthetic 3b --tokens 512`). Other values, and any on a GPU, are not measured."""
+"""Tokens of a slice on a CPU, and the fewest anywhere: about a second of a 3B model on two idle CPU cores, at 65 to 80
+tokens/s (on a slower machine 18.7, `starcoder-lsp bench synthetic 3b --tokens 512`). On a GPU: `slices.py`."""
 Logits = NDArray[np.float32]
 Interrupted = Callable[[], bool]
 """Called while a slice of a prompt is evaluated; true breaks the evaluation off."""
@@ -24,7 +24,7 @@ class Backend(Protocol):
     n_cells: int
     """The number of cells, which all sequences share."""
     n_slice: int
-    """The most tokens of one `decode`, and the prompt tokens of one turn."""
+    """The most tokens of one `decode`."""
     pieces: Sequence[bytes]
     """The bytes that each token stands for, by id; empty for a marker."""
     evaluation_ms: float

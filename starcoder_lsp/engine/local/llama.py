@@ -22,6 +22,7 @@ from starcoder_lsp.engine.engine import EngineError
 from starcoder_lsp.engine.local.adapter import apply_adapter, load_adapter
 from starcoder_lsp.engine.local.backend import N_SLICE, Interrupted, Logits
 from starcoder_lsp.engine.local.pieces import PieceIndex
+from starcoder_lsp.engine.local.slices import first_batch
 from starcoder_lsp.engine.lora import Lora
 from starcoder_lsp.engine.threads import default_n_threads
 
@@ -56,8 +57,8 @@ class LoadOptions:
     use_extra_buffers: bool = True
     """True if llama.cpp may rearrange weights for this CPU (repacking, AMX)."""
     use_flash_attention: bool = True
-    n_slice: int = N_SLICE
-    """Most tokens of one batch."""
+    n_slice: int = 0
+    """Most tokens of one batch. 0 means `first_batch`."""
     lora: Lora | None = None
 
 
@@ -110,7 +111,7 @@ class LlamaContext:
         self._abort = llama_cpp.ggml_abort_callback(lambda _data: self._interrupted())
         self.evaluation_ms = 0.0
         self.prefill_speed = 0.0
-        self._open(options.n_slice)
+        self._open(options.n_slice or first_batch(self.n_gpu_layers))
 
     def _open(self, n_slice: int) -> None:
         """Make the context and its batch. Raises `EngineError`."""
@@ -153,7 +154,7 @@ class LlamaContext:
     def decode(
         self, sequence: int, ids: Sequence[int], first_position: int, interrupted: Interrupted = lambda: False
     ) -> bool:
-        """Evaluate at most `N_SLICE` ids, with logits for the last one; return false if `interrupted` broke it off.
+        """Evaluate at most `n_slice` ids, with logits for the last one; return false if `interrupted` broke it off.
 
         On a CPU `interrupted` is called before each of the graph's some hundred nodes, but not for a single id. On a
         GPU it is never called.

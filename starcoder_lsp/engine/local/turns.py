@@ -14,6 +14,7 @@ from starcoder_lsp.engine.local.decoding import begin, choose_next, inputs
 from starcoder_lsp.engine.local.jobs import Job, in_turn
 from starcoder_lsp.engine.local.kv_cache import evaluate_slice, move, rewind
 from starcoder_lsp.engine.local.sequences import Sequences
+from starcoder_lsp.engine.local.slices import SliceSize
 from starcoder_lsp.engine.stream import StopReason
 
 MAX_UNFAIR_MS = 1000.0
@@ -32,6 +33,7 @@ class Turns:
     n_context: int
     is_urgent: Callable[[], bool]
     """True if a request that a user waits for has just come: work ahead of need is interrupted for it."""
+    slices: SliceSize
     jobs: list[Job] = field(factory=list)
     _clock_ms: float = 0.0
     """The thread time of the client that had the last turn. A client that arrives, or returns, starts from here."""
@@ -139,7 +141,7 @@ class Turns:
         """Evaluate a slice of a prompt, if one is left, and behind the last one choose the first tokens."""
         assert job.resident is not None  # noqa: S101  admitted
         cached, ids = job.resident.cached, job.decoding.ids
-        slice_ids = ids[len(cached.ids) : len(cached.ids) + self._backend.n_slice]
+        slice_ids = ids[len(cached.ids) : len(cached.ids) + self.slices.n_tokens]
         started = time.perf_counter()
         evaluation_ms = self._backend.evaluation_ms
 
@@ -157,6 +159,7 @@ class Turns:
         if not is_done:
             return
         job.n_evaluated += len(slice_ids)
+        self.slices.record(len(slice_ids), self._backend.evaluation_ms - evaluation_ms)
         if len(cached.ids) < len(ids):
             return
         if slice_ids:

@@ -18,6 +18,7 @@ from starcoder_lsp.engine.local.decoding import Decoding
 from starcoder_lsp.engine.local.jobs import Client, Job, Listener
 from starcoder_lsp.engine.local.kv_cache import Owner
 from starcoder_lsp.engine.local.sequences import Sequences
+from starcoder_lsp.engine.local.slices import SliceSize
 from starcoder_lsp.engine.local.turns import Turns
 
 
@@ -29,6 +30,8 @@ class Worker:
     n_context: int
     on_death: Callable[[], object] = lambda: None
     """Called on the model thread if an unexpected error ends it."""
+    slices: SliceSize | None = None
+    """The size of slices; whole batches if there is none."""
     _turns: Turns = field(init=False)
     _clients: dict[str, Client] = field(factory=dict)
     _inbox: SimpleQueue[Callable[[], None] | None] = field(factory=SimpleQueue)
@@ -39,7 +42,8 @@ class Worker:
     def __attrs_post_init__(self) -> None:
         """Begin without jobs."""
         n_context = min(self.n_context, self.sequences.backend.n_cells)
-        self._turns = Turns(self.sequences, n_context, lambda: self._has_urgent)
+        slices = self.slices or SliceSize.fixed(self.sequences.backend.n_slice)
+        self._turns = Turns(self.sequences, n_context, lambda: self._has_urgent, slices)
 
     # Called from any thread
 
