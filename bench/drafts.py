@@ -17,8 +17,8 @@ from statistics import median
 
 from attrs import evolve
 
-from starcoder_lsp.cli.bench.figures import watching
 from starcoder_lsp.cli.bench.holes import cut_holes, read_sources
+from starcoder_lsp.cli.bench.pace import watching
 from starcoder_lsp.cli.complete import configured
 from starcoder_lsp.context.anchor import Anchors
 from starcoder_lsp.documents.workspace import WorkspaceContext

@@ -17,8 +17,8 @@ import numpy as np
 from attrs import evolve
 
 from starcoder_lsp.cli.bench.eval import Ask, fill, pipeline
-from starcoder_lsp.cli.bench.figures import watching
 from starcoder_lsp.cli.bench.holes import cut_holes, read_sources
+from starcoder_lsp.cli.bench.pace import watching
 from starcoder_lsp.completion import Completion
 from starcoder_lsp.engine.loading import DEMONSTRATOR, opened
 from starcoder_lsp.prompting import Model

@@ -17,8 +17,8 @@ from pathlib import Path
 from attrs import evolve, frozen
 
 from starcoder_lsp.cli.bench.eval import Ask, Filled, difference, fill, summary
-from starcoder_lsp.cli.bench.figures import watching
 from starcoder_lsp.cli.bench.holes import BLOCK, INSIDE_LINE, MID_WORD, REST_OF_LINE, Hole, cut_holes, read_sources
+from starcoder_lsp.cli.bench.pace import watching
 from starcoder_lsp.cli.complete import configured
 from starcoder_lsp.completion import BEAM_MARGIN_NATS, Completion, Item
 from starcoder_lsp.context.anchor import Anchors

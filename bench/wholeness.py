@@ -22,8 +22,9 @@ from judges import doubles_a_word, loops, n_faults  # beside this script
 
 from starcoder_lsp.cli import warn
 from starcoder_lsp.cli.bench.eval import pipeline
-from starcoder_lsp.cli.bench.figures import machine, watching
+from starcoder_lsp.cli.bench.figures import machine
 from starcoder_lsp.cli.bench.holes import Hole, Source, code_lines, read_sources, rest_of_line
+from starcoder_lsp.cli.bench.pace import watching
 from starcoder_lsp.cli.complete import configured
 from starcoder_lsp.documents.documents import language_of
 from starcoder_lsp.documents.workspace import WorkspaceContext

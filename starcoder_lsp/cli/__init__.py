@@ -147,7 +147,7 @@ def _add_benches(bench: argparse.ArgumentParser) -> None:
 
     replay = benches.add_parser("replay", help="replay an editing trace through the real server")
     replay.set_defaults(runs="bench.replay.replay")
-    _add_number(replay, "edits", 200, "number of edits")
+    _add_number(replay, "edits", None, "number of edits; by default 200, or as many as a minute has")
     _add_engine(replay, "replay on a running engine, and once more with prompts that are split at the cursor")
     _add_model(replay)
 
@@ -155,7 +155,10 @@ def _add_benches(bench: argparse.ArgumentParser) -> None:
     synthetic.set_defaults(runs="bench.synthetic.synthetic")
     synthetic.add_argument("size", choices=SIZES, metavar="{" + ",".join(SIZES) + "}", help="the shape")
     synthetic.add_argument("--vocabulary", type=Path, metavar="GGUF", help="a file to take the vocabulary from")
-    _add_number(synthetic, "tokens", 4096, "number of tokens to evaluate")
+    _add_number(synthetic, "tokens", 1024, "number of tokens to evaluate")
+    synthetic.add_argument(
+        "--batch", dest="batches", metavar="N[,N]", default="", help="batches of so many tokens, for a curve"
+    )
 
     compare = benches.add_parser("compare", help="compare with llama.cpp's own server on the same edits")
     compare.set_defaults(runs="bench.compare.compare")
@@ -168,7 +171,7 @@ def _add_benches(bench: argparse.ArgumentParser) -> None:
         help="the program to compare with",
     )
     compare.add_argument("--model", required=True, metavar="GGUF", help="the model file for both")
-    _add_number(compare, "edits", 40, "number of edits")
+    _add_number(compare, "edits", None, "number of edits; by default 40, or as many as three minutes have")
 
     context = benches.add_parser("context", help="measure what each part of the prompt is worth")
     context.set_defaults(runs="bench.context.bench_context")
@@ -191,8 +194,12 @@ def _add_benches(bench: argparse.ArgumentParser) -> None:
         each.add_argument("path", type=Path, metavar="TRACE", help="JSON of josephg/editing-traces, gzipped or not")
         each.add_argument("--as", dest="name", metavar="NAME", help="the edited file's name, which sets its language")
         _add_number(each, "first", 0, "number of the first edit", dest="first")
+    for each in (replay, synthetic, compare, context):
+        each.add_argument("--seconds", type=float, metavar="S", help="begin nothing new after so many seconds")
     for each in (replay, synthetic, compare, context, fleet):
         _add_json(each)
+        each.add_argument("--save", type=Path, metavar="FILE", help="write the figures to a file, too")
+        each.add_argument("--against", type=Path, metavar="FILE", help="compare with figures that were saved before")
 
 
 def _number(text: str) -> int:
@@ -203,7 +210,7 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _add_number(to: argparse.ArgumentParser, name: str, default: int, what: str, *, dest: str = "") -> None:
+def _add_number(to: argparse.ArgumentParser, name: str, default: int | None, what: str, *, dest: str = "") -> None:
     to.add_argument(f"--{name}", dest=dest or f"n_{name}", type=_number, default=default, metavar="N", help=what)
 
 

@@ -40,7 +40,12 @@ class Child(asyncio.SubprocessProtocol):
     async def start(cls, command: Sequence[str], env: Mapping[str, str] | None) -> Self:
         """Start a program. Raises `ServerEndedError` if it cannot be started."""
         try:
-            _, child = await asyncio.get_running_loop().subprocess_exec(cls, *command, env=env)
+            _, child = await asyncio.get_running_loop().subprocess_exec(
+                cls,
+                *command,
+                env=env,
+                start_new_session=True,  # Ctrl-C in a terminal is this program's alone
+            )
         except OSError as error:
             message = f"the server cannot be started: {command[0]}: {error.strerror or error}"
             raise ServerEndedError(message) from error

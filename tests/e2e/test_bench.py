@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -99,9 +100,11 @@ def test_replay_as_json(trace: Path) -> None:
 def test_replay_for_a_person_from_an_edit_on(trace: Path) -> None:
     ran = run("bench", "replay", str(trace), "--as", "other.go", "--first", "8", "--edits", "1", COLUMNS="40")
     assert (ran.returncode, ran.stderr) == (0, b"")
-    rows = [line.split()[1:4:2] for line in ran.stdout.decode().splitlines() if line.startswith("│")]
-    assert rows == [["all", "1"], ["typing", "0"], ["other", "1"], ["agreeing", "0"]]
-    assert "tiny.json as other.go from edit 8;" in ran.stdout.decode()
+    rows = [line.split()[1:-1:2] for line in ran.stdout.decode().splitlines() if line.startswith("|")]
+    assert rows[0] == ["edits", "all", "typing", "other", "agreeing"]
+    assert " ".join(rows[2]) == "number 1 0 1 0"
+    assert "tiny.json as other.go from edit 8; " in ran.stdout.decode()
+    assert "all edits" in ran.stdout.decode()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the folder of settings is elsewhere on other systems")
@@ -133,6 +136,14 @@ def test_replay_without_what_it_needs(trace: Path, capsys: pytest.CaptureFixture
     assert_main_refuses(capsys, ["bench", "replay", "missing.json"], "missing.json", "No such file")
     assert_main_refuses(capsys, ["bench", "replay", str(trace), "--edits", "x"], "--edits")
     assert_main_refuses(capsys, ["bench", "replay", str(trace), "--as", "src/a.py"], "'src/a.py'", "a file name")
+    for more, *words in (
+        (["--against", "missing.json"], "missing.json", "No such file"),
+        (["--against", str(trace)], "tiny.json is no saved report of bench replay"),
+        (["--save", "missing/a.json"], "missing/a.json", "No such file"),
+        (["--seconds", "0"], "--seconds 0: expected more than 0"),
+        (["--seconds", "nan"], "--seconds nan"),
+    ):
+        assert_main_refuses(capsys, ["bench", "replay", str(trace), *more], *words)
     assert_main_refuses(capsys, ["bench", "replay", str(trace), "--model", "no.gguf"], "no model file no.gguf")
 
 
@@ -172,12 +183,44 @@ def test_compare_with_a_server_that_knows_its_figures(trace: Path, tmp_path: Pat
         assert group["ratioOfMedians"] == pytest.approx(ratio, abs=0.1 + 0.1 * ratio)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is no signal there")
+def test_what_was_compared_before_ctrl_c_is_reported(trace: Path, tmp_path: Path) -> None:
+    pause = 'Handler.n = getattr(Handler, "n", 0) + 1; Handler.n < 4 or (alive.send(b"!"), alive.recv(1)); '
+    server = program(tmp_path, STUB.replace("REPLY", pause + ANSWER))
+    with socket.create_server(("127.0.0.1", 0)) as watcher:
+        watcher.settimeout(TIMEOUT_S)
+        env = {**ENVIRONMENT, "WATCHER": str(watcher.getsockname()[1])}
+        command = [*SERVER, *comparison(trace, server, "--json")]
+        with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:  # noqa: S603  our own program
+            alive, _ = watcher.accept()
+            alive.settimeout(TIMEOUT_S)
+            with alive:
+                assert alive.recv(1) == b"!"  # the fourth edit is being compared
+                process.send_signal(signal.SIGINT)
+                out, _err = process.communicate(timeout=TIMEOUT_S)
+    report = json.loads(out)
+    assert process.returncode == 130
+    assert report["end"] == "ended by Ctrl-C: 3 of 12"
+    assert report["edits"]["all"]["edits"] == 3
+
+
+def test_figures_are_saved_and_compared_with(trace: Path, tmp_path: Path) -> None:
+    saved = tmp_path / "before.json"
+    ran = run("bench", "replay", str(trace), "--edits", "3", "--json", "--save", str(saved))
+    assert json.loads(saved.read_bytes()) == json.loads(ran.stdout)
+    ran = run("bench", "replay", str(trace), "--edits", "2", "--against", str(saved))
+    assert ran.returncode == 0
+    lines = ran.stdout.decode().splitlines()
+    (number,) = [line for line in lines if line.startswith("| number")]
+    assert [cell.strip() for cell in number.split("|")[2:4]] == ["2 (was 3)", "1 (was 2)"]
+
+
 def test_compare_for_a_person(trace: Path, tmp_path: Path) -> None:
     ran = run(*comparison(trace, program(tmp_path, STUB.replace("REPLY", ANSWER)), "--edits", "1"))
     assert (ran.returncode, ran.stderr) == (0, b"")
-    rows = [line.split()[1:6:2] for line in ran.stdout.decode().splitlines() if line.startswith("│")]
+    rows = [line.split()[1:6:2] for line in ran.stdout.decode().splitlines() if line.startswith("|")]
     servers = ("starcoder-lsp", "llama-server")
-    assert rows == [[name, s, n] for name, n in (("all", "1"), ("typing", "0"), ("other", "1")) for s in servers]
+    assert rows[2:] == [[name, s, n] for name, n in (("all", "1"), ("typing", "0"), ("other", "1")) for s in servers]
 
 
 @pytest.mark.parametrize(

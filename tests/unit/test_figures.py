@@ -10,13 +10,13 @@ import threading
 import pytest
 
 from starcoder_lsp.cli import CommandError
-from starcoder_lsp.cli.bench.figures import watching
+from starcoder_lsp.cli.bench.pace import watching
 
 TIMEOUT_S = 60
 FORCED = {"": "no terminal", "1": "a terminal"}
 ABANDONED = """
 import gc
-from starcoder_lsp.cli.bench.figures import watching
+from starcoder_lsp.cli.bench.pace import watching
 
 gc.disable()
 

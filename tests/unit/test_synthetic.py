@@ -3,7 +3,9 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -236,6 +238,19 @@ def test_a_vocabulary_that_is_not_there(tmp_path: Path) -> None:
             read_vocabulary(path)
 
 
+def run(
+    size: str = "small",
+    *,
+    vocabulary: Path | None = None,
+    n_tokens: int = 64,
+    batches: str = "",
+    as_json: bool = False,
+) -> int:
+    return command.synthetic(
+        size, vocabulary=vocabulary, n_tokens=n_tokens, batches=batches, seconds=None, as_json=as_json
+    )
+
+
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The command on the tiny shape, with a cache and settings of its own."""
@@ -246,13 +261,15 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_one_json_object_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.synthetic("small", vocabulary=None, n_tokens=200, as_json=True) == 0
+    assert run(n_tokens=200, as_json=True) == 0
     figures = json.loads(capsys.readouterr().out)
-    assert figures["tokens"] == 200
+    assert figures["end"] == ""
+    (prefill,) = figures["prefill"]
+    assert (prefill["batch"], prefill["tokens"]) == (64, 200)
     assert figures["parameters"] == sum(tensor.n_elements for tensor in tensors_of(TINY))
     assert "random" in figures["note"]
     assert figures["machine"].keys() == {"cpu", "threads", "gpuLayers", "llamaCppPython"}
-    assert figures["prefill"].keys() == {"tokensPerSecond", "seconds"}
+    assert prefill.keys() == {"batch", "tokens", "tokensPerSecond", "msABatch"}
     assert figures["decode"].keys() == {"tokensPerSecond", "bareTokensPerSecond", "ratio", "tokens", "rounds"}
     assert figures["parkMs"].keys() == figures["restoreMs"].keys() == {"p50", "p95"}
     assert figures["stateMiB"] >= 200 * TINY.n_kv_bytes / 2**20 - 0.05
@@ -263,17 +280,59 @@ def test_one_json_object_and_nothing_else(capsys: pytest.CaptureFixture[str]) ->
 
 @pytest.mark.usefixtures("quick")
 def test_the_table_says_that_the_text_is_noise(capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.synthetic("small", vocabulary=None, n_tokens=1, as_json=False) == 0
+    assert run(n_tokens=1) == 0
     shown = capsys.readouterr().out
     assert "noise" in shown
-    assert "prefill of 1 tokens" in shown
+    assert re.search(r"\| tokens of the prefill +\| +1 \|", shown)
+
+
+@pytest.mark.usefixtures("quick")
+def test_one_run_gives_a_curve_over_batches(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(n_tokens=300, batches="32,100,256", as_json=True) == 0
+    rows = json.loads(capsys.readouterr().out)["prefill"]
+    assert [(row["batch"], row["tokens"]) for row in rows] == [(32, 300), (100, 300), (256, 300)]
+    for row in rows:
+        assert row["msABatch"] == pytest.approx(1000 * row["batch"] / row["tokensPerSecond"], rel=0.1, abs=0.1)
+
+
+@pytest.mark.parametrize("step_s", [0.1, 1.0, 10.0])
+def test_a_slow_machine_has_some_of_every_figure(step_s: float) -> None:
+    done: list[str] = []
+    for what, _ in command.steps_of(4096, [64, 512], lambda: len(done) * step_s / 60):
+        done.append(what)
+        if len(done) * step_s >= 60:
+            break
+    assert {"prefill", "copy"} <= set(done)
+    assert "decode" in done or step_s == 10.0
+    prefills = [index for index, what in enumerate(done) if what == "prefill"]
+    assert max(prefills) * step_s <= 0.6 * 60 + 2 * step_s
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_was_measured_before_ctrl_c_is_reported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add = command.Figures.add
+
+    def add_and_interrupt(self: command.Figures, step: tuple[str, int], result: dict[str, object]) -> None:
+        add(self, step, result)
+        if step[0] == "prefill":
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(command.Figures, "add", add_and_interrupt)
+    n_steps = len(list(command.steps_of(300, [0], lambda: 0.0)))
+    assert run(n_tokens=300, as_json=True) == 130
+    report = json.loads(capsys.readouterr().out)
+    assert report["end"] == f"ended by Ctrl-C: 2 of {n_steps}"
+    assert report["prefill"][0]["tokens"] == 128
+    assert "decode" not in report
 
 
 @pytest.mark.usefixtures("quick")
 def test_tokens_are_cut_to_the_context(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(command, "N_CONTEXT_TRAIN", 256)
-    command.synthetic("small", vocabulary=None, n_tokens=10_000, as_json=True)
-    assert json.loads(capsys.readouterr().out)["tokens"] == 256 - command.N_DECODED
+    run(n_tokens=10_000, as_json=True)
+    assert json.loads(capsys.readouterr().out)["prefill"][0]["tokens"] == 256 - command.N_DECODED
 
 
 @pytest.mark.usefixtures("quick")
@@ -287,4 +346,10 @@ def test_tokens_are_cut_to_the_context(monkeypatch: pytest.MonkeyPatch, capsys: 
 )
 def test_what_a_person_can_get_wrong(size: str, vocabulary: Path | None, n_tokens: int, what: str) -> None:
     with pytest.raises(CommandError, match=what):
-        command.synthetic(size, vocabulary=vocabulary, n_tokens=n_tokens, as_json=False)
+        run(size, vocabulary=vocabulary, n_tokens=n_tokens)
+
+
+@pytest.mark.parametrize("batches", ["0", "64,", "x", "64,9000", "-1"])
+def test_batches_that_are_none(batches: str) -> None:
+    with pytest.raises(CommandError, match="expected numbers from 1 to 8,192"):
+        run(batches=batches)

@@ -15,10 +15,19 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from attrs import evolve
 from rich.table import Table
 
-from starcoder_lsp.cli.bench.figures import Report, model_file, watching, write_report
+from starcoder_lsp.cli.bench.figures import Report, model_file
 from starcoder_lsp.cli.bench.llama_server import Peer, Turn, arguments, ask, llama_server
+from starcoder_lsp.cli.bench.output import Output
+from starcoder_lsp.cli.bench.pace import (
+    INTERRUPTED,
+    Limits,
+    run_interruptible,
+    until_interrupted,
+    watching,
+)
 from starcoder_lsp.cli.bench.replay import spelled, where_and_what
 from starcoder_lsp.cli.bench.served import SETTINGS, replaying
 from starcoder_lsp.cli.bench.traces import (
@@ -64,18 +73,23 @@ async def play(
                 answer = await client.complete(uri, edit.line, edit.character, edit.changes)
             return Turn(answer.elapsed_ms, answer.n_evaluated, answer.n_reused)
 
-        def theirs(edit: Edit) -> Turn:
+        async def theirs(edit: Edit) -> Turn:
             with stopped(client.process_ids()):
-                return ask(peer, edit)
+                try:
+                    return await asyncio.to_thread(ask, peer, edit)
+                except asyncio.CancelledError:
+                    peer.process.kill()  # or its thread would hold this process up until it has answered
+                    raise
 
-        for number, edit in enumerate(excerpt.edits):
-            if number % 2:
-                second = theirs(edit)
-                first = await ours(edit)
-            else:
-                first = await ours(edit)
-                second = theirs(edit)
-            turns.append((edit.is_typing, (first, second)))
+        with until_interrupted():
+            for number, edit in enumerate(excerpt.edits):
+                if number % 2:
+                    second = await theirs(edit)
+                    first = await ours(edit)
+                else:
+                    first = await ours(edit)
+                    second = await theirs(edit)
+                turns.append((edit.is_typing, (first, second)))
     return turns
 
 
@@ -101,27 +115,42 @@ def _median_ms(turns: Sequence[Turn]) -> float:
     return percentile([turn.elapsed_ms for turn in turns], 0.5)
 
 
-def compare(  # noqa: PLR0913  # one for each option of the command
-    path: Path, *, name: str | None, llama_server_path: Path, model: str, first: int, n_edits: int, as_json: bool
+LIMITS = Limits(n_items=40, seconds=180.0)
+"""Without `--edits` and `--seconds`."""
+
+
+def compare(
+    path: Path,
+    *,
+    name: str | None,
+    llama_server_path: Path,
+    model: str,
+    first: int,
+    n_edits: int | None,
+    seconds: float | None,
+    **shown: Any,
 ) -> int:
-    """Run both servers and write the report. `name` sets the document's language."""
+    """Run both servers and write the report; `shown` is what `Output.of` takes. `name` sets the document's language."""
+    output, limits = Output.of("compare", **shown), LIMITS.with_options(n_edits, seconds)
     trace = read_trace(path)
     name = document_name(trace, name)
-    n_edits = check_range(trace, path, first, n_edits)
+    limits = evolve(limits, n_items=check_range(trace, path, first, limits.n_items))
     checked = model_file(configured(model))
     n_threads = default_n_threads(checked.n_bytes)
     settings = SETTINGS | {"completion": {"maxTokens": 1}, "model": {"threads": n_threads}}
     command = arguments(llama_server_path, checked.path, n_threads)
-    with watching(edits_of(trace, first, n_edits), n_edits, "comparing") as edits, llama_server(command) as peer:
-        turns = asyncio.run(play(Excerpt(name, text_before(trace, first), edits), settings, checked.path, peer))
+    edits_there = edits_of(trace, first, limits.n_items)
+    with watching(edits_there, limits, "comparing") as edits, llama_server(command) as peer:
+        turns = run_interruptible(play(Excerpt(name, text_before(trace, first), edits), settings, checked.path, peer))
     report = {
         **where_and_what(path, name, first, checked),
+        "end": edits.end,
         "settings": settings,
         "llamaServer": command[3:],
         "edits": {name: figures(pairs) for name, pairs in grouped(turns).items()},
     }
-    write_report(report, table_of, as_json=as_json)
-    return 0
+    output.write(report, table_of)
+    return INTERRUPTED if edits.is_interrupted else 0
 
 
 def table_of(report: Report) -> Table:
@@ -129,7 +158,8 @@ def table_of(report: Report) -> Table:
     n_threads = report["settings"]["model"]["threads"]
     table = Table(
         title="Time from the edit to the first token",
-        caption=f"{spelled(report)}, threads each: {n_threads}; llama-server {' '.join(report['llamaServer'])}",
+        caption=f"{spelled(report)}; {report['end'] or 'all edits'}; threads each: {n_threads};"
+        f" llama-server {' '.join(report['llamaServer'])}",
         caption_justify="left",
     )
     table.add_column("edits")

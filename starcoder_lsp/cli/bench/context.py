@@ -7,20 +7,23 @@ another file of the folder are reported apart.
 
 from __future__ import annotations
 
-import asyncio
 import difflib
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from statistics import fmean, pstdev
+from typing import Any
 
 from attrs import evolve, frozen
 from rich.table import Table
 
 from starcoder_lsp.cli import CommandError, warn
-from starcoder_lsp.cli.bench.figures import Report, machine, watching, write_report
+from starcoder_lsp.cli.bench.figures import Report, machine
 from starcoder_lsp.cli.bench.holes import WORD, Hole, Source, code_lines, hide_rest, read_sources
+from starcoder_lsp.cli.bench.output import Output
+from starcoder_lsp.cli.bench.pace import INTERRUPTED, Limits, run_interruptible, until_interrupted, watching
 from starcoder_lsp.cli.complete import configured
 from starcoder_lsp.completion import complete
 from starcoder_lsp.context.pinned import NAME
@@ -133,10 +136,21 @@ def summary(holes: Sequence[Hole], filled: Sequence[Filled], base: Sequence[Fill
     }
 
 
-def bench_context(  # noqa: PLR0913  # one for each option of the command
-    folders: Sequence[Path], *, n_holes: int, n_tokens: int, model: str | None, seed: int, as_json: bool
+def bench_context(
+    folders: Sequence[Path],
+    *,
+    n_holes: int,
+    n_tokens: int,
+    seconds: float | None,
+    model: str | None,
+    seed: int,
+    **shown: Any,
 ) -> int:
-    """Fill `n_holes` of each folder in each way, with windows of `n_tokens`, and write the report."""
+    """Fill `n_holes` of each folder in each way, with windows of `n_tokens`, and write the report.
+
+    `shown` is what `Output.of` takes.
+    """
+    output, limits = Output.of("context", **shown), Limits(0, None).with_options(None, seconds)
     if n_holes < 1:
         message = "at least one hole is needed"
         raise CommandError(message)
@@ -146,34 +160,39 @@ def bench_context(  # noqa: PLR0913  # one for each option of the command
         completion=evolve(settings.completion, multiline="never", max_tokens=48),
         context=evolve(settings.context, max_tokens=n_tokens, max_prefill_ms=120_000),
     )
-    holes = [hole for folder in folders for hole in holes_in(folder, settings, n_holes, seed)]
+    in_turn = zip_longest(*(holes_in(folder, settings, n_holes, seed) for folder in folders))
+    holes = [hole for of_each in in_turn for hole in of_each if hole is not None]
     if not holes:
         message = "no source files of 2,000 bytes or more in a language with queries are there"
         raise CommandError(message)
     try:
-        name, filled = asyncio.run(fill_all(holes, settings))
+        with watching(holes, evolve(limits, n_items=len(holes)), "filling") as watched:
+            name, filled = run_interruptible(fill_all(watched, settings))
     except EngineError as error:
         raise CommandError(str(error)) from error
+    holes = holes[: len(filled["lines"])]
     report = {
+        "end": watched.end,
         "folders": [folder.name for folder in folders],
         "machine": machine(),
         "model": name,
         "contextTokens": n_tokens,
         "kinds": {kind: _of_kind(holes, filled, kind) for kind in (INSIDE, ACROSS)},
     }
-    write_report(report, table_of, as_json=as_json)
-    return 0
+    output.write(report, table_of)
+    return INTERRUPTED if watched.is_interrupted else 0
 
 
-async def fill_all(holes: Sequence[Hole], settings: Settings) -> tuple[str, dict[str, list[Filled]]]:
+async def fill_all(holes: Iterable[Hole], settings: Settings) -> tuple[str, dict[str, list[Filled]]]:
     """Return the model's name, and the results of each way. Raises `EngineError`."""
     filled: dict[str, list[Filled]] = {mode: [] for mode in MODES}
     async with opened(settings, Listeners(on_message=warn)) as (prompts, engine):
         model = Model.of(prompts, engine)
-        with watching(holes, len(holes), "filling") as each:
-            for hole in each:
-                for mode, results in filled.items():
-                    results.append(await fill(hole, mode, model, engine, settings))
+        with until_interrupted():
+            for hole in holes:
+                results = [await fill(hole, mode, model, engine, settings) for mode in filled]
+                for mode, result in zip(filled, results, strict=True):
+                    filled[mode].append(result)
     return prompts.name, filled
 
 
@@ -191,7 +210,8 @@ def table_of(report: Report) -> Table:
     table = Table(
         title="The rest of a line, hidden from real files, by what the model sees",
         caption=f"{', '.join(report['folders'])}; {report['model']}; {report['contextTokens']} tokens of text;"
-        " gain: nats of log-probability a hole more than with lines only, and its standard error",
+        f" {report['end'] or 'all holes'}; gain: nats of log-probability a hole more than with lines only,"
+        " and its standard error",
         caption_justify="left",
     )
     for name in ("holes", "context"):

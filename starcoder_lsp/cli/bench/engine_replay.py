@@ -5,7 +5,6 @@ Both in one run, on the same edits. The prompt tokens are counted by the engine 
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -16,7 +15,9 @@ from rich.table import Table
 
 from starcoder_lsp.cli import CommandError
 from starcoder_lsp.cli.bench.engines import Counts, as_layer, counts_of
-from starcoder_lsp.cli.bench.figures import Report, machine, watching, write_report
+from starcoder_lsp.cli.bench.figures import Report, machine
+from starcoder_lsp.cli.bench.output import Output
+from starcoder_lsp.cli.bench.pace import INTERRUPTED, Limits, run_interruptible, until_interrupted, watching
 from starcoder_lsp.cli.bench.served import SETTINGS, replaying
 from starcoder_lsp.cli.bench.split import SplitPrompts, evaluate
 from starcoder_lsp.cli.bench.traces import Excerpt, Trace, edits_of, grouped, text_before
@@ -30,18 +31,23 @@ from starcoder_lsp.settings_layers import SettingsLayer, read_settings
 NOT_COUNTED = Counts()
 
 
-def replay_on_engine(path: Path, trace: Trace, numbers: range, settings: Settings, *, as_json: bool) -> int:
-    """Replay the edits with these numbers and report. `trace.name` is the document's."""
-    n_edits, text = len(numbers), text_before(trace, numbers.start)
+def replay_on_engine(path: Path, trace: Trace, first: int, limits: Limits, settings: Settings, output: Output) -> int:
+    """Replay edits from number `first` on and report. `trace.name` is the document's.
+
+    Prompts split at the cursor get as many edits as ours got within the limits.
+    """
+    text = text_before(trace, first)
     layer = {**SETTINGS, "engine": as_layer(settings.engine)}
-    with watching(edits_of(trace, numbers.start, n_edits), n_edits, "replaying") as edits:
-        ours = asyncio.run(_play(Excerpt(trace.name, text, edits), layer, settings))
-    with watching(edits_of(trace, numbers.start, n_edits), n_edits, "split at the cursor") as edits:
-        split = asyncio.run(_split(Excerpt(trace.name, text, edits), layer, settings))
+    with watching(edits_of(trace, first, limits.n_items), limits, "replaying") as edits:
+        ours = run_interruptible(_play(Excerpt(trace.name, text, edits), layer, settings))
+    again = evolve(limits, n_items=max(1, len(ours)), seconds=None if limits.seconds is None else 3 * limits.seconds)
+    with watching(edits_of(trace, first, again.n_items), again, "split at the cursor") as split_edits:
+        split = run_interruptible(_split(Excerpt(trace.name, text, split_edits), layer, settings))
     report: Report = {
         "trace": path.name,
         "as": trace.name,
-        "first": numbers.start,
+        "first": first,
+        "end": edits.end or split_edits.end,
         "machine": machine(),
         "engine": {"kind": settings.engine.kind, "url": settings.engine.url},
         "edits": {name: _figures(rows) for name, rows in grouped(ours).items()},
@@ -51,8 +57,8 @@ def replay_on_engine(path: Path, trace: Trace, numbers: range, settings: Setting
     }
     typing, other = report["edits"]["typing"].get("evaluatedMean"), report["splitAtCursor"]["typing"]["evaluatedMean"]
     report["timesLessWhenTyping"] = round(other / typing, 1) if typing and other else None
-    write_report(report, table_of, as_json=as_json)
-    return 0
+    output.write(report, table_of)
+    return INTERRUPTED if edits.is_interrupted or split_edits.is_interrupted else 0
 
 
 async def _play(
@@ -62,11 +68,12 @@ async def _play(
     rows = []
     async with replaying(excerpt, layer, vocabulary_path(settings)) as (client, uri):
         before = await _counts(settings)
-        for edit in excerpt.edits:
-            answer = await client.complete(uri, edit.line, edit.character, edit.changes)
-            after = await _counts(settings)
-            rows.append((edit.is_typing, (answer, after.since(before))))
-            before = after
+        with until_interrupted():
+            for edit in excerpt.edits:
+                answer = await client.complete(uri, edit.line, edit.character, edit.changes)
+                after = await _counts(settings)
+                rows.append((edit.is_typing, (answer, after.since(before))))
+                before = after
     return rows
 
 
@@ -78,11 +85,12 @@ async def _split(excerpt: Excerpt, layer: dict[str, Any], settings: Settings) ->
         async with opened_remote(evolve(merged, engine=settings.engine)) as engine:
             prompts = SplitPrompts(engine.prompts, merged, f"file:///{quote(excerpt.name)}")
             before = await _counts(settings)
-            for edit in excerpt.edits:
-                await evaluate(engine, excerpt.name, prompts.after(edit))
-                after = await _counts(settings)
-                rows.append((edit.is_typing, float(after.since(before).n_evaluated)))
-                before = after
+            with until_interrupted():
+                for edit in excerpt.edits:
+                    await evaluate(engine, excerpt.name, prompts.after(edit))
+                    after = await _counts(settings)
+                    rows.append((edit.is_typing, float(after.since(before).n_evaluated)))
+                    before = after
     except EngineError as error:
         raise CommandError(str(error)) from error
     return rows
@@ -114,8 +122,9 @@ def table_of(report: Report) -> Table:
     times = report["timesLessWhenTyping"]
     table = Table(
         title="Prompt tokens that the engine evaluated per edit, by its own count; ours, and split at the cursor",
-        caption=f"{report['trace']} as {report['as']} from edit {report['first']:,}; {report['engine']['kind']} at"
-        f" {report['engine']['url']}; typing: {'unknown' if times is None else f'{times} times fewer'}",
+        caption=f"{report['trace']} as {report['as']} from edit {report['first']:,}; {report['end'] or 'all edits'};"
+        f" {report['engine']['kind']} at {report['engine']['url']}; "
+        f"typing: {'unknown' if times is None else f'{times} times fewer'}",
         caption_justify="left",
     )
     for name in ("edits", "number", "with ghost text", "evaluated, mean", "split, mean", "written, mean"):

@@ -18,8 +18,9 @@ from rich.table import Table
 
 from starcoder_lsp.cli import CommandError, warn
 from starcoder_lsp.cli.bench.eval_page import page_of
-from starcoder_lsp.cli.bench.figures import Report, machine, model_file, watching, write_report
+from starcoder_lsp.cli.bench.figures import Report, machine, model_file, write_report
 from starcoder_lsp.cli.bench.holes import BLOCK, INSIDE_LINE, MID_WORD, REST_OF_LINE, Hole, cut_holes, read_sources
+from starcoder_lsp.cli.bench.pace import watching
 from starcoder_lsp.cli.complete import configured
 from starcoder_lsp.completion import Completion, complete
 from starcoder_lsp.context.anchor import Anchors

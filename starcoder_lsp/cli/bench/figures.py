@@ -1,4 +1,4 @@
-"""Parts of every report of `eval` and `bench`: the machine, the model file, a progress bar, and output."""
+"""Parts of every report of `eval` and `bench`: the machine, the model file, and output."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from starcoder_lsp.cli import CommandError
@@ -23,7 +21,6 @@ from starcoder_lsp.engine.model_file import ModelFile, check_model_file
 from starcoder_lsp.settings import Settings
 
 Report = dict[str, Any]
-T = TypeVar("T")
 
 
 def machine() -> dict[str, Any]:
@@ -51,22 +48,3 @@ def write_report(report: Report, table_of: Callable[[Report], Table], *, as_json
         print(json.dumps(report, indent=2))
     else:
         Console(width=None if sys.stdout.isatty() else PAGE_COLUMNS).print(table_of(report))
-
-
-@contextmanager
-def watching(items: Iterable[T], n_items: int, what: str) -> Iterator[Iterable[T]]:
-    """Yield the items, with a progress bar on standard error if that is a terminal.
-
-    The bar ends with the block. `rich.progress.track` ends its bar and its thread only when its generator is garbage
-    collected: over an error message, or at the end of the process, which then waits for that thread for ever.
-    """
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(what, total=n_items)
-
-        def counted() -> Iterator[T]:
-            for item in items:
-                yield item
-                progress.advance(task)
-
-        yield counted()

@@ -19,7 +19,8 @@ from rich.table import Table
 
 from starcoder_lsp.cli import CommandError
 from starcoder_lsp.cli.bench.engines import Counts, counts_of, with_engine
-from starcoder_lsp.cli.bench.figures import Report, machine, model_file, write_report
+from starcoder_lsp.cli.bench.figures import Report, machine, model_file
+from starcoder_lsp.cli.bench.output import Output
 from starcoder_lsp.cli.bench.served import SETTINGS
 from starcoder_lsp.cli.bench.traces import check_range, document_name, read_trace
 from starcoder_lsp.cli.bench.users import Part, Tally, ours, parts_of, split_at_cursor
@@ -50,7 +51,7 @@ COLUMNS = {
 }
 
 
-def fleet(  # noqa: PLR0913  the options of a command
+def fleet(
     path: Path,
     *,
     name: str | None,
@@ -59,9 +60,13 @@ def fleet(  # noqa: PLR0913  the options of a command
     minutes: float,
     engine: str,
     model: str | None,
-    as_json: bool,
+    **shown: Any,
 ) -> int:
-    """Let `n_users` type for some minutes in each of the two ways, and report; 1 if a reply was lost."""
+    """Let `n_users` type for some minutes in each of the two ways, and report; 1 if a reply was lost.
+
+    `shown` is what `Output.of` takes.
+    """
+    output = Output.of("fleet", **shown)
     if n_users < 1 or not 0 < minutes <= 24 * 60:
         message = "--users must be at least 1, and --minutes more than 0"
         raise CommandError(message)
@@ -86,7 +91,7 @@ def fleet(  # noqa: PLR0913  the options of a command
         "minutes": minutes,
         **report,
     }
-    write_report(report, table_of, as_json=as_json)
+    output.write(report, table_of)
     return int(any(report[kind]["lost"] for kind in ("ours", "splitAtCursor")))
 
 

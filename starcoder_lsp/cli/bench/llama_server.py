@@ -86,6 +86,7 @@ def llama_server(command: Sequence[str]) -> Iterator[Peer]:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C in a terminal is this program's alone
                 preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509  no other threads yet
             )
         except OSError as error:

@@ -6,7 +6,6 @@ between two answers, ahead of need included.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -16,7 +15,15 @@ from attrs import evolve, frozen
 from rich.table import Table
 
 from starcoder_lsp.cli.bench.engines import with_engine
-from starcoder_lsp.cli.bench.figures import Report, machine, model_file, watching, write_report
+from starcoder_lsp.cli.bench.figures import Report, machine, model_file
+from starcoder_lsp.cli.bench.output import Output
+from starcoder_lsp.cli.bench.pace import (
+    INTERRUPTED,
+    Limits,
+    run_interruptible,
+    until_interrupted,
+    watching,
+)
 from starcoder_lsp.cli.bench.served import SETTINGS, replaying
 from starcoder_lsp.cli.bench.traces import (
     Excerpt,
@@ -63,12 +70,13 @@ async def play(excerpt: Excerpt, model: Path, settings: Mapping[str, Any] = SETT
     """Send the edits one by one, each with a completion request."""
     async with replaying(excerpt, settings, model) as (client, uri):
         answers, agreeing, suggested = [], [], ""
-        for edit in excerpt.edits:
-            answer = await client.complete(uri, edit.line, edit.character, edit.changes)
-            answers.append((edit.is_typing, answer))
-            if edit.is_typing and suggested and suggested.startswith(edit.changes[-1].text[:1]):
-                agreeing.append(answer)
-            suggested = answer.text
+        with until_interrupted():
+            for edit in excerpt.edits:
+                answer = await client.complete(uri, edit.line, edit.character, edit.changes)
+                answers.append((edit.is_typing, answer))
+                if edit.is_typing and suggested and suggested.startswith(edit.changes[-1].text[:1]):
+                    agreeing.append(answer)
+                suggested = answer.text
         return Replayed(tuple(answers), tuple(agreeing), client.peak_memory_bytes(), await client.metrics())
 
 
@@ -91,23 +99,41 @@ def figures(answers: Sequence[Answer]) -> Report:
     }
 
 
-def replay(  # noqa: PLR0913  # one for each option of the command
-    path: Path, *, name: str | None, first: int, n_edits: int, model: str | None, engine: str | None, as_json: bool
+LIMITS = Limits(n_items=200, seconds=60.0)
+"""Without `--edits` and `--seconds`. With the demonstrator 200 edits take some ten seconds, with a 3B model on a CPU
+minutes."""
+
+
+def replay(
+    path: Path,
+    *,
+    name: str | None,
+    first: int,
+    n_edits: int | None,
+    seconds: float | None,
+    model: str | None,
+    engine: str | None,
+    **shown: Any,
 ) -> int:
-    """Replay `n_edits` edits from number `first` on and write the report. `name` sets the document's language."""
+    """Replay edits from number `first` on and write the report; `shown` is what `Output.of` takes.
+
+    `name` sets the document's language.
+    """
+    output, limits = Output.of("replay", **shown), LIMITS.with_options(n_edits, seconds)
     trace = read_trace(path)
     name = document_name(trace, name)
-    n_edits = check_range(trace, path, first, n_edits)
+    limits = evolve(limits, n_items=check_range(trace, path, first, limits.n_items))
     settings = configured(model)
     checked = model_file(settings)
     if engine is not None:
         from starcoder_lsp.cli.bench.engine_replay import replay_on_engine
 
         asked = with_engine(settings, engine, str(checked.path))
-        return replay_on_engine(path, evolve(trace, name=name), range(first, first + n_edits), asked, as_json=as_json)
-    with watching(edits_of(trace, first, n_edits), n_edits, "replaying") as edits:
-        replayed = asyncio.run(play(Excerpt(name, text_before(trace, first), edits), checked.path))
+        return replay_on_engine(path, evolve(trace, name=name), first, limits, asked, output)
+    with watching(edits_of(trace, first, limits.n_items), limits, "replaying") as edits:
+        replayed = run_interruptible(play(Excerpt(name, text_before(trace, first), edits), checked.path))
     report = {
+        "end": edits.end,
         **where_and_what(path, name, first, checked),
         "settings": SETTINGS,
         "edits": {
@@ -117,24 +143,25 @@ def replay(  # noqa: PLR0913  # one for each option of the command
         "peakMemoryBytes": replayed.peak_bytes,
         "parkedDocuments": sum(document["where"] != "device" for document in replayed.metrics["documents"]),
     }
-    write_report(report, table_of, as_json=as_json)
-    return 0
+    output.write(report, table_of)
+    return INTERRUPTED if edits.is_interrupted else 0
 
 
 def table_of(report: Report) -> Table:
-    """Return the report as a table for a terminal."""
+    """Return the report as a table: a row for each figure, a column for each group of edits."""
     peak, n_parked = report["peakMemoryBytes"], report["parkedDocuments"]
     table = Table(
         title="Prompt tokens evaluated per edit; time from the edit to the answer; of that, outside of llama.cpp",
-        caption=f"{spelled(report)}; 1,536 + 384 tokens of text, 16 new tokens at most; peak memory"
+        caption=f"{spelled(report)}; {report['end'] or 'all edits'}; 1,536 + 384 tokens of text, 16 new"
+        f" tokens at most; peak memory"
         f" {'unknown' if peak is None else f'{peak / 2**20:,.0f} MiB'}; parked states at the end: {n_parked}",
         caption_justify="left",
     )
     table.add_column("edits")
-    for name in COLUMNS.values():
+    for name in report["edits"]:
         table.add_column(name, justify="right")
-    for name, row in report["edits"].items():
-        table.add_row(name, *(f"{row[key]:,}" if key in row else "" for key in COLUMNS))
+    for key, name in COLUMNS.items():
+        table.add_row(name, *(f"{row[key]:,}" if key in row else "" for row in report["edits"].values()))
     return table
 
 

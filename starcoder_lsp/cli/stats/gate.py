@@ -16,8 +16,9 @@ from rich.table import Table
 
 from starcoder_lsp.cli import CommandError, warn
 from starcoder_lsp.cli.bench.eval import Ask, fill, pipeline
-from starcoder_lsp.cli.bench.figures import model_file, watching
+from starcoder_lsp.cli.bench.figures import model_file
 from starcoder_lsp.cli.bench.holes import cut_holes, read_sources
+from starcoder_lsp.cli.bench.pace import watching
 from starcoder_lsp.cli.complete import configured
 from starcoder_lsp.cli.page import PAGE_COLUMNS
 from starcoder_lsp.completion import Completion

@@ -131,9 +131,9 @@ class HostEngine:
         )
         return scores
 
-    async def measure(self, n_tokens: int) -> dict[str, Any]:
-        """Measure speed and memory with `n_tokens`; for a private host. Raises `EngineError`."""
-        figures: dict[str, Any] = await self._pending.ask(lambda number: wire.Measure(number, n_tokens))
+    async def measure(self, step: str, n: int) -> dict[str, Any]:
+        """Measure a step, as `Measurement.step` has them; for a private host. Raises `EngineError`."""
+        figures: dict[str, Any] = await self._pending.ask(lambda number: wire.Measure(number, step, n))
         return figures
 
     async def status(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from starcoder_lsp.engine.stream import Token, Usage
 
 if TYPE_CHECKING:
     from starcoder_lsp.engine.local.jobs import Job
+    from starcoder_lsp.engine.local.measure import Measurement
 
 MAX_UNREAD_BYTES = 16 * 1024 * 1024
 """A client with more unread bytes is disconnected. An answer of 64 tokens has some 3 KB; not measured."""
@@ -42,6 +43,8 @@ class Connection:
     client: str
     writer: asyncio.StreamWriter
     jobs: dict[int, Job] = field(factory=dict)
+    measurement: Measurement | None = None
+    """What `bench synthetic` measures, from its first step on."""
 
     def send(self, message: wire.ToClient) -> None:
         """Send a message, or disconnect a client that has stopped reading."""
@@ -93,10 +96,16 @@ class Connection:
                 from starcoder_lsp.engine.local.measure import score
 
                 self._answer_later(model, request, lambda: score(context, worker.scratch(), ids, heal, targets))
-            case wire.Measure(request, n_tokens):
-                from starcoder_lsp.engine.local.measure import measure
+            case wire.Measure(request, step, n):
+                self._answer_later(model, request, lambda: self._measured(model, step, n))
 
-                self._answer_later(model, request, lambda: measure(context, worker.scratch(), n_tokens))
+    def _measured(self, model: LoadedModel, step: str, n: int) -> dict[str, object]:
+        """Measure a step. On the model thread. Raises `EngineError`."""
+        from starcoder_lsp.engine.local.measure import Measurement
+
+        if self.measurement is None:
+            self.measurement = Measurement(model.context, model.worker.scratch())
+        return self.measurement.step(step, n)
 
     def _generate(self, model: LoadedModel, message: wire.Generate) -> None:
         from starcoder_lsp.engine.local.decoding import Decoding

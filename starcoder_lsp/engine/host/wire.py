@@ -82,10 +82,11 @@ class Score(Struct, tag="score", array_like=True, frozen=True):
 
 
 class Measure(Struct, tag="measure", array_like=True, frozen=True):
-    """Measure speed and memory with `n_tokens`. For a private host: other clients get no turn meanwhile."""
+    """Measure a step, as `Measurement.step` has them. For a private host: other clients get no turn meanwhile."""
 
     request: Count
-    n_tokens: Count
+    step: str
+    n: Count
 
 
 class Persist(Struct, tag="persist", array_like=True, frozen=True):

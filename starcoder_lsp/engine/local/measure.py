@@ -9,23 +9,19 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
+from attrs import define, field
 
 from starcoder_lsp.engine.engine import EngineError
 from starcoder_lsp.engine.local.backend import Backend
 from starcoder_lsp.engine.local.decoding import Decoding, begin, choose_next, inputs
 from starcoder_lsp.engine.local.kv_cache import CachedSequence, evaluate_slice, rewind
 from starcoder_lsp.engine.local.llama import LlamaContext
-from starcoder_lsp.percentile import percentile
 
 N_DECODED = 64
-"""Tokens of a round of the generation loop, and of the bare loop."""
-N_ROUNDS = 5
-N_COPIES = 20
-"""The number of times that the state is copied out and in."""
+"""Most tokens of a round of the generation loop, and of the bare loop."""
 
 
 def score(backend: Backend, sequence: int, ids: Sequence[int], heal: bytes, targets: Sequence[int]) -> list[float]:
@@ -53,93 +49,100 @@ def score(backend: Backend, sequence: int, ids: Sequence[int], heal: bytes, targ
     return scores
 
 
-def measure(context: LlamaContext, sequence: int, n_tokens: int) -> dict[str, Any]:
-    """Return the speed of a prefill, the generation loop, `llama_decode` alone and copies, and the memory.
+@define(eq=False)
+class Measurement:
+    """Speed and memory of a private host, a step at a time, so that a client can show progress and stop.
 
-    `n_tokens` and the decoded ones must fit the context. `sequence` is empty before and after. Raises `EngineError`.
+    `sequence` is empty before; `open` empties it. Each step raises `EngineError`.
     """
-    if not 0 < n_tokens <= context.n_cells - N_DECODED:
-        message = f"{n_tokens} tokens and {N_DECODED} behind them do not fit a context of {context.n_cells}"
-        raise EngineError(message)
-    ids, cached = tuple(token % len(context.pieces) for token in range(n_tokens)), CachedSequence(sequence)
-    try:
+
+    context: LlamaContext
+    sequence: int
+    _cached: CachedSequence = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Begin with an empty sequence."""
+        self._cached = CachedSequence(self.sequence)
+
+    def step(self, what: str, n: int) -> dict[str, Any]:
+        """Do a step and return its figures. `n` is what each step says of it."""
+        steps = {"open": self._open, "prefill": self._prefill, "decode": self._decode, "copy": self._copy}
+        if what not in steps:
+            message = f"{what!r}: expected one of {', '.join(steps)}"
+            raise EngineError(message)
+        return steps[what](n)
+
+    def _open(self, n_batch: int) -> dict[str, Any]:
+        """Begin anew with batches of `n_batch` tokens; 0 leaves them as they are."""
+        rewind(self.context, self._cached, 0)
+        if n_batch and n_batch != self.context.n_slice:
+            self.context.reopen(n_batch)
+        return {
+            "batch": self.context.n_slice,
+            "threads": self.context.n_threads,
+            "gpuLayers": self.context.n_gpu_layers,
+        }
+
+    def _prefill(self, n_tokens: int) -> dict[str, Any]:
+        """Evaluate `n_tokens` more."""
+        first = len(self._cached.ids)
+        if not 0 < n_tokens <= self.context.n_cells - N_DECODED - first:
+            message = f"{first + n_tokens} tokens and {N_DECODED} behind them do not fit {self.context.n_cells} cells"
+            raise EngineError(message)
+        ids = [token % len(self.context.pieces) for token in range(first, first + n_tokens)]
         started = time.perf_counter()
-        _evaluate(context, cached, ids)
-        context.logits()  # waits for a GPU
-        prefill_s = time.perf_counter() - started
-        decode = _decode(context, cached, ids)
-        copies, n_state_bytes = _copies(context, cached)
-    finally:
-        rewind(context, cached, 0)
-    return {
-        "prefillS": prefill_s,
-        "decode": decode,
-        **copies,
-        "stateBytes": n_state_bytes,
-        "residentBytes": resident_bytes(),
-        "threads": context.n_threads,
-        "gpuLayers": context.n_gpu_layers,
-    }
+        _evaluate(self.context, self._cached, ids)
+        self.context.logits()  # waits for a GPU
+        return {"ms": _ms_since(started)}
+
+    def _decode(self, n_tokens: int) -> dict[str, Any]:
+        """Decode `n_tokens` in the generation loop, then by `llama_decode` alone, at the same positions.
+
+        Both evaluate the prompt's last token, then each choice but the last.
+        """
+        context, cached, ids = self.context, self._cached, list(self._cached.ids)
+        n_tokens = min(n_tokens, N_DECODED)
+        decoding, first_position = Decoding(tuple(ids), frozenset(), b"", n_tokens), len(ids) - 1
+        rewind(context, cached, first_position)
+        started = time.perf_counter()
+        _evaluate(context, cached, ids[first_position:])
+        answers, _ = begin(context, decoding, [cached.sequence], n_tokens, context.logits())
+        while not answers[0].end:
+            context.step(inputs(decoding, answers))
+            cached.ids.append(answers[0].ids[-1])
+            choose_next(context, decoding, answers, 0)
+        loop_ms = _ms_since(started)
+        rewind(context, cached, first_position)
+        started = time.perf_counter()
+        context.decode_bare(cached.sequence, ids[-1], first_position, n_tokens)
+        bare_ms = _ms_since(started)
+        context.truncate(cached.sequence, first_position)  # the record does not have these
+        _evaluate(context, cached, ids[first_position:])
+        return {"loopMs": loop_ms, "bareMs": bare_ms}
+
+    def _copy(self, n_times: int) -> dict[str, Any]:
+        """Copy the sequence's cells out and in, `n_times`, and return the milliseconds of each and the memory."""
+        save_ms, restore_ms, n_bytes, context, cached = [], [], 0, self.context, self._cached
+        for _ in range(n_times):
+            started = time.perf_counter()
+            state = context.save(cached.sequence)
+            if state is None:
+                message = "there is no memory for a copy of the state; measure with fewer tokens"
+                raise EngineError(message)
+            n_bytes = state.nbytes
+            parked = time.perf_counter()
+            if not context.truncate(cached.sequence, 0) or not context.restore(cached.sequence, state):
+                del cached.ids[:]
+                message = "llama.cpp could not restore a state that it had just copied out"
+                raise EngineError(message)
+            save_ms.append((parked - started) * 1000)
+            restore_ms.append(_ms_since(parked))
+        return {"saveMs": save_ms, "restoreMs": restore_ms, "stateBytes": n_bytes, "residentBytes": resident_bytes()}
 
 
 def _evaluate(backend: Backend, cached: CachedSequence, ids: Sequence[int]) -> None:
     for first in range(0, len(ids), backend.n_slice):
         evaluate_slice(backend, cached, ids[first : first + backend.n_slice], lambda: False)
-
-
-def _decode(context: LlamaContext, cached: CachedSequence, ids: tuple[int, ...]) -> dict[str, Any]:
-    """Run both loops in turn at the same positions: the prompt's last token, then each choice but the last."""
-    decoding = Decoding(ids, frozenset(), b"", N_DECODED)
-    first_position = len(ids) - 1
-    loop_ms, bare_ms = [], []
-    for _ in range(N_ROUNDS):
-        rewind(context, cached, first_position)
-        started = time.perf_counter()
-        _evaluate(context, cached, ids[first_position:])
-        answers, _ = begin(context, decoding, [cached.sequence], N_DECODED, context.logits())
-        while not answers[0].end:
-            context.step(inputs(decoding, answers))
-            cached.ids.append(answers[0].ids[-1])
-            choose_next(context, decoding, answers, 0)
-        loop_ms.append(_ms_since(started))
-        rewind(context, cached, first_position)
-        started = time.perf_counter()
-        context.decode_bare(cached.sequence, ids[-1], first_position, N_DECODED)
-        bare_ms.append(_ms_since(started))
-        context.truncate(cached.sequence, first_position)  # the record does not have these
-    _evaluate(context, cached, ids[first_position:])
-    return {
-        "tokensPerSecond": round(1000 * N_DECODED / median(loop_ms), 2),
-        "bareTokensPerSecond": round(1000 * N_DECODED / median(bare_ms), 2),
-        "ratio": round(median(bare_ms) / median(loop_ms), 4),
-        "tokens": N_DECODED,
-        "rounds": N_ROUNDS,
-    }
-
-
-def _copies(context: LlamaContext, cached: CachedSequence) -> tuple[dict[str, Any], int]:
-    """Measure how long copying the sequence's cells out and in takes, and return that and the bytes of a copy."""
-    save_ms, restore_ms, n_bytes = [], [], 0
-    for _ in range(N_COPIES):
-        started = time.perf_counter()
-        state = context.save(cached.sequence)
-        if state is None:
-            message = "there is no memory for a copy of the state; measure with fewer tokens"
-            raise EngineError(message)
-        n_bytes = state.nbytes
-        parked = time.perf_counter()
-        if not context.truncate(cached.sequence, 0) or not context.restore(cached.sequence, state):
-            del cached.ids[:]
-            message = "llama.cpp could not restore a state that it had just copied out"
-            raise EngineError(message)
-        save_ms.append((parked - started) * 1000)
-        restore_ms.append(_ms_since(parked))
-    return {"parkMs": _percentiles(save_ms), "restoreMs": _percentiles(restore_ms)}, n_bytes
-
-
-def _percentiles(times_ms: Sequence[float]) -> dict[str, float]:
-    """Return the median and the 95th percentile."""
-    return {"p50": round(percentile(times_ms, 0.5), 2), "p95": round(percentile(times_ms, 0.95), 2)}
 
 
 def _ms_since(started_s: float) -> float:

@@ -1,0 +1,125 @@
+"""A benchmark ends when it should, says how long it will take, and keeps what it measured."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from starcoder_lsp.cli import CommandError
+from starcoder_lsp.cli.bench.pace import (
+    INTERRUPTED,
+    MAX_SILENT_S,
+    Limits,
+    Watched,
+    run_interruptible,
+    spelled_s,
+    until_interrupted,
+    watching,
+)
+
+
+def clocked(n_items: int, item_s: float, seconds: float | None) -> tuple[Watched[int], list[int]]:
+    """Items that take so many seconds each, by a clock of their own; and those that were worked on."""
+    now = [100.0]
+    watched = Watched(range(n_items), Limits(n_items, seconds), "working", clock_s=lambda: now[0])
+    done = []
+    for item in watched:
+        done.append(item)
+        now[0] += item_s
+    return watched, done
+
+
+@given(st.integers(1, 50), st.floats(0.1, 10), st.floats(0.1, 100))
+def test_nothing_new_begins_after_the_limit(n_items: int, item_s: float, seconds: float) -> None:
+    watched, done = clocked(n_items, item_s, seconds)
+    assert done == list(range(watched.n_done))
+    last_began_s = (watched.n_done - 1) * item_s
+    assert watched.n_done == 1 or last_began_s < seconds + 1e-6
+    assert watched.n_done == n_items or watched.n_done * item_s >= seconds - 1e-6
+    assert watched.is_late == (watched.n_done < n_items)
+    assert watched.is_whole != watched.is_late
+    assert not watched.is_interrupted
+    assert watched.end == (f"ended after {seconds:g} s: {watched.n_done} of {n_items}" if watched.is_late else "")
+
+
+def test_the_rest_is_estimated_from_what_was_done() -> None:
+    now = [0.0]
+    for seconds, left_s in ((None, 15.0), (20.0, 15.0), (6.0, 1.0), (1.0, 0.0)):
+        watched = Watched(range(4), Limits(4, seconds), "working", clock_s=lambda: now[0])
+        now[0] = 0.0
+        items = iter(watched)
+        next(items)
+        now[0] = 5.0
+        watched.n_done = 1
+        assert watched.left_s == left_s
+
+
+def test_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    now = [0.0]
+    watched = Watched(range(10), Limits(10, None), "working", clock_s=lambda: now[0])
+    watched.on_progress = watched.speak
+    for _ in watched:
+        now[0] += MAX_SILENT_S / 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        f"starcoder-lsp: working: {n} of 10, about {spelled_s((10 - n) * MAX_SILENT_S / 2)} left" for n in (2, 4, 6, 8)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("n_items", "seconds", "limits"),
+    [
+        (None, None, Limits(200, 60.0)),
+        (4000, None, Limits(4000, None)),  # a number alone takes as long as it takes
+        (None, 5.0, Limits(200, 5.0)),
+        (4000, 5.0, Limits(4000, 5.0)),
+    ],
+)
+def test_limits_of_the_user(n_items: int | None, seconds: float | None, limits: Limits) -> None:
+    assert Limits(200, 60.0).with_options(n_items, seconds) == limits
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf")])
+def test_limits_that_are_none(seconds: float) -> None:
+    with pytest.raises(CommandError, match="--seconds"):
+        Limits(200, 60.0).with_options(None, seconds)
+
+
+def interrupting(n_before: int) -> Iterator[int]:
+    yield from range(n_before)
+    signal.raise_signal(signal.SIGINT)
+    yield n_before
+
+
+def test_ctrl_c_keeps_what_was_done() -> None:
+    async def work() -> list[int]:
+        done = []
+        with until_interrupted():
+            for item in watched:
+                await asyncio.sleep(0)
+                done.append(item)
+        await asyncio.sleep(0)  # what follows is not interrupted
+        return done
+
+    with watching(interrupting(3), 10, "working") as watched:
+        assert run_interruptible(work()) == [0, 1, 2]
+    assert watched.is_interrupted
+    assert watched.end == "ended by Ctrl-C: 3 of 10"
+
+
+def test_ctrl_c_before_anything_was_measured_ends_the_program() -> None:
+    before = signal.getsignal(signal.SIGINT)
+
+    async def work() -> None:
+        signal.raise_signal(signal.SIGINT)
+        await asyncio.sleep(60)
+
+    with pytest.raises(SystemExit) as ended:
+        run_interruptible(work())
+    assert ended.value.code == INTERRUPTED
+    assert signal.getsignal(signal.SIGINT) is before
