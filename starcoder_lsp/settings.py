@@ -181,6 +181,12 @@ class CacheSettings:
         key="diskMiB",
         can_only_be_lowered=True,
     )
+    type: str = setting(
+        "How the model's state is stored: `f16` as the model computes it; `q8_0` in 8 bits, which takes half of the"
+        " memory and changes a suggestion now and then.",
+        default="f16",
+        choices=("f16", "q8_0"),
+    )
 
 
 @frozen

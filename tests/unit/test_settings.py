@@ -31,7 +31,7 @@ ALL_KEYS = [
     ),
     *("context.maxTokens", "context.suffixShare", "context.openFiles", "context.recentEdits", "context.imports"),
     *("context.maxSnippetTokens", "context.maxPrefillMs", "debounce.mode", "debounce.ms"),
-    *("cache.ramMiB", "cache.diskMiB", "host.shared", "host.idleMinutes", "host.transport"),
+    *("cache.ramMiB", "cache.diskMiB", "cache.type", "host.shared", "host.idleMinutes", "host.transport"),
     *("engine.kind", "engine.url", "engine.model", "engine.vocabulary", "engine.apiKeyEnv", "engine.headers"),
     *("engine.allowHttp", "engine.timeoutMs", "engine.prefillAhead", "engine.promptForm", "engine.sessionHeaders"),
     *("engine.cacheSalt", "engine.fallback"),

@@ -47,6 +47,7 @@ def load(options: HostOptions, on_progress: Callable[[float], None]) -> LoadedMo
     except (ImportError, OSError, RuntimeError) as error:
         message = f"llama-cpp-python cannot be loaded ({error}); build it anew: {rebuild_command()}"
         raise EngineError(message) from error
+    from starcoder_lsp.engine.local.load_options import LoadOptions
     from starcoder_lsp.engine.local.parking import ParkedStates
     from starcoder_lsp.engine.local.sequences import Sequences
     from starcoder_lsp.engine.local.slices import batch_timer, measured
@@ -56,7 +57,7 @@ def load(options: HostOptions, on_progress: Callable[[float], None]) -> LoadedMo
     report_stage("loading")
     n_cells = options.n_context * (2 if options.is_shared else 1)
     context = llama.LlamaContext(
-        llama.LoadOptions(
+        LoadOptions(
             path=Path(options.path),
             n_cells=n_cells,
             n_model_bytes=model.n_bytes,
@@ -65,6 +66,7 @@ def load(options: HostOptions, on_progress: Callable[[float], None]) -> LoadedMo
             use_extra_buffers=options.use_extra_buffers,
             use_flash_attention=options.use_flash_attention,
             lora=options.lora,
+            cache_type=options.cache_type,
         ),
         model.tokenizer.pieces,
         on_progress,

@@ -11,10 +11,12 @@ from attrs import frozen
 
 from starcoder_lsp import __version__
 from starcoder_lsp.engine.lora import Lora, check_lora
-from starcoder_lsp.engine.model_file import ModelFile
+from starcoder_lsp.engine.model_file import ModelFile, ModelFileError
 from starcoder_lsp.settings import Settings
 
 MIB = 1024 * 1024
+BLOCK_SIZES = {"f16": 1, "q8_0": 32}
+"""How many numbers share a scale, by `cache.type` (ggml-common.h); a head must have a multiple of that."""
 
 
 @frozen
@@ -35,10 +37,17 @@ class HostOptions:
     use_flash_attention: bool = True
     lora_path: str = ""
     lora_scale: float = 1.0
+    cache_type: str = "f16"
 
     @classmethod
     def of(cls, settings: Settings, model: ModelFile) -> HostOptions:
-        """Return the options for these settings and a checked model file. Raises `ModelFileError` for a bad adapter."""
+        """Return the options for these settings and a checked model file.
+
+        Raises `ModelFileError` for a bad adapter, or for a model whose keys cannot be of the type `cache.type`.
+        """
+        if model.n_head_embd % BLOCK_SIZES[settings.cache.type]:
+            reason = f"{model.path} has heads of {model.n_head_embd} numbers, which cannot be stored as q8_0"
+            raise ModelFileError(reason, "set cache.type to f16")
         lora = check_lora(settings.model.lora, model.architecture)
         return cls(
             path=str(model.path.resolve()),
@@ -50,6 +59,7 @@ class HostOptions:
             is_shared=settings.host.shared,
             transport=settings.host.transport,
             idle_s=settings.host.idle_minutes * 60,
+            cache_type=settings.cache.type,
             lora_path="" if lora is None else str(lora.path.resolve()),
             lora_scale=1.0 if lora is None else lora.scale,
         )
@@ -69,7 +79,7 @@ class HostOptions:
             file = (0, 0)
         adapter = () if self.lora is None else self.lora.key
         sizes = (self.n_parked_bytes, self.n_disk_bytes)
-        settings = (self.n_context, self.n_gpu_layers, self.n_threads, *sizes, *adapter)
+        settings = (self.n_context, self.n_gpu_layers, self.n_threads, self.cache_type, *sizes, *adapter)
         program = (__version__, str(Path(__file__).parent), os.environ.get("LLAMA_CPP_LIB_PATH", ""))
         return sha256(repr((program, self.path, file, settings)).encode()).hexdigest()[:16]
 

@@ -11,19 +11,17 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import llama_cpp
 import numpy as np
-from attrs import frozen
 
 from starcoder_lsp.engine.engine import EngineError
 from starcoder_lsp.engine.local.adapter import apply_adapter, load_adapter
 from starcoder_lsp.engine.local.backend import N_SLICE, Interrupted, Logits
+from starcoder_lsp.engine.local.load_options import LoadOptions
 from starcoder_lsp.engine.local.pieces import PieceIndex
 from starcoder_lsp.engine.local.slices import first_batch
-from starcoder_lsp.engine.lora import Lora
 from starcoder_lsp.engine.threads import default_n_threads
 
 ERROR_LEVEL = 4
@@ -40,26 +38,9 @@ MIN_MEASURED_TOKENS = N_SLICE // 2
 """Smaller batches are not counted in the speed of a prefill: a token alone takes longer. The value is not measured."""
 SPEED_WEIGHT = 0.1
 """Weight of the newest slice in the measured speed, which so averages over some 600 tokens. Not measured."""
+CACHE_TYPES = {"f16": llama_cpp.GGML_TYPE_F16, "q8_0": llama_cpp.GGML_TYPE_Q8_0}
+"""ggml's types of keys and values, by `cache.type`."""
 Progress = Callable[[float], None]
-
-
-@frozen
-class LoadOptions:
-    """The options for loading a model. `n_cells` is the number of KV cells, which all sequences share."""
-
-    path: Path
-    n_cells: int
-    n_model_bytes: int
-    n_gpu_layers: int = -1
-    """A negative number offloads all layers, if the build can."""
-    n_threads: int = 0
-    """0 means `default_n_threads`."""
-    use_extra_buffers: bool = True
-    """True if llama.cpp may rearrange weights for this CPU (repacking, AMX)."""
-    use_flash_attention: bool = True
-    n_slice: int = 0
-    """Most tokens of one batch. 0 means `first_batch`."""
-    lora: Lora | None = None
 
 
 class _Log:
@@ -103,6 +84,7 @@ class LlamaContext:
         self.n_gpu_layers = _n_offloaded(self._model, options)
         self.n_threads = options.n_threads or default_n_threads(options.n_model_bytes)
         self.uses_flash_attention = options.use_flash_attention  # which decides how values are laid out
+        self.cache_type = options.cache_type if self.uses_flash_attention else "f16"  # quantized values need it
         self.pieces = pieces
         self._n_vocab = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self._model))
         index = PieceIndex.of((piece, token_id) for token_id, piece in enumerate(pieces))
@@ -122,6 +104,7 @@ class LlamaContext:
         params.n_seq_max = self.n_sequences = N_RESIDENTS + N_BRANCHES
         params.kv_unified = True  # the answers to a prompt share its cells
         params.n_threads = params.n_threads_batch = self.n_threads
+        params.type_k = params.type_v = CACHE_TYPES[self.cache_type]
         params.no_perf = True
         if not self.uses_flash_attention:
             params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
@@ -149,7 +132,8 @@ class LlamaContext:
         """The values that must be equal, besides the model file, for cells of another context to be valid."""
         # The other parameters are llama.cpp's defaults: they change with its version, and with where layers run.
         adapter = () if self._lora is None else self._lora.key
-        return llama_cpp.__version__, self.n_gpu_layers, self.uses_flash_attention, *adapter
+        cache_type = () if self.cache_type == "f16" else (self.cache_type,)
+        return llama_cpp.__version__, self.n_gpu_layers, self.uses_flash_attention, *cache_type, *adapter
 
     def decode(
         self, sequence: int, ids: Sequence[int], first_position: int, interrupted: Interrupted = lambda: False
