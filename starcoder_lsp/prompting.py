@@ -26,7 +26,7 @@ from starcoder_lsp.documents.uris import path_of
 from starcoder_lsp.documents.workspace import WorkspaceContext, is_secret, workspace_at
 from starcoder_lsp.engine.engine import Cancellation, Engine, Prefilled, Prompt, memory_only
 from starcoder_lsp.engine.fim import OtherFile
-from starcoder_lsp.engine.tokens import Tokenizer, fit_head
+from starcoder_lsp.engine.tokens import fit_head
 from starcoder_lsp.settings import Settings
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class PromptBuilder:
     """Builds prompts for a model: its vocabulary and format, a caching tokenizer, and the cached windows."""
 
     prompts: PromptModel
-    tokenizer: Tokenizer
+    tokenizer: CachingTokenizer
     anchors: Anchors = field(factory=Anchors)
 
     @classmethod

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from starcoder_lsp.documents.documents import Snapshot
 from starcoder_lsp.documents.scopes import Scope
@@ -171,5 +171,5 @@ def _merged(spans: Iterable[Span]) -> list[Span]:
             ordered.append(span)
         elif span.end_byte > ordered[-1].end_byte:
             last = ordered.pop()
-            ordered.append(evolve(last, end_byte=span.end_byte, n_tokens=last.n_tokens + span.n_tokens))
+            ordered.append(Span(last.start_byte, span.end_byte, last.n_tokens + span.n_tokens, last.why))
     return ordered

@@ -69,7 +69,7 @@ def _fit(tokenizer: Tokenizer, text: bytes, n_tokens: int, *, from_end: bool) ->
         return 0
     n_bytes = n_tokens * N_BYTES_PER_TOKEN
     while True:
-        part = text[-n_bytes:] if from_end else text[:n_bytes]
+        part = text[_line_before(text, len(text) - n_bytes) :] if from_end else text[: _line_behind(text, n_bytes)]
         ids = tokenizer.encode(part)
         if len(ids) > n_tokens:
             dropped = ids[:-n_tokens] if from_end else ids[n_tokens:]
@@ -77,3 +77,14 @@ def _fit(tokenizer: Tokenizer, text: bytes, n_tokens: int, *, from_end: bool) ->
         if len(part) == len(text):
             return len(text)
         n_bytes *= 2
+
+
+def _line_before(text: bytes, at: int) -> int:
+    """Return the end of the line before the one at byte `at`: from there on all lines are whole, and cached ones."""
+    return max(0, text.rfind(b"\n", 0, at)) if at > 0 else 0
+
+
+def _line_behind(text: bytes, at: int) -> int:
+    """Return the end of the line at byte `at`."""
+    end = text.find(b"\n", at)
+    return len(text) if end < 0 else end

@@ -28,6 +28,7 @@ from starcoder_lsp.session.model_slot import ModelSlot
 from starcoder_lsp.session.observation import Observation
 from starcoder_lsp.session.open_texts import OpenTexts
 from starcoder_lsp.session.prefetch import Prefetcher
+from starcoder_lsp.session.reading import Reader
 from starcoder_lsp.session.requests import RequestManager
 from starcoder_lsp.session.scheduler import Scheduler, SupersededError
 from starcoder_lsp.session.selected_entry import SelectedEntry
@@ -46,6 +47,7 @@ class Session:
     acceptance: AcceptanceTracker = field(factory=AcceptanceTracker)
     status: StatusReporter = field(factory=StatusReporter)
     scheduler: Scheduler = field(factory=Scheduler)
+    reader: Reader = field(factory=Reader)
     states: dict[str, DocumentState] = field(factory=dict)
     """Of each open document and notebook, by its URI."""
     requests: RequestManager = field(init=False)
@@ -91,6 +93,8 @@ class Session:
 
     def _focus(self, uri: str, view: View | None) -> None:
         self.history.use(uri if view is None else view.whole.uri)
+        if view is not None:
+            self.reader.read(view.whole, self.settings, self.model)
         self.prefetcher.on_focus(uri)
 
     def _refocus(self) -> None:
@@ -191,6 +195,7 @@ class Session:
         self.gatekeeper.close(key)
         self.states.pop(key, None)
         self.history.close(key)
+        self.reader.forget(key)
 
     # What the editor asks
 
@@ -320,6 +325,7 @@ class Session:
 
     def stop(self) -> None:
         """Supersede all work."""
+        self.reader.stop()
         self.scheduler.supersede_all()
 
     async def end(self) -> None:

@@ -18,7 +18,7 @@ from tokenizers.pre_tokenizers import ByteLevel, Split
 from tokenizers.pre_tokenizers import Sequence as Cuts
 from tokenizers.trainers import BpeTrainer
 
-from starcoder_lsp.context.caching_tokenizer import MAX_LINES, CachingTokenizer
+from starcoder_lsp.context.caching_tokenizer import MAX_LINES, MAX_PIECE_BYTES, CachingTokenizer
 from starcoder_lsp.engine.prompt_model import PromptModel
 from starcoder_lsp.engine.tokenizer import _BYTES
 from starcoder_lsp.engine.tokens import line_cut
@@ -165,3 +165,40 @@ def test_what_is_remembered_has_an_end(prompts: PromptModel) -> None:
         lines = b"".join(b"x%d\n" % n for n in range(start, start + 1000))
         assert tokenizer.encode(lines) == prompts.tokenizer.encode(lines)
         assert len(tokenizer._known) <= MAX_LINES
+        assert len(tokenizer._older) <= MAX_LINES
+
+
+def test_what_is_used_again_outlives_what_is_not(prompts: PromptModel) -> None:
+    tokenizer, kept = CachingTokenizer(prompts.tokenizer), b"\nkept = 1"
+    for start in range(0, 3 * MAX_LINES, 1000):
+        tokenizer.encode(kept + b"".join(b"\nx%d" % n for n in range(start, start + 1000)))
+    assert kept in tokenizer._known
+
+
+@given(st.lists(PIECES, max_size=30).map("".join), st.booleans())
+def test_lines_are_cut_where_the_pattern_says(prompts: PromptModel, gluing: Trained, text: str, other: bool) -> None:  # noqa: FBT001
+    tokenizer = gluing if other else prompts.tokenizer
+    assert CachingTokenizer(tokenizer)._lines(text.encode()) == tokenizer.line_cut.split(text.encode())
+
+
+def test_lines_that_were_learnt_are_not_tokenized_again(prompts: PromptModel) -> None:
+    asked: list[bytes] = []
+
+    class Counting:
+        line_cut = prompts.tokenizer.line_cut
+        piece = staticmethod(prompts.tokenizer.piece)
+
+        def encode(self, text: bytes) -> tuple[int, ...]:
+            asked.append(text)
+            return prompts.tokenizer.encode(text)
+
+    tokenizer, text = CachingTokenizer(Counting()), Path(__file__).read_bytes()
+    n_steps = sum(1 for _ in tokenizer.learn(text))
+    assert n_steps == len(asked) > 1
+    assert max(map(len, asked)) < MAX_PIECE_BYTES + 200
+    asked.clear()
+    starts = [n for n, byte in enumerate(text) if byte == ord("\n") and text[n - 1 : n].isalnum()]
+    for start in starts[:-1:5]:
+        part = text[start : starts[-1]]
+        assert tokenizer.encode(part) == prompts.tokenizer.encode(part)
+    assert asked == []

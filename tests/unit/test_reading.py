@@ -1,131 +1,79 @@
-"""How an engine's tokens are read: races, deadlines, cancels, and what a request has cost by then."""
+"""A document is read before a request needs it: no query is compiled and no whole line tokenized while a user waits."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from attrs import evolve
 
-from starcoder_lsp.engine import generation
-from starcoder_lsp.engine.engine import Cancellation, EngineLostError, Generation, GenerationRequest, Prompt
-from starcoder_lsp.engine.generation import generate
-from starcoder_lsp.engine.stream import Token, TokenStream, Usage
+from starcoder_lsp.context.anchor import Anchors
+from starcoder_lsp.documents import languages
+from starcoder_lsp.documents.documents import Documents, Snapshot
+from starcoder_lsp.documents.languages import load_query
+from starcoder_lsp.engine.prompt_model import PromptModel
+from starcoder_lsp.prompting import CompletionRequest, PromptBuilder, choose_window
+from starcoder_lsp.session.reading import Reader
+from starcoder_lsp.settings import Settings
 
-REQUEST = GenerationRequest("a", Prompt((1, 2, 3), frozenset({0}), "psm"), 8, 60_000, beam_margin_nats=1.0)
-LATE = evolve(REQUEST, timeout_ms=10)
-HALF_READ = Usage(1, 1)
-PIECES = {ord(letter): letter.encode() for letter in "abcdef\n"} | {0: b""}
-
-
-class Given:
-    """Feeds some steps at once, `(answer, letter, logprob)` each, and ends when it is closed, as it is told to."""
-
-    def __init__(self, *steps: tuple[tuple[int, str, float], ...], ends: bool = True) -> None:
-        self.steps, self.ends = steps, ends
-        self.kept: list[int] = []
-        self.dropped: list[int] = []
-        self.n_asked = 0
-        self.on_ask: Callable[[], None] = lambda: None
-
-    def generate(self, _request: GenerationRequest) -> TokenStream:
-        self.n_asked += 1
-        self.stream = TokenStream(self.dropped.append, self.close)
-        for step in self.steps:
-            self.stream.feed(tuple(Token(answer, ord(letter), p) for answer, letter, p in step), Usage(1, 2))
-        asyncio.get_running_loop().call_soon(self.on_ask)
-        return self.stream
-
-    def close(self, kept: int) -> None:
-        self.kept.append(kept)
-        if self.ends:
-            self.stream.end(Usage(1, 2) if self.steps else HALF_READ)
+SOURCE = Path(__file__).with_name("test_worker.py").read_text()
 
 
-async def read(
-    engine: Given, request: GenerationRequest = REQUEST, cancellation: Cancellation | None = None, stop: bytes = b"?"
-) -> Generation:
-    def rule(text: bytes) -> str | None:
-        return "stop" if text.endswith(stop) else None
-
-    return await generate(engine, request, PIECES.__getitem__, rule, cancellation or Cancellation())
+@pytest.fixture
+def snapshot() -> Snapshot:
+    return Documents().open("file:///read.py", "", 1, SOURCE)
 
 
-BOTH = ((0, "a", -0.1), (1, "b", -0.2))
+async def test_a_window_anywhere_compiles_nothing_and_tokenizes_little(
+    prompts: PromptModel, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_query.cache_clear()
+    builder, reader = PromptBuilder.reading(prompts), Reader()
+    reader.read(snapshot, Settings(), builder)
+    await reader.settled()
+    monkeypatch.setattr(languages, "query_source", lambda *_: pytest.fail("a query was compiled while a user waits"))
+    n_tokenized = 0
+    encode = type(prompts.tokenizer).encode
+
+    def counted(self: object, text: bytes) -> tuple[int, ...]:
+        nonlocal n_tokenized
+        n_tokenized += len(text)
+        return encode(self, text)
+
+    monkeypatch.setattr(type(prompts.tokenizer), "encode", counted)
+    n_shown = 0
+    for line in range(0, snapshot.text.n_lines, 20):
+        cursor_byte = snapshot.text.line_span(line)[1]
+        fresh = evolve(builder, anchors=Anchors())
+        window = choose_window(CompletionRequest(snapshot, cursor_byte, fresh, Settings()))
+        n_shown += len(window.prefix.text) + len(window.suffix.text) + len(window.middle.text)
+    assert n_shown > 5 * len(SOURCE)
+    assert n_tokenized < n_shown / 10
 
 
-async def test_a_race_that_is_open_at_the_deadline_has_one_answer() -> None:
-    engine = Given(BOTH, ((0, "a", -2.0), (1, "b", -0.2)))
-    (written,) = (await read(engine, LATE)).written
-    assert (written.text, written.stop_reason) == (b"bb", "timeout")
-    assert engine.kept == [1], "its cells are those that stay"
+async def test_a_document_is_read_once_for_a_model(prompts: PromptModel, snapshot: Snapshot) -> None:
+    builder, reader = PromptBuilder.reading(prompts), Reader()
+    for model, n_tasks in ((None, 1), (None, 0), (builder, 1), (builder, 0), (None, 0)):
+        reader.read(snapshot, Settings(), model)
+        assert len(reader._tasks) == n_tasks
+        await reader.settled()
+        await asyncio.sleep(0)
+    reader.forget(snapshot.uri)
+    reader.read(snapshot, Settings(), builder)
+    assert len(reader._tasks) == 1
+    await reader.settled()
 
 
-async def test_a_race_that_is_open_at_a_cancel_has_one_answer() -> None:
-    engine, cancellation = Given(BOTH), Cancellation()
-    engine.on_ask = cancellation.cancel
-    (written,) = (await read(engine, cancellation=cancellation)).written
-    assert (written.text, written.stop_reason, engine.kept) == (b"a", "cancelled", [0])
+async def test_reading_ends_when_the_document_is_closed(prompts: PromptModel, snapshot: Snapshot) -> None:
+    builder, reader = PromptBuilder.reading(prompts), Reader()
+    reader.read(snapshot, Settings(), builder)
+    reader.forget(snapshot.uri)
+    await reader.settled()
+    assert not builder.tokenizer._known
 
 
-async def test_the_better_line_wins_and_the_other_answer_is_dropped() -> None:
-    engine = Given(BOTH, ((0, "a", -2.0), (1, "b", -0.2)), ((0, "c", -0.1), (1, "\n", -0.1)), ((1, "e", -9.0),))
-    (written,) = (await read(engine, stop=b"e")).written
-    assert (written.text, written.stop_reason) == (b"bb\ne", "stop")
-    assert (sorted(set(engine.dropped)), engine.kept) == ([0, 1], [1])
-    assert written.first_line_logprob == pytest.approx(-0.5)
-
-
-async def test_several_answers_are_all_read_to_their_ends() -> None:
-    engine = Given(BOTH, ((0, "\n", -0.1), (1, "\n", -0.1)), ((0, "e", -0.1), (1, "f", -0.1)), ((1, "e", -0.1),))
-    written = (await read(engine, evolve(REQUEST, n_answers=2), stop=b"e")).written
-    assert [one.text for one in written] == [b"a\ne", b"b\nfe"]
-    assert engine.kept == [0]
-
-
-@pytest.mark.parametrize("is_cancelled", [False, True])
-async def test_what_is_evaluated_of_a_prompt_that_is_given_up_counts(is_cancelled: bool) -> None:  # noqa: FBT001
-    engine, cancellation = Given(), Cancellation()
-    if is_cancelled:
-        engine.on_ask = cancellation.cancel
-    made = await read(engine, REQUEST if is_cancelled else LATE, cancellation)
-    assert (made.n_prompt, made.n_reused, made.n_evaluated) == (3, HALF_READ.n_reused, HALF_READ.n_evaluated)
-    (written,) = made.written
-    assert (written.text, written.stop_reason) == (b"", "cancelled" if is_cancelled else "timeout")
-
-
-async def test_an_engine_that_has_no_last_word_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generation, "USAGE_TIMEOUT_S", 0.01)
-    (written,) = (await read(Given(ends=False), LATE)).written
-    assert written.stop_reason == "timeout"
-
-
-async def test_what_is_cancelled_already_does_not_get_to_the_engine() -> None:
-    engine = Given(BOTH)
-    made = await read(engine, cancellation=Cancellation(is_cancelled=True))
-    assert (made.written[0].stop_reason, made.n_evaluated, engine.n_asked) == ("cancelled", 0, 0)
-
-
-async def test_an_engine_that_is_lost_is_an_error() -> None:
-    engine = Given(BOTH)
-    engine.on_ask = lambda: engine.stream.end(None, EngineLostError("gone"))
-    with pytest.raises(EngineLostError, match="gone"):
-        await read(engine)
-    assert engine.kept == [0]
-
-
-async def test_one_that_is_lost_after_the_deadline_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = Given(BOTH)
-    monkeypatch.setattr(engine, "close", lambda _kept: engine.stream.end(None, EngineLostError("gone")))
-    assert (await read(engine, LATE)).written[0].stop_reason == "timeout"
-
-
-async def test_the_texts_of_a_step_are_told_together() -> None:
-    told: list[tuple[bytes, ...]] = []
-    engine, request = (
-        Given(BOTH, ((0, "a", -2.0), (1, "\n", -0.1))),
-        evolve(LATE, prompt=evolve(REQUEST.prompt, heal=b"a")),
-    )
-    await generate(engine, request, PIECES.__getitem__, lambda _text: None, Cancellation(), on_texts=told.append)
-    assert told == [(b"\n",)], "what heals is no text, and the answer that has lost is none either"
+async def test_a_document_without_suggestions_is_not_read(prompts: PromptModel, snapshot: Snapshot) -> None:
+    reader = Reader()
+    reader.read(snapshot, Settings(enabled=False), PromptBuilder.reading(prompts))
+    assert not reader._tasks
