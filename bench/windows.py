@@ -1,6 +1,7 @@
 """Time that an edit, its incremental parse and the choice of a window take: `python bench/windows.py FILE...`.
 
-200 single-letter edits of each file, every fourth at a random line, the others where the last one was.
+200 single-letter edits of each file, every fourth at a random line, the others where the last one was. The file is read
+ahead first, as the server does with a document that was opened; `--cold` leaves that out.
 """
 
 from __future__ import annotations
@@ -23,10 +24,15 @@ from starcoder_lsp.settings import Settings
 N_EDITS = 200
 
 
-def times_of(path: Path, model: PromptBuilder, settings: Settings) -> Iterator[tuple[float, float, float]]:
+def times_of(
+    path: Path, model: PromptBuilder, settings: Settings, *, is_cold: bool
+) -> Iterator[tuple[float, float, float]]:
     """Milliseconds of each edit, its parse and its window."""
     documents, rng, uri = Documents(), random.Random(1), path.resolve().as_uri()  # noqa: S311  not a secret
     snapshot = documents.open(uri, "", 0, path.read_bytes().decode())
+    if not is_cold:
+        for _ in model.tokenizer.learn(snapshot.text.data):
+            pass
     choose_window(CompletionRequest(snapshot, 0, model, settings))
     line = character = 0
     for version in range(1, N_EDITS + 1):
@@ -51,8 +57,9 @@ def main() -> None:
     """Measure each file and print its percentiles."""
     settings = Settings()
     model = PromptBuilder.reading(read_prompts(settings))
-    for path in map(Path, sys.argv[1:]):
-        times = zip(*times_of(path, evolve(model, anchors=Anchors()), settings), strict=True)
+    is_cold = "--cold" in sys.argv
+    for path in (Path(each) for each in sys.argv[1:] if each != "--cold"):
+        times = zip(*times_of(path, evolve(model, anchors=Anchors()), settings, is_cold=is_cold), strict=True)
         figures = (
             f"{name} {percentile(ms, 0.5):.2f}, {percentile(ms, 0.95):.2f}"
             for name, ms in zip(("edit", "parse", "window"), times, strict=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from starcoder_lsp.cli.settings import settings_table
 
 PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
-TABLE = re.compile(r"^\| setting \|.*?(?=\n\n)", re.DOTALL | re.MULTILINE)
+TABLE = re.compile(r"^\| setting \|.*?(?=\n\n|\n\Z)", re.DOTALL | re.MULTILINE)
 
 
 def main() -> None:

@@ -170,6 +170,7 @@ def _add_benches(bench: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="the program to compare with",
     )
+    _add_number(compare, "batch", 1920, "llama-server's -b, its view in tokens; llama.vim advises 1024")
     compare.add_argument("--model", required=True, metavar="GGUF", help="the model file for both")
     _add_number(compare, "edits", None, "number of edits; by default 40, or as many as three minutes have")
 

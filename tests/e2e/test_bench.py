@@ -168,11 +168,12 @@ def test_replay_says_so_when_the_server_dies(trace: Path) -> None:
 
 def test_compare_with_a_server_that_knows_its_figures(trace: Path, tmp_path: Path) -> None:
     server = program(tmp_path, STUB.replace("REPLY", ANSWER))
-    ran = run(*comparison(trace, server, "--edits", "11", "--json"))
+    ran = run(*comparison(trace, server, "--edits", "11", "--batch", "1024", "--json"))
     assert (ran.returncode, ran.stderr) == (0, b"")
     report = json.loads(ran.stdout)
     assert report["settings"]["completion"] == {"maxTokens": 1}
     assert report["llamaServer"][-4:] == ["--cache-reuse", "256", "--parallel", "1"]
+    assert report["llamaServer"][report["llamaServer"].index("-b") + 1] == "1024"
     threads = str(report["settings"]["model"]["threads"])
     assert report["llamaServer"][report["llamaServer"].index("-t") + 1] == threads
     assert {name: group["edits"] for name, group in report["edits"].items()} == {"all": 11, "typing": 9, "other": 2}
@@ -250,6 +251,7 @@ def test_compare_without_what_it_needs(trace: Path, tmp_path: Path, capsys: pyte
     refuses(comparison(trace, tmp_path / "missing"), "missing", "cannot be started: No such file")
     refuses(comparison(trace, trace), "tiny.json cannot be started: Permission denied")
     refuses(comparison(trace, server, "--edits", "0"), "has 12 edits")
+    refuses(comparison(trace, server, "--batch", "0"), "--batch 0: expected at least 64")
     refuses(["bench", "compare", str(trace), "--model", "x"], "--llama-server")
     refuses(["bench", "compare", str(trace), "--llama-server", "x"], "--model")
 

@@ -18,6 +18,7 @@ from typing import Any
 from attrs import evolve
 from rich.table import Table
 
+from starcoder_lsp.cli import CommandError
 from starcoder_lsp.cli.bench.figures import Report, model_file
 from starcoder_lsp.cli.bench.llama_server import Peer, Turn, arguments, ask, llama_server
 from starcoder_lsp.cli.bench.output import Output
@@ -117,28 +118,36 @@ def _median_ms(turns: Sequence[Turn]) -> float:
 
 LIMITS = Limits(n_items=40, seconds=180.0)
 """Without `--edits` and `--seconds`."""
+MIN_BATCH = 64
 
 
-def compare(
+def compare(  # noqa: PLR0913  the options of a command
     path: Path,
     *,
     name: str | None,
     llama_server_path: Path,
+    n_batch: int,
     model: str,
     first: int,
     n_edits: int | None,
     seconds: float | None,
     **shown: Any,
 ) -> int:
-    """Run both servers and write the report; `shown` is what `Output.of` takes. `name` sets the document's language."""
+    """Run both servers and write the report; `shown` is what `Output.of` takes.
+
+    `name` sets the document's language, `n_batch` how much of the file llama-server's `/infill` shows the model.
+    """
     output, limits = Output.of("compare", **shown), LIMITS.with_options(n_edits, seconds)
+    if n_batch < MIN_BATCH:
+        message = f"--batch {n_batch}: expected at least {MIN_BATCH}"
+        raise CommandError(message)
     trace = read_trace(path)
     name = document_name(trace, name)
     limits = evolve(limits, n_items=check_range(trace, path, first, limits.n_items))
     checked = model_file(configured(model))
     n_threads = default_n_threads(checked.n_bytes)
     settings = SETTINGS | {"completion": {"maxTokens": 1}, "model": {"threads": n_threads}}
-    command = arguments(llama_server_path, checked.path, n_threads)
+    command = arguments(llama_server_path, checked.path, n_threads, n_batch)
     edits_there = edits_of(trace, first, limits.n_items)
     with watching(edits_there, limits, "comparing") as edits, llama_server(command) as peer:
         turns = run_interruptible(play(Excerpt(name, text_before(trace, first), edits), settings, checked.path, peer))

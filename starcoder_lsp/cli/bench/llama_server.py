@@ -64,9 +64,9 @@ class Peer:
         return CommandError(f"{self.program} {' '.join(what.split())}")
 
 
-def arguments(program: Path, model: Path, n_threads: int) -> list[str]:
+def arguments(program: Path, model: Path, n_threads: int, n_batch: int = N_BATCH) -> list[str]:
     """Return the command line of llama-server: prompt cache, reuse of shifted chunks, one slot."""
-    options = {"-b": N_BATCH, "-c": N_CONTEXT, "-t": n_threads, "--cache-reuse": 256, "--parallel": 1}
+    options = {"-b": n_batch, "-c": N_CONTEXT, "-t": n_threads, "--cache-reuse": 256, "--parallel": 1}
     return [str(program), "-m", str(model), *(str(part) for option in options.items() for part in option)]
 
 
