@@ -121,7 +121,7 @@ LIMITS = Limits(n_items=40, seconds=180.0)
 MIN_BATCH = 64
 
 
-def compare(  # noqa: PLR0913  the options of a command
+def compare(  # noqa: PLR0913  # one for each option of the command
     path: Path,
     *,
     name: str | None,

@@ -136,7 +136,7 @@ def summary(holes: Sequence[Hole], filled: Sequence[Filled], base: Sequence[Fill
     }
 
 
-def bench_context(
+def bench_context(  # noqa: PLR0913  # one for each option of the command
     folders: Sequence[Path],
     *,
     n_holes: int,

@@ -5,7 +5,6 @@ Both in one run, on the same edits. The prompt tokens are counted by the engine 
 
 from __future__ import annotations
 
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 from urllib.parse import quote
@@ -31,7 +30,7 @@ from starcoder_lsp.settings_layers import SettingsLayer, read_settings
 NOT_COUNTED = Counts()
 
 
-def replay_on_engine(path: Path, trace: Trace, first: int, limits: Limits, settings: Settings, output: Output) -> int:
+def replay_on_engine(trace: Trace, first: int, limits: Limits, settings: Settings, output: Output) -> int:
     """Replay edits from number `first` on and report. `trace.name` is the document's.
 
     Prompts split at the cursor get as many edits as ours got within the limits.
@@ -44,7 +43,7 @@ def replay_on_engine(path: Path, trace: Trace, first: int, limits: Limits, setti
     with watching(edits_of(trace, first, again.n_items), again, "split at the cursor") as split_edits:
         split = run_interruptible(_split(Excerpt(trace.name, text, split_edits), layer, settings))
     report: Report = {
-        "trace": path.name,
+        "trace": trace.file_name,
         "as": trace.name,
         "first": first,
         "end": edits.end or split_edits.end,

@@ -51,7 +51,7 @@ COLUMNS = {
 }
 
 
-def fleet(
+def fleet(  # noqa: PLR0913  # one for each option of the command
     path: Path,
     *,
     name: str | None,

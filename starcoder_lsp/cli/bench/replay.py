@@ -104,7 +104,7 @@ LIMITS = Limits(n_items=200, seconds=60.0)
 minutes."""
 
 
-def replay(
+def replay(  # noqa: PLR0913  # one for each option of the command
     path: Path,
     *,
     name: str | None,
@@ -129,7 +129,7 @@ def replay(
         from starcoder_lsp.cli.bench.engine_replay import replay_on_engine
 
         asked = with_engine(settings, engine, str(checked.path))
-        return replay_on_engine(path, evolve(trace, name=name), first, limits, asked, output)
+        return replay_on_engine(evolve(trace, name=name), first, limits, asked, output)
     with watching(edits_of(trace, first, limits.n_items), limits, "replaying") as edits:
         replayed = run_interruptible(play(Excerpt(name, text_before(trace, first), edits), checked.path))
     report = {

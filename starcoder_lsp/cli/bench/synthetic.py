@@ -81,7 +81,7 @@ class Figures:
                 self.copies |= {name: result[name] for name in ("stateBytes", "residentBytes")}
 
 
-def synthetic(
+def synthetic(  # one for each option of the command
     size: str,
     *,
     vocabulary: Path | None,

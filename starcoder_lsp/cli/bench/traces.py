@@ -16,7 +16,7 @@ from itertools import accumulate
 from pathlib import Path, PurePath
 from typing import TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 
 from starcoder_lsp.cli import CommandError
 from starcoder_lsp.lsp.client import Change
@@ -39,6 +39,8 @@ class Trace:
     """The times of the transactions, if the trace has them: seconds, never going back."""
     name: str = ""
     """The name of the edited file, if the trace has one."""
+    file_name: str = field(default="", eq=False)
+    """The name of the trace's own file."""
 
 
 @frozen
@@ -70,7 +72,7 @@ def read_trace(path: Path) -> Trace:
         data = json.loads(gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes())
         patches = (tuple((int(at), int(n), str(new)) for at, n, new in txn["patches"]) for txn in data["txns"])
         name = PurePath(str(data.get("name", ""))).name
-        trace = Trace(str(data["startContent"]), tuple(patches), _times_of(data["txns"]), name)
+        trace = Trace(str(data["startContent"]), tuple(patches), _times_of(data["txns"]), name, path.name)
         what = _what_is_wrong(trace)
     except OSError as error:
         what = error.strerror or str(error)
