@@ -247,7 +247,7 @@ async def test_prompts_that_do_not_fit_beside_each_other_are_all_answered(
         assert answer.n_reused + answer.n_evaluated >= answer.n_prompt
     for name, each in asked.items():
         again = await ask(host.beside(name), each)
-        assert again.n_evaluated == 1, "it was copied out, or is still there"
+        assert again.n_evaluated in (0, 1), "it is still there, with its logits, or was copied out"
 
 
 async def test_a_prefill_makes_room_for_who_had_much_less(
