@@ -26,6 +26,7 @@ from starcoder_lsp.cli.bench.output import Output
 from starcoder_lsp.cli.bench.pace import INTERRUPTED, Limits, run_interruptible, until_interrupted, watching
 from starcoder_lsp.cli.complete import configured
 from starcoder_lsp.engine.engine import EngineError
+from starcoder_lsp.engine.host.options import KV_SHARES
 from starcoder_lsp.engine.loading import DEMONSTRATOR, Listeners, opened
 from starcoder_lsp.engine.synthetic import synthetic_model
 from starcoder_lsp.engine.synthetic_header import (
@@ -117,8 +118,9 @@ def synthetic(  # one for each option of the command
             figures, about = run_interruptible(_run(settings, watched))
     except EngineError as error:
         raise CommandError(str(error)) from error
+    n_kv_bytes = int(n_context * SHAPES[size].n_kv_bytes * KV_SHARES[settings.cache.type])
     report = {"size": size, "note": NOTE, "end": watched.end, "vocabulary": str(vocabulary or DEMONSTRATOR), **about}
-    output.write(report | _report(figures, n_context * SHAPES[size].n_kv_bytes, about["modelBytes"]), table_of)
+    output.write(report | _report(figures, n_kv_bytes, about["modelBytes"]), table_of)
     return INTERRUPTED if watched.is_interrupted else 0
 
 

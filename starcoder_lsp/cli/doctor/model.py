@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from starcoder_lsp.cli.doctor.check import ERROR, MIB, OK, WARNING, Check, size
 from starcoder_lsp.cli.doctor.facts import Facts, Memory
+from starcoder_lsp.engine.host.options import KV_SHARES
 from starcoder_lsp.engine.host.rebuild import rebuild_command
 from starcoder_lsp.engine.loading import DEMONSTRATOR
 from starcoder_lsp.engine.model_file import ModelFileError
@@ -56,7 +57,7 @@ def check_memory(facts: Facts) -> Iterator[Check]:
     if facts.model is None or facts.prompts is None or not facts.has_local_model:
         return
     n_cells = facts.prompts.n_context * N_CELLS_A_CLIENT[facts.settings.host.shared]
-    n_kv, n_parked = n_cells * facts.model.n_kv_bytes, facts.settings.cache.ram_mib * MIB
+    n_kv, n_parked = n_cells * _kv_bytes(facts), facts.settings.cache.ram_mib * MIB
     n_weights, max_bytes = facts.model.n_bytes, facts.model.n_bytes + n_kv + n_parked + N_OVERHEAD_BYTES
     needed = (
         f"up to {size(max_bytes)} ({size(n_weights)} of weights, {size(n_kv)} for {n_cells:,} tokens,"
@@ -89,13 +90,19 @@ def smaller(facts: Facts, n_missing: int) -> str:
     n_missing_mib = -(-n_missing // MIB)
     if n_missing_mib <= ram_mib:
         return f"Close other programs, or set cache.ramMiB to {ram_mib - n_missing_mib} in {facts.settings_path}."
-    n_a_token = facts.model.n_kv_bytes * N_CELLS_A_CLIENT[facts.settings.host.shared]
+    n_a_token = _kv_bytes(facts) * N_CELLS_A_CLIENT[facts.settings.host.shared]
     n_left = n_context - -(-(n_missing - ram_mib * MIB) // n_a_token)
     if n_left >= MIN_CONTEXT_TOKENS:
         n_left -= n_left % 256
         settings = f"cache.ramMiB to 0 and model.contextLength to {n_left}"
         return f"Close other programs, or set {settings} in {facts.settings_path}."
     return "Choose a smaller model or a stronger quantization, such as StarCoder2 3B in Q4_0."
+
+
+def _kv_bytes(facts: Facts) -> int:
+    """Return the bytes of one token's keys and values."""
+    assert facts.model is not None  # noqa: S101  it has them
+    return int(facts.model.n_kv_bytes * KV_SHARES[facts.settings.cache.type])
 
 
 def check_speed(facts: Facts) -> Iterator[Check]:
