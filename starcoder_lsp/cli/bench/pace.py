@@ -19,7 +19,7 @@ from starcoder_lsp.cli import CommandError, warn
 MAX_SILENT_S = 20.0
 """Seconds between two lines about progress where standard error is no terminal."""
 INTERRUPTED = 130
-"""The exit code after Ctrl-C, as shells give it: 128 and the signal's number."""
+"""The exit code of a report that Ctrl-C cut short, as shells give it: 128 and the signal's number."""
 T = TypeVar("T")
 
 
@@ -138,11 +138,12 @@ def until_interrupted() -> Iterator[None]:
 
 
 def run_interruptible(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine in which Ctrl-C ends the block of `until_interrupted`. Raises `SystemExit` outside of one."""
+    """Run a coroutine in which Ctrl-C ends the block of `until_interrupted`. Raises `CommandError` outside of one."""
     previous = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return asyncio.run(main)
     except KeyboardInterrupt:
-        raise SystemExit(INTERRUPTED) from None
+        message = "interrupted"
+        raise CommandError(message) from None
     finally:
         signal.signal(signal.SIGINT, previous)
