@@ -19,6 +19,7 @@ from starcoder_lsp.context.new_window import new_window
 from starcoder_lsp.context.text_change import TextChange
 from starcoder_lsp.context.window import Budget, CrossFileContext, Segments, Window
 from starcoder_lsp.documents.documents import Snapshot
+from starcoder_lsp.documents.embedded import embedded_documents
 from starcoder_lsp.documents.scopes import Scope
 from starcoder_lsp.engine.tokens import Tokenizer
 from starcoder_lsp.lru import LruDict
@@ -201,7 +202,10 @@ class Anchors:
 
 
 def _outline(snapshot: Snapshot) -> tuple[Scope, ...]:
-    return snapshot.syntax.definitions() if snapshot.syntax is not None else ()
+    """Return the definitions of a document, in all of its languages, in the order of the text."""
+    syntaxes = [each.syntax for each in (snapshot, *embedded_documents(snapshot))]
+    found = [scope for syntax in syntaxes if syntax is not None for scope in syntax.definitions()]
+    return tuple(sorted(found, key=lambda scope: scope.start_byte))
 
 
 def _start_bytes(prefix_start: Segments) -> tuple[int, ...]:

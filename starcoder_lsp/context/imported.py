@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from starcoder_lsp.documents.documents import Snapshot
+from starcoder_lsp.documents.embedded import embedded_documents
 from starcoder_lsp.documents.resolve import ImportedFile, imported_files
 from starcoder_lsp.documents.scopes import Scope
 from starcoder_lsp.documents.text import Text
@@ -57,7 +58,8 @@ def imported_definitions(
     definitions named there are yielded; of a large class, members named there come first. `read` returns the document
     at a path, or `None` if the model may not see it.
     """
-    imported = imported_files(snapshot, path, root)
+    documents = (snapshot, *embedded_documents(snapshot))
+    imported = [file for document in documents for file in imported_files(document, path, root)]
     to_visit = [(file, 0) for file in sorted(imported, key=lambda file: not file.names & near)]
     n_files, n_bytes = 0, 0
     visited = set()

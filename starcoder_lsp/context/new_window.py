@@ -24,6 +24,7 @@ from starcoder_lsp.context.window import (
     segment_text,
 )
 from starcoder_lsp.documents.documents import Snapshot
+from starcoder_lsp.documents.embedded import embedded_at
 from starcoder_lsp.documents.scopes import Scope
 from starcoder_lsp.engine.tokens import N_BYTES_PER_TOKEN, Tokenizer, fit_head, fit_tail
 
@@ -86,7 +87,8 @@ def new_window(  # noqa: PLR0913, PLR0917  # the last three are cached parts of 
         n_left = min(n_tokens - len(prefix.ids), n_middle + MAX_WHOLE_SUFFIX_TOKENS)
         suffix = _whole_if_it_fits(snapshot, below, n_left, n_middle, tokenizer)
     if prefix is None or suffix is None:
-        scopes = snapshot.syntax.enclosing_scopes(cursor_byte) if snapshot.syntax is not None else ()
+        syntax = embedded_at(snapshot, cursor_byte).snapshot.syntax
+        scopes = syntax.enclosing_scopes(cursor_byte) if syntax is not None else ()
         cursor = _Cursor(snapshot, cursor_byte, anchor_byte, tokenizer, scopes, outline)
     if prefix is None:
         n_above = n_before - max(n_middle, int(n_before * RESERVED_SHARE))

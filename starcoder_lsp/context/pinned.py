@@ -16,6 +16,7 @@ from itertools import chain
 from attrs import frozen
 
 from starcoder_lsp.documents.documents import Snapshot
+from starcoder_lsp.documents.embedded import embedded_at
 from starcoder_lsp.documents.scopes import Scope
 from starcoder_lsp.documents.text import Text
 from starcoder_lsp.engine.tokens import N_BYTES_PER_TOKEN, Tokenizer
@@ -54,8 +55,9 @@ def pinned(snapshot: Snapshot, cursor_byte: int, scopes: Sequence[Scope], outlin
     """
     yield from scope_headers(snapshot.text, scopes)
     names = _names(snapshot.text.data, cursor_byte, scopes)
-    if snapshot.syntax is not None:
-        imports = _named_first(snapshot.text.data, snapshot.syntax.imports(), names)
+    syntax = embedded_at(snapshot, cursor_byte).snapshot.syntax
+    if syntax is not None:
+        imports = _named_first(snapshot.text.data, syntax.imports(), names)
         yield from ((start_byte, end_byte, "imports") for start_byte, end_byte in imports)
     if scopes and outline:
         yield from _signatures(names, cursor_byte, scopes, outline)

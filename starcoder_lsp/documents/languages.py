@@ -59,6 +59,7 @@ class Language:
     parser: str | None = None
     has_slash_star: bool = False
     too_deep: str | None = None
+    opens: str | None = None
 
 
 @frozen
@@ -178,4 +179,5 @@ def _language(language_id: str, row: dict[str, Any]) -> Language:
         parser=row.get("parser"),
         has_slash_star=row.get("slash_star", row.get("line_comment") == "//"),
         too_deep=row.get("too_deep"),
+        opens=row.get("opens"),
     )

@@ -167,6 +167,16 @@ class Syntax:
             return None
         return (node.start_byte, node.end_byte) if node.start_byte < byte < node.end_byte else None
 
+    def closed_by(self, end_byte: int) -> int | None:
+        """Return the start of the smallest node of several lines that ends at a byte: what its last word closes."""
+        tree, line_start = self.tree, self._text.line_span(self._text.line_of(max(0, end_byte - 1)))[0]
+        node = tree.root_node.descendant_for_byte_range(end_byte - 1, end_byte) if tree is not None else None
+        while node is not None and node.end_byte == end_byte and not node.is_error:
+            if node.start_byte < line_start:
+                return node.start_byte
+            node = node.parent
+        return None
+
     def _damage(self) -> tuple[int, bool]:
         """Return the number of errors in the tree, and whether they make queries too slow to run."""
         if self._known_damage is None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+import re
+from functools import cache, cached_property
 
 from attrs import evolve, field, frozen
 
 from starcoder_lsp.documents.documents import Snapshot, language_of
+from starcoder_lsp.documents.embedded import Embedded, embedded_at
+from starcoder_lsp.documents.languages import Language
 from starcoder_lsp.documents.scopes import Scope
 from starcoder_lsp.suggestions.lexing import is_unopened, open_brackets
 
@@ -29,7 +32,7 @@ LIST_OPENERS = (b"(", b"[")
 class CursorContext:
     r"""Where a suggestion goes. All text has `\n` line ends."""
 
-    snapshot: Snapshot
+    embedded: Embedded
     cursor_byte: int
     line_before: bytes
     line_after: bytes
@@ -48,9 +51,19 @@ class CursorContext:
     """Values that rules compute once for a request; shared with what `after` returns."""
 
     @property
+    def snapshot(self) -> Snapshot:
+        """Return the document, as the language at the cursor has it: text in other languages is blank."""
+        return self.embedded.snapshot
+
+    @property
+    def language(self) -> Language:
+        """Return the language at the cursor."""
+        return language_of(self.snapshot)
+
+    @property
     def has_comments(self) -> bool:
         """Return whether the language has comments between `/*` and `*/`."""
-        return language_of(self.snapshot).has_slash_star
+        return self.language.has_slash_star
 
     @cached_property
     def n_open_before(self) -> int:
@@ -64,7 +77,7 @@ class CursorContext:
     def after(self, first_line: bytes) -> CursorContext:
         """The site as it is once the first line of the suggestion is known: it may open a block."""
         line = self.line_before + first_line
-        if self.one_line and self.may_open and _opens_block(line, self.line_after, self.snapshot):
+        if self.one_line and self.may_open and opens_block(line, self.line_after, self.language):
             return evolve(self, one_line=False, floor=indent_width(line) + 1)
         return self
 
@@ -91,7 +104,8 @@ def describe_cursor(snapshot: Snapshot, cursor_byte: int, multiline: str) -> Cur
     `multiline` is `"auto"`, `"never"` or `"always"`. Automatic means: a block where a statement begins on an empty line
     or a line opens a body that is empty; otherwise the rest of the line, and the block that it opens, if any.
     """
-    text = snapshot.text
+    text, embedded = snapshot.text, embedded_at(snapshot, cursor_byte)
+    language, syntax = language_of(embedded.snapshot), embedded.snapshot.syntax
     line = text.line_of(cursor_byte)
     line_start, line_end = text.line_span(line)
     before = text.data[max(line_start, cursor_byte - N_LINE_BYTES) : cursor_byte]
@@ -100,27 +114,35 @@ def describe_cursor(snapshot: Snapshot, cursor_byte: int, multiline: str) -> Cur
     below = text.data[next_start : next_start + N_BELOW_BYTES].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     indent = indent_width(before)
     has_body = indent_width(first_line(below)) > indent
-    opens_block = not has_body and _opens_block(before, after, snapshot)
+    is_opened = not has_body and opens_block(before, after, language)
     starts_line = not before.strip() and not after.strip()
     above = text.data[text.line_span(line - 1)[1] : line_start] if line else b""
     return CursorContext(
-        snapshot=snapshot,
+        embedded=embedded,
         cursor_byte=cursor_byte,
         line_before=before,
         line_after=after,
         below=below,
-        one_line=multiline == "never" or (multiline == "auto" and not (starts_line or opens_block)),
+        one_line=multiline == "never" or (multiline == "auto" and not (starts_line or is_opened)),
         may_open=multiline == "auto" and not has_body,
-        floor=indent + 1 if opens_block else indent,
+        floor=indent + 1 if is_opened else indent,
         line_end=text.data[line_end:next_start] or above or b"\n",  # the last line has none of its own
-        scopes=snapshot.syntax.enclosing_scopes(cursor_byte) if snapshot.syntax is not None else (),
+        scopes=syntax.enclosing_scopes(cursor_byte) if syntax is not None else (),
     )
 
 
-def _opens_block(line: bytes, after: bytes, snapshot: Snapshot) -> bool:
+def opens_block(line: bytes, after: bytes, language: Language) -> bool:
     """Return whether a block begins behind `line`, behind which its line goes on with `after`."""
-    language, code = language_of(snapshot), line.strip()
-    if language.blocks is None or (language.line_comment and code.startswith(language.line_comment.encode())):
+    code = line.strip()
+    if language.line_comment and code.startswith(language.line_comment.encode()):
         return False
-    openers = BODY_OPENERS[language.blocks]
-    return (code.endswith(openers) and only_closes(after)) or (code.endswith(LIST_OPENERS) and not after.strip())
+    if code.endswith(BODY_OPENERS.get(language.blocks or "", ())) and only_closes(after):
+        return True
+    if language.opens is not None and not after.strip() and _opening(language.opens).search(code) is not None:
+        return True
+    return (language.blocks or language.opens) is not None and code.endswith(LIST_OPENERS) and not after.strip()
+
+
+@cache
+def _opening(pattern: str) -> re.Pattern[bytes]:
+    return re.compile(pattern.encode())

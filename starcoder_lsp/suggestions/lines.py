@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from starcoder_lsp.documents.documents import language_of
 from starcoder_lsp.documents.languages import Language
 from starcoder_lsp.documents.syntax import Syntax
 from starcoder_lsp.documents.text import Text
@@ -53,16 +52,16 @@ def scope_end(text: bytes, cursor: CursorContext, *, may_go_on: bool = False) ->
 
 
 def _ends_by_keyword(cursor: CursorContext) -> bool:
-    """Return whether a word ends a block in this language, and there is a tree to tell which."""
-    return language_of(cursor.snapshot).blocks is None and cursor.snapshot.syntax is not None
+    """Return whether a word may end a block in this language, and there is a tree to tell which."""
+    is_by_keyword = cursor.language.blocks is None or cursor.language.opens is not None
+    return is_by_keyword and cursor.snapshot.syntax is not None
 
 
 def _goes_on_at(at: int, text: bytes, cursor: CursorContext) -> bool:
     """Return whether a line that begins at `at` goes on with a string or a comment of `text`."""
-    language = language_of(cursor.snapshot)
     is_in_comment = cursor.has_comments and text.rfind(b"/*", 0, at) > text.rfind(b"*/", 0, at)
     is_in_string = ends_in_string(text[:at], has_comments=cursor.has_comments)
-    return is_in_comment or is_in_string or _ends_in_raw_string(text[:at], language)
+    return is_in_comment or is_in_string or _ends_in_raw_string(text[:at], cursor.language)
 
 
 def _ends_in_raw_string(text: bytes, language: Language) -> bool:
@@ -121,16 +120,21 @@ def _tree_of(text: bytes, cursor: CursorContext) -> tuple[Syntax | None, int]:
     data, cursor_byte = cursor.snapshot.text.data, cursor.cursor_byte
     first_byte = cursor.scopes[-1].start_byte if cursor.scopes else max(0, cursor_byte - N_ABOVE_BYTES)
     above = data[data.rfind(b"\n", 0, first_byte) + 1 : cursor_byte]
-    tree = Syntax.parse_fresh(language_of(cursor.snapshot), Text.from_bytes(above + text))
+    tree = Syntax.parse_fresh(cursor.language, Text.from_bytes(above + cursor.embedded.masked(text)))
     is_blind = tree.token_over(len(above)) is not None and cursor.snapshot.syntax.token_over(cursor_byte) is None
     return None if is_blind else tree, len(above)  # a language that begins somewhere in a page of another
 
 
 def _closes_scope(text: bytes, cursor: CursorContext) -> bool:
-    """Return whether the scope around the cursor ends with `text`."""
+    """Return whether `text` ends the scope around the cursor, or a block that the cursor's line or `text` begins."""
     tree, start = _tree_of(text, cursor)
+    if tree is None:
+        return False
     end_byte = start + len(text)
-    scopes = tree.enclosing_scopes(end_byte - 1) if tree is not None and cursor.scopes else ()
+    closed = tree.closed_by(end_byte)
+    if closed is not None and closed >= start - len(cursor.line_before):
+        return True
+    scopes = tree.enclosing_scopes(end_byte - 1) if cursor.scopes else ()
     return any(scope.end_byte == end_byte for scope in scopes[:1])
 
 

@@ -7,7 +7,6 @@ from enum import StrEnum
 
 from attrs import frozen
 
-from starcoder_lsp.documents.documents import language_of
 from starcoder_lsp.suggestions.cursor_context import CursorContext, indent_width
 from starcoder_lsp.suggestions.fitting import fit
 from starcoder_lsp.suggestions.lines import repeated_line, scope_end, unmatched_closer
@@ -93,7 +92,7 @@ def without_chatter(suggestion: Suggestion, cursor: CursorContext) -> Suggestion
     """End before a comment with a file's name or a licence's head, unless the cursor stands in one."""
     if LICENCE.search(cursor.snapshot.text.data, max(0, cursor.cursor_byte - N_HEAD_BYTES), cursor.cursor_byte):
         return suggestion
-    marker = (language_of(cursor.snapshot).line_comment or "").encode()
+    marker = (cursor.language.line_comment or "").encode()
     start = chatter_start(cursor.line_before + suggestion.text, marker)
     return suggestion.cut(None if start is None else max(0, start - len(cursor.line_before)))
 

@@ -135,9 +135,9 @@ class Ground:
         return spliced(base, self._line_span[0], self._line_span[0] + n_bytes, line)
 
     def _line_with(self, part: Suggestion) -> bytes:
-        """Return the cursor's line with a part in it."""
-        (start, end), data = self._line_span, self.snapshot.text.data
-        return data[start : self.cursor_byte] + part.text + data[self.cursor_byte + part.n_replaced_bytes : end]
+        """Return the cursor's line with a part in it, as the language at the cursor has it."""
+        (start, end), data, text = self._line_span, self.snapshot.text.data, self.cursor.embedded.masked(part.text)
+        return data[start : self.cursor_byte] + text + data[self.cursor_byte + part.n_replaced_bytes : end]
 
     def _excuses(self, n_errors: int, part: Suggestion) -> bool:
         """Return whether so many errors are there anyhow, and the line with `part` opens what a line below closes."""

@@ -8,6 +8,7 @@ UTF-8 is written as Python's `surrogateescape` has it.
 from __future__ import annotations
 
 from tests.golden.group import Group
+from tests.golden.places import PLACES
 from tests.golden.whole import WHOLE
 
 ONE_LINE = (
@@ -956,4 +957,4 @@ EDGES = (
     ),
 )
 
-GROUPS = (*ONE_LINE, *SEVERAL_LINES, *SCOPES, *REPETITION, *UNWANTED, *UNFINISHED, *FITTING, *EDGES, *WHOLE)
+GROUPS = (*ONE_LINE, *SEVERAL_LINES, *SCOPES, *REPETITION, *UNWANTED, *UNFINISHED, *FITTING, *EDGES, *WHOLE, *PLACES)

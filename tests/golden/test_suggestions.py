@@ -100,7 +100,7 @@ def n_errors(cursor: CursorContext, suggestion: Suggestion) -> int:
     """Syntax errors of the document with the suggestion, 0 where its language has no grammar."""
     n_replaced = suggestion.n_replaced_bytes if suggestion.text else 0
     at, end = cursor.cursor_byte, cursor.cursor_byte + n_replaced
-    syntax = spliced(cursor.snapshot, at, end, suggestion.text).syntax
+    syntax = spliced(cursor.snapshot, at, end, cursor.embedded.masked(suggestion.text)).syntax
     if syntax is None:
         assert language_of(cursor.snapshot).grammar is None
         return 0
