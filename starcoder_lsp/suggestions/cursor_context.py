@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import cache, cached_property
 
 from attrs import evolve, field, frozen
@@ -11,6 +12,7 @@ from starcoder_lsp.documents.documents import Snapshot, language_of
 from starcoder_lsp.documents.embedded import Embedded, embedded_at
 from starcoder_lsp.documents.languages import Language
 from starcoder_lsp.documents.scopes import Scope
+from starcoder_lsp.suggestions.indentation import Indentation, indentation_of
 from starcoder_lsp.suggestions.lexing import is_unopened, open_brackets
 
 N_BELOW_BYTES = 4096
@@ -45,6 +47,8 @@ class CursorContext:
     """Columns: a later line that is indented less than this is outside the scope that is being written."""
     line_end: bytes
     """The document's own line end, which the inserted text gets."""
+    indentation: Callable[[], Indentation | None]
+    """Returns how the file is indented here, looked at once; `None` where it shows no unit, or no block can begin."""
     scopes: tuple[Scope, ...] = ()
     """The functions, classes and modules around the cursor, outermost first."""
     memo: dict[object, object] = field(factory=dict, eq=False, repr=False)
@@ -73,6 +77,10 @@ class CursorContext:
     def is_unopened(self, closers: bytes, text: bytes) -> bool:
         """Return whether `closers` are closing brackets and quotes of the suggestion `text` that it has not opened."""
         return is_unopened(closers, text, self.line_before, has_comments=self.has_comments)
+
+    def opens_body(self, line: bytes) -> bool:
+        """Return whether a line opens a block, and not only a list that goes on below."""
+        return _opens_body(line, self.language)
 
     def after(self, first_line: bytes) -> CursorContext:
         """The site as it is once the first line of the suggestion is known: it may open a block."""
@@ -127,6 +135,7 @@ def describe_cursor(snapshot: Snapshot, cursor_byte: int, multiline: str) -> Cur
         may_open=multiline == "auto" and not has_body,
         floor=indent + 1 if is_opened else indent,
         line_end=text.data[line_end:next_start] or above or b"\n",  # the last line has none of its own
+        indentation=cache(lambda: _indentation(embedded.snapshot, cursor_byte, before)),
         scopes=syntax.enclosing_scopes(cursor_byte) if syntax is not None else (),
     )
 
@@ -141,6 +150,17 @@ def opens_block(line: bytes, after: bytes, language: Language) -> bool:
     if language.opens is not None and not after.strip() and _opening(language.opens).search(code) is not None:
         return True
     return (language.blocks or language.opens) is not None and code.endswith(LIST_OPENERS) and not after.strip()
+
+
+def _opens_body(line: bytes, language: Language) -> bool:
+    return opens_block(line, b"", language) and not line.rstrip().endswith(LIST_OPENERS)
+
+
+def _indentation(snapshot: Snapshot, cursor_byte: int, line_before: bytes) -> Indentation | None:
+    language = language_of(snapshot)
+    if language.blocks is None and language.opens is None:
+        return None
+    return indentation_of(snapshot.text.data, cursor_byte, line_before, lambda line: _opens_body(line, language))
 
 
 @cache

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from starcoder_lsp.suggestions.cursor_context import CursorContext, indent_width
 from starcoder_lsp.suggestions.fitting import fit
 from starcoder_lsp.suggestions.lines import repeated_line, scope_end, unmatched_closer
 from starcoder_lsp.suggestions.loops import loop_start
+from starcoder_lsp.suggestions.reindent import reindented
 from starcoder_lsp.suggestions.suggestion import Suggestion, n_whole_bytes
 from starcoder_lsp.suggestions.unwanted import LICENCE, chatter_start, has_secret
 from starcoder_lsp.suggestions.words import glues, join, without_tail
@@ -149,7 +150,8 @@ FILTERS: tuple[Filter, ...] = (
 def postprocess(
     suggestion: Suggestion, cursor: CursorContext, filters: Sequence[Filter] = FILTERS
 ) -> tuple[Suggestion, tuple[FilterEffect, ...]]:
-    """Run the filters in order; return what is to be shown and what each did."""
+    """Indent as the file does, and run the filters in order; return what is to be shown and what each did."""
+    suggestion = evolve(suggestion, text=reindented(suggestion.text, cursor))
     cursor = cursor.after(suggestion.text.partition(b"\n")[0])
     effects = []
     for apply in filters:

@@ -8,6 +8,7 @@ from starcoder_lsp.engine.engine import StopRule
 from starcoder_lsp.suggestions.cursor_context import CursorContext
 from starcoder_lsp.suggestions.lines import repeated_line, scope_end, unmatched_closer
 from starcoder_lsp.suggestions.loops import loop_start
+from starcoder_lsp.suggestions.reindent import reindented
 from starcoder_lsp.suggestions.suggestion import n_whole_bytes
 
 
@@ -25,7 +26,9 @@ def stop_rule(cursor: CursorContext) -> StopRule:
     """Return the rule for one request: it returns the reason to stop, or `None` to go on."""
 
     def stop(so_far: bytes) -> TextEnd | None:
-        text = so_far[: n_whole_bytes(so_far)]  # a token may end inside a character, which says nothing yet
+        text = reindented(
+            so_far[: n_whole_bytes(so_far)], cursor
+        )  # a token may end inside a character, which says nothing yet
         if unmatched_closer(text, cursor) is not None:
             return TextEnd.UNMATCHED_BRACKET
         if loop_start(text, cursor, grew=True) is not None:

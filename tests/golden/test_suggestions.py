@@ -17,6 +17,7 @@ from starcoder_lsp.suggestions.stopping import TextEnd, stop_rule
 from starcoder_lsp.suggestions.suggestion import Suggestion
 from tests.golden.cases import GROUPS
 from tests.golden.group import Group
+from tests.golden.indented import INDENTED
 
 FILTER_NAMES = [each.__name__ for each in FILTERS]
 STOP_REASONS = list(TextEnd)
@@ -124,6 +125,16 @@ def acting(case: Case) -> set[str]:
     steps = [postprocess(written, case.cursor, FILTERS[:n])[0] for n in range(len(FILTERS) + 1)]
     changing = {name for name, before, after in zip(FILTER_NAMES, steps, steps[1:], strict=False) if before != after}
     return changing | {case.stopped().stop_reason}
+
+
+@pytest.mark.parametrize(("language", "document", "written", "shown"), INDENTED)
+def test_the_file_has_one_indentation(language: str, document: str, written: str, shown: str) -> None:
+    cursor = site_at(document, language)
+    assert postprocess(Suggestion(written.encode()), cursor)[0].text.decode() == shown
+    assert postprocess(Suggestion(shown.encode()), cursor)[0].text.decode() == shown
+    stop = stop_rule(cursor)
+    stopped_at = next((n for n in range(1, len(written) + 1) if stop(written[:n].encode())), len(written))
+    assert postprocess(Suggestion(written[:stopped_at].encode()), cursor)[0].text.decode() == shown
 
 
 def test_there_are_enough_cases_of_enough_languages() -> None:

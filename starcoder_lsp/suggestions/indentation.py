@@ -1,0 +1,89 @@
+"""How a file is indented around a cursor: its unit, and the levels above."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from attrs import frozen
+
+UNITS = (2, 3, 4, 8)
+N_AROUND_BYTES = 16 * 1024
+"""Text above the cursor in which the unit is looked for, and below it if there is none above. Not measured."""
+MAX_LEVELS = 30
+TAB_WIDTHS = (4, 8)
+"""Columns for which a model may have taken the tabs before the cursor."""
+BLANK = b" \t"
+
+
+@frozen
+class Level:
+    """An indentation of the file, and the widths in columns by which the model may mean it."""
+
+    blank: bytes
+    widths: tuple[int, ...]
+
+    @classmethod
+    def of(cls, blank: bytes) -> Level:
+        """Return the level of a line of the file."""
+        return cls(blank, tuple(len(blank.expandtabs(n)) for n in TAB_WIDTHS))
+
+
+@frozen
+class Indentation:
+    """The unit of a file, and the levels around the cursor, the deepest last.
+
+    `line_above` is the last line above the cursor's that is not blank.
+    """
+
+    unit: bytes
+    levels: tuple[Level, ...]
+    line_above: bytes
+
+
+def indentation_of(
+    data: bytes, cursor_byte: int, line_before: bytes, opens_body: Callable[[bytes], bool]
+) -> Indentation | None:
+    """Return the indentation around a cursor; `None` where the file shows no unit."""
+    line_start = data.rfind(b"\n", 0, cursor_byte) + 1
+    above = [line for line in data[max(0, line_start - N_AROUND_BYTES) : line_start].splitlines() if line.strip()]
+    below = [line for line in data[cursor_byte : cursor_byte + N_AROUND_BYTES].splitlines()[1:] if line.strip()]
+    begun = [line_before + b"x"] if line_before and not line_before.strip() else []
+    unit = _unit([*above, *begun], opens_body) or _unit(below, opens_body)
+    if unit is None:
+        return None
+    line_above = above[-1] if above else b""
+    levels = [Level.of(blank_of(line_before or line_above))]
+    width = width_of(levels[0].blank)
+    for line in reversed(above):
+        if width_of(line) < width and len(levels) < MAX_LEVELS:
+            levels.append(Level.of(blank_of(line)))
+            width = width_of(line)
+    return Indentation(unit, tuple(reversed(levels)), line_above)
+
+
+def _unit(lines: Sequence[bytes], opens_body: Callable[[bytes], bool]) -> bytes | None:
+    """Return the unit by which most bodies are indented, or else most lines that are deeper than the one before."""
+    bodies, steps = Counter[bytes](), Counter[bytes]()
+    last: bytes | None = None
+    for line in lines:
+        blank = blank_of(line)
+        if last is not None and blank.startswith(blank_of(last)):
+            step = blank[len(blank_of(last)) :]
+            if step == b"\t" or (len(step) in UNITS and not step.strip(b" ")):
+                steps[step] += 1
+                bodies[step] += opens_body(last)
+        if not line.lstrip(BLANK).startswith(b"*"):
+            last = line
+    found = +bodies or steps
+    return found.most_common(1)[0][0] if found else None
+
+
+def blank_of(line: bytes) -> bytes:
+    """Return the blanks that a line begins with."""
+    return line[: len(line) - len(line.lstrip(BLANK))]
+
+
+def width_of(line: bytes) -> int:
+    """Return the columns of the blanks that a line begins with."""
+    return len(blank_of(line).expandtabs(TAB_WIDTHS[-1]))
