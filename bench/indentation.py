@@ -93,7 +93,9 @@ def is_right(text: str, first_line: int, last_line: int, unit: str) -> bool:
         blank = line[: len(line) - len(code)]
         if is_text or not code:
             continue
-        if number == first or code.startswith("#"):
+        if code.startswith("#"):  # the tokenizer gives comments no depth
+            right = blank == unit * (len(blank) // len(unit))
+        elif number == first:
             right = blank == unit * depth
         elif unit == "\t":
             right = blank.strip("\t") == "" and len(blank) >= depth

@@ -153,7 +153,8 @@ def opens_block(line: bytes, after: bytes, language: Language) -> bool:
 
 
 def _opens_body(line: bytes, language: Language) -> bool:
-    return opens_block(line, b"", language) and not line.rstrip().endswith(LIST_OPENERS)
+    openers_of_values = (*LIST_OPENERS, b"{") if language.blocks == "indent" else LIST_OPENERS
+    return opens_block(line, b"", language) and not line.rstrip().endswith(openers_of_values)
 
 
 def _indentation(snapshot: Snapshot, cursor_byte: int, line_before: bytes) -> Indentation | None:

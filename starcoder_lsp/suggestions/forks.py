@@ -10,12 +10,14 @@ from attrs import frozen
 
 from starcoder_lsp.engine.stream import StopReason
 from starcoder_lsp.suggestions.cursor_context import CursorContext, first_line, indent_width
+from starcoder_lsp.suggestions.docstrings import docstring_start
 from starcoder_lsp.suggestions.lexing import CLOSER_OF, OPENER_OF, scan
 from starcoder_lsp.suggestions.loops import loop_start
 from starcoder_lsp.suggestions.stopping import TextEnd
 from starcoder_lsp.suggestions.suggestion import n_whole_bytes
 
 LINE_END = b"\r\n"
+QUOTES = b"\"'"
 
 
 @frozen
@@ -31,7 +33,13 @@ class Fork:
 
 
 def going_on(text: bytes, stop_reason: str, cursor: CursorContext) -> Fork | None:
-    """Return the end of the first line of a draft that is not whole, if the draft ended there; else `None`."""
+    """Return the end of the first line of a draft that is not whole, if the draft ended there; else `None`.
+
+    A docstring that is not wanted is left out: what comes in its place begins without a quote.
+    """
+    docstring = docstring_start(text, cursor)
+    if docstring is not None:
+        return Fork(text[:docstring], avoid=QUOTES)
     line, newline, _ = _first_line(text, cursor)
     kept = line.rstrip()
     is_ended = bool(newline) or stop_reason in (StopReason.STOP_TOKEN, TextEnd.LINE_END, TextEnd.SCOPE_END)

@@ -8,6 +8,7 @@ from enum import StrEnum
 from attrs import evolve, frozen
 
 from starcoder_lsp.suggestions.cursor_context import CursorContext, indent_width
+from starcoder_lsp.suggestions.docstrings import docstring_start
 from starcoder_lsp.suggestions.fitting import fit
 from starcoder_lsp.suggestions.lines import repeated_line, scope_end, unmatched_closer
 from starcoder_lsp.suggestions.loops import loop_start
@@ -98,6 +99,11 @@ def without_chatter(suggestion: Suggestion, cursor: CursorContext) -> Suggestion
     return suggestion.cut(None if start is None else max(0, start - len(cursor.line_before)))
 
 
+def without_docstring(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
+    """Drop documentation in place of a body, where the file's functions have none."""
+    return suggestion.cut(docstring_start(suggestion.text, cursor))
+
+
 def without_secrets(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
     """Drop what has a string of a secret's shape: a real one was learnt by heart, another one is of no use."""
     return suggestion.cut(0 if has_secret(cursor.line_before + suggestion.text) else None)
@@ -139,6 +145,7 @@ FILTERS: tuple[Filter, ...] = (
     within_scope,
     before_repeat,
     without_chatter,
+    without_docstring,
     without_secrets,
     without_what_is_there,
     whole_words,

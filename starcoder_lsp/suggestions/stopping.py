@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from starcoder_lsp.engine.engine import StopRule
 from starcoder_lsp.suggestions.cursor_context import CursorContext
+from starcoder_lsp.suggestions.docstrings import docstring_start
 from starcoder_lsp.suggestions.lines import repeated_line, scope_end, unmatched_closer
 from starcoder_lsp.suggestions.loops import loop_start
 from starcoder_lsp.suggestions.reindent import reindented
@@ -20,6 +21,7 @@ class TextEnd(StrEnum):
     LINE_END = "line_end"
     SCOPE_END = "scope_end"
     SUFFIX_REACHED = "suffix_reached"
+    DOCSTRING = "docstring"
 
 
 def stop_rule(cursor: CursorContext) -> StopRule:
@@ -33,6 +35,8 @@ def stop_rule(cursor: CursorContext) -> StopRule:
             return TextEnd.UNMATCHED_BRACKET
         if loop_start(text, cursor, grew=True) is not None:
             return TextEnd.REPETITION
+        if docstring_start(text, cursor) is not None:
+            return TextEnd.DOCSTRING
         first, newline, _ = text.partition(b"\n")
         if not newline:
             return None

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from tests.golden.group import Group
 
+BARE = "def f(a):\n    return a\n\n\n"
+DOCUMENTED = 'def f(a):\n    """Return it."""\n    return a\n\n\n'
+
 PLACES = (
     Group(
         "within_scope",
@@ -157,6 +160,51 @@ PLACES = (
             ("vue", "<script>\n█\n</script>\n", "│// src/index.js\nf();"),
             ("markdown", "```python\n█\n```\n", "│# src/index.py\nf()"),
             ("php", "<?php ?>\n<style>\n█\n</style>\n", "│/* style.css */\na {\n}"),
+        ),
+    ),
+    Group(
+        "without_docstring",
+        acts=True,
+        shows="Where the file's functions have no docstring, none is offered in place of a body.",
+        cases=(
+            ("python", "def add(a, b):█\n", '│\n    """Add."""\n    return a + b'),
+            ("python", "def add(a, b):\n    █\n", '│"""Add."""\n    return a + b'),
+            ("python", "class A:\n    █\n", '│"""A."""\n    a = 1'),
+            ("python", f"{BARE}def add(a, b):█\n", "│\n    '''Add.'''"),
+            ("python", f"{BARE}def add(a, b):\n    █\n", '│r"""Add'),
+        ),
+    ),
+    Group(
+        "docstring",
+        acts=True,
+        shows="The model is stopped at its first quote.",
+        cases=(
+            ("python", "def add(a, b):█\n", '│\n    """Add."""\n    return a + b'),
+            ("python", "def add(a, b):\n    █\n", '│"""Add."""\n    return a + b'),
+        ),
+    ),
+    Group(
+        "without_docstring",
+        acts=False,
+        shows="Where they have some, or the user has begun one, it stays; so do other strings.",
+        cases=(
+            ("python", f"{DOCUMENTED}def add(a, b):█\n", '\n    """Add."""\n    return a + b│'),
+            ("python", f"{DOCUMENTED}def add(a, b):\n    █\n", '"""Add."""\n    return a + b│'),
+            ("python", 'def add(a, b):\n    """█\n', 'Add."""│'),
+            ("python", 'def add(a, b):\n    "█"\n', "Add.│"),
+            ("python", "def add(a, b):\n    return █\n", '"a"│'),
+            ("python", "x = {\n    █\n}\n", '"a": 1,│'),
+            ("python", "█\n", '"""A module."""│'),
+            ("python", f"{BARE}def add(a, b):█\n", "\n    return a + b│"),
+        ),
+    ),
+    Group(
+        "docstring",
+        acts=False,
+        shows="Where the file has them the model goes on.",
+        cases=(
+            ("python", f"{DOCUMENTED}def add(a, b):█\n", '\n    """Add."""\n    return a + b│'),
+            ("javascript", "function f() {█\n}\n", "\n  'use strict';│"),
         ),
     ),
 )

@@ -1,0 +1,52 @@
+"""Documentation that nobody asked for: a docstring where a body was expected.
+
+Models have seen that a header is followed by prose. It is offered where the file's own functions have it; elsewhere the
+model begins the body otherwise (`forks.py`).
+"""
+
+from __future__ import annotations
+
+import re
+
+from starcoder_lsp.suggestions.cursor_context import CursorContext, first_line, indent_width
+
+QUOTED = re.compile(rb"\s*(?:[rRuUbBfF]{0,2})(?:\"|')")
+N_ABOVE_BYTES = 2048
+"""Text above the cursor in which a header is looked for."""
+MIN_DOCUMENTED_SHARE = 0.5
+"""The share of a file's other functions with documentation in their bodies from which on more is offered."""
+
+
+def docstring_start(text: bytes, cursor: CursorContext) -> int | None:
+    """Return where an answer begins a docstring that the file's functions do not have; `None` if it does not.
+
+    A docstring stands first in a body: behind a header at the end of the cursor's line, or on the line below one. Where
+    the rest of the body is there already, it is documentation that is written.
+    """
+    if cursor.language.doc_below is None or QUOTED.match(text) is None:
+        return None
+    start = len(text) - len(text.lstrip())
+    is_below = b"\n" in text[:start]
+    header = cursor.line_before if cursor.line_before.strip() else _line_above(cursor)
+    is_first = cursor.opens_body(header) and (is_below or not cursor.line_before.strip())
+    has_body = indent_width(first_line(cursor.below)) > indent_width(header)
+    return start if is_first and not has_body and not _has_habit(cursor) else None
+
+
+def _line_above(cursor: CursorContext) -> bytes:
+    """Return the last line with code above the cursor's."""
+    data, at = cursor.snapshot.text.data, cursor.cursor_byte - len(cursor.line_before)
+    return data[max(0, at - N_ABOVE_BYTES) : at].rstrip().rpartition(b"\n")[2]
+
+
+def _has_habit(cursor: CursorContext) -> bool:
+    """Return whether most other functions of the file begin with a string, if there are any."""
+    syntax, data = cursor.snapshot.syntax, cursor.snapshot.text.data
+    at = cursor.cursor_byte
+    functions = [
+        scope
+        for scope in (syntax.definitions() if syntax is not None else ())
+        if scope.kind == "function" and not scope.start_byte < at <= scope.end_byte + 1
+    ]
+    n_documented = sum(QUOTED.match(data, scope.body_start_byte) is not None for scope in functions)
+    return bool(functions) and n_documented >= MIN_DOCUMENTED_SHARE * len(functions)
