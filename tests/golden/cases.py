@@ -7,6 +7,8 @@ UTF-8 is written as Python's `surrogateescape` has it.
 
 from __future__ import annotations
 
+from tests.golden.auto_closed import AUTO
+from tests.golden.faults import FAULTS
 from tests.golden.group import Group
 from tests.golden.places import PLACES
 from tests.golden.whole import WHOLE
@@ -957,4 +959,17 @@ EDGES = (
     ),
 )
 
-GROUPS = (*ONE_LINE, *SEVERAL_LINES, *SCOPES, *REPETITION, *UNWANTED, *UNFINISHED, *FITTING, *EDGES, *WHOLE, *PLACES)
+GROUPS = (
+    *ONE_LINE,
+    *SEVERAL_LINES,
+    *SCOPES,
+    *REPETITION,
+    *UNWANTED,
+    *UNFINISHED,
+    *FITTING,
+    *EDGES,
+    *WHOLE,
+    *PLACES,
+    *AUTO,
+    *FAULTS,
+)

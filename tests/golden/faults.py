@@ -1,0 +1,108 @@
+"""Golden cases of faults that users saw, each with what looks alike and must stay.
+
+`cases.py` says how to read one.
+"""
+
+from __future__ import annotations
+
+from tests.golden.group import Group
+
+FAULTS = (
+    Group(
+        "fitting_syntax",
+        acts=True,
+        shows="What leaves a bracket or a string open, or is no statement, is cut or withheld.",
+        cases=(
+            ("python", "x = json.loads(path.█\n", '│read_text("prompt")'),
+            ("python", 'x = f("█\n', '│o-S", "text": "application/json'),
+            ("python", "x = f(█\n", "│a, b"),
+            ("javascript", "const a = f(█\n", "│b, {c: 1}"),
+            ("go", "package a\n\nvar x = f(█\n", "│y, z"),
+            ("rust", "fn f() {\n    g(█\n}\n", "│a, b"),
+            ("ruby", "x = f(█\n", "│1, 2"),
+            ("python", "x = f(█)\n", "a=1│, b"),
+            ("python", "def f():\n    return █\n", "│= 1"),
+            ("python", "x = █\n", "a│ if b else"),
+            ("c", "/* a █ */\n", "b│ */"),
+            ("css", "a { /* █ */ }\n", "red│ */"),
+            ("sql", "SELECT a /* █ */ FROM t;\n", "b│ */"),
+            ("python", "def f():\n    █\n", "global _load│(1)"),
+            ("python", "x = █\n", "_plugins│(python"),
+            ("python", "█\n", "global _load│ + _plugins(python)"),
+            ("python", "x = glob('a/*.c')█\n", "[0]│("),
+            ("rust", "fn f() {\n    let a = █;\n}\n", "0│, 0, 0, 0, 0, 0, 0"),
+            ("c", "int a = b █;\n", "│<<<<<<"),
+            ("python", "x = [█\n", "│'', '', '', '', '', '', ''"),
+            ("javascript", "const s = `█`;\n", "a│ ${name"),
+        ),
+    ),
+    Group(
+        "fitting_syntax",
+        acts=False,
+        shows="What is whole stays: tables, rulers and rows that are meant, and signs that begin a comment elsewhere.",
+        cases=(
+            ("python", "x = json.loads(path.█\n", 'read_text("prompt"))│'),
+            ("python", "x = json.loads(path.█)\n", 'read_text("prompt")│'),
+            ("python", "x = f(█\n", "a, b)│"),
+            ("python", "x = f(█\n      c)\n", "a, b,│"),
+            ("javascript", "const a = f(█\n", "b, {c: 1});│"),
+            ("go", "package a\n\nvar x = f(█\n", "y, z)│"),
+            ("rust", "fn f() {\n    g(█\n}\n", "a, b);│"),
+            ("java", "class A {\n    int x = f(█\n}\n", "1, 2);│"),
+            ("csharp", "var x = F(█\n", "1, 2);│"),
+            ("php", "<?php\n$x = f(█\n", "1, 2);│"),
+            ("ruby", "x = f(█\n", "1, 2)│"),
+            ("lua", "x = f(█\n", "1, 2)│"),
+            ("python", "def f():\n    global █\n", "_load│"),
+            ("python", "x = f(█)\n", "a, b=1│"),
+            ("python", "x = █\n", "a if b else c│"),
+            ("python", "import █\n", "os.path│"),
+            ("python", "from a import █\n", "b, c│"),
+            ("python", "lambda █\n", "a: b│"),
+            ("python", "for x in █\n", "range(3):│"),
+            ("python", "y = xp.is_real(x)█\n", " + xp.is_real(x) + xp.is_real(x)│"),
+            ("python", "A = [\n    [1, 0, 0],\n    [0, 1, 0],\n    █\n]\n", "[0, 0, 1],│"),
+            ("python", "# █\n", "---------------------------│"),
+            ("css", "a {\n  margin: █\n}\n", "0 0 0 0;│"),
+            ("python", "x = █\n", "[0, 0, 0, 0]│"),
+            ("c", "int a = █;\n", "1 << 4 << 2│"),
+            ("sql", "SELECT █\n", "a, b, c, d│"),
+            ("markdown", "| a | b |\n█\n", "| --- | --- |│"),
+            ("markdown", "█\n", "==========================│"),
+            ("python", "x = █\n", '"=" * 40│'),
+            ("yaml", "a: █\n", "0.0.0.0│"),
+            ("json", '{"a": █}\n', "[0, 0, 0, 0]│"),
+            ("java", "class A {\n    int[] a = █;\n}\n", "{1, 1, 2, 3, 5}│"),
+            ("shellscript", "cp a/*.c █\n", "b/*.h c│"),
+            ("shellscript", "ls /*█\n", "/bin│"),
+            ("makefile", "a:\n\tcp a/*.c █\n", "b│"),
+            ("ruby", "x = Dir['a/*.rb']█\n", ".map(&:to_s)│"),
+            ("c", "int a; /* █\n", "b */│"),
+            ("haskell", 'x = f "/*" █\n', "y│"),
+        ),
+    ),
+    Group(
+        "before_repeat",
+        acts=True,
+        shows="A loop is shown once, of punctuation and numbers too, the text before the cursor included.",
+        cases=(
+            ("python", "y = xp.is_real(x) + xp.is_real(x) + xp.is_real(x)█\n", "│ + xp.is_real(x)"),
+            ("python", "x = a█\n", ' + ")"│ + ")" + ")" + ")"'),
+        ),
+    ),
+    Group(
+        "whole_words",
+        acts=True,
+        shows="Nor is a word behind the cursor.",
+        cases=(
+            ("python", "x = sum(val█ues)\n", "│ues"),
+            ("python", "import nu█mpy as np\n", "│mpy"),
+        ),
+    ),
+    Group(
+        "without_what_is_there",
+        acts=True,
+        shows="What stands behind the cursor is not written twice.",
+        cases=(("python", "print(ind█ex, index)\n", "│ex, index"),),
+    ),
+)
