@@ -21,8 +21,10 @@ from starcoder_lsp.documents.languages import grammars_folder, language_for
 from starcoder_lsp.documents.text import Text, splice_between
 from starcoder_lsp.lru import LruDict
 
-MAX_BYTES: Final = 1024 * 1024
-"""In larger documents the host's language holds everywhere: 1 MB takes 9 ms for each request (`bench/embedded.py`)."""
+MAX_BYTES: Final = 256 * 1024
+"""In larger documents the host's language holds everywhere."""
+MAX_LOCAL_BYTES: Final = 2048
+"""Regions of single expressions are looked for this far before the cursor, and not in the whole page."""
 MAX_DEPTH: Final = 3
 """A script in the HTML of a PHP file is two languages deep."""
 MAX_CACHED: Final = 8
@@ -40,14 +42,16 @@ class Region:
     language: str = ""
     named: re.Pattern[bytes] | None = None
     is_apart: bool = False
+    is_local: bool = False
     fill: bytes = b" "
     before: bytes = b""
     after: bytes = b""
 
     def end_for(self, begun: re.Match[bytes]) -> re.Pattern[bytes]:
         """Return the pattern of the end of a region that begins with `begun`."""
-        fence = begun["fence"] if "fence" in self.begin.groupindex else b""
-        return _compiled(self.end.replace("{fence}", re.escape(fence.decode())))
+        if "fence" not in self.begin.groupindex:
+            return _compiled(self.end)
+        return _compiled(self.end.replace("{fence}", re.escape(begun["fence"].decode())))
 
 
 @frozen
@@ -101,7 +105,8 @@ class Level:
             return b"".join([*kept, data[at:]])
         blank = bytearray(data.translate(BLANKED[b" "]))
         own = [each for each in places if each.language == self.language and not each.region.is_apart]
-        for place in [self.place] if self.place.region.is_apart else own:
+        is_alone = self.place.region.is_apart or self.place.region.is_local
+        for place in [self.place] if is_alone else own:
             blank[place.start_byte : place.end_byte] = data[place.start_byte : place.end_byte]
             if place.end_byte < place.outer_end_byte:
                 after = place.region.after or self.host.separator
@@ -160,7 +165,7 @@ def embedded_documents(snapshot: Snapshot) -> tuple[Snapshot, ...]:
         return ()
     first = dict[str, int]()
     for place in _places(host, data):
-        if place.language and not place.region.is_apart:
+        if place.language and not (place.region.is_apart or place.region.is_local):
             first.setdefault(place.language, place.start_byte)
     found = (embedded_at(snapshot, start_byte).snapshot for start_byte in first.values())
     return tuple(each for each in found if each is not snapshot)
@@ -169,14 +174,33 @@ def embedded_documents(snapshot: Snapshot) -> tuple[Snapshot, ...]:
 def _level_at(host: Host, data: bytes, cursor_byte: int) -> tuple[Level | None, list[Place]]:
     """Return the language at the cursor, or `None` for the host's own, and all places of the text."""
     places = list(_places(host, data))
-    place = next((each for each in places if each.start_byte <= cursor_byte <= each.end_byte), None)
+    place = next((each for each in places if each.outer_end_byte >= cursor_byte), None)
+    if place is None or place.outer_start_byte >= cursor_byte:
+        place = _local_place(host, data, cursor_byte, places)
+    elif not place.start_byte <= cursor_byte <= place.end_byte:
+        place = None
     language = place.language if place is not None else host.outside
     return Level(host, language, place) if language else None, places
 
 
-def _places(host: Host, data: bytes, at: int = 0) -> Iterator[Place]:
-    """Yield the regions of a text in order, from a byte outside of all. One without an end goes on to the text's."""
-    nexts = {region: region.begin.search(data, at) for region in host.regions}
+def _local_place(host: Host, data: bytes, cursor_byte: int, places: Sequence[Place]) -> Place | None:
+    """Return the region of a single expression around a cursor that is in no other region."""
+    ends = (place.outer_end_byte for place in places if place.outer_end_byte <= cursor_byte)
+    at = max(cursor_byte - MAX_LOCAL_BYTES, max(ends, default=0))
+    for place in _places(host, data, at, is_local=True):
+        if place.start_byte > cursor_byte:
+            break
+        if cursor_byte <= place.end_byte:
+            return place
+    return None
+
+
+def _places(host: Host, data: bytes, at: int = 0, *, is_local: bool = False) -> Iterator[Place]:
+    """Yield the regions of a text in order, from a byte outside of all. One without an end goes on to the text's.
+
+    Those of single expressions alone with `is_local`, else the others.
+    """
+    nexts = {region: region.begin.search(data, at) for region in host.regions if region.is_local == is_local}
     while True:
         for region, match in nexts.items():
             if match is not None and match.start() < at:
@@ -244,5 +268,6 @@ def _region(row: dict[str, Any]) -> Region:
         language=row.get("language", ""),
         named=_compiled(row["named"]) if "named" in row else None,
         is_apart=row.get("is_apart", False),
+        is_local=row.get("is_local", False),
         **signs,
     )
