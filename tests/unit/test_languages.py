@@ -121,7 +121,16 @@ def test_no_id_file_name_or_extension_is_claimed_twice() -> None:
         assert [claim for claim, times in claims.items() if times > 1] == []
     known = {"name", "ids", "extensions", "files", "grammar", "queries", "line_comment", "blocks"}
     for row in rows.values():
-        assert row.keys() <= known | {"doc_above", "doc_below", "test", "raw_string", "parser", "slash_star", "too_deep", "opens"}
+        assert row.keys() <= known | {
+            "doc_above",
+            "doc_below",
+            "test",
+            "raw_string",
+            "parser",
+            "slash_star",
+            "too_deep",
+            "opens",
+        }
         assert all(row[form].count("{}") == 1 for form in ("doc_above", "doc_below") if form in row)
         assert not {"doc_above", "doc_below"} <= row.keys()
         assert row.get("test", {"begin": "{}"})["begin"].count("{}") == 1
