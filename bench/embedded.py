@@ -2,7 +2,8 @@
 
 Hides bodies of blocks in pages of several languages, or in files whose blocks a word ends, and asks the real pipeline
 at the end of the line that begins the block. A block is a line with deeper lines below and a closing sign or word at
-its own depth behind them. `--time` measures how long it takes to find the language at a cursor, by the page's size.
+its own depth behind them. `--without-model` counts the places alone. `--time` measures how long it takes to find the
+language at a cursor, by the page's size.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from starcoder_lsp.documents.embedded import embedded_at
 from starcoder_lsp.documents.workspace import WorkspaceContext
 from starcoder_lsp.engine.loading import Listeners, opened
 from starcoder_lsp.prompting import Model
+from starcoder_lsp.suggestions.cursor_context import describe_cursor
 
 CLOSING = re.compile(r"\s*(?:[)}\]]|end\b|fi\b|done\b|esac\b|</)")
 MAX_BODY_LINES = 12
@@ -43,6 +45,8 @@ class Asked:
     host: str
     language: str
     hole: Hole
+    is_wanted: bool
+    """Whether the model is asked for a block there."""
     shown: str = ""
     is_sound: bool = False
 
@@ -86,7 +90,9 @@ def _blocks_of(path: Path, text: str) -> Iterator[Asked]:
         host, language = language_of(snapshot), language_of(embedded_at(snapshot, at - 1).snapshot)
         before, after = "\n".join(lines[: number + 1]), "\n" + "\n".join(lines[last + 2 :])
         hidden = text[len(before) : len(text) - len(after)]
-        yield Asked(host.id, language.id, Hole("block", None, path, before, hidden, after))
+        hole = Hole("block", None, path, before, hidden, after)
+        cursor = describe_cursor(_opened(path, before + after), len(before.encode()), "auto")
+        yield Asked(host.id, language.id, hole, not cursor.one_line)
 
 
 def _depth(line: str) -> int:
@@ -145,6 +151,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--model")
     parser.add_argument("--time", action="store_true")
+    parser.add_argument("--without-model", action="store_true")
     parser.add_argument("--list", action="store_true", help="print what is shown")
     options = parser.parse_args()
     extensions = options.ext.split(",")
@@ -154,7 +161,8 @@ def main() -> None:
         for folder in options.folders
         for asked in blocks_in(folder, extension, options.holes, options.seed)
     ]
-    found = asyncio.run(ask_all(places, options.model)) if places else []
+    is_run = places and not options.without_model
+    found = asyncio.run(ask_all(places, options.model)) if is_run else places
     report: dict[str, object] = {"machine": machine()}
     if options.time:
         report["ms"] = times()
@@ -162,6 +170,7 @@ def main() -> None:
         own = [each for each in found if (each.host, each.language) == kind]
         report["/".join(dict.fromkeys(kind))] = {
             "places": len(own),
+            "blockWanted": sum(each.is_wanted for each in own),
             "shown": sum(bool(each.shown) for each in own),
             "blocks": sum(each.is_block for each in own),
             "blocksSound": sum(each.is_block and each.is_sound for each in own),

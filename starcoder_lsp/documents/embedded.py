@@ -135,6 +135,11 @@ class Embedded:
     snapshot: Snapshot
     levels: tuple[Level, ...] = ()
 
+    def begins_at(self, byte: int) -> bool:
+        """Return whether the language begins at a byte: right behind a tag, for example."""
+        place = self.levels[-1].place if self.levels else None
+        return place is not None and place.start_byte == byte
+
     def masked(self, text: bytes) -> bytes:
         """Return a text that is inserted at the cursor as `snapshot` would have it, as long as it is."""
         for level in self.levels:

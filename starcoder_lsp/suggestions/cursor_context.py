@@ -122,7 +122,8 @@ def describe_cursor(snapshot: Snapshot, cursor_byte: int, multiline: str) -> Cur
     below = text.data[next_start : next_start + N_BELOW_BYTES].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     indent = indent_width(before)
     has_body = indent_width(first_line(below)) > indent
-    is_opened = not has_body and opens_block(before, after, language)
+    opener = language_of(snapshot) if embedded.begins_at(cursor_byte) else language  # a tag is the page's
+    is_opened = not has_body and opens_block(before, after, opener)
     starts_line = not before.strip() and not after.strip()
     above = text.data[text.line_span(line - 1)[1] : line_start] if line else b""
     return CursorContext(

@@ -111,6 +111,8 @@ PLACES = (
             ("php", "<p>a</p>\n<?php\nfunction f($a) {█\n?>\n", "\n  return $a;\n}│\n\nfunction g() {"),
             ("markdown", "# A\n\n```python\ndef f(a):█\n```\n\nText\n", "\n    return a│\n\ndef g():"),
             ("markdown", "- a\n\n  ```js\n  function f(a) {█\n  ```\n", "\n    return a;\n  }│\n\n  f();"),
+            ("html", "<style>█\n", "\n  a {\n    top: 0;\n  }│\n</style>\n"),
+            ("vue", "<script>█\n", "\n  f()│\n</script>\n<template>"),
             ("markdown", "```ruby\ndef f(a)█\n```\n", "\n  a\nend│\n\ndef g"),
             ("jinja", "<script>\nvar x = {{ y }};\nfunction f(a) {█\n</script>\n", "\n  return a;\n}│\nf();"),
             ("jinja", "<ul>█\n{% if a %}\n{% endif %}\n", "\n  <li>{{ a }}</li>\n</ul>│\n<p>"),
