@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from urllib.parse import quote
 
 from attrs import define, field
@@ -55,7 +56,8 @@ class Part:
 
     name: str
     text: str
-    edits: Sequence[Edit]
+    edits: Callable[[], Iterator[Edit]]
+    """Makes them one by one: each holds the whole text after it, and those of 30 users took 7 GB."""
     pauses_s: Sequence[float]
 
 
@@ -64,10 +66,9 @@ def parts_of(trace: Trace, first: int, n_users: int, n_edits: int) -> Iterator[P
     n_left = max(1, len(trace.transactions) - first - n_edits)
     for user in range(n_users):
         start = first + user * n_left // n_users
-        edits = list(edits_of(trace, start, n_edits))
-        yield Part(
-            trace.name, text_before(trace, start), edits, [_pause_s(trace, start + n) for n in range(len(edits))]
-        )
+        pauses_s = [_pause_s(trace, start + n) for n in range(n_edits)]
+        edits = partial(edits_of, trace, start, n_edits)
+        yield Part(trace.name, text_before(trace, start), edits, pauses_s)
 
 
 def _pause_s(trace: Trace, number: int) -> float:
@@ -107,7 +108,7 @@ async def ours(part: Part, engine: RemoteEngine, settings: Settings, until_s: fl
 
     await asyncio.sleep(random.random())  # noqa: S311  users do not begin in the same moment
     version = 1
-    for edit, pause_s in zip(part.edits, part.pauses_s, strict=True):
+    for edit, pause_s in zip(part.edits(), part.pauses_s, strict=True):
         if time.monotonic() > until_s:
             break
         await asyncio.sleep(pause_s)
@@ -150,7 +151,7 @@ async def split_at_cursor(part: Part, engine: RemoteEngine, settings: Settings, 
             tally.first_token_ms.append(generation.prefill_ms)
 
     await asyncio.sleep(random.random())  # noqa: S311  as above
-    for edit, pause_s in zip(part.edits, part.pauses_s, strict=True):
+    for edit, pause_s in zip(part.edits(), part.pauses_s, strict=True):
         if time.monotonic() > until_s:
             break
         await asyncio.sleep(pause_s)
