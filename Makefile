@@ -11,14 +11,19 @@ BUILD_OPTIONS := -DCMAKE_PROJECT_llama_cpp_INCLUDE=$(CURDIR)/starcoder_lsp/engin
 MALLOC := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456
 HOURS ?= 2
 TESTS ?=
+SECONDS ?= 3600
 
-.PHONY: demo test test-newest test-editors test-engines lint format settings bench demo-model clean
+.PHONY: demo test soak test-newest test-editors test-engines lint format settings bench demo-model clean
 
 demo: $(READY)
 	@$(BIN)/starcoder-lsp demo
 
 test: $(READY)
 	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(TESTS)
+
+# Edits, messages, files and workspaces at random for an hour; memory and descriptors are drawn in build/soak/soak.html.
+soak: $(READY)
+	@$(BIN)/python -m tests.fuzz.soak --seconds $(SECONDS)
 
 # The same again, without the slow oracles, on the newest Python of this machine. One wheel of llama.cpp serves both.
 test-newest:

@@ -101,6 +101,7 @@ class Peer:
         self.send(notification("initialized", {}))
         while self.ask("starcoder/metrics").result["model"] is None:
             pass  # each round trip waits for the server
+        self.elapsed_ms.clear()
 
     def __enter__(self) -> Self:
         return self

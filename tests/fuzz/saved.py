@@ -24,7 +24,7 @@ def saved(kind: str, case: Any, seed: int = SEED) -> Iterator[None]:
     path = FAILURES / f"{kind}-{seed}.json"
     try:
         yield
-    except BaseException as error:
+    except Exception as error:
         FAILURES.mkdir(exist_ok=True)
         path.write_text(json.dumps({"kind": kind, "seed": seed, "failed": str(error)[:2000], "case": case}, indent=1))
         print(f"saved as {path}; repeat the run with STARCODER_FUZZ_SEED={seed}")

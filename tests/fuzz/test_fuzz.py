@@ -14,6 +14,7 @@ from tests.fuzz import edits, files, messages, workspaces
 from tests.fuzz.peer import Peer
 from tests.fuzz.saved import SEED, all_saved, read, saved
 
+pytestmark = pytest.mark.timeout(600)  # the machine may be busy
 CHECKS: dict[str, Callable[[Peer, Any], int]] = {
     "edits": edits.check,
     "files": files.check,
@@ -82,6 +83,16 @@ def test_messages(peers: Peers) -> None:
     @given(messages.cases(4, 20))
     def run(case: Any) -> None:
         peers.run("messages", case)
+
+    run()
+
+
+def test_files(peers: Peers) -> None:
+    @seed(SEED)
+    @FEW
+    @given(files.cases(5))
+    def run(case: Any) -> None:
+        peers.run("files", case)
 
     run()
 
