@@ -111,26 +111,29 @@ def _resumed(prompt: Prompt, output: CompletionOutput, at: Fork, piece: Piece) -
     return tuple(ids), begun[n_bytes:] + at.forced
 
 
-async def write_whole(writer: Writer, cursor: CursorContext, normalized: Callable[[bytes], bytes]) -> Generation:
+async def write_whole(
+    writer: Writer, cursor: CursorContext, normalized: Callable[[bytes], bytes]
+) -> tuple[Generation, float]:
     """Write a draft, and if it is not whole, others: one that goes on, those that close what is open, other beginnings.
 
-    Return the first whole one in place of the first draft, or the first draft. All costs are counted. `normalized`
-    gives a text the line ends that filters know. Raises `EngineError`.
+    Return the first whole one in place of the first draft, or the first draft; and the milliseconds for which filters
+    judged drafts. All costs are counted. `normalized` gives a text the line ends that filters know. Raises
+    `EngineError`.
     """
     started = time.perf_counter()
     first = await writer.draft()
     capabilities, draft = writer.engine.capabilities, first.written[0]
     may_steer = capabilities.healing and capabilities.avoidance and writer.request.n_answers == 1
     if not may_steer or normalized(draft.text) != draft.text or draft.stop_reason in NO_WAY_ON:
-        return first
+        return first, 0.0
     drafts = Drafts(writer, cursor, started + writer.request.timeout_ms / 1000, first)
     if await drafts.is_whole(draft):
-        return first
+        return first, drafts.judging_ms
     found = await drafts.go_on(going_on(draft.text, draft.stop_reason, cursor), draft)
     for each in reversed(drafts.written):
         found = found or await drafts.go_on(closing(each.text, cursor), each)
     found = found or await drafts.begin_otherwise()
-    return evolve(drafts.total, written=(found or draft,))
+    return evolve(drafts.total, written=(found or draft,)), drafts.judging_ms
 
 
 @define
@@ -143,6 +146,8 @@ class Drafts:
     """By `time.perf_counter`."""
     total: Generation
     written: list[CompletionOutput] = field(factory=list)
+    judging_ms: float = 0.0
+    """The time for which filters judged drafts so far."""
 
     def __attrs_post_init__(self) -> None:
         """Begin with the first draft."""
@@ -190,11 +195,14 @@ class Drafts:
 
     async def _judged(self, judge: Callable[[], T]) -> T | None:
         """Return a verdict of the background thread, or `None` after the deadline."""
+        started = time.perf_counter()
         try:
-            async with asyncio.timeout(max(0.0, self.deadline_s - time.perf_counter())):
+            async with asyncio.timeout(max(0.0, self.deadline_s - started)):
                 return await in_background(judge)
         except TimeoutError:
             return None
+        finally:
+            self.judging_ms += (time.perf_counter() - started) * 1000
 
 
 def _with_cost(first: Generation, further: Generation) -> Generation:

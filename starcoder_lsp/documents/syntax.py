@@ -37,6 +37,10 @@ _MAX_TIMEOUTS: Final = 5
 """Caps the texts that are skipped after timeouts in a row: 4 ** 5. Not measured."""
 _MAX_DAMAGED_NODES: Final = 10_000
 """Nodes with errors that are counted at most. Not measured."""
+_MAX_LINE_BYTES: Final = 65_536
+"""A text with a longer line is not parsed. In one of 200 KB, full of quotes or of `/*`, one call of tree-sitter's
+`edit` or of a query takes 66 to 83 ms of CPU time and holds the interpreter's lock meanwhile (`bench/hostile.py`).
+Editors do not colour such lines either: VS Code's `maxTokenizationLineLength` is 20,000."""
 _MAX_LOOSE_TOKENS: Final = 5000
 """Unnamed tokens in one error, at which queries give up: their time grows with the square, here to some 30 ms."""
 
@@ -195,7 +199,9 @@ class Syntax:
     def _parse(self) -> Tree | None:
         base = self._base
         grammar = load_grammar(self._language)
-        if grammar is None or base.n_texts_to_skip or nesting.is_too_deep(self._language, self._text.data):
+        if grammar is None or base.n_texts_to_skip or self._text.has_line_over(_MAX_LINE_BYTES):
+            return None
+        if nesting.is_too_deep(self._language, self._text.data):
             return None
         old_tree = _edited(base)
         limit_ms = FIRST_PARSE_MS if old_tree is None or base.n_timeouts else REPARSE_MS

@@ -78,6 +78,13 @@ class Text:
         touched = (match.end() for match in _LINE_END.finditer(data, seen_from, new_end + 1))
         return Text(data, head + tuple(t for t in touched if start_byte <= t <= new_end) + tail)
 
+    def has_line_over(self, n_bytes: int) -> bool:
+        """Return whether a line, its line end included, has more bytes."""
+        if len(self.data) <= n_bytes:
+            return False
+        ends = (*self.line_starts[1:], len(self.data))
+        return max(map(int.__sub__, ends, self.line_starts)) > n_bytes
+
     def line_of(self, byte: int) -> int:
         """Return the line of `byte`, from 0; an offset outside of the text counts as the nearest inside."""
         return max(bisect_right(self.line_starts, byte) - 1, 0)

