@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from starcoder_lsp.engine.remote.endpoint import endpoint_of
 from starcoder_lsp.engine.remote.errors import BadAnswerError
-from starcoder_lsp.engine.remote.replies import model_rows, usage_of
+from starcoder_lsp.engine.remote.http import Http
+from starcoder_lsp.engine.remote.replies import model_rows, tokenized, usage_of
 from starcoder_lsp.engine.stream import Usage
+from starcoder_lsp.engine_settings import EngineSettings
+from tests.scripted_server import scripted_server
 
 
 @pytest.mark.parametrize(
@@ -53,3 +57,23 @@ def test_no_list_of_models(reply: object) -> None:
 @pytest.mark.parametrize("rows", [[], [{"id": "a"}, {"id": "b"}]])
 def test_a_list_of_models(rows: list[dict[str, str]]) -> None:
     assert model_rows({"object": "list", "data": rows}) == rows
+
+
+@pytest.mark.parametrize(
+    ("page", "ids"),
+    [
+        ({"tokens": [5, 6]}, (5, 6)),
+        ({"tokens": []}, ()),
+        ({}, None),
+        ([5], None),
+        ({"tokens": "5"}, None),
+        (None, None),
+    ],
+)
+async def test_ids_of_a_text(page: object, ids: tuple[int, ...] | None) -> None:
+    async with scripted_server({"/tokenize": page}) as server:
+        http = Http(endpoint_of(EngineSettings(kind="vllm", url=server.url), {}))
+        try:
+            assert await tokenized(http, {"prompt": "text"}) == ids
+        finally:
+            await http.close()

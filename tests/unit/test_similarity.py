@@ -20,6 +20,7 @@ NEAR = st.frozensets(st.sampled_from([b"one", b"two", b"three", b"four", b"five"
 
 @given(LINES, NEAR, st.sampled_from([0.0, 0.175, 0.5]))
 @example([], frozenset(), 0.0)
+@example(["one = two"], frozenset({b"one", b"two", b"four", b"five"}), 0.5)  # just as alike as is too little
 def test_it_is_the_first_of_those_most_alike(lines: list[str], near: frozenset[bytes], least: float) -> None:
     found = None
     for start in range(0, max(len(lines) - WINDOW_STEP, 1), WINDOW_STEP):
