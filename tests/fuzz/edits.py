@@ -1,13 +1,15 @@
 """Edits as editors send them, and the text that an independent splice makes of them.
 
-A case is `{"encoding", "language", "text", "steps", "look"}`; `look` decides when texts are compared. A step is a list
-of changes of one notification, each `[line, character, end_line, end_character, text]`, or a whole text, or
-`{"reopen": text}`.
+A case is `{"encoding", "language", "text", "steps", "every", "look"}`; texts are compared after every so many
+notifications, from the one numbered `look` on. A step is a list of changes of one notification, each `[line, character,
+end_line, end_character, text]`, or a whole text, or `{"reopen": text}`, or `{"typed": [line, character, text]}`: one
+notification a character.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from hypothesis import strategies as st
@@ -20,12 +22,17 @@ PIECES = [
     "é", "日本", "😀", "👩‍💻", "e\u0301", "\u2028", "\u0085", "\f", "\v", "\ufeff", "\u202e", "}\n\n\n", "/*", "*/",
     "\n", "\n", "\r\n", "\r",
 ]  # fmt: skip
-N_STEPS_BETWEEN_LOOKS = 8
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=12).map("".join)
 POSITION = st.tuples(st.integers(0, 30), st.one_of(st.integers(0, 12), st.sampled_from([80, 2**31 - 1])))
 CHANGES = st.lists(st.tuples(POSITION, POSITION, TEXTS), min_size=1, max_size=4)
 TYPED = st.lists(st.tuples(POSITION, st.none(), st.sampled_from(PIECES)), min_size=1, max_size=1)
-STEPS = st.one_of(TYPED, TYPED, TYPED, CHANGES, CHANGES, TEXTS, TEXTS.map(lambda text: {"reopen": text}))
+LINES = st.sampled_from(
+    ["def read(path, mode='r'):\n    return open(path, mode)\n", "// 日本 = 😀;\r\n", "    x += [1, {2: 3}]"]
+)
+KEYSTROKES = st.tuples(st.integers(0, 30), st.integers(0, 80), st.one_of(TEXTS, LINES)).map(
+    lambda at: {"typed": list(at)}
+)
+STEPS = st.one_of(KEYSTROKES, TYPED, TYPED, TYPED, CHANGES, CHANGES, TEXTS, TEXTS.map(lambda text: {"reopen": text}))
 
 
 def cases(encoding: str, min_steps: int, max_steps: int) -> st.SearchStrategy[dict[str, Any]]:
@@ -36,7 +43,8 @@ def cases(encoding: str, min_steps: int, max_steps: int) -> st.SearchStrategy[di
             "language": st.sampled_from(["plaintext", "python", "javascript", "markdown"]),
             "text": TEXTS,
             "steps": st.lists(STEPS, min_size=min_steps, max_size=max_steps).map(_plain),
-            "look": st.integers(0, 2**31),
+            "every": st.sampled_from([1, 10, 50, 200]),
+            "look": st.integers(0, 199),
         }
     )
 
@@ -58,7 +66,7 @@ def check(peer: Peer, case: dict[str, Any]) -> int:
     uri, text, n_changes = f"untitled:{peer.new_id()}.txt", case["text"], 0
     peer.open(uri, text, case["language"])
     version = 1
-    for number, step in enumerate(case["steps"]):
+    for number, step in enumerate(_notifications(case)):
         if isinstance(step, dict):
             peer.close_document(uri)
             text, version = step["reopen"], 1
@@ -71,12 +79,26 @@ def check(peer: Peer, case: dict[str, Any]) -> int:
         n_changes += len(changes)
         for change in [step] if isinstance(step, str) else step:
             text = change if isinstance(change, str) else spliced(text, *change, peer.encoding)
-        if (number + case["look"]) % N_STEPS_BETWEEN_LOOKS == 0:
+        if (number + case["look"]) % case["every"] == 0:
             compare(peer, uri, text)
     compare(peer, uri, text)
     peer.close_document(uri)
     peer.settle()
     return n_changes
+
+
+def _notifications(case: dict[str, Any]) -> Iterator[Any]:
+    """Yield the steps, with what is typed as one change a character."""
+    for step in case["steps"]:
+        if not isinstance(step, dict) or "typed" not in step:
+            yield step
+            continue
+        line, character, text = step["typed"]
+        for each in text:
+            yield [[line, character, line, character, each]]
+            character += len(_encoded(each, case["encoding"])) // UNITS[case["encoding"]][1]
+            if each in "\r\n":
+                line, character = line + 1, 0
 
 
 def compare(peer: Peer, uri: str, text: str) -> None:
