@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from starcoder_lsp.engine.local.pieces import PieceIndex
@@ -50,6 +50,8 @@ def test_any_bytes_can_be_tokenized(prompts: PromptModel, data: bytes) -> None:
 
 @settings(deadline=None)
 @given(text=TEXTS, n_tokens=st.integers(0, 60))
+@example(text="def first(self):\n    return self.second\n1 2 3 4 5 6 7 8 9", n_tokens=6)  # long tokens, then short ones
+@example(text="1 2 3 4 5 6 7 8 9 def first(self):\n    return self.second\n", n_tokens=6)
 def test_what_fits_is_the_most_that_fits(prompts: PromptModel, text: str, n_tokens: int) -> None:
     data = text.encode()
     for fit, part in ((fit_head, lambda n: data[:n]), (fit_tail, lambda n: data[len(data) - n :])):
