@@ -65,7 +65,7 @@ def _of_method(method: str) -> st.SearchStrategy[Any]:
 def _message(method: str) -> st.SearchStrategy[dict[str, Any]]:
     params = OWN[method] if method in OWN else _of_method(method)
     is_request = method in types.METHOD_TO_TYPES and hasattr(types.METHOD_TO_TYPES[method][0], "id")
-    kinds = st.sampled_from([is_request, is_request, is_request, False])
+    kinds = st.sampled_from([is_request, is_request, is_request, not is_request])
     return st.builds(_built, st.just(method), params, MUTATIONS, kinds)
 
 
