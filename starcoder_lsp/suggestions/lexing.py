@@ -23,18 +23,22 @@ REST = {
 """The text of a string behind its opening quotes. A string in single or double quotes ends with its line."""
 
 
-def scan(text: bytes, *, has_comments: bool = False) -> Iterator[tuple[int, int, bytes]]:
+def scan(text: bytes, *, has_comments: bool = False, may_go_on: bool = False) -> Iterator[tuple[int, int, bytes]]:
     """Yield `(start_byte, end_byte, sign)` of brackets, and of strings and comments, in which brackets are letters.
 
     `sign` is the bracket, or what the string begins with. One that is unfinished is the last, and ends at -1; a string
     in double quotes is unfinished if the text ends on its line, and a single quote alone is an apostrophe or a
-    lifetime. With `has_comments`, the language has comments between `/*` and `*/`.
+    lifetime. With `has_comments`, the language has comments between `/*` and `*/`. With `may_go_on`, more text may
+    follow, so that a single quote or a comment may still find its end.
     """
     at, letters_until = 0, {b"'": 0, b'"': 0}
     while (match := SIGN.search(text, at)) is not None:
         start, at, sign = *match.span(), match.group()
         if sign == b"/*":
             end = text.find(b"*/", at) if has_comments else -1
+            if has_comments and end < 0 and may_go_on:
+                yield start, -1, sign
+                return
             has_comments = end >= 0  # without one here there is none behind
             if has_comments:
                 at = end + 2
@@ -46,20 +50,20 @@ def scan(text: bytes, *, has_comments: bool = False) -> Iterator[tuple[int, int,
             if text.startswith(sign, end):
                 at = end + len(sign)
                 yield start, at, sign
-            elif sign in letters_until and (sign == b"'" or b"\n" in text[end:]):
+            elif sign in letters_until and (b"\n" in text[end:] or (sign == b"'" and not may_go_on)):
                 letters_until[sign] = end
             else:
                 yield start, -1, sign
                 return
 
 
-def brackets(text: bytes, *, has_comments: bool = False) -> Iterator[tuple[int, bytes]]:
+def brackets(text: bytes, *, has_comments: bool = False, may_go_on: bool = False) -> Iterator[tuple[int, bytes]]:
     """The brackets of `text` that are in no string, and where they stand.
 
-    One right behind a lone single quote may be the beginning of one.
+    One right behind a lone single quote may be the beginning of one. `may_go_on` is that of `scan`.
     """
     string_end = -1
-    for start, end, sign in scan(text, has_comments=has_comments):
+    for start, end, sign in scan(text, has_comments=has_comments, may_go_on=may_go_on):
         if sign in CLOSER_OF or sign in OPENER_OF:
             if start == string_end or text[start - 1 : start] != b"'":
                 yield start, sign

@@ -77,14 +77,15 @@ def _raw_strings(begin: str, end: str) -> re.Pattern[bytes]:
     return re.compile(f"(?:{begin}).*?(?:{end})|(?P<unfinished>{begin})".encode(), re.DOTALL | re.MULTILINE)
 
 
-def unmatched_closer(text: bytes, cursor: CursorContext) -> int | None:
+def unmatched_closer(text: bytes, cursor: CursorContext, *, may_go_on: bool = False) -> int | None:
     """The byte at which the first line of `text` closes a bracket of an earlier line that the document closes itself.
 
-    `None` if it does not.
+    `None` if it does not. With `may_go_on`, a quote or comment on that line may still be closed by what follows.
     """
     n_open = cursor.n_open_before
     below = (cursor.line_after if cursor.line_after.strip() else first_line(cursor.below)).lstrip()[:1]
-    for at, bracket in brackets(text.partition(b"\n")[0], has_comments=cursor.has_comments):
+    line, newline, _ = text.partition(b"\n")
+    for at, bracket in brackets(line, has_comments=cursor.has_comments, may_go_on=may_go_on and not newline):
         n_open += 1 if bracket in b"([{" else -1
         if n_open < 0:
             return at if bracket == below else None

@@ -28,10 +28,9 @@ def stop_rule(cursor: CursorContext) -> StopRule:
     """Return the rule for one request: it returns the reason to stop, or `None` to go on."""
 
     def stop(so_far: bytes) -> TextEnd | None:
-        text = reindented(
-            so_far[: n_whole_bytes(so_far)], cursor
-        )  # a token may end inside a character, which says nothing yet
-        if unmatched_closer(text, cursor) is not None:
+        whole = so_far[: n_whole_bytes(so_far)]  # a token may end inside a character, which says nothing yet
+        text = reindented(whole, cursor)
+        if unmatched_closer(text, cursor, may_go_on=True) is not None:
             return TextEnd.UNMATCHED_BRACKET
         if loop_start(text, cursor, grew=True) is not None:
             return TextEnd.REPETITION

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from attrs import frozen
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from starcoder_lsp.documents.documents import Documents, language_of, spliced
@@ -201,6 +201,9 @@ LINES = st.lists(st.sampled_from(SOME_LINES), max_size=8).map("\n".join)
     language=st.sampled_from(["python", "rust", "ruby"]),
     multiline=st.sampled_from(["auto", "always"]),
 )
+@example(before="a\n", after=")", written="'a)'", language="rust", multiline="auto")
+@example(before="a\n", after=")", written="/*)*/", language="rust", multiline="auto")
+@example(before="a\n", after=")", written="'a)", language="rust", multiline="auto")
 def test_generation_stops_no_earlier_than_what_is_shown(
     before: str, after: str, written: str, language: str, multiline: str
 ) -> None:
