@@ -20,15 +20,22 @@ Start = Callable[..., Wire]
 NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux shows a process' libraries")
 
 
+def sessions_of(server: Wire) -> list[str]:
+    """The front's children."""
+    threads = Path(f"/proc/{server.process.pid}/task").glob("*/children")
+    return [child for thread in threads for child in thread.read_text().split()]
+
+
 def host_of(server: Wire) -> int:
-    """The process of a server's own host."""
+    """The process of a server's own host, which has the session's number in its name."""
     while True:
+        sessions = sessions_of(server)
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             try:
                 words = path.read_bytes().split(b"\0")
             except OSError:
                 continue
-            if b"host" in words and any(b"-%d-" % server.process.pid in word for word in words):
+            if b"host" in words and any(f"-{pid}-".encode() in word for word in words for pid in sessions):
                 return int(path.parent.name)
 
 
@@ -49,8 +56,9 @@ def test_the_servers_process_has_no_llama_cpp(wire: Start) -> None:
     server.model_is_loaded()
     server.open(URI, CODE)
     assert server.complete(1, URI, *CURSOR)["result"]["items"]
-    libraries = [Path(f"/proc/{pid}/maps").read_text() for pid in (server.process.pid, host_of(server))]
-    assert ["libllama" in each or "libggml" in each for each in libraries] == [False, True]
+    pids = (server.process.pid, *sessions_of(server), host_of(server))
+    libraries = [Path(f"/proc/{pid}/maps").read_text() for pid in pids]
+    assert ["libllama" in each or "libggml" in each for each in libraries] == [False, False, True]
     assert server.stop() == 0
 
 
