@@ -22,8 +22,9 @@ from judges import n_faults  # beside this script
 
 from starcoder_lsp.cli import warn
 from starcoder_lsp.cli.bench.eval import pipeline
-from starcoder_lsp.cli.bench.figures import machine, watching
+from starcoder_lsp.cli.bench.figures import machine
 from starcoder_lsp.cli.bench.holes import Hole
+from starcoder_lsp.cli.bench.pace import watching
 from starcoder_lsp.cli.complete import configured
 from starcoder_lsp.documents.documents import Documents, Snapshot, language_of
 from starcoder_lsp.documents.embedded import embedded_at

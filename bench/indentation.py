@@ -20,8 +20,9 @@ from attrs import evolve, frozen
 
 from starcoder_lsp.cli import warn
 from starcoder_lsp.cli.bench.eval import pipeline
-from starcoder_lsp.cli.bench.figures import machine, watching
+from starcoder_lsp.cli.bench.figures import machine
 from starcoder_lsp.cli.bench.holes import Hole, Source, read_sources
+from starcoder_lsp.cli.bench.pace import watching
 from starcoder_lsp.cli.complete import configured
 from starcoder_lsp.documents.workspace import WorkspaceContext
 from starcoder_lsp.engine.loading import Listeners, opened
