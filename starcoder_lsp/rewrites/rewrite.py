@@ -185,7 +185,7 @@ def _choose_prompt(hole: Hole, request: CompletionRequest[Model]) -> tuple[Curso
     given = hole.hint + hole.lead
     snapshot = spliced(hole.snapshot, hole.start_byte, hole.end_byte, given + hole.trail)
     cursor_byte = hole.start_byte + len(given)
-    cursor = evolve(describe_cursor(snapshot, cursor_byte, "always"), floor=hole.floor)
+    cursor = evolve(describe_cursor(snapshot, cursor_byte, "always"), floor=hole.floor, allows_docstring=True)
     window = _choose_window(evolve(request, snapshot=snapshot, cursor_byte=cursor_byte))
     return cursor, window, build_prompt(window, request.model)
 

@@ -49,6 +49,8 @@ class CursorContext:
     """The document's own line end, which the inserted text gets."""
     indentation: Callable[[], Indentation | None]
     """Returns how the file is indented here, looked at once; `None` where it shows no unit, or no block can begin."""
+    allows_docstring: bool = False
+    """True where the user asked for a whole body, or for new lines: it may begin with documentation in any file."""
     scopes: tuple[Scope, ...] = ()
     """The functions, classes and modules around the cursor, outermost first."""
     memo: dict[object, object] = field(factory=dict, eq=False, repr=False)

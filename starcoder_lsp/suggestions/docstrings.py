@@ -21,9 +21,9 @@ def docstring_start(text: bytes, cursor: CursorContext) -> int | None:
     """Return where an answer begins a docstring that the file's functions do not have; `None` if it does not.
 
     A docstring stands first in a body: behind a header at the end of the cursor's line, or on the line below one. Where
-    the rest of the body is there already, it is documentation that is written.
+    the rest of the body is there already, it is documentation that is written. A code action may write one anywhere.
     """
-    if cursor.language.doc_below is None or QUOTED.match(text) is None:
+    if cursor.allows_docstring or cursor.language.doc_below is None or QUOTED.match(text) is None:
         return None
     start = len(text) - len(text.lstrip())
     is_below = b"\n" in text[:start]
