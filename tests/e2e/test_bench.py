@@ -125,9 +125,16 @@ def assert_main_refuses(capsys: pytest.CaptureFixture[str], arguments: Sequence[
     assert_refused(subprocess.CompletedProcess([], code, out.encode(), err.encode()), *words)
 
 
-@pytest.mark.parametrize("arguments", [["--first", "12"], ["--first", "-1"], ["--edits", "0"]])
-def test_edits_that_are_none(trace: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
-    assert_main_refuses(capsys, ["bench", "replay", str(trace), *arguments], "tiny.json has 12 edits")
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--first", "12"], "tiny.json has 12 edits"),
+        (["--first", "-1"], "argument --first: '-1' is no whole number from 0"),
+        (["--edits", "0"], "tiny.json has 12 edits"),
+    ],
+)
+def test_edits_that_are_none(trace: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str) -> None:
+    assert_main_refuses(capsys, ["bench", "replay", str(trace), *arguments], words)
 
 
 def test_replay_without_what_it_needs(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
