@@ -1,26 +1,20 @@
 """The tree of settings: names, defaults, limits and descriptions.
 
-The classes below are the only source. `settings_layers.py` reads and checks values against them.
-`generate_settings.py` writes the VS Code extension's schema from `describe_settings`; a test compares
-`docs/settings.md` with it.
+The classes below are the only source. `settings_layers.py` reads and checks values against them, and
+`setting_descriptions.py` describes them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
-import attrs
 from attrs import field, frozen
 
 from starcoder_lsp.engine_settings import EngineSettings
-from starcoder_lsp.setting_rules import fields_of, rules_of, setting
+from starcoder_lsp.setting_rules import setting
 
-LOWERED: Final = " A workspace can only lower it."
 SECTION: Final = "starcoder"
 """The section of these settings in an editor's configuration. Every key begins with it."""
-
-_TYPE_NAMES: Final = {bool: "boolean", int: "integer", float: "number", str: "string", tuple: "array of strings"}
 
 
 @frozen
@@ -265,39 +259,3 @@ class Settings:
         default="info",
         choices=("error", "warning", "info", "debug"),
     )
-
-
-@frozen
-class SettingDescription:
-    """A setting for documentation and for an editor's schema. `type_name` and `default` are JSON's."""
-
-    key: str
-    type_name: str
-    default: bool | float | str | list[str]
-    description: str
-    choices: tuple[str, ...]
-    limits: tuple[float, float] | None
-    trusted_only: bool
-
-
-def describe_settings() -> list[SettingDescription]:
-    """Describe each setting, in the order of the tree."""
-    return list(_describe(Settings(), SECTION))
-
-
-def _describe(group: attrs.AttrsInstance, path: str) -> Iterator[SettingDescription]:
-    for key, attribute in fields_of(group).items():
-        default = getattr(group, attribute.name)
-        if attrs.has(type(default)):
-            yield from _describe(default, f"{path}.{key}")
-            continue
-        rules = rules_of(attribute)
-        yield SettingDescription(
-            key=f"{path}.{key}",
-            type_name=_TYPE_NAMES[type(default)],
-            default=list(default) if isinstance(default, tuple) else default,
-            description=rules.description + (LOWERED if rules.can_only_be_lowered else ""),
-            choices=rules.choices,
-            limits=rules.limits,
-            trusted_only=rules.trusted_only,
-        )

@@ -14,8 +14,9 @@ from attrs import frozen
 
 from starcoder_lsp.printable import printable
 from starcoder_lsp.regular_files import read_regular
+from starcoder_lsp.setting_descriptions import describe_settings
 from starcoder_lsp.setting_rules import Rules, fields_of, rules_of
-from starcoder_lsp.settings import SECTION, Settings, describe_settings
+from starcoder_lsp.settings import SECTION, Settings
 
 if TYPE_CHECKING:
     from pathlib import Path

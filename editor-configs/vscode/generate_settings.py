@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from starcoder_lsp import __version__
-from starcoder_lsp.settings import SECTION, SettingDescription, describe_settings
+from starcoder_lsp.setting_descriptions import SettingDescription, describe_settings
+from starcoder_lsp.settings import SECTION
 
 MANIFEST = Path(__file__).with_name("package.json")
 

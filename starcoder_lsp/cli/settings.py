@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from starcoder_lsp.settings import SECTION, SettingDescription, describe_settings
+from starcoder_lsp.setting_descriptions import SettingDescription, describe_settings
+from starcoder_lsp.settings import SECTION
 
 
 def print_settings() -> int:

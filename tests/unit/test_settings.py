@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from starcoder_lsp.settings import SettingDescription, Settings, describe_settings
+from starcoder_lsp.setting_descriptions import SettingDescription, describe_settings
+from starcoder_lsp.settings import Settings
 from starcoder_lsp.settings_layers import SettingsLayer, load_user_file, read_settings, user_file
 
 if TYPE_CHECKING:
