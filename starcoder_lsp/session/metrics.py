@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from attrs import asdict, define, field
@@ -12,6 +14,7 @@ from starcoder_lsp.completion import Completion
 from starcoder_lsp.engine.engine import CachedDocument, uri_of
 from starcoder_lsp.percentile import percentile
 from starcoder_lsp.prompting import Model
+from starcoder_lsp.session.scheduler import SupersededError
 
 N_LATENCIES = 10_000
 """Latencies kept for the percentiles; older ones are forgotten."""
@@ -56,6 +59,21 @@ class Metrics:
     """Time inside the engine's decode calls, without prefetching."""
     _latencies_ms: deque[float] = field(factory=lambda: deque(maxlen=N_LATENCIES))
     _n_latencies: int = 0
+
+    @contextmanager
+    def counting(self) -> Iterator[Requests]:
+        """Count a request, and how it fails if it does. A superseded one ends the block without an error."""
+        self.requests.total += 1
+        try:
+            yield self.requests
+        except SupersededError:
+            self.requests.superseded += 1
+        except asyncio.CancelledError:
+            self.requests.cancelled += 1
+            raise
+        except Exception:
+            self.requests.failed += 1
+            raise
 
     def count(self, completion: Completion) -> None:
         """Count an answered request."""

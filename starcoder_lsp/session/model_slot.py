@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from attrs import define, field
 
-from starcoder_lsp.engine.engine import Cancellation, EngineError, EngineLostError
+from starcoder_lsp.engine.engine import Cancellation, EngineError, EngineLostError, KvCache
 from starcoder_lsp.prompting import Model
 from starcoder_lsp.session.scheduler import Scheduler, SupersededError
 from starcoder_lsp.session.status import StatusReporter
@@ -45,6 +45,11 @@ class ModelSlot:
     _settings: Settings = field(factory=Settings)
     _client: str = ""
     _tasks: set[asyncio.Future[object]] = field(factory=set)
+
+    @property
+    def cache(self) -> KvCache | None:
+        """The engine's cache, if the model is loaded and its engine has one."""
+        return None if self.model is None else self.model.engine.cache
 
     async def load(
         self,

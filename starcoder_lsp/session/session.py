@@ -5,7 +5,6 @@ It speaks in the program's own values; `lsp/` translates.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -211,40 +210,30 @@ class Session:
         """
         started = time.perf_counter()
         view = self.texts.view(uri)
-        counts = self.metrics.requests
-        counts.total += 1
         settings = self.settings
-        place = 0 if view is None else view.own.text.byte_at(line, character, self.texts.encoding)
-        request = self.request_at(view, place, 1 if automatic else settings.completion.max_items)
-        if view is None or request is None or (automatic and settings.trigger == "invoked"):
-            counts.empty += 1
-            return None
-        state = self._state(view.key)
-        state.set_cursor(uri, place)
-        entry = None if selected is None else SelectedEntry.of(selected, view, self.texts.encoding)
-        delay_ms = settings.debounce.ms if automatic and settings.debounce.mode != "off" else 0
-        try:
+        with self.metrics.counting() as counts:
+            place = 0 if view is None else view.own.text.byte_at(line, character, self.texts.encoding)
+            request = self.request_at(view, place, 1 if automatic else settings.completion.max_items)
+            if view is None or request is None or (automatic and settings.trigger == "invoked"):
+                counts.empty += 1
+                return None
+            state = self._state(view.key)
+            state.set_cursor(uri, place)
+            entry = None if selected is None else SelectedEntry.of(selected, view, self.texts.encoding)
+            delay_ms = settings.debounce.ms if automatic and settings.debounce.mode != "off" else 0
             completion = await self.requests.answer(state, entry.taken(request) if entry else request, delay_ms)
             calm = settings.completion.calm if automatic else 0.0
             completion = await self.gatekeeper.judge(view.key, completion, calm, self.acceptance.log.recent)
-        except SupersededError:
-            counts.superseded += 1
-            return None
-        except asyncio.CancelledError:
-            counts.cancelled += 1
-            raise
-        except Exception:
-            counts.failed += 1
-            raise
-        if entry is not None:
-            completion = entry.in_front_of(completion, view.whole)
-        state.last_completion = completion
-        latency_ms = (time.perf_counter() - started) * 1000
-        self.metrics.count(completion)
-        self.metrics.time(latency_ms)
-        self.focus(uri)
-        cursor_byte = completion.cursor_byte - view.offset_byte
-        return evolve(completion, snapshot=view.own, cursor_byte=cursor_byte, latency_ms=latency_ms)
+            if entry is not None:
+                completion = entry.in_front_of(completion, view.whole)
+            state.last_completion = completion
+            latency_ms = (time.perf_counter() - started) * 1000
+            self.focus(uri)
+            self.metrics.count(completion)
+            self.metrics.time(latency_ms)
+            cursor_byte = completion.cursor_byte - view.offset_byte
+            return evolve(completion, snapshot=view.own, cursor_byte=cursor_byte, latency_ms=latency_ms)
+        return None  # superseded
 
     def offer(self, uri: str, completion: Completion) -> list[tuple[str, Item]]:
         """Record an answer that is sent to the client, and return its suggestions with their names."""
@@ -271,9 +260,8 @@ class Session:
 
     def _persist(self, uri: str) -> None:
         """Let the engine keep a closed document's KV cells, if it can."""
-        cache = self.model.engine.cache if self.model is not None else None
-        if cache is not None:
-            cache.persist(uri)
+        if self.slot.cache is not None:
+            self.slot.cache.persist(uri)
 
     async def explain(self, uri: str, line: int, character: int) -> dict[str, Any] | None:
         """Return what the model would see at a place, and why.
@@ -306,18 +294,15 @@ class Session:
 
     async def report(self) -> dict[str, Any]:
         """Return the answer to `starcoder/metrics`."""
-        model = self.model
-        cache = model.engine.cache if model is not None else None
-        cached = await cache.cached() if cache is not None else ()
-        report = self.metrics.report(model, cached)
+        cached = () if self.slot.cache is None else await self.slot.cache.cached()
+        report = self.metrics.report(self.model, cached)
         return report | {"suggestions": self.acceptance.report()}
 
     async def clear_cache(self) -> None:
         """Forget every KV state of this session, on disk too, and every suggestion."""
         self._forget_suggestions()
-        cache = self.model.engine.cache if self.model is not None else None
-        if cache is not None:
-            await cache.forget()
+        if self.slot.cache is not None:
+            await self.slot.cache.forget()
 
     def _forget_suggestions(self) -> None:
         for state in self.states.values():
