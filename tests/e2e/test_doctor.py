@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import tempfile
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from attrs import define
 
@@ -151,7 +153,8 @@ def test_a_host_and_its_client(machine: Machine, wire: Start) -> None:
         line = line_of(machine.report(), "model process")
         assert line["state"] == "ok"
         assert "1 client: " in line["found"]
-        assert f" ({server.process.pid})" in line["found"]
+        (session,) = re.findall(r"\((\d+)\)$", line["found"])  # the client is the server's own child, behind its front
+        assert psutil.Process(int(session)).ppid() == server.process.pid
         assert str(DEMONSTRATOR) in line["found"]
     assert "has the model already" in line_of(machine.report(), "memory")["found"]
     assert server.stop() == 0
