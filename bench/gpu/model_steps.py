@@ -14,7 +14,7 @@ from starcoder_lsp.engine.local import llama
 from starcoder_lsp.engine.local.backend import N_SLICE
 from starcoder_lsp.engine.local.decoding import Decoding
 from starcoder_lsp.engine.local.kv_cache import CachedSequence, Owner, evaluate_slice, rewind
-from starcoder_lsp.engine.local.measure import N_DECODED, measure
+from starcoder_lsp.engine.local.measure import N_DECODED, Measurement
 from starcoder_lsp.engine.local.parking import ParkedStates
 from starcoder_lsp.engine.local.sequences import Sequences
 from starcoder_lsp.engine.local.worker import Worker
@@ -26,6 +26,8 @@ N_CELLS = 4096
 N_OFFLOADED_PROMPT = 512
 """Tokens whose evaluation is timed where some layers stay on the CPU."""
 N_OFFLOADED_TOKENS = 16
+N_ROUNDS = 5
+N_COPIES = 20
 WAIT_S = 20.0
 """For a cancelled prompt: longer than any slice takes."""
 
@@ -65,17 +67,22 @@ def speed(task: Task) -> None:
     """Prefill by micro-batch; decoding and copies behind many tokens."""
     sizes = task.sizes
     context, _ = opened(task)
-    measured = measure(context, 0, min(sizes["n_held"], N_CELLS - N_DECODED))
-    task.row("decode", tokens_per_s=measured["decode"]["tokensPerSecond"], behind=sizes["n_held"])
-    task.row("decode alone", tokens_per_s=measured["decode"]["bareTokensPerSecond"], ratio=measured["decode"]["ratio"])
+    measurement, n_held = Measurement(context, 0), min(sizes["n_held"], N_CELLS - N_DECODED)
+    measurement.step("prefill", n_held)
+    rounds = [measurement.step("decode", N_DECODED) for _ in range(N_ROUNDS)]
+    loop_ms, bare_ms = (median(each[name] for each in rounds) for name in ("loopMs", "bareMs"))
+    copies = measurement.step("copy", N_COPIES)
+    measurement.step("open", 0)
+    task.row("decode", tokens_per_s=round(1000 * N_DECODED / loop_ms, 2), behind=n_held)
+    task.row("decode alone", tokens_per_s=round(1000 * N_DECODED / bare_ms, 2), ratio=round(bare_ms / loop_ms, 4))
     task.row(
         "copies",
-        tokens=sizes["n_held"],
-        mib=round(measured["stateBytes"] / 2**20, 1),
-        park_ms=measured["parkMs"],
-        restore_ms=measured["restoreMs"],
+        tokens=n_held,
+        mib=round(copies["stateBytes"] / 2**20, 1),
+        park_ms=percentiles(copies["saveMs"]),
+        restore_ms=percentiles(copies["restoreMs"]),
     )
-    task.row("host memory", resident_mib=round((measured["residentBytes"] or 0) / 2**20))
+    task.row("host memory", resident_mib=round((copies["residentBytes"] or 0) / 2**20))
     for n_slice in sizes["slices"]:
         if task.is_late:
             task.row("skipped", slices_from=n_slice)
@@ -92,6 +99,11 @@ def speed(task: Task) -> None:
             gpu_memory=task.ask_gpu("memory.used"),
         )
     context.close()
+
+
+def percentiles(times_ms: list[float]) -> dict[str, float]:
+    """Return p50 and p95 in milliseconds."""
+    return {"p50": round(percentile(times_ms, 0.5), 2), "p95": round(percentile(times_ms, 0.95), 2)}
 
 
 def offload(task: Task) -> None:

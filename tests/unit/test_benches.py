@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
-BENCHES = sorted((Path(__file__).parents[2] / "bench").glob("*.py"))
+BENCH = Path(__file__).parents[2] / "bench"
+PROGRAMS = sorted([*BENCH.glob("*.py"), BENCH / "gpu" / "run.py"])
+MODULES = [BENCH / "judges.py", *sorted(path for path in (BENCH / "gpu").glob("*.py") if path.name != "run.py")]
 
 
-@pytest.mark.parametrize("path", BENCHES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*PROGRAMS, *MODULES], ids=lambda path: path.name)
 def test_a_bench_can_be_imported(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(path.parent)
-    assert path.name == "judges.py" or "main" in runpy.run_path(str(path), run_name="imported")
+    names = runpy.run_path(str(path), run_name="imported")
+    assert path in MODULES or "main" in names
