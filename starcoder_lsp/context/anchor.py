@@ -170,7 +170,7 @@ class Anchors:
     def remember(self, window: Window) -> None:
         """Cache a window whose prompt is sent."""
         uri, newest = window.snapshot.uri, self._newest(window.snapshot.uri)
-        if newest is not None and newest.prefix.ids is window.prefix.ids and newest.suffix.ids is window.suffix.ids:
+        if newest is not None and _has_same_prompt(newest, window):
             cached = self._by_uri[uri]
             self._keep(evolve(cached, windows=(window, *cached.windows[1:])))
             return
@@ -210,6 +210,12 @@ def _outline(snapshot: Snapshot) -> tuple[Scope, ...]:
 
 def _start_bytes(prefix_start: Segments) -> tuple[int, ...]:
     return tuple(segment.start_byte for segment in prefix_start)
+
+
+def _has_same_prompt(one: Window, other: Window) -> bool:
+    """Return whether two windows have one prompt. The ids of a window that only moved are the same objects."""
+    is_same_text = one.prefix.ids is other.prefix.ids and one.suffix.ids is other.suffix.ids
+    return is_same_text and (one.budget, one.cross_file) == (other.budget, other.cross_file)
 
 
 def _is_within(given: Budget, full: Budget) -> bool:

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -157,15 +158,14 @@ def test_wrong_types_in_a_notification_stand_in_the_log_by_name(server: Wire, me
 
 
 def test_deep_nesting_is_the_senders_error(server: Wire) -> None:
-    deep: object = 1
-    for _ in range(950):
-        deep = [deep]
-    assert (
-        server.ask(1, "workspace/executeCommand", {"command": "a", "arguments": deep})["error"]["code"]
-        == INVALID_PARAMS
-    )
-    assert server.ask(2, "no/such/method", deep)["error"]["code"] in (INVALID_PARAMS, METHOD_NOT_FOUND)
-    server.send(notification("starcoder/didReject", {"items": deep}))
+    def deep(message: dict[str, Any]) -> None:  # as text: to nest it would take this process' own stack
+        server.raw(framed(json.dumps(message).replace('"DEEP"', "[" * 950 + "1" + "]" * 950).encode()))
+
+    deep(request(1, "workspace/executeCommand", {"command": "a", "arguments": "DEEP"}))
+    assert server.reply(1)["error"]["code"] == INVALID_PARAMS
+    deep(request(2, "no/such/method", "DEEP"))
+    assert server.reply(2)["error"]["code"] in (INVALID_PARAMS, METHOD_NOT_FOUND)
+    deep(notification("starcoder/didReject", {"items": "DEEP"}))
     assert "result" in server.ask(3, "starcoder/metrics")
     assert "internal error" not in json.dumps(server.came)
 

@@ -264,6 +264,19 @@ def test_other_files_are_looked_at_once_and_again_ahead_of_need(prompts: PromptM
     assert anchors.window(*opened("b" + SHORT), WHOLE, cold, prompts.tokenizer, choose).cross_file == cross_file
 
 
+@pytest.mark.parametrize("text", ["█", "x = 1\n█", "x = 1\ny = █\n", SHORT])
+def test_text_that_the_tokenizer_knows_whole_gets_new_pieces_of_other_files(prompts: PromptModel, text: str) -> None:
+    """The ids of a short text are one object in all windows: what tells them apart is the rest."""
+    anchors = Anchors()
+    for code in (b"def one(): pass\n", b"def two(): pass\n"):
+        cross_file = cross_file_context(prompts, code)
+        full = anchors.full_window(*opened(text), WHOLE, prompts.tokenizer, lambda _n: cross_file, renew=True)  # noqa: B023
+        anchors.remember(full)
+        for later in (text, "later = 1\n" * 9 + "█" + "after = 1\n" * 9):
+            window = anchors.window(*opened(later), WHOLE, WHOLE, prompts.tokenizer, no_cross_file)
+            assert window.cross_file == cross_file
+
+
 def test_a_head_that_is_there_takes_nothing_of_a_cold_window(prompts: PromptModel) -> None:
     """However slow the machine: the head's cells are in the cache, and the cursor's file must be seen."""
     anchors, cold = Anchors(), Budget(128, 0.25, 32, 128)
