@@ -61,6 +61,7 @@ class Server(LanguageServer):
         self.statistics = Statistics(self.session, self.warn)
         self.was_initialized = False
         self.was_shut_down = False
+        self._ending: asyncio.Task[None] | None = None
         self._has_told_waiting = False
         self._has_noted_versions = False
         self.on_suggestion: Callable[[], None] = lambda: None
@@ -70,7 +71,7 @@ class Server(LanguageServer):
         """Serve the client until it leaves, then end the process. If the client is the parent process, end with it."""
 
         async def read() -> None:
-            reader = Input(on_end=self.leave)
+            reader = Input(on_end=self.end)
             reader.listen(receive)
             await run_async(threading.Event(), reader, self.protocol, error_handler=self.report_server_error)
 
@@ -173,6 +174,17 @@ class Server(LanguageServer):
             outcome = "given up"
         finally:
             progress.end(outcome)
+
+    async def end(self) -> None:
+        """End the process. After `shutdown` write the record and the states first, also if the input ends meanwhile."""
+        if self._ending is None:
+            self._ending = asyncio.create_task(self._end())
+        await asyncio.shield(self._ending)
+
+    async def _end(self) -> None:
+        if self.was_shut_down:
+            await asyncio.gather(self.session.end(), self.statistics.end())
+        self.leave()
 
     def leave(self) -> None:
         """End the process: at once, even while the model decodes."""

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import BinaryIO
 
 from starcoder_lsp.front.framing import CONTENT_LENGTH, MAX_DIGITS, N_CHUNK_BYTES, Receive
 
 
 class Input(asyncio.StreamReader):
-    """Bytes from the client, after `listen`. `on_end` is called at their end. On the event loop."""
+    """Bytes from the client, after `listen`. `on_end` is awaited at their end. On the event loop."""
 
-    def __init__(self, on_end: Callable[[], None]) -> None:
+    def __init__(self, on_end: Callable[[], Awaitable[None]]) -> None:
         super().__init__(limit=10**MAX_DIGITS)
         self._on_end = on_end
 
@@ -37,7 +37,7 @@ class Input(asyncio.StreamReader):
         await asyncio.sleep(0)  # let a request start before the next message changes its text
         line = await super().readline()
         if not line:
-            self._on_end()
+            await self._on_end()
         length = CONTENT_LENGTH.search(line)
         if length is None:
             return line
@@ -48,7 +48,7 @@ class Input(asyncio.StreamReader):
         try:
             return await super().readexactly(n)
         except asyncio.IncompleteReadError:
-            self._on_end()
+            await self._on_end()
             return b""
 
 

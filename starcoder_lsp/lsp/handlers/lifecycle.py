@@ -50,9 +50,7 @@ def register(server: Server, register_wanted: Iterable[Callable[[Server, types.I
 
     @server.feature(types.EXIT)
     async def exit_process(_params: None) -> None:
-        if server.was_shut_down:
-            await asyncio.gather(server.session.end(), server.statistics.end())
-        server.leave()
+        await server.end()
 
     _register_workspace(server)
 
