@@ -238,3 +238,22 @@ def test_what_is_written_at_the_end_is_written_on_a_slow_machine_too(wire: Start
     server.send(request("bye", "shutdown"), notification("exit"))
     assert server.exit_code(timeout_s=60) == 0
     assert written.exists()
+
+
+@pytest.mark.parametrize("last", [[notification("exit")], []], ids=["exit", "a closed pipe"])
+def test_the_end_of_the_input_does_not_cut_the_last_writes_short(tmp_path: Path, last: list[object]) -> None:
+    """The session alone, whose input ends behind its last message while the record is still being written."""
+    written = tmp_path / "written"
+    program = (
+        "import asyncio\nfrom pathlib import Path\nfrom starcoder_lsp.lsp.run import run_session\n"
+        "from starcoder_lsp.lsp.statistics import Statistics\n"
+        "async def end(self):\n    await asyncio.sleep(1)\n"
+        f"    Path({str(written)!r}).touch()\nStatistics.end = end\nrun_session()"
+    )
+    served = Wire(command=[sys.executable, "-c", program])
+    served.start(QUICK)
+    served.ask("bye", "shutdown")
+    served.send(*last)
+    served.writer.close()
+    assert served.exit_code(timeout_s=60) == 0
+    assert written.exists()
