@@ -1,4 +1,4 @@
-"""How long 500 requests take that come at once for 20 documents, until the last reply; metrics are asked meanwhile.
+"""Measure a burst of 500 requests for 20 documents: the time to the last reply, and of metrics meanwhile.
 
 `python bench/burst.py`. Only the newest request of a document is worked on, the others are answered `null`.
 """

@@ -1,4 +1,4 @@
-"""What `cache.type` q8_0 does to the text: `python bench/cache_type.py FOLDER... [--model GGUF] [--places N]`.
+"""Compare the text with `cache.type` q8_0 and f16: `python bench/cache_type.py FOLDER... [--model GGUF] [--places N]`.
 
 At random line ends of Python files, the same prompt is evaluated with keys and values in 16 and in 8 bits, and 12
 tokens are decoded greedily. The report counts equal answers and equal first tokens, and gives the difference in

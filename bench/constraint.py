@@ -1,4 +1,4 @@
-"""What decoding under constraint costs, a token: `python bench/constraint.py FILE.gguf [--rounds N] [--token-ms N]`.
+"""Measure what a constraint costs a token: `python bench/constraint.py FILE.gguf [--rounds N] [--token-ms N]`.
 
 The constraint is the choice of a token among those without a line end (`Prompt.avoid`) and among those that agree with
 a text (`Prompt.heal`), as at a fork. Chooses from random logits over the file's own vocabulary, with the constraint

@@ -1,4 +1,4 @@
-"""How often is a docstring offered unasked? `python bench/docstrings.py FOLDER... [--holes N]`.
+"""Count the docstrings that are offered unasked: `python bench/docstrings.py FOLDER... [--holes N]`.
 
 Hides the bodies of Python functions, and asks the real pipeline behind their headers. Counts how many suggestions begin
 with a docstring, apart for files of which most other functions have one, and beside how many functions had one.

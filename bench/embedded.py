@@ -1,4 +1,6 @@
-"""Are blocks offered at the cursor's own language? `python bench/embedded.py FOLDER... [--holes N] [--ext vue,svelte]`.
+"""Count the places where blocks are offered, by the cursor's own language.
+
+`python bench/embedded.py FOLDER... [--holes N] [--ext vue,svelte]`.
 
 Hides bodies of blocks in pages of several languages, or in files whose blocks a word ends, and asks the real pipeline
 at the end of the line that begins the block. A block is a line with deeper lines below and a closing sign or word at
@@ -47,7 +49,7 @@ class Asked:
     language: str
     hole: Hole
     is_wanted: bool
-    """Whether the model is asked for a block there."""
+    """Return whether the model is asked for a block there."""
     shown: str = ""
     is_sound: bool = False
 

@@ -1,4 +1,4 @@
-"""What the front adds to a message: round trips of `starcoder/alive`, through it and to a session alone, in turns.
+"""Measure what the front adds to a message: round trips of `starcoder/alive`, through it and without it, in turns.
 
 `python bench/front.py`. The same for the time from start to the reply to `initialize`.
 """

@@ -1,4 +1,6 @@
-"""Are suggestions indented as the file is? `python bench/indentation.py FOLDER... [--holes N] [--units tab,2,3,4,8]`.
+"""Count the suggestions that are indented as the file is.
+
+`python bench/indentation.py FOLDER... [--holes N] [--units tab,2,3,4,8]`.
 
 Gives Python files another indentation, hides bodies of blocks, and asks the real pipeline there. A suggestion of
 several lines is right if Python's tokenizer finds each block in it one unit deeper than the one around it, and each

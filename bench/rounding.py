@@ -1,4 +1,4 @@
-"""How far rounding moves an answer: `python bench/rounding.py FOLDER [--places N]`.
+"""Measure how far rounding moves an answer: `python bench/rounding.py FOLDER [--places N]`.
 
 At random places of files the demonstrator answers greedily, with its prompt evaluated in slices of random sizes, as the
 cache leaves them. Then other contexts evaluate prompt and answer anew: with other slices, and with other kernels of

@@ -1,4 +1,4 @@
-"""What the session works on, where the front can read it after the session's end: a few bytes of shared memory.
+"""A few bytes of shared memory that name what the session works on: the front reads them after the session's end.
 
 A crash in C code leaves no message behind. So the URI of the document goes into memory that another process shares
 before anything is done with its text. It costs 2 µs. Without such memory nothing is noted.

@@ -22,7 +22,7 @@ STANDARD_ERROR = 2
 FAILED = 2
 """The exit code of a command that failed. One line on standard error says why."""
 OUTPUT_ERRORS = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT)
-"""What writing to a pipe that nobody reads, or to a full device, may raise."""
+"""Errors of writing to a pipe without a reader, or to a full device."""
 SHOW_CURSOR = b"\r\x1b[?25h\x1b[K"
 """The cursor is visible (DECTCEM), and the rest of the line erased (EL)."""
 

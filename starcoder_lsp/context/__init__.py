@@ -1,1 +1,1 @@
-"""What the model sees of the code around the cursor."""
+"""The text around the cursor, and of other files, that the model sees."""

@@ -1,1 +1,1 @@
-"""What the editor holds: texts, their versions and their syntax trees, below the protocol and apart from any model."""
+"""The documents of the editor: texts, their versions and their syntax trees, below the protocol, without any model."""

@@ -45,7 +45,7 @@ class Snapshot:
     input_edits: tuple[InputEdit, ...] = field(default=(), eq=False, repr=False)
     """The splices that made this text of the one before, in order; none of a text that was opened."""
     is_numbered: bool = True
-    """Whether `version` is the client's; otherwise it counts on from the last one, as the client's did not grow."""
+    """True if `version` is the client's; otherwise it counts on from the last one, as the client's did not grow."""
 
 
 @frozen

@@ -30,7 +30,7 @@ MAX_DEPTH: Final = 3
 MAX_CACHED: Final = 8
 """Texts kept, so that the next one is parsed incrementally."""
 BLANKED: Final = {fill: bytes(byte if byte in b"\r\n\t" else fill[0] for byte in range(256)) for fill in (b" ", b"_")}
-"""What each byte becomes, by the character that fills a region. Line ends and tabs stay."""
+"""A table of what each byte becomes, by the character that fills a region. Line ends and tabs stay."""
 
 
 @frozen

@@ -16,7 +16,7 @@ class PatternError(ValueError):
 
 
 class LinearPattern(Protocol[Text_contra]):
-    """What is used of a compiled pattern."""
+    """The two methods that are used of a compiled pattern."""
 
     def search(self, text: Text_contra) -> Any:
         """Return the first match or `None`."""

@@ -1,4 +1,4 @@
-"""Which files hold secrets: told by their names, and by the keys in them.
+"""Rules that tell files with secrets by their names, and by the keys in them.
 
 The names are those of gitleaks' and detect-secrets' rules and of the tools that keep credentials in files. Words that
 code is named after too (`token`, `password`) count only in the names of data: `password_reset.py` is code.

@@ -1,1 +1,1 @@
-"""How tokens are run: model files, prompt formats, the llama.cpp context and generation."""
+"""Everything that runs tokens: model files, prompt formats, the llama.cpp context and generation."""

@@ -29,7 +29,7 @@ class Lives:
 
     def __init__(self) -> None:
         self.is_up = False
-        """Whether this session has answered `initialize`."""
+        """True if this session has answered `initialize`."""
         self.suspects = Suspects()
         self._n_lives = 0
         self._n_ends = 0

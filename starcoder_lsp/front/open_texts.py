@@ -1,4 +1,4 @@
-"""What the editor has open, as the messages that tell a new session of it.
+"""The documents that the editor has open, as the messages that tell a new session of it.
 
 Of each text the front keeps one whole state and the changes since, as they came: a keystroke costs an entry in a list.
 When the list is long it is folded into the whole text, by the session's own code and off the threads that relay.

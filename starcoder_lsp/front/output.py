@@ -33,7 +33,7 @@ class Output:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is queued; under the lock."""
+        """Return whether nothing is queued; under the lock."""
         return not self._queued
 
     def queue(self, message: dict[str, Any]) -> None:

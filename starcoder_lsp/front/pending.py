@@ -8,7 +8,7 @@ from typing import Any, Final
 
 METRICS: Final = "starcoder/metrics"
 MARGIN_S: Final = 0.05
-"""What the session may take beyond a request's deadline to write its reply; the promise is 100 ms."""
+"""The time that the session may take beyond a request's deadline to write its reply; the promise is 100 ms."""
 METRICS_DEADLINE_S: Final = 0.08
 QUICK_DEADLINE_S: Final = 2.0
 """For requests that need no model. Not measured."""
@@ -33,7 +33,7 @@ NO_METRICS: Final = {
     "model": None,
     "suggestions": dict.fromkeys(("offered", "shown", "accepted", "partly", "rejected"), 0),
 }
-"""What `starcoder/metrics` answers before a session has."""
+"""The answer to `starcoder/metrics` before a session has given one."""
 
 
 class Pending:

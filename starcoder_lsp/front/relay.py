@@ -52,7 +52,7 @@ class Relay:
         self._replay = Replay()
         self._watchdog = Watchdog(self._out, self._requests)
         self._is_ready = True
-        """Whether messages go straight to the session. The first one reads them when it has started."""
+        """True if messages go straight to the session. The first one reads them when it has started."""
         self._was_shut_down = self._is_ending = self._is_leaving = self._was_never_up = False
         self._restart_at = NEVER
         self.session = self._start()
@@ -286,7 +286,7 @@ class Relay:
 
     @property
     def _is_watched(self) -> bool:
-        """Whether there is a session that has to answer."""
+        """Return whether there is a session that has to answer."""
         return not self.session.was_silent and self._restart_at == NEVER
 
     def _ping(self) -> None:

@@ -18,12 +18,12 @@ SELECT_MODEL: Final = "starcoder.selectModel"
 
 
 class Replay:
-    """What the editor said that a session must know."""
+    """The editor's messages that each new session needs."""
 
     def __init__(self) -> None:
         self.texts = OpenTexts()
         self.is_initialized = False
-        """Whether a session has answered `initialize`."""
+        """True if a session has answered `initialize`."""
         self._initialize: Message = {}
         self._was_told_initialized = False
         self._initialized_params: Any = None
@@ -43,7 +43,7 @@ class Replay:
 
     @property
     def has_begun(self) -> bool:
-        """Whether the editor has sent `initialize`."""
+        """Return whether the editor has sent `initialize`."""
         return bool(self._initialize)
 
     def again(self, msg_id: str) -> bytes:

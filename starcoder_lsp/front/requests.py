@@ -23,7 +23,7 @@ class Requests:
         return iter([pending for queue in self._by_key.values() for pending in queue])
 
     def __bool__(self) -> bool:
-        """Whether any waits."""
+        """Return whether any waits."""
         return bool(self._by_key)
 
     def add(self, pending: Pending) -> None:

@@ -37,7 +37,7 @@ class SessionProcess:
         on_end: Callable[[SessionProcess], None],
     ) -> None:
         self.was_silent = False
-        """Whether the front ended it because it did not answer."""
+        """True if the front ended it because it did not answer."""
         self._box = _make_box()
         environment = {**os.environ} if self._box is None else {**os.environ, black_box.ENVIRONMENT: str(self._box)}
         self._process = subprocess.Popen(  # noqa: S603 -- our own program
@@ -102,7 +102,7 @@ class SessionProcess:
 
     @property
     def has_crashed(self) -> bool:
-        """Whether it ended of itself and not by a signal from elsewhere, or did not answer."""
+        """Return whether it ended of itself and not by a signal from elsewhere, or did not answer."""
         code = self._process.poll() or 0
         return self.was_silent or code > HIGHEST_EXIT_CODE or (code < 0 and -code not in NOT_OF_ITSELF)
 

@@ -1,4 +1,4 @@
-"""Whether the session has been silent for too long: pings, requests that it should have answered, and its start.
+"""Notice a session that is silent for too long: pings, requests that it should have answered, and its start.
 
 A session cannot be blamed for silence while the editor does not read, or after this process was stopped (a terminal's
 Ctrl-Z, a laptop's sleep): from then on it gets the whole time again.
@@ -27,7 +27,7 @@ class Watchdog:
 
     def __init__(self, output: Output, requests: Requests) -> None:
         self.completion_s = DEFAULT_COMPLETION_S
-        """How long a completion may take, as the session says."""
+        """The seconds that a completion may take, as the session says."""
         self.start_due_at = NEVER
         """When a session that starts must have answered `initialize`."""
         self._output, self._requests = output, requests

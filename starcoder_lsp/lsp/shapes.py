@@ -1,4 +1,4 @@
-"""Whether parameters have the types of the specification: the sender's error, by name, before any handler runs.
+"""Check parameters against the types of the specification: the sender's error, by name, before any handler runs.
 
 cattrs builds an object from nearly anything: `languageId: []` or an id `{}` becomes a bug somewhere else. This compares
 plain JSON with the types of `lsprotocol`. A member that is null or left out counts as left out; whether it may be is

@@ -1,4 +1,4 @@
-"""Whether the editor may offer to get a model: not again once the user has said "Not now"."""
+"""The choice whether the editor may offer to get a model: not again once the user has said "Not now"."""
 
 from __future__ import annotations
 

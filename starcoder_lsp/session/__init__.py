@@ -1,1 +1,1 @@
-"""What one editor's session holds and does, in the program's own values."""
+"""The state and the work of one editor's session, in the program's own values."""

@@ -78,7 +78,7 @@ class Gate:
 
 @frozen
 class Decision:
-    """Whether a suggestion's `probability` reaches `limit`, and what speaks against it most."""
+    """A verdict: whether a suggestion's `probability` reaches `limit`, and what speaks against it most."""
 
     probability: float
     limit: float

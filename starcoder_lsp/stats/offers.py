@@ -1,4 +1,4 @@
-"""What a session tells the record about an answer: its place in a document, and the suggestions that it offers."""
+"""An answer as a session tells it to the record: its place in a document, and the suggestions that it offers."""
 
 from __future__ import annotations
 

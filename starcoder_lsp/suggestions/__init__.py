@@ -1,1 +1,1 @@
-"""What the person is shown of what the model wrote."""
+"""The part of the model's text that the user is shown."""

@@ -54,7 +54,7 @@ def fit(suggestion: Suggestion, cursor: CursorContext, *, only_whole: bool = Fal
 
 
 def _parts(suggestion: Suggestion, cursor: CursorContext, *, is_in_token: bool) -> Iterator[Suggestion]:
-    """What may be shown, the longest first: all of it, whole lines, or words of the first line.
+    """Yield what may be shown, the longest first: all of it, whole lines, or words of the first line.
 
     None leaves a bracket or a string open, as far as letters tell; all of it may, where the line below goes on with it.
     """

@@ -1,4 +1,4 @@
-"""How a file is indented around a cursor: its unit, and the levels above."""
+"""The indentation of a file around a cursor: its unit, and the levels above."""
 
 from __future__ import annotations
 

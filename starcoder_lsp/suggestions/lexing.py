@@ -72,7 +72,7 @@ def brackets(text: bytes, *, has_comments: bool = False, may_go_on: bool = False
 
 
 def open_brackets(text: bytes, *, has_comments: bool = False) -> list[int]:
-    """Where the brackets stand that `text` opens and does not close. A closer of another kind closes nothing."""
+    """Return where the brackets stand that `text` opens and does not close. A closer of another kind closes nothing."""
     opened: list[int] = []
     for at, bracket in brackets(text, has_comments=has_comments):
         if bracket in CLOSER_OF:

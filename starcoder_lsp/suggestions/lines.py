@@ -73,7 +73,7 @@ def _ends_in_raw_string(text: bytes, language: Language) -> bool:
 
 @cache
 def _raw_strings(begin: str, end: str) -> re.Pattern[bytes]:
-    """What finds such strings, whole ones and one that is unfinished."""
+    """Return a pattern that finds such strings, whole ones and one that is unfinished."""
     return re.compile(f"(?:{begin}).*?(?:{end})|(?P<unfinished>{begin})".encode(), re.DOTALL | re.MULTILINE)
 
 
@@ -140,7 +140,7 @@ def _closes_scope(text: bytes, cursor: CursorContext) -> bool:
 
 
 def _n_closing(line: bytes) -> int:
-    """How many bytes of `line` only close: all of it, or the brackets at its start."""
+    """Return the number of bytes of `line` that only close: all of it, or the brackets at its start."""
     if only_closes(line):
         return len(line)
     n_blank = len(line) - len(line.lstrip())

@@ -30,7 +30,7 @@ class Suggestion:
 
 
 def n_whole_bytes(text: bytes) -> int:
-    """How many bytes of `text` are whole characters: up to one that is unfinished, or to a byte that is no UTF-8."""
+    """Return the number of bytes of `text` before an unfinished character, or a byte that is no UTF-8."""
     try:
         text.decode()
     except UnicodeDecodeError as error:

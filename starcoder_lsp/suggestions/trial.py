@@ -24,7 +24,7 @@ N_LINES_BELOW = 2
 
 @frozen
 class Verdict:
-    """Whether a part fits, or at least breaks nothing that is not broken anyhow.
+    """A verdict: a part fits, or at least breaks nothing that is not broken anyhow.
 
     `error_at` is the byte of the part at which the first error begins that touches it; less than 0 above it.
     """

@@ -21,7 +21,7 @@ TableOf = Callable[[Report], Table]
 
 @frozen
 class Output:
-    """How the report of the benchmark `kind` is written, where it is saved, and the saved one to compare with."""
+    """The form of the report of the benchmark `kind`, the file to save it to, and the saved one to compare with."""
 
     kind: str
     as_json: bool = False

@@ -1,4 +1,4 @@
-"""How long a benchmark runs: progress with an estimate, a limit in seconds, and Ctrl-C, which keeps the results."""
+"""The time that a benchmark runs: progress with an estimate, a limit in seconds, and Ctrl-C, which keeps results."""
 
 from __future__ import annotations
 
@@ -77,14 +77,14 @@ class Watched(Generic[T]):
 
     @property
     def left_s(self) -> float:
-        """How many seconds the rest will take: as long an item as those before, and no longer than the limit."""
+        """Return the seconds that the rest will take: as long an item as those before, and no longer than the limit."""
         elapsed_s = self.clock_s() - self._started_s
         left_s = elapsed_s / max(self.n_done, 1) * (self.limits.n_items - self.n_done)
         return max(0.0, min(left_s, (self.limits.seconds or math.inf) - elapsed_s))
 
     @property
     def end(self) -> str:
-        """Why it ended before the last item, in words; empty if it did not."""
+        """Return why it ended before the last item, in words; empty if it did not."""
         if self.is_whole:
             return ""
         why = f"after {self.limits.seconds:g} s" if self.is_late else "by Ctrl-C"
@@ -92,7 +92,7 @@ class Watched(Generic[T]):
 
     @property
     def is_interrupted(self) -> bool:
-        """Whether Ctrl-C ended it."""
+        """Return whether Ctrl-C ended it."""
         return not self.is_whole and not self.is_late
 
     def speak(self) -> None:

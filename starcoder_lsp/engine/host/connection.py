@@ -22,7 +22,7 @@ MAX_UNREAD_BYTES = 16 * 1024 * 1024
 
 
 class HostState(Protocol):
-    """What a connection needs of the host."""
+    """The part of the host that a connection needs."""
 
     model: LoadedModel | None
 
@@ -44,7 +44,7 @@ class Connection:
     writer: asyncio.StreamWriter
     jobs: dict[int, Job] = field(factory=dict)
     measurement: Measurement | None = None
-    """What `bench synthetic` measures, from its first step on."""
+    """The measurement of `bench synthetic`, from its first step on."""
 
     def send(self, message: wire.ToClient) -> None:
         """Send a message, or disconnect a client that has stopped reading."""

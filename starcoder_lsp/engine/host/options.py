@@ -16,7 +16,7 @@ from starcoder_lsp.settings import Settings
 
 MIB = 1024 * 1024
 BLOCK_SIZES = {"f16": 1, "q8_0": 32}
-"""How many numbers share a scale, by `cache.type` (ggml-common.h); a head must have a multiple of that."""
+"""The numbers that share a scale, by `cache.type` (ggml-common.h); a head must have a multiple of that."""
 
 KV_SHARES = {"f16": 1.0, "q8_0": 34 / 64}
 """The memory of keys and values, by `cache.type`, as a share of that in 16 bits: 32 numbers have a scale of 2 bytes."""

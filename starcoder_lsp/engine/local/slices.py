@@ -1,4 +1,4 @@
-"""How many prompt tokens one turn of the model thread evaluates: as many as take some 30 ms on this machine.
+"""The prompt tokens that one turn of the model thread evaluates: as many as take some 30 ms on this machine.
 
 Between two turns other requests are admitted and a cancel takes effect, so a slice must be short. A GPU wastes most of
 its power on short batches, so a slice must not be shorter than that.
