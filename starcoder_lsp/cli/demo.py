@@ -22,8 +22,8 @@ from starcoder_lsp.lsp.child import ServerEndedError
 from starcoder_lsp.lsp.client import Answer, connect
 
 DEFAULT_FILE = Path(starcoder_lsp.__file__).parent / "completion.py"
-DEFAULT_LINE = "    window = choose_window("
-"""The beginning of the line in `DEFAULT_FILE` that the demo types."""
+DEFAULT_LINE = "window = choose_window("
+"""The beginning of the line in `DEFAULT_FILE` that the demo types, behind its indentation."""
 SETTINGS = {"debounce": {"mode": "off"}}
 
 
@@ -49,7 +49,7 @@ def set_scene(place: str | None) -> Scene:
     snapshot = open_file(path)
     lines = [snapshot.text.line_text(line).decode() for line in range(snapshot.text.n_lines)]
     if place is None:
-        at = next(number for number, line in enumerate(lines) if line.startswith(DEFAULT_LINE))
+        at = next(number for number, line in enumerate(lines) if line.lstrip().startswith(DEFAULT_LINE))
     else:
         at = parse_place(place, with_column=False).line
     if at >= len(lines) or not lines[at].strip():

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from starcoder_lsp import __version__
+from starcoder_lsp.cli.demo import DEFAULT_LINE
 from starcoder_lsp.engine.loading import DEMONSTRATOR
 
 from .conftest import ENVIRONMENT, ROOT, SERVER, Wire
@@ -306,6 +307,13 @@ def test_demo(tmp_path: Path) -> None:
     assert all(f"  {typed[:n]}│" in line for n, line in enumerate(shown))
     assert any("requests" in line and str(len(shown)) in line for line in lines)
     assert any("prompt tokens evaluated a keystroke, median │" in line for line in lines)
+
+
+def test_demo_types_a_line_of_this_program_by_default() -> None:
+    ran = run("demo")
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    lines = ran.stdout.decode().splitlines()
+    assert any(f"{DEFAULT_LINE}│" in line for line in lines)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the folder of settings is elsewhere on other systems")
