@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from starcoder_lsp.front.pending import OVERDUE_S
+from starcoder_lsp.front.pending import MIN_SILENCE_S, OVERDUE_S
 from starcoder_lsp.front.requests import NEVER
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Watchdog:
 
     def next_time(self, now: float) -> float:
         """Return when the session will have been silent for too long."""
-        silence_s = max(self.completion_s + OVERDUE_S, OVERDUE_S * 2.5)
+        silence_s = max(self.completion_s + OVERDUE_S, MIN_SILENCE_S)
         pinged_until = NEVER if self._ping_sent_at is None else self._ping_sent_at + silence_s
         due_at = min(self.start_due_at, pinged_until, self._requests.next_overdue())
         return max(due_at, max(self._stopped_at, self._output.stalled_at(now)) + silence_s)
