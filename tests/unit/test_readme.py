@@ -55,6 +55,13 @@ def test_links_lead_somewhere(page: str) -> None:
         assert (path.parent / target).exists(), target
 
 
+def test_no_page_has_both_sides_of_a_merge() -> None:
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("*/*.md")]
+    assert ROOT / "bench" / "README.md" in pages
+    marks = re.compile(r"^(?:<<<<<<< |>>>>>>> |=======$)", re.MULTILINE)
+    assert not [page for page in pages if marks.search(page.read_text())]
+
+
 def test_the_readme_is_short() -> None:
     assert len(README.splitlines()) <= MAX_README_LINES
 
