@@ -14,6 +14,8 @@ from starcoder_lsp.models.errors import ModelsError
 
 FILE: Final = Path(__file__).with_name("catalogue.toml")
 DEFAULT_REVISION: Final = "main"
+VOCABULARY: Final = "tokenizer.json"
+"""The file of a repository that holds the vocabulary alone, for a model that runs on a server."""
 
 _SOURCE: Final = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?(?::(?P<file>[^:]+))?")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
@@ -41,6 +43,11 @@ class Source:
     def is_pinned(self) -> bool:
         """Return whether the revision is a commit, which cannot change."""
         return _COMMIT.fullmatch(self.revision) is not None
+
+    @property
+    def is_vocabulary(self) -> bool:
+        """Return whether it is a vocabulary, and no model."""
+        return self.file.rpartition("/")[2] == VOCABULARY
 
     def __str__(self) -> str:
         """Return the form in which a user names it."""
@@ -91,16 +98,17 @@ def find_entry(name: str) -> Entry:
 def parse_source(text: str) -> Source | None:
     """Return the file that `ORG/REPO:FILE` or `ORG/REPO@REVISION:FILE` names, `None` if `text` has another form.
 
-    `file` is empty in `ORG/REPO`. Raises `ModelsError` for a file that is not a GGUF file.
+    `file` is empty in `ORG/REPO`. Raises `ModelsError` for a file that is neither a GGUF file nor a vocabulary.
     """
     match = _SOURCE.fullmatch(text.removeprefix("hf:").removeprefix("hf.co/"))
     if match is None:
         return None
-    file = match["file"] or ""
-    if file and (not file.endswith(".gguf") or ".." in file.split("/") or file.startswith("/")):
-        message = f"{text}: {file!r} is not the name of a .gguf file in a repository"
+    source = Source(match["repository"], match["revision"] or DEFAULT_REVISION, match["file"] or "")
+    is_usable = source.file.endswith(".gguf") or source.is_vocabulary
+    if source.file and (not is_usable or ".." in source.file.split("/") or source.file.startswith("/")):
+        message = f"{text}: {source.file!r} is not the name of a .gguf file, or of a {VOCABULARY}, in a repository"
         raise ModelsError(message)
-    return Source(match["repository"], match["revision"] or DEFAULT_REVISION, file)
+    return source
 
 
 def _entry(row: dict[str, Any]) -> Entry:

@@ -84,7 +84,10 @@ class Hub:
         raise RefusedByHubError(message)
 
     async def list_files(self, source: Source) -> tuple[tuple[str, ...], str]:
-        """Return the GGUF files of a repository at a revision, and the key of its licence; empty if it states none."""
+        """Return the files that can be pulled at a revision, and the key of the licence; empty if none is stated.
+
+        These are the GGUF files and the vocabulary.
+        """
         url = f"{self.environment.endpoint}/api/models/{source.repository}/revision/{quote(source.revision, safe='')}"
         response = await self.client.get(url, headers=self.headers, follow_redirects=True)
         refuse(response, source)
@@ -97,7 +100,8 @@ class Hub:
         card = answer.get("cardData")
         stated = card.get("license") if isinstance(card, dict) else None
         key = stated[0] if isinstance(stated, list) and stated else stated
-        return tuple(name for name in names if name.endswith(".gguf")), printable(str(key or ""))
+        of_use = (n for n in names if n.endswith(".gguf") or Source(source.repository, "", n).is_vocabulary)
+        return tuple(of_use), printable(str(key or ""))
 
 
 def refuse(response: Response, source: Source) -> None:
@@ -137,7 +141,7 @@ def which_file(source: Source, names: tuple[str, ...]) -> ModelsError:
     """Return the error for a repository of which no file, or a missing one, was named; it lists the files."""
     listed = ", ".join(names[:_MAX_LISTED]) + (", …" if len(names) > _MAX_LISTED else "")
     problem = f"has no file {source.file}" if source.file else "was named without a file"
-    there = f"it has {listed}" if names else "it has no .gguf file at all"
+    there = f"it has {listed}" if names else "it has no .gguf file and no tokenizer.json"
     return ModelsError(printable(f"{source.repository} {problem}; {there}. Name one as {source.repository}:FILE"))
 
 

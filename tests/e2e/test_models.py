@@ -20,6 +20,7 @@ from starcoder_lsp.models.catalogue import entries
 from tests.catalogue_hub import catalogue_hub
 from tests.e2e.conftest import CODE, CURSOR, ENVIRONMENT, SERVER, SETTINGS, TIMEOUT_S, URI, Start, Wire, request
 from tests.hub import FakeHub, Fault, serving
+from tests.unit.test_prompt_text import tokenizer_file
 
 NAME = "starcoder2-3b"
 BUTTONS = {"window": {"showMessage": {}, "workDoneProgress": True, "showDocument": {"support": True}}}
@@ -145,6 +146,35 @@ def test_a_file_that_is_no_model_does_not_stay(person: Person) -> None:
     message = person.failure("pull", "some/repo:mmproj.gguf", "--accept-licence")
     assert "mmproj.gguf" in message
     assert not list(person.home.rglob("*.gguf"))
+
+
+def test_a_vocabulary_comes_without_its_model(person: Person) -> None:
+    """For a model on a server; StarCoder2's own is a plain file of its repository, of which the hub has no sha256."""
+    name, content = "some/repo:tokenizer.json", json.dumps(tokenizer_file()).encode()
+    person.hub.files["some/repo", "tokenizer.json"] = content
+    person.hub.states_sha256 = False
+    assert "has tokenizer.json" in person.failure("pull", "some/repo")
+    assert "is a vocabulary" in person.failure("pull", name, "--use")
+    pulled = person.answer("pull", name, "--accept-licence")
+    path = Path(pulled["path"])
+    assert path.read_bytes() == content
+    assert (pulled["parameters"], pulled["inUse"]) == (None, False)
+    assert not person.settings_file.exists()
+    said = person.run("pull", name).stdout
+    assert f'vocabulary = "{path}"' in said
+    assert "sha256" not in said
+    assert person.answer("path", name) == {"path": str(path)}
+    assert person.answer("verify", name)["isRight"]
+    assert "is a vocabulary" in person.failure("use", name)
+    assert person.answer("list")["pulled"] == []
+    person.answer("remove", name)
+    assert not path.exists()
+
+
+def test_what_is_no_vocabulary_does_not_stay(person: Person) -> None:
+    person.hub.files["some/repo", "tokenizer.json"] = b'{"model": {"type": "Unigram"}}'
+    assert "model.vocab" in person.failure("pull", "some/repo:tokenizer.json", "--accept-licence")
+    assert not list(person.home.rglob("tokenizer.json*"))
 
 
 def test_a_file_of_any_repository(person: Person) -> None:

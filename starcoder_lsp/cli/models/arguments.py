@@ -19,7 +19,11 @@ def add_models(models: argparse.ArgumentParser) -> None:
 
     pull = commands.add_parser("pull", help="download a model, verified; a download that was broken off goes on")
     pull.set_defaults(runs="models.pulling.pull_model")
-    pull.add_argument("model", metavar="NAME|ORG/REPO:FILE", help="a model of the catalogue, or a file of the hub")
+    pull.add_argument(
+        "model",
+        metavar="NAME|ORG/REPO:FILE",
+        help="a model of the catalogue, or a .gguf file or tokenizer.json of the hub",
+    )
     pull.add_argument(
         "--accept-licence",
         "--accept-license",

@@ -14,6 +14,7 @@ from starcoder_lsp.cli.models.progress import watching_bytes
 from starcoder_lsp.engine.engine import EngineError
 from starcoder_lsp.engine.loading import model_path
 from starcoder_lsp.engine.model_file import check_model_file
+from starcoder_lsp.models.catalogue import VOCABULARY
 from starcoder_lsp.models.chosen import choose, with_path
 from starcoder_lsp.models.pull import remove
 from starcoder_lsp.models.store import hash_file
@@ -31,6 +32,9 @@ def use_model(model: str, *, as_json: bool) -> int:
             _answer(as_json, {"inUse": None}, "the demonstrator is in use")
             return 0
         located = locate(model)
+        if located.path.name == VOCABULARY:
+            message = f"{located.path} is a vocabulary and no model: name it in engine.vocabulary"
+            raise CommandError(message)
         file = check_model_file(located.path)
         path = "" if located.entry is not None else str(file.path.absolute())
         name = located.entry.name if located.entry is not None else ""
@@ -66,7 +70,8 @@ def verify_model(model: str | None, *, as_json: bool) -> int:
     """Compare a model's bytes with the sha256 that is known of them; exit code 1 if they differ."""
     with command_errors():
         located = locate(model) if model else _in_use()
-        check_model_file(located.path)
+        if located.stored is None or located.path.suffix == ".gguf":
+            check_model_file(located.path)
         checked = [_verified(path, sha256) for path, sha256 in _expected(located)]
     is_right = all(each["isRight"] is not False for each in checked)
     words = {True: "right", False: "WRONG: pull it again", None: "nothing to compare with"}
