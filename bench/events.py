@@ -37,7 +37,7 @@ async def measure(folder: Path) -> tuple[list[float], list[float]]:
     session = Session()
     session.slot.model = Model.of(prompts, ManualEngine(prompts, ""))
     session.observation.start(writer, paths.prepare(), "bench")
-    session.open(URI, "python", 1, LINE * 4000)
+    session.documents.open(URI, "python", 1, LINE * 4000)
     edits_ms, answers_ms, version = [], [], 1
 
     def timed(into: list[float], run: object, *arguments: object) -> None:

@@ -215,11 +215,14 @@ class Notebooks:
         cells = (cell for notebook in notebooks for cell in notebook.texts.out_of_sync)
         return {*(notebook.uri for notebook in notebooks if not notebook.is_in_sync), *cells}
 
-    def close(self, uri: str) -> list[str]:
-        """Forget a notebook and its cells; return the URIs of its joined texts. Raises `UnknownDocumentError`."""
-        notebook = self._get(uri)
+    def close(self, uri: str) -> None:
+        """Forget a notebook and its cells. Raises `UnknownDocumentError`."""
+        self._get(uri)
         del self._notebooks[uri]
-        return list(notebook.joined)
+
+    def joined_uris(self, uri: str) -> list[str]:
+        """Return the URIs of a notebook's joined texts; none for one that is not open."""
+        return list(self._notebooks[uri].joined) if uri in self._notebooks else []
 
     def joined(self, uri: str) -> Snapshot | None:
         """Return the latest version of a joined text by its URI; `None` if there is none."""

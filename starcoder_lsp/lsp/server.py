@@ -98,7 +98,7 @@ class Server(LanguageServer):
     def log_decline(self, uri: str) -> None:
         """Write to the log why a document that was opened gets no completions, if it gets none."""
         view = self.session.texts.view(uri)
-        reason = self.session.decline_reason(view) if view is not None else ""
+        reason = self.session.builder.decline_reason(view) if view is not None else ""
         if reason:
             self.log(types.MessageType.Info, f"no completions in {printable(path_of(uri))}: {reason}")
 

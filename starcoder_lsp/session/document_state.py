@@ -1,4 +1,4 @@
-"""All that a session knows of one document, or of one notebook and its cells, besides the text."""
+"""The state of each open document, and of each notebook with its cells, besides the text."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from attrs import define, field
 
 from starcoder_lsp.completion import Completion
 from starcoder_lsp.prompting import CompletionRequest, Model
+from starcoder_lsp.session.gating import GateState
 from starcoder_lsp.session.in_flight import InFlight
 from starcoder_lsp.session.suggestion_cache import SuggestionCache
 
@@ -24,6 +25,7 @@ class DocumentState:
     """The last request, until it is answered or superseded."""
     in_flight: InFlight | None = None
     cache: SuggestionCache = field(factory=SuggestionCache)
+    gate: GateState = field(factory=GateState)
 
     def cursor_in(self, uri: str) -> int | None:
         """Return the byte at which the user was last in a document or cell; `None` if they were elsewhere since."""
@@ -32,3 +34,16 @@ class DocumentState:
     def set_cursor(self, uri: str, cursor_byte: int) -> None:
         """Note that the user edits or requests at a byte of the document, or of one of the notebook's cells."""
         self.cursor_uri, self.cursor_byte = uri, cursor_byte
+
+
+class DocumentStates(dict[str, DocumentState]):
+    """The states by key. `states[key]` makes a new one at first; `key in states` does not."""
+
+    def __missing__(self, key: str) -> DocumentState:
+        state = self[key] = DocumentState(key)
+        return state
+
+    def forget_suggestions(self) -> None:
+        """Empty the caches of suggestions."""
+        for state in self.values():
+            state.cache.clear()

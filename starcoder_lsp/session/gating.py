@@ -27,54 +27,59 @@ class Judged:
 
 
 @define(eq=False)
+class GateState:
+    """What the gate remembers of one document or notebook."""
+
+    hidden: bytes | None = None
+    """The suggestion that is hidden. When the user types its beginning, the rest of it stays hidden."""
+    last: Judged | None = None
+    edited_s: float | None = None
+    """The monotonic time of the last edit."""
+
+    def note_edit(self) -> None:
+        """Note the time of an edit."""
+        self.edited_s = time.monotonic()
+
+    def explain(self, last: Completion | None) -> dict[str, Any] | None:
+        """Return the gate's decision on `last`, the document's last answer; `None` if the gate did not judge it."""
+        judged = self.last
+        if judged is None or last is None or judged.completion.generation is not last.generation:
+            return None
+        return judged.decision.as_json()
+
+
+@define(eq=False)
 class Gatekeeper:
     """Judges automatic answers. On the event loop; features are computed on the background thread."""
 
     gate: Gate = field(factory=shipped)
     needs_features: bool = False
     """True if features are wanted although everything is shown: the gate learns from them."""
-    _hidden: dict[str, bytes] = field(factory=dict)
-    """The suggestion that is hidden in a document. Its rest is hidden too, when the user types its beginning."""
-    _last: dict[str, Judged] = field(factory=dict)
-    _edited_s: dict[str, float] = field(factory=dict)
 
-    def edited(self, key: str) -> None:
-        """Note the time of an edit of a document or notebook."""
-        self._edited_s[key] = time.monotonic()
+    async def judge(self, state: GateState, completion: Completion, calm: float, recent: float) -> Completion:
+        """Return an answer with its features, and without its suggestions if the gate hides them.
 
-    def close(self, key: str) -> None:
-        """Forget a document or notebook."""
-        for known in (self._hidden, self._last, self._edited_s):
-            known.pop(key, None)
-
-    async def judge(self, key: str, completion: Completion, calm: float, recent: float) -> Completion:
-        """Return an answer with its features, and without its suggestions if the gate hides them."""
+        `calm` is the setting `completion.calm`, `recent` the share of recent suggestions that were accepted.
+        """
         if not (calm or self.needs_features) or not completion.items:
             return completion
         text = completion.text.encode()
         if completion.generation is None:  # from the cache: shown or hidden as before
-            is_hidden = calm and self._hidden.get(key, b"").endswith(text) and key in self._hidden
+            is_hidden = calm and state.hidden is not None and state.hidden.endswith(text)
             return _hidden(completion) if is_hidden else completion
-        self._hidden.pop(key, None)
-        pause_s = time.monotonic() - self._edited_s.get(key, time.monotonic())
+        state.hidden = None
+        pause_s = 0.0 if state.edited_s is None else time.monotonic() - state.edited_s
         ready = await in_background(partial(ready_of, completion, pause_s=pause_s, recent=recent))
         if ready is None:
             return completion
         features = await in_background(features_of, ready)
         decision = self.gate.decide(features, calm)
         completion = evolve(completion, features=features)
-        self._last[key] = Judged(completion, decision)
+        state.last = Judged(completion, decision)
         if decision.is_shown:
             return completion
-        self._hidden[key] = text
+        state.hidden = text
         return _hidden(completion)
-
-    def explain(self, key: str, last: Completion | None) -> dict[str, Any] | None:
-        """Return what the gate said of the last answer in a document, if it judged that one."""
-        judged = self._last.get(key)
-        if judged is None or last is None or judged.completion.generation is not last.generation:
-            return None
-        return judged.decision.as_json()
 
 
 def _hidden(completion: Completion) -> Completion:

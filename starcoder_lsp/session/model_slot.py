@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from attrs import define, field
 
-from starcoder_lsp.engine.engine import Cancellation, EngineError, EngineLostError, KvCache
+from starcoder_lsp.engine.engine import CachedDocument, Cancellation, EngineError, EngineLostError, KvCache
 from starcoder_lsp.prompting import Model
 from starcoder_lsp.session.scheduler import Scheduler, SupersededError
 from starcoder_lsp.session.status import StatusReporter
@@ -27,14 +27,15 @@ def ignore(_given: object) -> None:
 
 @define(eq=False)
 class ModelSlot:
-    """Holds the model, if there is one. On the event loop; `on_ready` is called whenever requests can be answered.
+    """Holds the model, if one is loaded. On the event loop.
 
     While a remote engine is away, `engine.fallback` may put the local model into its place.
     """
 
     scheduler: Scheduler
     status: StatusReporter
-    on_ready: Callable[[], None]
+    on_ready: Callable[[], None] = lambda: None
+    """Called when a model that was away can answer again."""
     model: Model | None = None
     """The model that answers requests now."""
     _configured: Model | None = None
@@ -47,9 +48,24 @@ class ModelSlot:
     _tasks: set[asyncio.Future[object]] = field(factory=set)
 
     @property
-    def cache(self) -> KvCache | None:
-        """The engine's cache, if the model is loaded and its engine has one."""
+    def _cache(self) -> KvCache | None:
+        """The engine's KV cache, if the model is loaded and its engine has one."""
         return None if self.model is None else self.model.engine.cache
+
+    def persist(self, uris: Iterable[str]) -> None:
+        """Let the engine keep the KV states of closed documents, if it can."""
+        if self._cache is not None:
+            for uri in uris:
+                self._cache.persist(uri)
+
+    async def cached(self) -> Sequence[CachedDocument]:
+        """Return the documents with KV states in the engine."""
+        return () if self._cache is None else await self._cache.cached()
+
+    async def forget(self) -> None:
+        """Let the engine forget every KV state of this session, on disk too."""
+        if self._cache is not None:
+            await self._cache.forget()
 
     async def load(
         self,

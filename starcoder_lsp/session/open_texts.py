@@ -30,6 +30,10 @@ class OpenTexts:
         """Return a document, or a notebook's joined text, by its own URI; `None` if it is out of sync or not open."""
         return self.documents.get(uri) or self.notebooks.joined(uri)
 
+    def whole_uris(self, key: str) -> list[str]:
+        """Return the URIs of the texts that the model sees of a document, its own, or of a notebook."""
+        return self.notebooks.joined_uris(key) or [key]
+
     def mark_out_of_sync(self, uri: str) -> None:
         """Show nothing of a document or notebook until the editor sends its whole text: an edit got lost."""
         self.documents.mark_out_of_sync(uri)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from contextlib import suppress
 
 from attrs import define, field
 
+from starcoder_lsp.documents.documents import UnknownDocumentError
 from starcoder_lsp.engine.engine import Cancellation, EngineError
 from starcoder_lsp.prompting import CompletionRequest, Model, prepare
-from starcoder_lsp.session.document_state import DocumentState
+from starcoder_lsp.session.document_state import DocumentState, DocumentStates
+from starcoder_lsp.session.request_builder import RequestBuilder
 from starcoder_lsp.session.requests import RequestManager
 from starcoder_lsp.session.scheduler import AHEAD, SupersededError
 
@@ -20,14 +21,11 @@ IDLE_MS = 250
 
 @define(eq=False)
 class Prefetcher:
-    """Prefills the prompt of the document that the user looks at. On the event loop.
-
-    `request_at` returns the request that would be made at the cursor of a document or cell, and its document's state;
-    `None` where nothing is suggested or nothing is open any more.
-    """
+    """Prefills the prompt of the document that the user looks at. On the event loop."""
 
     requests: RequestManager
-    request_at: Callable[[str], tuple[DocumentState, CompletionRequest[Model]] | None]
+    builder: RequestBuilder
+    states: DocumentStates
     focused: str = ""
     """The document or cell that the user looks at."""
     _stale: str = ""
@@ -52,12 +50,24 @@ class Prefetcher:
             await self.requests.scheduler.run(AHEAD, _nothing, delay_ms=IDLE_MS)
             await self._prefetch(uri)
 
+    def _request_at_cursor(self, uri: str) -> tuple[DocumentState, CompletionRequest[Model]] | None:
+        """Return the request where the user was last in a document or cell, or at its top, and the document's state.
+
+        Returns `None` if the document was closed or gets no suggestions now.
+        """
+        with suppress(UnknownDocumentError):
+            view = self.builder.texts.view(uri)
+            state = None if view is None else self.states[view.key]
+            request = None if state is None else self.builder.request_at(view, state.cursor_in(uri) or 0)
+            return None if state is None or request is None else (state, request)
+        return None
+
     async def _prefetch(self, uri: str) -> None:
         """Prefill the full window, and generate what follows the last suggestion.
 
         Raises what scheduler and engine raise.
         """
-        found = self.request_at(uri)
+        found = self._request_at_cursor(uri)
         if found is None or found[1].settings.trigger == "invoked":
             return
         if not found[1].model.engine.capabilities.prefill:

@@ -103,7 +103,7 @@ class Script:
         session.observation.start(writer, keys, "script")
         if truth.says_shown:
             writer.emit(Shown(0, 0))  # of a suggestion of another file
-        session.open(uri, language, 1, before)
+        session.documents.open(uri, language, 1, before)
         return script
 
     @property
@@ -124,7 +124,7 @@ class Script:
             self.chars[start:end] = new
             self.truth.n_written += len(text)
         self.version += 1
-        self.session.change(self.uri, self.version, sent)
+        self.session.documents.change(self.uri, self.version, sent)
 
     def type(self, at: int, text: str, first: int | None = None) -> None:
         """Insert a text; from `first` on its characters are accepted ones."""
@@ -248,7 +248,7 @@ class Script:
                 continue
             choice = self.rng.random()
             if choice < 0.02:
-                self.session.close_document(self.uri)
+                self.session.documents.close(self.uri)
                 is_open = False
             elif choice < 0.04 and any(char.at is not None for char in self.chars):
                 self.replace_all()
@@ -299,7 +299,7 @@ class Script:
         """The client sends a whole new text, without anything of the old one."""
         self.version += 1
         old, new = self.document, "\x01 all is new \x02"
-        self.session.change(self.uri, self.version, [Edit.whole(new)])
+        self.session.documents.change(self.uri, self.version, [Edit.whole(new)])
         assert old[:1] != new[:1]
         assert old[-1:] != new[-1:]
         self.truth.n_written += len(new)

@@ -266,7 +266,9 @@ def test_closing_forgets_the_cells_and_tells_what_was_joined() -> None:
     notebooks = opened("a", "b")
     seen(notebooks, 1)
     assert notebooks.joined(joined_uri(URI, CODE)) is not None
-    assert notebooks.close(URI) == [joined_uri(URI, CODE)]
+    assert notebooks.joined_uris(URI) == [joined_uri(URI, CODE)]
+    notebooks.close(URI)
+    assert notebooks.joined_uris(URI) == []
     assert notebooks.joined(joined_uri(URI, CODE)) is None
     assert uri_of(0) not in notebooks
     for what in (notebooks.close, notebooks.mark_out_of_sync, notebooks.view):

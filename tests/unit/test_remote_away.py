@@ -77,7 +77,7 @@ class Watched:
 
     async def complete(self) -> str | None:
         """Ask in a document that is open; return why the model's answer ended, or `None` if it was not asked."""
-        completion = await self.session.complete(URI, 1, 4, automatic=True)
+        completion = await self.session.answering.complete(URI, 1, 4, automatic=True)
         generation = completion.generation if completion is not None else None
         return None if generation is None else generation.written[0].stop_reason
 
@@ -88,8 +88,8 @@ async def test_an_engine_that_is_away_at_the_start_is_found_later() -> None:
     with pytest.raises(EngineLostError, match="Suggestions come by themselves"):
         await watched.load()
     assert watched.states[-1].kind == "error"
-    watched.session.open(URI, "python", 1, "def f(x):\n    ")
-    assert await watched.session.complete(URI, 1, 4, automatic=True) is None, "a reply, and an empty one"
+    watched.session.documents.open(URI, "python", 1, "def f(x):\n    ")
+    assert await watched.session.answering.complete(URI, 1, 4, automatic=True) is None, "a reply, and an empty one"
     async with scripted_server(MODELS, Reply(spoken([5])), port=port) as server:
         status = await watched.until(lambda status: status.kind == "ready")
         assert status.model == f"starcoder2-3b at 127.0.0.1:{port}"
@@ -116,26 +116,26 @@ async def test_the_local_model_answers_while_the_engine_is_away_and_not_longer()
     status = await watched.until(lambda status: status.kind == "ready")
     assert status.model is not None
     assert f"127.0.0.1:{port} cannot be reached" in status.model
-    local = watched.session.model
+    local = watched.session.slot.model
     assert local is not None
     assert local.prompts.n_bytes, "a file of this machine"
-    watched.session.open(URI, "python", 1, "def f(x):\n    ")
+    watched.session.documents.open(URI, "python", 1, "def f(x):\n    ")
     assert await watched.complete() is not None
     away = Reply([b""], 503)
     answers = [Reply(spoken([5]))] * 2  # the first one does not begin with the line's indentation
     async with scripted_server(MODELS, *answers, *[away] * 3, Reply(spoken([5])), port=port):
         await watched.until(lambda status: status.model == f"starcoder2-3b at 127.0.0.1:{port}")
-        assert watched.session.model is not local
-        watched.session.close_document(URI)
-        watched.session.open(URI, "python", 1, "def g(x):\n    ")
+        assert watched.session.slot.model is not local
+        watched.session.documents.close(URI)
+        watched.session.documents.open(URI, "python", 1, "def g(x):\n    ")
         assert await watched.complete() == "stop_token"
         for line in range(3):  # it goes away again, now while it is used
-            watched.session.close_document(URI)
-            watched.session.open(URI, "python", 1, f"def f(x{line}):\n    ")
+            watched.session.documents.close(URI)
+            watched.session.documents.open(URI, "python", 1, f"def f(x{line}):\n    ")
             with pytest.raises(EngineLostError):
                 await watched.complete()
         await watched.until(lambda status: status.model == f"starcoder2-3b at 127.0.0.1:{port}")
-        assert watched.session.model is not None
-        assert not watched.session.model.prompts.n_bytes
+        assert watched.session.slot.model is not None
+        assert not watched.session.slot.model.prompts.n_bytes
         await watched.session.end()
     assert len([message for message in watched.messages if "come back" in message]) == 1

@@ -37,9 +37,9 @@ class Editor:
     def open(self) -> None:
         if self.key == NOTEBOOK:
             texts = [CellText(uri, "python", 1, "import os\n" if uri != self.uri else LINE) for uri in CELLS]
-            self.session.open_notebook(NOTEBOOK, 1, [Cell(uri) for uri in CELLS], texts)
+            self.session.documents.open_notebook(NOTEBOOK, 1, [Cell(uri) for uri in CELLS], texts)
         else:
-            self.session.open(self.uri, "python", 1, LINE)
+            self.session.documents.open(self.uri, "python", 1, LINE)
 
     def type(self, text: str) -> None:
         at = len(self.typed)
@@ -48,18 +48,18 @@ class Editor:
         self.typed += text
         if self.key == NOTEBOOK:
             change = NotebookChange(edits=(CellEdits(self.uri, self.version, edits),))
-            self.session.change_notebook(NOTEBOOK, self.version, change)
+            self.session.documents.change_notebook(NOTEBOOK, self.version, change)
         else:
-            self.session.change(self.uri, self.version, edits)
+            self.session.documents.change(self.uri, self.version, edits)
 
     def close(self) -> None:
         if self.key == NOTEBOOK:
-            self.session.close_notebook(NOTEBOOK)
+            self.session.documents.close_notebook(NOTEBOOK)
         else:
-            self.session.close_document(self.uri)
+            self.session.documents.close(self.uri)
 
     def ask(self) -> asyncio.Future[Completion | None]:
-        asking = asyncio.ensure_future(self.session.complete(self.uri, 0, len(self.typed), automatic=True))
+        asking = asyncio.ensure_future(self.session.answering.complete(self.uri, 0, len(self.typed), automatic=True))
         self.tasks.append(asking)
         return asking
 
@@ -104,8 +104,8 @@ async def test_an_insertion_of_the_suggestion_is_its_acceptance(editor: Editor, 
 
 async def test_an_edit_is_a_recent_edit_for_other_files(editor: Editor) -> None:
     editor.type("x")
-    editor.session.open(OTHER, "python", 1, "")
-    request = editor.session.request_at(editor.session.writable(OTHER))
+    editor.session.documents.open(OTHER, "python", 1, "")
+    request = editor.session.builder.request_at(editor.session.builder.writable(OTHER))
     assert request is not None
     ((uri, first, last),) = request.workspace_context.recent_edits
     opened = {snapshot.uri: snapshot for snapshot in request.workspace_context.open_documents}
@@ -120,8 +120,22 @@ async def test_closing_forgets_all_of_it(editor: Editor, engine: ManualEngine) -
     editor.type("x")
     editor.close()
     assert editor.session.states == {}
-    editor.session.open(OTHER, "python", 1, "")
-    request = editor.session.request_at(editor.session.writable(OTHER))
+    editor.session.documents.open(OTHER, "python", 1, "")
+    request = editor.session.builder.request_at(editor.session.builder.writable(OTHER))
     assert request is not None
     assert request.workspace_context == evolve(request.workspace_context, recent_edits=())
     assert [snapshot.uri for snapshot in request.workspace_context.open_documents] == [OTHER]
+
+
+async def test_a_document_that_is_opened_again_is_a_new_one(editor: Editor, engine: ManualEngine) -> None:
+    engine.write_on()
+    assert await editor.ask() is not None
+    editor.type("x")
+    editor.open()
+    await editor.session.reader.settled()
+    editor.session.documents.open(OTHER, "python", 1, "")
+    request = editor.session.builder.request_at(editor.session.builder.writable(OTHER))
+    assert request is not None
+    assert request.workspace_context.recent_edits == ()
+    state = editor.session.states[editor.key]
+    assert (state.last_completion, state.newest_request, state.in_flight) == (None, None, None)

@@ -86,14 +86,14 @@ async def ours(part: Part, engine: RemoteEngine, settings: Settings, until_s: fl
     session.slot.model = Model.of(engine.prompts, engine)
     uri = f"file:///{id(part)}/{quote(part.name)}"
     session.texts.encoding = "utf-32"
-    session.open(uri, "", 1, part.text)
+    session.documents.open(uri, "", 1, part.text)
     asked: set[asyncio.Task[None]] = set()
 
     async def ask(edit: Edit) -> None:
         tally.requests += 1
         n_failed = session.metrics.requests.failed
         try:
-            completion = await session.complete(uri, edit.line, edit.character, automatic=True)
+            completion = await session.answering.complete(uri, edit.line, edit.character, automatic=True)
         except EngineError:
             tally.failed += session.metrics.requests.failed - n_failed
             return
@@ -116,7 +116,7 @@ async def ours(part: Part, engine: RemoteEngine, settings: Settings, until_s: fl
         changes = [
             DocumentEdit(c.start_line, c.start_character, c.end_line, c.end_character, c.text) for c in edit.changes
         ]
-        session.change(uri, version, changes)
+        session.documents.change(uri, version, changes)
         task = asyncio.ensure_future(ask(edit))
         asked.add(task)
         task.add_done_callback(asked.discard)

@@ -114,7 +114,7 @@ def register_if_wanted(server: Server, params: types.InitializeParams) -> None:
 def writable(server: Server, uri: str) -> View | None:
     """Return the document of a URI, see `Session`. Raises `JsonRpcException` if it is not open."""
     try:
-        return server.session.writable(uri)
+        return server.session.builder.writable(uri)
     except UnknownDocumentError as problem:
         raise not_open(problem) from problem
 
@@ -147,7 +147,7 @@ def is_wanted(kind: ActionKind, only: Iterable[str] | None) -> bool:
 async def written(server: Server, view: View, picked: Picked, report: Callable[[str], None]) -> Rewrite:
     """Run the model. An edit or a newer request in the document ends it. Raises `JsonRpcException`."""
     session = server.session
-    request = session.request_at(view)
+    request = session.builder.request_at(view)
     kind = next((kind for kind in ACTION_KINDS if kind.name == picked.kind), None)
     if kind is None or request is None:
         raise failed(NO_LONGER)
@@ -176,7 +176,7 @@ async def written(server: Server, view: View, picked: Picked, report: Callable[[
     except SupersededError as superseded:
         now = None
         with suppress(UnknownDocumentError):
-            now = session.writable(picked.uri)
+            now = session.builder.writable(picked.uri)
         is_same = now is not None and now.own.version == picked.version
         raise failed("something newer was asked for") if is_same else JsonRpcContentModified() from superseded
     except (EngineError, CannotWriteError) as problem:

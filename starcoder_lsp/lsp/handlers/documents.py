@@ -19,7 +19,7 @@ def register(server: Server) -> None:
     @server.feature(types.TEXT_DOCUMENT_DID_OPEN)
     def did_open(params: types.DidOpenTextDocumentParams) -> None:
         document = params.text_document
-        server.session.open(document.uri, document.language_id, document.version, document.text)
+        server.session.documents.open(document.uri, document.language_id, document.version, document.text)
         server.log_decline(document.uri)
         server.report_sync()
 
@@ -27,19 +27,19 @@ def register(server: Server) -> None:
     def did_change(params: types.DidChangeTextDocumentParams) -> None:
         document, edits = params.text_document, convert.edits(params.content_changes)
         with server.noting():
-            server.session.change(document.uri, document.version, edits)
+            server.session.documents.change(document.uri, document.version, edits)
         server.report_sync(document.uri)
 
     @server.feature(types.TEXT_DOCUMENT_DID_CLOSE)
     def did_close(params: types.DidCloseTextDocumentParams) -> None:
         with server.noting():
-            server.session.close_document(params.text_document.uri)
+            server.session.documents.close(params.text_document.uri)
         server.report_sync()
 
     @server.feature("textDocument/didFocus")
     def did_focus(params: Any) -> None:
         with server.noting():
-            server.session.focus(convert.text_document(params))
+            server.session.documents.focus(convert.text_document(params))
 
     @server.feature(MISUNDERSTOOD)
     def misunderstood(message: dict[str, Any]) -> None:
@@ -47,5 +47,5 @@ def register(server: Server) -> None:
         method = message["method"]
         server.log(types.MessageType.Warning, message["reason"])
         if method in (types.TEXT_DOCUMENT_DID_CHANGE, types.NOTEBOOK_DOCUMENT_DID_CHANGE):
-            server.session.mark_out_of_sync(convert.uri_of(message.get("params")))
+            server.session.documents.mark_out_of_sync(convert.uri_of(message.get("params")))
             server.report_sync()

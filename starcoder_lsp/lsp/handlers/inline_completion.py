@@ -26,7 +26,7 @@ def register(server: Server) -> None:
         completion = await answer(server, params, automatic=automatic, selected=selected)
         if completion is None:
             return None
-        offers = server.session.offer(params.text_document.uri, completion)
+        offers = server.session.answering.offer(params.text_document.uri, completion)
         return convert.inline_completions(completion, offers, server.session.texts.encoding)
 
     @server.feature("textDocument/didShowCompletion")
@@ -53,7 +53,7 @@ async def answer(
     """Return the session's suggestion. An engine error is logged. Raises `JsonRpcException` for an unknown document."""
     place = params.position
     try:
-        completion = await server.session.complete(
+        completion = await server.session.answering.complete(
             params.text_document.uri, place.line, place.character, automatic=automatic, **given
         )
     except UnknownDocumentError as problem:

@@ -20,7 +20,7 @@ def register(server: Server) -> None:
     async def explain(params: Any) -> dict[str, Any] | None:
         uri, position = convert.text_document_position(params)
         try:
-            return await server.session.explain(uri, position.line, position.character)
+            return await server.session.answering.explain(uri, position.line, position.character)
         except UnknownDocumentError as problem:
             raise not_open(problem) from problem
 

@@ -29,5 +29,5 @@ def register_if_wanted(server: Server, params: types.InitializeParams) -> None:
         completion = await answer(server, params, automatic=True)
         if completion is None:
             return types.CompletionList(is_incomplete=True, items=[])
-        offers = server.session.offer(params.text_document.uri, completion)
+        offers = server.session.answering.offer(params.text_document.uri, completion)
         return convert.menu(completion, offers, server.session.texts.encoding)

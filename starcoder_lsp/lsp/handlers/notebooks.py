@@ -18,18 +18,18 @@ def register(server: Server) -> None:
     @server.feature(types.NOTEBOOK_DOCUMENT_DID_OPEN)
     def did_open(params: types.DidOpenNotebookDocumentParams) -> None:
         notebook, texts = params.notebook_document, convert.cell_texts(params.cell_text_documents)
-        server.session.open_notebook(notebook.uri, notebook.version, convert.cells(notebook.cells), texts)
+        server.session.documents.open_notebook(notebook.uri, notebook.version, convert.cells(notebook.cells), texts)
         server.report_sync()
 
     @server.feature(types.NOTEBOOK_DOCUMENT_DID_CHANGE)
     def did_change(params: types.DidChangeNotebookDocumentParams) -> None:
         notebook, change = params.notebook_document, convert.notebook_change(params.change)
         with server.noting():
-            server.session.change_notebook(notebook.uri, notebook.version, change)
+            server.session.documents.change_notebook(notebook.uri, notebook.version, change)
         server.report_sync()
 
     @server.feature(types.NOTEBOOK_DOCUMENT_DID_CLOSE)
     def did_close(params: types.DidCloseNotebookDocumentParams) -> None:
         with server.noting():
-            server.session.close_notebook(params.notebook_document.uri)
+            server.session.documents.close_notebook(params.notebook_document.uri)
         server.report_sync()
