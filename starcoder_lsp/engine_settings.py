@@ -1,4 +1,4 @@
-"""The settings of an engine that is not local, `engine.*`. All are the user's alone: they decide where code is sent."""
+"""The settings `engine.*` of a remote engine. A workspace can set none of them: they decide where code is sent."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class EngineSettings:
     """The place where the model runs."""
 
     kind: str = setting(
-        "Where the model runs. `local` is a process on this machine. The others are servers at `engine.url`: `vllm`"
-        " (also NIM, Ray Serve and Dynamo), `llama-server`, `openai` (any `/v1/completions` that takes text), `ollama`"
-        " and `tgi`. docs/teams.md says more.",
+        "The kind of engine that runs the model. `local` is a process on this machine. The others are servers at"
+        " `engine.url`: `vllm` (also NIM, Ray Serve and Dynamo), `llama-server`, `openai` (any `/v1/completions` that"
+        " takes text), `ollama` and `tgi`. See docs/teams.md.",
         default="local",
         choices=("local", "vllm", "openai", "llama-server", "ollama", "tgi"),
         trusted_only=True,
@@ -25,7 +25,7 @@ class EngineSettings:
         trusted_only=True,
     )
     model: str = setting(
-        "Which model the server is asked for. Empty means its only one.",
+        "The name of the model to request from the server. Empty means its only one.",
         default="",
         trusted_only=True,
     )
@@ -36,8 +36,7 @@ class EngineSettings:
         trusted_only=True,
     )
     api_key_env: str = setting(
-        "The name of the environment variable that holds the server's key. The key itself never stands in a file of"
-        " settings.",
+        "The name of the environment variable that holds the server's key. Do not write the key itself into settings.",
         default="",
         trusted_only=True,
     )
@@ -47,42 +46,42 @@ class EngineSettings:
         trusted_only=True,
     )
     allow_http: bool = setting(
-        "Whether `http://` may be used beyond this machine, where everybody on the way can read the source text.",
+        "Allow `http://` for a server on another machine: everybody on the way can read the source text.",
         default=False,
         trusted_only=True,
     )
     timeout_ms: int = setting(
-        "How many milliseconds the server may say nothing before it counts as away.",
+        "The milliseconds without a byte from the server after which it counts as away.",
         default=10_000,
         limits=(100, 600_000),
         trusted_only=True,
     )
     prefill_ahead: str = setting(
-        "Whether prompts are evaluated before anybody waits for them. `auto` means: only by a server on this machine,"
-        " since elsewhere it costs a GPU that others share.",
+        "Evaluate prompts while you do not type, before they are needed. `auto` does so only on this machine, since"
+        " elsewhere others share the GPU.",
         default="auto",
         choices=("auto", "always", "never"),
         trusted_only=True,
     )
     prompt_form: str = setting(
-        "Whether prompts are sent as token `ids` or as `text`. Ids are exact. Text is for a router that cannot hash"
-        " ids; `openai`, `ollama` and `tgi` take nothing else.",
+        "Send prompts as token `ids` or as `text`. Ids are exact. Text is for a router that cannot hash ids; `openai`,"
+        " `ollama` and `tgi` always get text.",
         default="ids",
         choices=("ids", "text"),
         trusted_only=True,
     )
     session_headers: tuple[str, ...] = setting(
-        "Headers that carry a random id of each document, by which a router sends it to one GPU.",
+        "Headers that carry a random id for each document, so that a router sends all its requests to one GPU.",
         default=("x-session-id", "x-user-id", "X-Dynamo-Session-ID"),
         trusted_only=True,
     )
     cache_salt: str = setting(
-        "Sent to vLLM as `cache_salt`: prompts share cached blocks only with prompts of the same salt.",
+        "A value for vLLM's `cache_salt`: prompts share cached blocks only with prompts that have the same salt.",
         default="",
         trusted_only=True,
     )
     fallback: str = setting(
-        "What answers while the server is away: `none`, or the `local` model of `model.path`.",
+        "The engine that answers while the server is away: `none`, or the `local` model of `model.path`.",
         default="none",
         choices=("none", "local"),
         trusted_only=True,

@@ -19,10 +19,10 @@ SECTION: Final = "starcoder"
 
 @frozen
 class LoraSettings:
-    """An adapter that changes a model's weights: what a fine-tuning wrote."""
+    """A LoRA adapter: the result of fine-tuning, applied to the model's weights."""
 
     path: str = setting("A LoRA adapter in GGUF format. A workspace cannot set it.", default="", trusted_only=True)
-    scale: float = setting("How much of the adapter is applied; 1 is all of it.", default=1.0, limits=(-10, 10))
+    scale: float = setting("The scale of the adapter; 1 applies it as trained.", default=1.0, limits=(-10, 10))
 
 
 @frozen
@@ -36,7 +36,7 @@ class ModelSettings:
         trusted_only=True,
     )
     name: str = setting(
-        "A model of the catalogue, such as `starcoder2-3b`, that `starcoder-lsp models pull` has brought; used where"
+        "The name of a model that `starcoder-lsp models pull` has downloaded, such as `starcoder2-3b`; used if"
         " `model.path` is empty. A workspace cannot set it.",
         default="",
         trusted_only=True,
@@ -73,7 +73,7 @@ class CompletionSettings:
         limits=(1, 8),
     )
     multiline: str = setting(
-        "Whether a completion may have several lines. `auto` allows it where a block begins and on empty lines.",
+        "Allow completions of several lines. `auto` allows them where a block begins and on empty lines.",
         default="auto",
         choices=("auto", "never", "always"),
     )
@@ -90,13 +90,13 @@ class CompletionSettings:
         limits=(-100, 0),
     )
     calm: float = setting(
-        "How calm automatic completions are: 0 shows all of them, 1 hides those that are likely wrong, as far as the"
-        " gate of `starcoder-lsp stats gate` can tell. Explicit requests always get theirs.",
+        "Hide automatic completions that are likely wrong: 0 shows all of them, and a higher value hides more, by the"
+        " estimate that `starcoder-lsp stats gate` explains. Explicit requests are not affected.",
         default=0.0,
         limits=(0, 1),
     )
     as_menu_items: str = setting(
-        "Whether completions also appear in the completion menu. `auto`: only in editors without inline completion.",
+        "Show completions in the completion menu, too. `auto` does so only in editors without inline completion.",
         default="auto",
         choices=("auto", "never", "always"),
     )
@@ -125,9 +125,9 @@ class ContextSettings:
     suffix_share: float = setting(
         "The share of `context.maxTokens` for the text after the cursor.", default=0.2, limits=(0, 0.9)
     )
-    open_files: bool = setting("Whether the model sees similar code from other open files.", default=True)
-    recent_edits: bool = setting("Whether the model sees recent edits in other files.", default=True)
-    imports: bool = setting("Whether the model sees definitions that the file imports from other files.", default=True)
+    open_files: bool = setting("Show the model similar code from other open files.", default=True)
+    recent_edits: bool = setting("Show the model recent edits in other files.", default=True)
+    imports: bool = setting("Show the model definitions that the file imports from other files.", default=True)
     max_snippet_tokens: int = setting(
         "The most tokens for code from other files, in addition to `context.maxTokens`; at most a quarter of a prompt."
         " 0 shows none.",
@@ -161,23 +161,23 @@ class CacheSettings:
     """Cached model states of documents that are not being edited."""
 
     ram_mib: int = setting(
-        "The MiB of memory for the model's state of documents that you left, so that it is ready when you return.",
+        "Memory, in MiB, for the model's states of documents that you left, so that they are ready when you return.",
         default=512,
         limits=(0, 1 << 20),
         key="ramMiB",
         can_only_be_lowered=True,
     )
     disk_mib: int = setting(
-        "The MiB of disk space for the same between restarts, in your cache folder. The files contain parts of your"
-        " source text; only your user account can read them. 0 keeps none.",
+        "Disk space, in MiB, for the same states between restarts, in your cache folder. The files contain parts of"
+        " your source text; only your user account can read them. 0 keeps none.",
         default=0,
         limits=(0, 1 << 20),
         key="diskMiB",
         can_only_be_lowered=True,
     )
     type: str = setting(
-        "How the model's state is stored: `f16` as the model computes it; `q8_0` in 8 bits, which takes half of the"
-        " memory and changes a suggestion now and then.",
+        "The number format of the model's states: `f16` as computed, or `q8_0` in 8 bits, which takes half of the"
+        " memory and rarely changes a suggestion.",
         default="f16",
         choices=("f16", "q8_0"),
     )
@@ -188,18 +188,18 @@ class HostSettings:
     """The process that runs the local model."""
 
     shared: bool = setting(
-        "Whether your editors on this machine share one process for a model, with one copy of its weights. A process"
+        "Share one process for a model, with one copy of its weights, between your editors on this machine. A process"
         " that is not shared ends with its server.",
         default=True,
     )
     idle_minutes: float = setting(
-        "The minutes that a shared process waits for another editor after the last one has left.",
+        "The minutes for which a shared process waits for another editor after the last one has left.",
         default=5.0,
         limits=(0, 10_080),
     )
     transport: str = setting(
-        "How servers connect to that process: by a `socket` file, or by a loopback `port` and a secret in a file; only"
-        " your user account can read either. `auto` uses a socket file if the system supports them.",
+        "The connection between servers and that process: a `socket` file, or a loopback `port` with a secret in a"
+        " file. Only your user account can read either. `auto` uses a socket file if the system supports them.",
         default="auto",
         choices=("auto", "socket", "port"),
     )
@@ -210,14 +210,14 @@ class StatsSettings:
     """The record of suggestions."""
 
     enabled: bool = setting(
-        "Whether it is recorded on this machine what becomes of suggestions, for `starcoder-lsp stats`: numbers and"
-        " keyed hashes, no source text and no path. Nothing is sent. A workspace can only turn it off.",
+        "Record on this machine which suggestions were accepted and kept, for `starcoder-lsp stats`: numbers and keyed"
+        " hashes, no source text and no path. Nothing is sent. A workspace can only turn it off.",
         default=True,
         trusted_only=True,
         anyone_may_set=(False,),
     )
     days: int = setting(
-        "For how many days the record is kept. A workspace cannot set it.",
+        "The days for which the record is kept. A workspace cannot set it.",
         default=365,
         limits=(1, 3650),
         trusted_only=True,
@@ -228,9 +228,9 @@ class StatsSettings:
 class Settings:
     """All settings."""
 
-    enabled: bool = setting("Whether there are completions at all.", default=True)
+    enabled: bool = setting("Turn completions on or off.", default=True)
     trigger: str = setting(
-        "`automatic` completes while you type, `invoked` only when you ask for it.",
+        "`automatic` completes while you type, `invoked` only when you request it.",
         default="automatic",
         choices=("automatic", "invoked"),
     )
@@ -241,8 +241,8 @@ class Settings:
         "Globs of files without completions, such as `**/*.env`. The model does not see these files either.", default=()
     )
     secret_files: bool = setting(
-        "Whether to complete in files that look like secrets, such as `.env` or a private key. The model never sees"
-        " them for other files, and nothing of them goes to disk. A workspace cannot set it.",
+        "Complete in files that look like secrets, too, such as `.env` or a private key. The model never sees them for"
+        " other files, and nothing of them goes to disk. A workspace cannot set it.",
         default=False,
         trusted_only=True,
     )
