@@ -1,4 +1,4 @@
-"""Certificate authorities: the system's own, and a private one that the environment names."""
+"""Find the certificate authorities to trust: the system's own, and a private one that the environment names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL
 
 
 def verification(make_default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
-    """Return how servers are verified; `make_default` makes a context that knows the system's own authorities.
+    """Return a context that verifies servers; `make_default` makes one with the system's own authorities.
 
     Raises `OSError` for a file or folder that cannot be read.
     """

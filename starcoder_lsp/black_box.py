@@ -1,4 +1,4 @@
-"""A few bytes of shared memory that name what the session works on: the front reads them after the session's end.
+"""Name the documents that the session works on, in shared memory that the front reads after the session's end.
 
 A crash in C code leaves no message behind. So the URI of the document goes into memory that another process shares
 before anything is done with its text. It costs 2 µs. Without such memory nothing is noted.
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Final
 
 N_SLOTS: Final = 2
-"""One for the event loop, one for the threads beside it."""
+"""The number of notes: one for the event loop, one for all other threads."""
 SLOT_BYTES: Final = 2048
 N_BYTES: Final = N_SLOTS * SLOT_BYTES
 ENVIRONMENT: Final = "STARCODER_LSP_BOX"
@@ -38,7 +38,7 @@ def is_shared() -> bool:
 
 @contextmanager
 def working_on(uri: str) -> Iterator[None]:
-    """Note that the current thread works on a document until the end of the block."""
+    """Note until the end of the block that the current thread works on a document."""
     if _memory is None:
         yield
         return

@@ -71,7 +71,7 @@ class Completion:
     filters: tuple[FilterEffect, ...] = ()
     timings: Timings = field(factory=Timings)
     features: tuple[float, ...] = field(default=(), repr=False)
-    """The gate's features of the first suggestion, see `stats/gate_features.py`; empty if it was not asked."""
+    """The features of the first suggestion, see `stats/gate_features.py`; empty if the gate was not used."""
     latency_ms: float = 0.0
     """From the arrival of the client's request to this answer; 0 where no client waited."""
 
@@ -91,7 +91,7 @@ async def complete(
 ) -> Completion:
     """Complete one request; `on_texts` gets the texts of all answers as they grow.
 
-    A cancelled, declined or late request returns a `Completion` without suggestions, with a reason. One deadline covers
+    For a cancelled, declined or late request, the `Completion` has no suggestions but a reason. One deadline covers
     all stages. Raises `EngineError`.
     """
     started = time.perf_counter()

@@ -9,7 +9,7 @@ V = TypeVar("V")
 
 
 class LruDict(dict[K, V]):
-    """A dictionary of at most `max_items`, in the order of use, the oldest first. Only `[]=` and `use` count as use.
+    """A dictionary of at most `max_items`, least recently used first. Only `[]=` and `use` count as use.
 
     Not safe to share between threads. `functools.lru_cache` does not fit where a value goes stale.
     """

@@ -1,7 +1,7 @@
-"""Open files that others have put there: regular ones of a limited size, and nothing else.
+"""Read files of a workspace safely: only regular files, and only up to a limited size.
 
 A cloned repository may have a link to `/dev/zero` where a program expects a small file, or a FIFO to which nobody
-writes. To open a FIFO waits, and a link to `/dev/stdin` would read the editor's messages.
+writes. Opening a FIFO waits, and a link to `/dev/stdin` would read the editor's messages.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ class UnfitFileError(OSError):
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     """Open a regular file to read its bytes. Raises `UnfitFileError`, `OSError`, and `ValueError` for a NUL in a path.
 
-    What is no regular file is not opened at all; if the path changes between the look and the opening, it is closed
-    again unread.
+    Any other file is not opened at all. If the path changes between check and opening, the file is closed unread.
     """
     _check(Path(path).stat())
     file = os.fdopen(os.open(path, _FLAGS | _NO_WAITING), "rb")

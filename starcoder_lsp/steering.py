@@ -1,4 +1,4 @@
-"""Whole lines: a draft that leaves its line open is written again from there on, under a constraint.
+"""Make suggestions of whole lines: continue a draft that leaves its line open, under a constraint.
 
 The filters judge (`suggestions/postprocess.py`); `suggestions/forks.py` decides where to go on. The model chooses among
 the tokens that are allowed, so it writes what is added. The KV cells up to the fork are shared: a further draft costs
@@ -36,17 +36,17 @@ from starcoder_lsp.suggestions.suggestion import Suggestion
 
 T = TypeVar("T")
 NO_WAY_ON = (StopReason.CANCELLED, StopReason.TIMEOUT, StopReason.LOW_CONFIDENCE)
-"""Ends of a draft behind which no other one is written."""
+"""Stop reasons after which no further draft is written."""
 N_OTHERS = 3
-"""Drafts with other first tokens where neither the first draft nor a part of it can be shown. Other numbers are not
-measured."""
+"""The number of drafts with other first tokens, if neither the first draft nor a part of it can be shown. Other numbers
+are not measured."""
 MIN_LEFT_MS = 50.0
 """With less time left no further draft begins. Not measured."""
 
 
 @frozen
 class Writer:
-    """The part that all drafts of one request share."""
+    """Writes the drafts of one request: engine, prompt and rules that all of them share."""
 
     engine: Engine
     request: GenerationRequest
@@ -100,7 +100,7 @@ class Writer:
 
 
 def _resumed(prompt: Prompt, output: CompletionOutput, at: Fork, piece: Piece) -> tuple[tuple[int, ...], bytes]:
-    """Return the tokens of an answer up to a fork, and the bytes that must follow them: the rest of what is kept."""
+    """Return the tokens of an answer up to a fork, and the rest of the kept bytes, which must follow them."""
     begun, n_bytes, ids = prompt.heal + at.kept, 0, []
     for token_id in output.ids:
         text = piece(token_id)
@@ -114,7 +114,7 @@ def _resumed(prompt: Prompt, output: CompletionOutput, at: Fork, piece: Piece) -
 async def write_whole(
     writer: Writer, cursor: CursorContext, normalized: Callable[[bytes], bytes]
 ) -> tuple[Generation, float]:
-    """Write a draft, and if it is not whole, others: one that goes on, those that close what is open, other beginnings.
+    """Write a draft. If it is not whole, write others: one that goes on, one that closes brackets, other beginnings.
 
     Return the first whole one in place of the first draft, or the first draft; and the milliseconds for which filters
     judged drafts. All costs are counted. `normalized` gives a text the line ends that filters know. Raises
@@ -138,7 +138,7 @@ async def write_whole(
 
 @define
 class Drafts:
-    """The drafts of one request after the first one, `total`, which also counts what they cost."""
+    """The further drafts of one request. `total` is the first draft, with the cost of all drafts so far."""
 
     writer: Writer
     cursor: CursorContext
@@ -147,7 +147,7 @@ class Drafts:
     total: Generation
     written: list[CompletionOutput] = field(factory=list)
     judging_ms: float = 0.0
-    """The time for which filters judged drafts so far."""
+    """The milliseconds for which filters judged drafts so far."""
 
     def __attrs_post_init__(self) -> None:
         """Begin with the first draft."""
@@ -155,7 +155,7 @@ class Drafts:
 
     @property
     def left_ms(self) -> float:
-        """The time for a further draft; 0 if none is to begin."""
+        """The milliseconds left for a further draft; 0 if none may begin."""
         left_ms = (self.deadline_s - time.perf_counter()) * 1000
         return 0.0 if left_ms < MIN_LEFT_MS or self.writer.cancellation.is_cancelled else left_ms
 
@@ -166,7 +166,7 @@ class Drafts:
         return bool(await self._judged(partial(is_whole, draft.text, draft.stop_reason, self.cursor)))
 
     async def go_on(self, at: Fork | None, behind: CompletionOutput) -> CompletionOutput | None:
-        """Write on from a fork; return the new draft, or its part up to what was forced, if that is whole."""
+        """Write on from a fork; return the new draft, or its part up to the forced text's end, if that is whole."""
         left_ms = self.left_ms
         if at is None or not left_ms:
             return None
@@ -206,7 +206,7 @@ class Drafts:
 
 
 def _with_cost(first: Generation, further: Generation) -> Generation:
-    """Add what a further draft cost; its prompt is the first one's and what was written, which nobody counts twice."""
+    """Add the cost of a further draft. The first draft's prompt and text, which it repeats, are not counted twice."""
     return evolve(
         first,
         n_evaluated=first.n_evaluated + further.n_evaluated,

@@ -28,7 +28,7 @@ SHOW_CURSOR = b"\r\x1b[?25h\x1b[K"
 
 
 class CommandError(Exception):
-    """A command cannot go on. The text is one line for the user."""
+    """A command cannot go on. The error's text is one line for the user."""
 
 
 def warn(message: str) -> None:
@@ -41,7 +41,7 @@ class _Parser(argparse.ArgumentParser):
         raise CommandError(message)
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        """Write help or version; argparse passes over a device that is full."""
+        """Write help or version. Errors are raised; argparse ignores a full device."""
         (file or sys.stderr).write(message)
         (file or sys.stderr).flush()
 
@@ -95,8 +95,8 @@ def parser() -> argparse.ArgumentParser:
     host = commands.add_parser("host", help="the process that runs the model; servers start it")
     host.set_defaults(runs="host.host")
     host.add_argument("name", help="the host's name in the folder for sockets")
-    host.add_argument("options", help="which model to run and how, in JSON")
-    settings = commands.add_parser("settings", help="list the settings, their defaults and what they do")
+    host.add_argument("options", help="the model and its options, in JSON")
+    settings = commands.add_parser("settings", help="list the settings with their defaults and descriptions")
     settings.set_defaults(runs="settings.print_settings")
     return top
 
@@ -111,7 +111,7 @@ def _add_doctor(doctor: argparse.ArgumentParser) -> None:
         "--forget-crashes",
         dest="forgets_crashes",
         action="store_true",
-        help="turn on again what was turned off after a crash",
+        help="turn features on again that were turned off after a crash",
     )
     add_json(doctor, "write the report as JSON; it contains paths of this machine")
 

@@ -26,7 +26,7 @@ from starcoder_lsp.settings import Settings
 from starcoder_lsp.settings_layers import SettingsLayer, load_user_file, read_settings, user_file
 
 NOT_IN_AN_ERROR = re.compile("[,;] ignored|; using .*")
-"""The part of a message about a setting that does not hold for an error: that the value is ignored."""
+"""The part of a message about a setting that is wrong for an error: that the value is ignored."""
 
 
 @frozen
@@ -97,7 +97,7 @@ def configured(model: str | None, changes: Iterable[str] = ()) -> Settings:
 
 @cache
 def _user_layer() -> SettingsLayer:
-    """Read the user's file of settings. Write its problems to standard error, once."""
+    """Read the user's settings file. Write its problems to standard error, once."""
     own = load_user_file(user_file())
     for problem in read_settings([own])[1]:
         warn(problem)
@@ -143,7 +143,7 @@ def described(completion: Completion) -> dict[str, Any]:
 
 
 def _counted(generation: Generation | None, name: str) -> int | None:
-    """A count of the engine's, or `None` if it reports none."""
+    """Return one of the engine's counts, or `None` if it reports none."""
     if generation is None:
         return 0
     return getattr(generation, name) if generation.is_counted else None

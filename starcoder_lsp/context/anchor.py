@@ -54,7 +54,7 @@ class DocumentWindows:
     outline: tuple[Scope, ...] = ()
     cross_file: CrossFileContext | None = None
     n_cross_file_tokens: int = 0
-    """The room that `cross_file` was chosen for; 0 before it was chosen."""
+    """The token limit with which `cross_file` was chosen; 0 before that."""
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> DocumentWindows:
@@ -185,7 +185,7 @@ class Anchors:
         return cached.windows[0] if cached is not None and cached.windows else None
 
     def _moved_to(self, snapshot: Snapshot) -> DocumentWindows:
-        """Move all that is cached of a document to this text, in two steps: via the text of the newest window.
+        """Move the cached windows of a document to this text, in two steps: first to the text of the newest window.
 
         The edits between two jumps of the cursor are in one place, so that one `TextChange` covers them all.
         """

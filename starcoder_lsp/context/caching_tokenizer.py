@@ -18,13 +18,13 @@ from attrs import field, frozen
 from starcoder_lsp.engine.tokens import Tokenizer
 
 MAX_LINES = 32_768
-"""Lines of a generation. There are two: a full one takes the place of the older one. A line with its ids takes some 300
-bytes, and a document of 10,000 lines has 6,000 different ones."""
+"""The lines of a generation of the cache. There are two: a full one replaces the older one. A line with its ids takes
+some 300 bytes, and a document of 10,000 lines has 6,000 different ones."""
 MAX_PIECE_BYTES = 4096
-"""Bytes that `learn` tokenizes at once, 2 to 3 ms: a request that comes meanwhile waits for no more."""
+"""Bytes that `learn` tokenizes at once, in 2 to 3 ms: the longest wait of a request that comes meanwhile."""
 NEWLINE = ord("\n")
 MAX_SHORT_LINES = 4
-"""Texts of so few lines, such as signatures that are pinned again and again, are cached whole, too."""
+"""Texts of at most this many lines, such as signatures that are pinned repeatedly, are cached whole, too."""
 
 Ids = tuple[int, ...]
 

@@ -1,4 +1,4 @@
-"""A cached window in a later text, and extended to the cursor: `None` where a new window is needed.
+"""Move a cached window to a later text and extend it to the cursor, or find that a new window is needed.
 
 The suffix is sticky: an editor that closes a bracket inserts a character after the cursor. The prefilled suffix is kept
 while its first line differs in a few characters at its start; the suggestion is fitted to the real line.

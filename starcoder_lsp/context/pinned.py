@@ -1,4 +1,6 @@
-"""Pinned lines: what the model sees of a long file far from the cursor, the most important first.
+"""Pinned lines: the parts of a long file that the model sees although they are far from the cursor.
+
+The most important come first:
 
 1. The headers of the scopes around the cursor, the innermost first.
 2. Imports; those first whose names the cursor's scope uses.
@@ -49,7 +51,7 @@ Wanted = tuple[int, int, str]
 
 
 def pinned(snapshot: Snapshot, cursor_byte: int, scopes: Sequence[Scope], outline: Sequence[Scope]) -> Iterator[Wanted]:
-    """Yield what to pin above the lines around the cursor, the most important first.
+    """Yield the lines to pin above those around the cursor, the most important first.
 
     `scopes` are those around the cursor, outermost first; `outline` has the definitions of the file.
     """

@@ -1,4 +1,4 @@
-"""A snippet, the room for it in a prompt, and the settings that say where it may come from."""
+"""A snippet of another file, the room for snippets in a prompt, and the settings for them."""
 
 from __future__ import annotations
 

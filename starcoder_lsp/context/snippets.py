@@ -7,8 +7,8 @@ The most useful come first:
 3. The window of each open document that is most similar to the lines around the cursor.
 4. Headers of imported definitions whose names do not occur near the cursor.
 
-A weak snippet hurts more than none, so windows must pass a threshold, and lines that the model sees anyway do not
-count. Work is bounded by counts, never by time: the same state of the session gives the same snippets.
+A weak snippet is worse than none, so windows must pass a threshold, and lines that the model sees anyway do not
+count. Work is limited by counts, never by time: the same state of the session gives the same snippets.
 """
 
 from __future__ import annotations

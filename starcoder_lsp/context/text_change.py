@@ -1,4 +1,4 @@
-"""Offsets of an earlier text in a later one, so that windows and outlines need not be computed again."""
+"""Map offsets of an earlier text to a later one, so that windows and outlines need not be computed again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class TextChange:
         return cls(start_byte, end_byte, len(now) - len(before))
 
     def place(self, byte: int) -> int | None:
-        """Return where `byte` is in the later text; `None` inside the replaced range."""
+        """Return the offset of `byte` in the later text; `None` inside the replaced range."""
         if byte <= self.start_byte:
             return byte
         return byte + self.shift if byte >= self.end_byte else None
@@ -43,7 +43,7 @@ class TextChange:
     def prefix_start(self, segments: Segments) -> Segments:
         """Return the start of a prefix in the later text; empty if its text changed.
 
-        That is the pinned segments, then an empty segment where the lines before the cursor begin.
+        A prefix start is the pinned segments, then an empty segment at the start of the lines before the cursor.
         """
         *pinned, near = segments
         moved = [self.segment(segment) for segment in pinned]

@@ -1,8 +1,8 @@
 """The open documents as immutable, versioned snapshots, in sync with the editor.
 
-Each edit applies to the result of the one before. After an edit that does not fit, a document has no snapshot until the
-editor sends the whole text: no completion is better than one for another text than the user sees. Only one thread may
-change a `Documents`; snapshots never change, and any thread may read them.
+Each edit applies to the result of the one before. After an edit that cannot be applied, a document has no snapshot
+until the editor sends the whole text: a completion for another text than the user's would be worse than none. Only one
+thread may change a `Documents`; snapshots never change, and any thread may read them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class UnknownDocumentError(LookupError):
 
 
 class OutOfSyncError(ValueError):
-    """An edit is for another version than the server's; only the whole text helps."""
+    """An edit applies to another version than the server's. The editor must send the whole text."""
 
 
 @frozen
@@ -43,9 +43,9 @@ class Snapshot:
     text: Text
     syntax: Syntax | None
     input_edits: tuple[InputEdit, ...] = field(default=(), eq=False, repr=False)
-    """The splices that made this text of the one before, in order; none of a text that was opened."""
+    """The splices from the text before to this one, in order; empty for a text that was just opened."""
     is_numbered: bool = True
-    """True if `version` is the client's; otherwise it counts on from the last one, as the client's did not grow."""
+    """True if `version` is the client's; false if it is the last one plus one, since the client's did not grow."""
 
 
 @frozen
@@ -108,11 +108,11 @@ class Documents:
 
     @property
     def out_of_sync(self) -> frozenset[str]:
-        """The documents that wait for their whole text."""
+        """The URIs of documents that wait for their whole text."""
         return frozenset(self._out_of_sync)
 
     def mark_out_of_sync(self, uri: str) -> None:
-        """Trust the text here no more: an edit got lost. For a document that is not open this does nothing."""
+        """Note that an edit got lost, so that the text here differs. Does nothing for a document that is not open."""
         if uri in self._snapshots:
             self._out_of_sync.add(uri)
 

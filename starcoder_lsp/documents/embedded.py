@@ -1,8 +1,8 @@
-"""The language at the cursor in a page of several: the document as a text of that language alone.
+"""Show a page of several languages, such as HTML with scripts, as a text of the cursor's language alone.
 
-Other text becomes blanks, so offsets and lines stay the same, and scopes and imports of the one text hold for the
-other. `grammars/embedded.toml` says where a language begins and ends. It needs no tree: a tag that is not closed yet
-still has its language.
+All other text is replaced by blanks. So offsets and lines stay the same, and scopes and imports that are found in one
+text are valid in the other. `grammars/embedded.toml` has patterns for where a language begins and ends. No tree is
+needed: the content of a tag that is not closed yet still has its language.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from starcoder_lsp.documents.text import Text, splice_between
 from starcoder_lsp.lru import LruDict
 
 MAX_BYTES: Final = 256 * 1024
-"""In larger documents the host's language holds everywhere."""
+"""Larger documents are taken as text of the host's language alone."""
 MAX_LOCAL_BYTES: Final = 2048
-"""Regions of single expressions are looked for this far before the cursor, and not in the whole page."""
+"""The bytes before the cursor that are searched for the region of a single expression, such as `{{ name }}`."""
 MAX_DEPTH: Final = 3
 """A script in the HTML of a PHP file is two languages deep."""
 MAX_CACHED: Final = 8
-"""Texts kept, so that the next one is parsed incrementally."""
+"""The most texts kept, so that the next one is parsed incrementally."""
 BLANKED: Final = {fill: bytes(byte if byte in b"\r\n\t" else fill[0] for byte in range(256)) for fill in (b" ", b"_")}
-"""A table of what each byte becomes, by the character that fills a region. Line ends and tabs stay."""
+"""A byte translation table for each character that fills a region. Line ends and tabs stay."""
 
 
 @frozen
 class Region:
-    """A kind of place in a host where another language may be; `grammars/README.md` describes the fields."""
+    """A kind of region in a host that may hold another language; `grammars/README.md` describes the fields."""
 
     begin: re.Pattern[bytes]
     end: str
@@ -95,7 +95,7 @@ class Level:
     place: Place | None
 
     def mask(self, data: bytes, places: Sequence[Place]) -> bytes:
-        """Return `data` with all that is not of this language as blanks."""
+        """Return `data` with blanks in place of all text in other languages."""
         if self.place is None:
             kept, at = list[bytes](), 0
             for place in places:
@@ -116,7 +116,7 @@ class Level:
         return bytes(blank)
 
     def masked(self, text: bytes) -> bytes:
-        """Return `text`, inserted at the cursor, as this language has it: a region may end in it, others may begin."""
+        """Return `text`, which is inserted at the cursor, with blanks in place of other languages that begin in it."""
         if self.place is None:
             return self.mask(text, list(_places(self.host, text)))
         ended = self.place.end.search(text)
@@ -130,7 +130,7 @@ class Level:
 
 @frozen
 class Embedded:
-    """A document as its language at the cursor has it. `snapshot` is the document itself where nothing is embedded."""
+    """A document in its language at the cursor. `snapshot` is the document itself if that has only one language."""
 
     snapshot: Snapshot
     levels: tuple[Level, ...] = ()
@@ -141,7 +141,7 @@ class Embedded:
         return place is not None and place.start_byte == byte
 
     def masked(self, text: bytes) -> bytes:
-        """Return a text that is inserted at the cursor as `snapshot` would have it, as long as it is."""
+        """Return a text that is inserted at the cursor with blanks as in `snapshot`, of the same length."""
         for level in self.levels:
             text = level.masked(text)
         return text
@@ -163,7 +163,7 @@ def embedded_at(snapshot: Snapshot, cursor_byte: int) -> Embedded:
 
 
 def embedded_documents(snapshot: Snapshot) -> tuple[Snapshot, ...]:
-    """Return the document in each other language that is in it, but for those of single expressions."""
+    """Return the document in each of its other languages, those of single expressions left out."""
     host = _hosts().get(language_of(snapshot).id)
     data = snapshot.text.data
     if host is None or len(data) > MAX_BYTES:
@@ -201,9 +201,9 @@ def _local_place(host: Host, data: bytes, cursor_byte: int, places: Sequence[Pla
 
 
 def _places(host: Host, data: bytes, at: int = 0, *, is_local: bool = False) -> Iterator[Place]:
-    """Yield the regions of a text in order, from a byte outside of all. One without an end goes on to the text's.
+    """Yield the regions of a text in order, from a byte outside of all of them. An unclosed one goes to the text's end.
 
-    Those of single expressions alone with `is_local`, else the others.
+    With `is_local`, yield only regions of single expressions, otherwise only the others.
     """
     nexts = {region: region.begin.search(data, at) for region in host.regions if region.is_local == is_local}
     while True:
@@ -231,7 +231,7 @@ _lock: Final = threading.Lock()
 
 
 def _snapshot(snapshot: Snapshot, data: bytes, language: str) -> Snapshot:
-    """Return `data` as a document of `language`, parsed from the one before where there is one."""
+    """Return `data` as a document of `language`, whose tree derives from the one before, if there is one."""
     key = snapshot.uri, language
     with _lock:
         known = _cached.use(key)

@@ -1,8 +1,7 @@
-"""The rules of one `.gitignore`, matched in time that grows with the length of path and pattern, never faster.
+"""Match paths against the rules of one `.gitignore`, in time linear in the length of path and pattern.
 
-A clone brings its own patterns along, and `*a*a*a*a*b` takes Python's `re` for ever. So `pathspec` translates each
-pattern, and RE2 matches it. RE2's sets of patterns would be quicker, but where their memory ends they match nothing
-and say so to nobody.
+A clone has patterns of its own, and `*a*a*a*a*b` takes Python's `re` for ever. So `pathspec` translates each pattern,
+and RE2 matches it. RE2's sets of patterns would be quicker, but silently match nothing once they run out of memory.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _IN_FOLDER: Final = "ps_d"
-"""The group by which a translated pattern tells that it matched a folder above the file."""
+"""The group of a translated pattern that matches if the pattern names a folder above the file."""
 
 
 @frozen
@@ -26,21 +25,21 @@ class _Rule:
     is_ignoring: bool
 
     def matches(self, path: bytes) -> tuple[bool, bool]:
-        """Return whether the rule means a path, and whether that is for a folder above it."""
+        """Return whether the rule matches a path, and whether it matches by a folder above it."""
         found: Any = self.pattern.search(path)
         return found is not None, found is not None and bool(found.groupdict().get(_IN_FOLDER))
 
 
 @frozen(eq=False)
 class IgnoreRules:
-    """Rules in the order of the file. `any_of` matches what at least one of them does; `None` if that is too large."""
+    """Rules in the order of the file. `any_of` is one pattern for all of them; `None` if that is too large."""
 
     rules: tuple[_Rule, ...]
     any_of: LinearPattern[bytes] | None
 
     @classmethod
     def parse(cls, data: bytes) -> IgnoreRules:
-        """Read the bytes of a `.gitignore`. A line that is no pattern is passed over, as in git."""
+        """Read the bytes of a `.gitignore`. An invalid line is skipped, as in git."""
         from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern  # 20 ms that no start-up should pay
 
         sources: list[tuple[bytes, bool]] = []
@@ -54,9 +53,9 @@ class IgnoreRules:
         return cls(tuple(_rules(sources)), _any_of(source for source, _ in sources))
 
     def verdict(self, path: str) -> bool | None:
-        """Return whether a path below the rules' folder is ignored; `None` where they do not speak of it.
+        """Return whether a path below the rules' folder is ignored; `None` if no rule matches it.
 
-        As in git, the last rule that means the file itself decides, before those that mean a folder above it.
+        As in git, the last rule that matches the file itself decides, before those that match a folder above it.
         """
         name = path.encode("utf-8", "surrogateescape" if _is_escaped(path) else "replace")
         if self.any_of is not None and self.any_of.search(name) is None:
@@ -78,7 +77,7 @@ def _rules(sources: Iterable[tuple[bytes, bool]]) -> Iterable[_Rule]:
 
 
 def _any_of(sources: Iterable[bytes]) -> LinearPattern[bytes] | None:
-    """Return one pattern for all: nearly every path matches none, and is asked once."""
+    """Return one pattern for all rules: nearly every path matches none of them, and one match shows that."""
     try:
         return compile_bytes(
             b"|".join(b"(?:%s)" % source.replace(b"(?P<ps_d>/)", b"/") for source in dict.fromkeys(sources))
@@ -88,7 +87,7 @@ def _any_of(sources: Iterable[bytes]) -> LinearPattern[bytes] | None:
 
 
 def _is_escaped(path: str) -> bool:
-    """Return whether a path has bytes that are no UTF-8, as Python writes them in a string."""
+    """Return whether a path has bytes that are not UTF-8, which Python escapes as lone surrogates."""
     try:
         path.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:

@@ -43,7 +43,7 @@ class Language:
 
     `id` is the LSP language id. `grammar` is a name in tree_sitter_language_pack, `queries` a folder in `grammars/`.
     `blocks` is `None` if neither less indentation nor a closing brace ends a block, but a keyword, for example.
-    `too_deep` matches what is nested so deeply that the grammar may crash.
+    `too_deep` matches text that is nested so deeply that the grammar may crash.
     """
 
     id: str
@@ -95,7 +95,7 @@ def all_languages() -> tuple[Language, ...]:
 def load_grammar(language: Language) -> tree_sitter.Language | None:
     """Return a language's grammar; `None` if the row names none, or if it cannot be loaded.
 
-    Raises `LookupError` for a grammar on no row, which no test has tried.
+    Raises `LookupError` for a grammar on no row: no test has tried it.
     """
     if language.grammar is None:
         return None

@@ -1,4 +1,4 @@
-"""Patterns from others, matched by RE2: its time grows with pattern times text and never faster."""
+"""Match patterns of workspaces and settings by RE2, in time linear in the length of the text."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ Text_contra = TypeVar("Text_contra", str, bytes, contravariant=True)
 
 
 class PatternError(ValueError):
-    """RE2 does not take a pattern: it is no regular expression, or too large."""
+    """RE2 rejects a pattern: it is no regular expression, or too large."""
 
 
 class LinearPattern(Protocol[Text_contra]):
-    """The two methods that are used of a compiled pattern."""
+    """The methods of a compiled pattern that this program uses."""
 
     def search(self, text: Text_contra) -> Any:
         """Return the first match or `None`."""
@@ -32,7 +32,7 @@ def compile_bytes(source: bytes) -> LinearPattern[bytes]:
 
 
 def compile_text(source: str) -> LinearPattern[str]:
-    """Compile a pattern over text; what it matches must be without lone surrogates. Raises `PatternError`."""
+    """Compile a pattern over text, which may have no lone surrogates. Raises `PatternError`."""
     compiled: LinearPattern[str] = _compiled(source, "UTF8")
     return compiled
 

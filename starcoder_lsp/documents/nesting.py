@@ -1,8 +1,8 @@
-"""A look at a text before its grammar parses it: some grammars crash when something is nested too deeply.
+"""Check a text before its grammar parses it: some grammars crash if something is nested too deeply.
 
-External scanners write their state into 1,024 bytes without looking. `python -m tests.depth.try_all` finds them
-and what makes that state grow; the field `too_deep` of `languages.toml` says what to look for. It is no proof that the
-rest is harmless: a crash ends the session, and the front starts it again.
+Some external scanners write their state into a buffer of 1,024 bytes without checking its size. `python -m
+tests.depth.try_all` finds them and the text that makes the state grow; the field `too_deep` of `languages.toml` matches
+it. Other texts may still crash a grammar: then the session ends, and the front starts it again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from starcoder_lsp.documents.languages import Language
 
 MAX_OPEN: Final = 500
-"""Brackets without a partner. To repair 4,000 `%q(` takes 10 s as Rust or Java, in steps that know no deadline."""
+"""The most brackets without a partner. Parsing 4,000 `%q(` as Rust or Java takes 10 s and ignores the deadline."""
 _BRACKETS: Final = ((b"(", b")"), (b"[", b"]"), (b"{", b"}"))
 
 

@@ -190,13 +190,13 @@ class Notebooks:
         notebook.open(texts)
 
     def change(self, uri: str, version: int, change: NotebookChange, encoding: PositionEncoding) -> list[Snapshot]:
-        """Apply a change, whatever version it leads to: messages are ordered, and editors do not count every edit.
+        """Apply a change. Its version is not checked: messages are ordered, and editors do not count every edit.
 
         Returns the cells after their edits, in the order of `change.edits`.
 
         Raises `UnknownDocumentError` for a notebook that is not open or a cell that is not in it, and `OutOfSyncError`
-        for a change that does not fit. If only the texts of some cells do not fit, a whole text for each of them brings
-        the notebook back in sync. Otherwise the editor must open it again.
+        for a change that cannot be applied. If that concerns only the texts of some cells, a whole text for each of
+        them brings the notebook back in sync. Otherwise the editor must open it again.
         """
         notebook = self._get(uri)
         if not notebook.is_in_sync:

@@ -1,4 +1,4 @@
-"""A parse with a deadline, around the faults of py-tree-sitter's read callback.
+"""Parse with a deadline, and avoid the faults of py-tree-sitter's read callback.
 
 Only a parse that reads through a callback can be stopped. Up to 0.26.1 the binding leaks each buffer that the callback
 returns, so slices of the text would leak as much memory as the file at each keystroke. Here the callback returns the

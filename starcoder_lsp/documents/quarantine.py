@@ -1,6 +1,6 @@
-"""Documents whose text ended the session before: they get no tree, or no suggestions at all.
+"""Documents that ended an earlier session: they are not parsed, or get no suggestions.
 
-Which these are is found out by the front, which survives them. Any thread may ask; the event loop changes the sets.
+The front, which outlives the session, finds them. The event loop changes the sets; any thread may read them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ _without_suggestions: frozenset[str] = frozenset()
 
 
 def set_quarantine(without_tree: Iterable[str], without_suggestions: Iterable[str]) -> None:
-    """Replace what is known. Counts for snapshots that are made from now on."""
+    """Replace the sets of URIs. They apply to snapshots that are made from now on."""
     global _without_tree, _without_suggestions
     _without_tree, _without_suggestions = frozenset(without_tree), frozenset(without_suggestions)
 

@@ -80,7 +80,7 @@ class _Importer:
 _cache: Final[
     LruDict[tuple[Language, str, str, tuple[bytes, ...]], tuple[dict[str, int | None], tuple[ImportedFile, ...]]]
 ] = LruDict(_MAX_CACHED)
-"""From language, path, root and statements to the times of the checked places, and the files."""
+"""The files by language, path, root and statements, with the modification times of all checked folders."""
 
 
 def imported_files(snapshot: Snapshot, path: str, root: str) -> tuple[ImportedFile, ...]:

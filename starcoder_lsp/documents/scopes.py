@@ -21,7 +21,7 @@ _MAX_IMPORT_DEPTH: Final = 3
 _MAX_DEFINITION_DEPTH: Final = 8
 """A method of a class template in a namespace inside an include guard is this deep. Not measured."""
 _MAX_SIBLINGS: Final = 50
-"""Comments in a row that are skipped. Not measured; a bound for generated files."""
+"""The most comments in a row that are skipped. Not measured; a bound for generated files."""
 _MAX_OUTLINE_BYTES: Final = 256 * 1024
 """Imports and definitions that begin further down in a file are not found. Not measured."""
 _CLOSERS: Final = (b"}", b"end")
@@ -86,7 +86,7 @@ def import_statements(parsed: ParsedText) -> tuple[tuple[int, int], ...]:
 
 
 def definitions(parsed: ParsedText) -> tuple[Scope, ...]:
-    """Return what other files can refer to, in order: every definition that is not inside a function.
+    """Return every definition that is not inside a function, in order: other files can refer to these.
 
     Searches the first 256 KiB of the text.
     """

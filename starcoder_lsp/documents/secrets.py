@@ -1,7 +1,7 @@
-"""Rules that tell files with secrets by their names, and by the keys in them.
+"""Recognize files with secrets by their names, and by keys in their text.
 
-The names are those of gitleaks' and detect-secrets' rules and of the tools that keep credentials in files. Words that
-code is named after too (`token`, `password`) count only in the names of data: `password_reset.py` is code.
+The names come from the rules of gitleaks and detect-secrets, and from tools that store credentials in files. Words that
+also occur in names of source files (`token`, `password`) count for data files only: `password_reset.py` is code.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 from starcoder_lsp.documents.linear_patterns import LinearPattern, compile_text
 
 N_HEAD_BYTES: Final = 64 * 1024
-"""Keys are looked for so far into a text: 20 µs, where the whole of a large one would take milliseconds a keystroke."""
+"""The bytes of a text that are searched for keys, in 20 µs. A whole large text would take milliseconds a keystroke."""
 
 _DATA: Final = r"(?:\.(?:txt|json5?|ya?ml|csv|tsv|xml|ini|cfg|conf|toml|properties|dat|db|log|bak|enc|gpg|asc|old))"
 _PARTS: Final = (
@@ -46,14 +46,14 @@ _AMAZON: Final = re.compile(rb"\b(?:AKIA|ASIA)[2-7A-Z]{16}\b(?<!EXAMPLE)")
 
 
 def is_named_as_secret(path: str) -> bool:
-    """Return whether a file or a folder of a path is named as what holds secrets. `path` begins at a workspace."""
+    """Return whether the file or a folder of a path has the name of one with secrets. `path` begins at a workspace."""
     return _is_named(path.encode("utf-8", "replace").decode().replace("\\", "/"))
 
 
 def has_key(text: bytes) -> bool:
-    """Return whether a text begins as a private key does, or has a key in its first 64 KiB.
+    """Return whether a text begins with a private key, or has an access key in its first 64 KiB.
 
-    A line that only speaks of keys is none: there must be something behind it. Amazon's own example is none either.
+    The first line of a private key alone, as in code that writes keys, does not count, nor does Amazon's example key.
     """
     head = text[:N_HEAD_BYTES]
     if not any(sign in head for sign in _SIGNS):

@@ -1,6 +1,7 @@
-"""A language's own parser as a judge of the lines around an edit: stricter than the tree, which mends what it reads.
+"""Check the statements around an edit with a language's own parser, which is stricter than tree-sitter's.
 
-`languages.toml` names the parser. It gets the smallest whole statements around the edit that the tree shows.
+tree-sitter repairs errors. `languages.toml` names the other parser, which gets the smallest whole statements around
+the edit that the tree shows.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
     from starcoder_lsp.documents.text import Text
 
 MAX_BYTES: Final = 8192
-"""Larger statements are not judged: `ast` takes 0.9 ms for 8 KB of Python."""
+"""Larger statements are accepted without a check: `ast` takes 0.9 ms for 8 KB of Python."""
 
 
 @frozen
 class _Parser:
-    """A check of whole lines, and the nodes of the grammar that can stand alone: statements, and lists of them."""
+    """A parser for whole lines, and the grammar's nodes for statements and lists of statements."""
 
     check: Callable[[bytes, bytes], bool]
     """Called with the lines, and with the blanks that the next line of code begins with."""
@@ -33,9 +34,9 @@ class _Parser:
 
 
 def accepts(language: Language, text: Text, tree: Tree, start_byte: int, end_byte: int) -> bool:
-    """Return whether the language's own parser accepts the statements that touch the lines of the bytes.
+    """Return whether the language's own parser accepts the statements on the lines of `start_byte` to `end_byte`.
 
-    True without such a parser, and where the statements are too large.
+    Return true for a language without such a parser, and for statements that are too large.
     """
     parser = _PARSERS.get(language.parser or "")
     if parser is None:
@@ -77,9 +78,9 @@ def _next_indent(data: bytes, end_byte: int) -> bytes:
 
 
 def _is_python(code: bytes, next_indent: bytes) -> bool:
-    r"""Return whether Python's parser accepts lines that may be indented, and may end with the head of a block.
+    r"""Return whether Python's parser accepts lines that may be indented, and may end with the header of a block.
 
-    Raises nothing: bad UTF-8 and nesting that is too deep are no Python.
+    Bad UTF-8 and too deep nesting count as errors; nothing is raised.
     """
     if not code.strip():
         return True

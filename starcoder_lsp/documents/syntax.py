@@ -1,4 +1,4 @@
-"""The syntax tree of a text, parsed on demand and incrementally, and its errors. Answers are offsets, never nodes.
+"""The syntax tree of a text, parsed on demand and incrementally, and its errors. Methods return offsets, never nodes.
 
 A tree is parsed at its first use, not at each edit, and starts from the newest tree of an earlier text. A parse may
 fail: it has a deadline. Without a tree every answer is empty, and the window falls back to lines. `scopes.py` finds
@@ -34,15 +34,15 @@ REPARSE_MS: Final = 50.0
 _MAX_PENDING_EDITS: Final = 1000
 """After more edits than this a parse from scratch costs no more than applying them to an old tree. Not measured."""
 _MAX_TIMEOUTS: Final = 5
-"""Caps the texts that are skipped after timeouts in a row: 4 ** 5. Not measured."""
+"""After this many timeouts in a row, the number of texts that are not parsed, 4 ** n, grows no more. Not measured."""
 _MAX_DAMAGED_NODES: Final = 10_000
-"""Nodes with errors that are counted at most. Not measured."""
+"""The most nodes with errors that are counted. Not measured."""
 _MAX_LINE_BYTES: Final = 65_536
 """A text with a longer line is not parsed. In one of 200 KB, full of quotes or of `/*`, one call of tree-sitter's
 `edit` or of a query takes 66 to 83 ms of CPU time and holds the interpreter's lock meanwhile (`bench/hostile.py`).
 Editors do not colour such lines either: VS Code's `maxTokenizationLineLength` is 20,000."""
 _MAX_LOOSE_TOKENS: Final = 5000
-"""Unnamed tokens in one error, at which queries give up: their time grows with the square, here to some 30 ms."""
+"""The most unnamed tokens in one error: queries on more are not run. Their time is quadratic, here some 30 ms."""
 
 logger = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ class Syntax:
     def error_count(self) -> int:
         """Return the number of errors and missing tokens in the tree, at most some 10,000; 0 without a tree.
 
-        A node that has an error, none of whose children has one, counts as one: the binding hides some.
+        A node that reports an error, while none of its children does, counts as one: the binding hides some nodes.
         """
         return self._damage()[0]
 
@@ -172,7 +172,7 @@ class Syntax:
         return (node.start_byte, node.end_byte) if node.start_byte < byte < node.end_byte else None
 
     def closed_by(self, end_byte: int) -> int | None:
-        """Return the start of the smallest node of several lines that ends at a byte: what its last word closes."""
+        """Return the start of the smallest node of several lines that ends at a byte: its last word closes it."""
         tree, line_start = self.tree, self._text.line_span(self._text.line_of(max(0, end_byte - 1)))[0]
         node = tree.root_node.descendant_for_byte_range(end_byte - 1, end_byte) if tree is not None else None
         while node is not None and node.end_byte == end_byte and not node.is_error:

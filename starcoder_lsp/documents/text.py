@@ -190,7 +190,7 @@ def splice_between(old: bytes, new: bytes) -> tuple[int, int, bytes]:
 
 
 def _n_shared(one: bytes, other: bytes, *, from_end: bool) -> int:
-    """Return how many bytes two strings share at one end, by bisection: a loop is 1,000 times slower."""
+    """Return the number of bytes that two strings share at one end, by bisection: a loop is 1,000 times slower."""
     low, high = 0, min(len(one), len(other)) + 1  # `low` bytes are shared, `high` bytes are not
     n = high - 1  # most often the whole shorter string
     while low < high - 1:

@@ -24,11 +24,11 @@ from starcoder_lsp.lru import LruDict
 from starcoder_lsp.regular_files import read_regular
 
 MAX_FILE_BYTES: Final = 1024 * 1024
-"""Larger files are not shown. Not measured."""
+"""Larger files are never part of a prompt. Not measured."""
 _MAX_IGNORE_BYTES: Final = 64 * 1024
 """A larger `.gitignore` excludes everything: each pattern takes 0.1 ms once. The limit is not measured."""
 _MAX_CACHED: Final = 128
-"""Files with their trees, real paths, and `.gitignore` rules; so many of each. Not measured."""
+"""The most files with their trees, real paths, and `.gitignore` rules cached, of each kind. Not measured."""
 
 
 @frozen
@@ -59,7 +59,7 @@ _IGNORE_ALL: Final = _IgnoreRules(None)
 
 
 def is_secret(snapshot: Snapshot, root: Path | None) -> bool:
-    """Return whether a document of a workspace is named as what holds secrets, or has a key in it."""
+    """Return whether a document of a workspace has the name of a file with secrets, or a key in its text."""
     path = path_of(snapshot.uri)
     top = root.as_posix().rstrip("/") + "/" if root is not None else ""
     return is_named_as_secret(path.removeprefix(top) if top else path) or has_key(snapshot.text.data)

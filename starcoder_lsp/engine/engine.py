@@ -59,7 +59,7 @@ class Sampling:
 
 @frozen
 class Prompt:
-    """Token ids as they are sent, and the ids that end an answer to them."""
+    """A prompt: the token ids that are sent, and the ids that end an answer."""
 
     ids: tuple[int, ...]
     stop_ids: frozenset[int]
@@ -68,7 +68,7 @@ class Prompt:
     heal: bytes = b""
     """Text behind `ids` that the answer must begin with, in any tokens (token healing)."""
     avoid: bytes = b""
-    """Bytes none of which may be in the answer up to the first token behind `heal`; the answer may not end there."""
+    """Bytes that may not be in the answer up to the first token behind `heal`; nor may the answer end before that."""
 
 
 _MEMORY_ONLY = "memory-only:"
@@ -107,7 +107,7 @@ class GenerationRequest:
     is_ahead: bool = False
     """True if no user waits for the answer yet. Requests that a user waits for go first."""
     ends_with_line: bool = False
-    """True if nothing behind the first line end is wanted, whatever the answer says. An engine may end there."""
+    """True if only the first line of an answer will be used. An engine may end it there."""
 
 
 @frozen
@@ -139,7 +139,7 @@ class Generation:
     prefill_ms: float
     decode_ms: float
     evaluation_ms: float
-    """The part of both that the engine's decode calls took, or the wait for a remote engine."""
+    """The milliseconds inside the engine's decode calls, or the wait for a remote engine."""
     is_counted: bool = True
     """True if the engine reported `n_reused` and `n_evaluated`; if not, both are 0 and mean nothing."""
 
@@ -183,7 +183,7 @@ class Capabilities:
     beam: bool = True
     """`beam_margin_nats` is obeyed."""
     counts: str = "all"
-    """Of which requests the engine reports what it evaluated: `"all"`, `"finished"` (it ended them) or `"none"`."""
+    """The requests for which the engine reports token counts: `"all"`, `"finished"` (it ended them) or `"none"`."""
     takes_ids: bool = True
     """Prompts are sent as token ids; otherwise as text."""
 
@@ -221,7 +221,7 @@ class Engine(Protocol):
         """Prompt tokens evaluated in a second, as last measured on the engine's machine; 0 before that."""
 
     def generate(self, request: GenerationRequest) -> TokenStream:
-        """Begin to answer; see `generation.generate`, which reads the stream."""
+        """Begin to answer, and return the stream that `generation.generate` reads."""
 
     def prefill(self, document: str, prompt: Prompt, cancellation: Cancellation) -> Awaitable[Prefilled]:
         """Evaluate a prompt ahead of the request for it. The await raises `EngineError`."""

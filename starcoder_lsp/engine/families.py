@@ -1,4 +1,4 @@
-"""Model families: how each marks and lays out a prompt, and what differs in its files. A family is a row.
+"""Model families, a row each: markers and layouts of prompts, and the peculiarities of model files.
 
 The only module that knows a family's markers. Their ids are read from the vocabulary by their text, never written down
 here. Sources: the StarCoder paper (arXiv:2305.06161) for the file format, the StarCoder2 paper (arXiv:2402.19173,
@@ -19,8 +19,8 @@ class ModelFamily:
 
     `markers` are the special tokens, by role; each of them ends an answer. A layout names them as `<role>`. Its gaps
     are `{prefix}`, `{suffix}` and `{middle}` of the cursor's file, `{files}` for all other files, `{text}` for the text
-    of one of them, `{repository}` and `{path}` for names. What else stands in it is text of the prompt. The middle
-    comes last, since the model goes on with it. Of other files the most useful comes last if `is_best_file_last`.
+    of one of them, `{repository}` and `{path}` for names. Everything else in it is text of the prompt. The middle
+    comes last, since the model continues it. The most useful of the other files comes last if `is_best_file_last`.
     """
 
     markers: Mapping[str, str]

@@ -89,7 +89,7 @@ class FimFormat:
     ) -> Prompt:
         """Return the prompt for a gap between prefix and suffix. With a `frame` of other files, these stand in it too.
 
-        `middle_ids` and `heal` are what of the middle is already known: the text between an anchor and the cursor.
+        `middle_ids` and `heal` are the known part of the middle: the text between an anchor and the cursor.
         """
         parts = {"prefix": prefix_ids, "suffix": suffix_ids, "middle": middle_ids}
         frame = frame or self.frame

@@ -25,10 +25,10 @@ from starcoder_lsp.engine.engine import (
 from starcoder_lsp.engine.stream import StopReason, Token, TokenStream
 
 N_JUDGED_TOKENS = 8
-"""An answer's confidence is that of so many first tokens. Not measured; what thresholds cost is in `bench/RESULTS.md`
+"""The number of first tokens that give an answer's confidence. Not measured; thresholds are in `bench/RESULTS.md`
 (`python bench/stages.py`, minConfidence)."""
 USAGE_TIMEOUT_S = 1.0
-"""The time that a request, ended during its prefill, waits for its token counts. On a CPU a slice is broken
+"""The time for which a request that ended during its prefill waits for its token counts. On a CPU a slice is broken
 off within milliseconds, and on a GPU it takes a few. Not measured."""
 
 Piece = Callable[[int], bytes]
@@ -170,9 +170,9 @@ async def generate(  # noqa: PLR0913  # what runs, and the four callbacks and fl
     *,
     on_texts: OnTexts = lambda _texts: None,
 ) -> Generation:
-    """Answer `request`. A cancel or the deadline ends it with the text so far, before the first token an empty one.
+    """Answer `request`. A cancel or the deadline ends it with the text so far, which may be empty.
 
-    The evaluated part of the prompt stays cached. A request that was cancelled before does not reach the engine. Raises
+    The evaluated part of the prompt stays cached. If it is cancelled already, the engine does not get it. Raises
     `EngineError`.
     """
     n_prompt = len(request.prompt.ids)

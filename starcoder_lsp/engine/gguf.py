@@ -1,8 +1,8 @@
-"""The bytes of a GGUF header: strings, values, arrays and tensor entries, read without trusting any of them.
+"""Read the bytes of a GGUF header: strings, values, arrays and tensor entries. None of them is trusted.
 
 The format is ggml's `docs/gguf.md`, little-endian, the same in versions 2 and 3. Nothing is allocated from a count that
-the file claims, so a lying header costs no more memory than it has bytes. What a header must say to be a usable model
-is in `model_checks.py`.
+the file claims, so a lying header costs no more memory than it has bytes. `model_checks.py` checks whether a header is
+that of a usable model.
 
 Why not the `gguf` package: it makes numpy views of every string, and takes 2.8 to 3.2 s of CPU time for StarCoder2's
 vocabulary (49,152 tokens, 48,872 merges). This takes 0.03 s on the same busy machine, two thirds of it to compare
@@ -60,7 +60,7 @@ class CutError(Exception):
 
 
 class DamagedError(Exception):
-    """The bytes are no valid GGUF header. The text is the end of a sentence and says what is wrong."""
+    """The bytes are no valid GGUF header. The error's text is the end of a sentence about the fault."""
 
 
 @frozen
@@ -105,7 +105,7 @@ class TensorEntry:
 
 @define
 class Cursor:
-    """A place in a header. Each method reads what begins there and goes on to its end, or raises `CutError`."""
+    """A place in a header. Each method reads the value there and moves to its end, or raises `CutError`."""
 
     data: bytes
     byte: int = 0
@@ -120,7 +120,7 @@ class Cursor:
         return values
 
     def string(self) -> bytes:
-        """Read a string: its length in bytes, and those."""
+        """Read a string: its length, then as many bytes."""
         (n_bytes,) = self.unpack(_U64)
         self._go_to(self.byte + n_bytes)
         return self.data[self.byte - n_bytes : self.byte]

@@ -1,4 +1,4 @@
-"""The limits of an engine, in words: for its first use, `doctor` and `starcoder/explain`."""
+"""Describe the limits of an engine to the user: at its first use, in `doctor` and in `starcoder/explain`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Open the model that settings name: what prompts need of it, and an engine that runs it."""
+"""Open the model that settings name: its prompt model, and an engine that runs it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def is_remote(settings: Settings) -> bool:
 
 
 def read_configured_prompts(settings: Settings) -> PromptModel:
-    """Read what choosing a prompt needs, without asking the server of a remote engine. Raises `EngineError`."""
+    """Read the configured model's prompt model without connecting to a remote engine. Raises `EngineError`."""
     if not is_remote(settings):
         return read_prompts(settings)
     from starcoder_lsp.engine.remote.opening import read_remote_prompts
@@ -50,7 +50,7 @@ def read_configured_prompts(settings: Settings) -> PromptModel:
 
 
 def configured_capabilities(settings: Settings) -> Capabilities:
-    """Return what the configured engine can do, without asking a server. Raises `EngineError`."""
+    """Return the configured engine's capabilities, without connecting to a server. Raises `EngineError`."""
     if not is_remote(settings):
         return Capabilities()
     from starcoder_lsp.engine.remote.opening import remote_capabilities
@@ -129,7 +129,7 @@ async def opened(
 async def opened_engine(
     settings: Settings, listeners: Listeners | None = None, *, joins: bool = False
 ) -> AsyncIterator[tuple[PromptModel, Engine]]:
-    """As `opened`, and with the server of the settings where they name one. Raises `EngineError`."""
+    """Do as `opened`, or connect to the server that the settings name. Raises `EngineError`."""
     if not is_remote(settings):
         async with opened(settings, listeners, joins=joins) as model:
             yield model

@@ -1,4 +1,4 @@
-"""A LoRA adapter: what fine-tuning a model wrote, in a GGUF file of its own.
+"""A LoRA adapter, the result of fine-tuning a model, in a GGUF file of its own.
 
 Only the header is read. llama.cpp itself refuses an adapter whose tensors do not fit the model, and returns an error.
 """
@@ -22,7 +22,7 @@ _CHOOSE: Final = "Set starcoder.model.lora.path to an adapter in GGUF format, or
 
 @frozen
 class Lora:
-    """An adapter that was checked, and how much of it is applied."""
+    """A checked adapter, and the scale with which it is applied."""
 
     path: Path
     scale: float

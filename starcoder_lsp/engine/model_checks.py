@@ -1,4 +1,4 @@
-"""Judge what a GGUF header says: whether llama.cpp would load the file, and in one line what is wrong if not.
+"""Check by a GGUF header whether llama.cpp can load the file, and name the fault in one line if it cannot.
 
 llama.cpp ends the whole process on a failed assertion, and some bad files reach one: a vocabulary with a doubled token,
 an unknown rope scaling, a bias in 16-bit floats. The checks here refuse those. llama.cpp itself returns an error code
@@ -53,7 +53,7 @@ ADAPTER: Final = "adapter"
 
 
 class RefusedError(Exception):
-    """The end of a sentence that begins with the file's path, and the advice."""
+    """A file cannot be used. The text is the end of a sentence that begins with the file's path, and advice."""
 
     def __init__(self, reason: str, advice: str) -> None:
         super().__init__(reason)

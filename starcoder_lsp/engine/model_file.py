@@ -43,7 +43,7 @@ _CPU_ALIGNMENT: Final = 32  # bytes; ggml's CPU buffers assert it
 
 
 class ModelFileError(EngineError):
-    """Why a file cannot be used as a model, and what to do about it. `str()` is one printable line of both.
+    """A file cannot be used as a model. `str()` is one printable line with the reason and the advice.
 
     `reason` and `advice` are sentences without a full stop, made `printable` since they may quote the file.
     """
@@ -57,7 +57,7 @@ class ModelFileError(EngineError):
 
 @frozen
 class ModelFile:
-    """What the header of a usable model file says.
+    """The facts in the header of a usable model file.
 
     `path` is without `~`, `name` the model's own name or else the file's, `n_parameters` the number of elements of all
     tensors, `n_context_train` a number of tokens, `n_bytes` the size of the file. `n_kv_heads` heads of `n_head_embd`
@@ -100,7 +100,7 @@ def check_model_file(path: Path) -> ModelFile:
 
 
 def read_model_header(path: Path) -> ModelHeader:
-    """Check a file as `check_model_file` does, and return all that its header says."""
+    """Check a file as `check_model_file` does, and return its whole header."""
     with raising_model_file_errors(path):
         path = path.expanduser()
     with raising_model_file_errors(path):  # which is expanded now

@@ -1,4 +1,4 @@
-"""Name the mistake in a model's path that is none: a URI, a web address, a variable, a name."""
+"""Name the mistake in a model's path that cannot be a path: a URI, a web address, a variable, or a model's name."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class StopReason(StrEnum):
     LOST = "lost"
     """The other answer of a beam of two was likelier."""
     DROPPED = "dropped"
-    """The reader wants no more of it; the engine's word for every end that the reader decides."""
+    """The reader ended the answer. Engines use this for every end that the reader decides."""
 
 
 @frozen

@@ -1,4 +1,4 @@
-"""Text as tokens: the tokenizer's interface, and how much text fits a number of tokens.
+"""The interface of tokenizers, and the amount of text that fits a number of tokens.
 
 Byte-level BPE is assumed: the pieces of a text's tokens, put together, are the text.
 """
@@ -19,11 +19,11 @@ _CUT_AFTER_WORDS: Final = re.compile(rb"(?<=[0-9A-Za-z])(?=\n)")
 
 
 class Tokenizer(Protocol):
-    """Text to token ids and back. Markers in the text are plain text here."""
+    """Turns text into token ids and back. Markers in the text are plain text here."""
 
     @property
     def line_cut(self) -> re.Pattern[bytes] | None:
-        """Matches (empty) where a text may be cut: the tokens of the parts are those of the whole. `None`: nowhere."""
+        """Matches (empty) where a cut leaves the tokens of a text as they are. `None` if it may be cut nowhere."""
 
     def encode(self, text: bytes) -> tuple[int, ...]:
         """Return the token ids of `text`, with no marker among them and no token added."""
@@ -39,13 +39,13 @@ class Tokenizer(Protocol):
 
 
 def line_cut(pieces: Iterable[bytes]) -> re.Pattern[bytes] | None:
-    r"""Return where a text may be cut before a `\n`, from the `pieces` of a byte-level BPE vocabulary.
+    r"""Return a pattern of places before a `\n` where a text may be cut, from the `pieces` of a byte-level BPE.
 
     BPE merges inside the pieces of a pre-tokenizer only. GPT-2's and StarCoder's end one before white space. Those of
     GPT-4 and Qwen2.5 let punctuation have the newlines behind it, and only letters and digits end before them. A
-    vocabulary was trained on such pieces, so its tokens show which kind it is of. Where even a letter has a newline
-    behind it in a token, nothing is cut. What stands before a cut is ASCII, since beyond it white space and letters
-    differ between pre-tokenizers.
+    vocabulary was trained on such pieces, so its tokens show its kind. If even a letter has a newline behind it in a
+    token, nothing is cut. The character before a cut is ASCII, since pre-tokenizers differ in white space and letters
+    beyond it.
     """
     glued = {match[1] for piece in pieces if b"\n" in piece for match in _NEWLINE_AFTER.finditer(piece)}
     if not glued:
@@ -54,12 +54,12 @@ def line_cut(pieces: Iterable[bytes]) -> re.Pattern[bytes] | None:
 
 
 def fit_tail(tokenizer: Tokenizer, text: bytes, n_tokens: int) -> int:
-    """Return how many bytes at the end of `text` make at most `n_tokens` tokens."""
+    """Return the number of bytes at the end of `text` that make at most `n_tokens` tokens."""
     return _fit(tokenizer, text, n_tokens, from_end=True)
 
 
 def fit_head(tokenizer: Tokenizer, text: bytes, n_tokens: int) -> int:
-    """Return how many bytes at the start of `text` make at most `n_tokens` tokens."""
+    """Return the number of bytes at the start of `text` that make at most `n_tokens` tokens."""
     return _fit(tokenizer, text, n_tokens, from_end=False)
 
 

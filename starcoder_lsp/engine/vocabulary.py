@@ -1,7 +1,7 @@
 """A model's vocabulary without its weights: from a GGUF file, or from the `tokenizer.json` of a repository.
 
-For a model that a server elsewhere runs. `tokenizer.json` is the file of the `tokenizers` library: `model.vocab` and
-`model.merges` of a byte-level BPE, special tokens in `added_tokens`.
+It serves models that run on a server elsewhere. `tokenizer.json` is the file of the `tokenizers` library:
+`model.vocab` and `model.merges` of a byte-level BPE, special tokens in `added_tokens`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from starcoder_lsp.engine.model_file import parse_metadata
 from starcoder_lsp.engine.tokenizer import CONTROL, NORMAL, GgufTokenizer, build_tokenizer, read_tokenizer
 
 MAX_VOCABULARY_BYTES = 64 << 20
-"""Of either kind of file: four times the largest vocabulary in use. Of a GGUF file no more is read."""
+"""The most bytes of either kind of file: four times the largest vocabulary in use. Of a GGUF file no more is read."""
 MAX_TOKENS = 1 << 20
 WHERE = "the tokenizer.json of the model's repository, or a GGUF file of the model"
 
 
 class VocabularyError(EngineError):
-    """A file is no vocabulary that can be used. The text is one line for a user."""
+    """A file is no usable vocabulary. The error's text is one line for a user."""
 
 
 def read_vocabulary(path: Path) -> tuple[str, GgufTokenizer]:

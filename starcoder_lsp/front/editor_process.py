@@ -1,7 +1,7 @@
-"""The editor's process: its end is the front's, even if another process holds the pipe between them open.
+"""End the front when the editor's process ends, even if another process holds the pipe between them open.
 
-Linux reports the end of a process. Elsewhere, and if that fails, the process is polled once a second. On Windows
-nothing is watched: there the end of standard input has to do.
+Linux reports the end of a process. Elsewhere, and if that fails, the process is polled once a second. Windows has no
+such watch: there the front ends when standard input does.
 """
 
 from __future__ import annotations

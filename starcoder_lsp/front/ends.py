@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Final
 from starcoder_lsp.front.framing import Frames, Receive, TwoLengthsError, framed
 
 FIRST_MESSAGE_TIMEOUT_S: Final = 10.0
-"""For the first message of a client on a socket. Not measured."""
+"""The time that a client on a socket has for its first message. Not measured."""
 INVALID_REQUEST: Final = -32600
 HTTP: Final = re.compile(rb"[A-Z]{3,10} \S+ HTTP/")
 
@@ -37,7 +37,7 @@ def listen(host: str, port: int) -> socket.socket:
 def accept(listener: socket.socket, token: str = "") -> tuple[Receive, BinaryIO, bytes]:
     """Wait for a client of the protocol, then stop listening; return its first message too.
 
-    A browser, a client without the `token`, or one that says nothing is turned away, and the next one has its turn.
+    A browser, a client without the `token`, or one that sends nothing is disconnected, and the next one is accepted.
     """
     while True:
         connection, _address = listener.accept()
@@ -53,7 +53,7 @@ def accept(listener: socket.socket, token: str = "") -> tuple[Receive, BinaryIO,
 
 
 def _first_message(connection: socket.socket, token: str) -> tuple[Receive, bytes] | None:
-    """Return how to go on reading and the first message, which has the token if there is one; `None` for no client."""
+    """Return a function that reads on, and the first message; `None` for what is no client or lacks the token."""
     taken = bytearray()
 
     def receive(n_bytes: int) -> bytes:
@@ -83,7 +83,7 @@ def _first_message(connection: socket.socket, token: str) -> tuple[Receive, byte
 
 
 def _received(connection: socket.socket, rest: list[bytes], n_bytes: int) -> bytes:
-    """Return what was read beyond the first message, then what comes."""
+    """Return the bytes that were read beyond the first message, then those that the connection receives."""
     return rest.pop() if rest and rest[0] else connection.recv(n_bytes)
 
 

@@ -1,4 +1,4 @@
-"""Messages on a stream of bytes, as the base protocol frames them, read with patience and written strictly."""
+"""Messages on a stream of bytes, framed as in the base protocol: unusual headers are read, and none are written."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any, Final
 CONTENT_LENGTH: Final = re.compile(rb"content-length *: *([0-9]+)\s*$", re.IGNORECASE)
 """Searched, not matched: if a body is longer than announced, its rest and the next header share a line."""
 MAX_DIGITS: Final = 9
-"""A body of a gigabyte or more is none; its header is passed over, as every line that is no header."""
+"""Digits of a body's length. A header that announces a gigabyte or more is skipped, like a line that is no header."""
 MAX_LINE_BYTES: Final = 64 * 1024
-"""A line of a header; what is longer is passed over."""
+"""The longest line of a header; longer ones are skipped."""
 N_CHUNK_BYTES: Final = 2**18
 
 Receive = Callable[[int], bytes]
-"""Waits for bytes, at most so many; none, or `OSError`, when no more will come."""
+"""Waits for bytes and returns at most the given number. Returns none, or raises `OSError`, at the end of the stream."""
 
 
 class TwoLengthsError(ValueError):
-    """A header says twice how long its body is. Reading goes on at the next header."""
+    """A header has two content lengths. Reading goes on at the next header."""
 
 
 class Frames:
@@ -64,7 +64,7 @@ class Frames:
         return self._take(end + 1 - self._start)
 
     def _fill(self, n_bytes: int) -> bool:
-        """Wait until so many bytes are there; return whether they came."""
+        """Wait until `n_bytes` bytes are buffered; return false if the stream ends before that."""
         while len(self._buffer) - self._start < n_bytes:
             if not self._more():
                 return False
@@ -88,7 +88,7 @@ class Frames:
 
 
 def parsed(body: bytes) -> Any:
-    """Return the JSON of a body; `None` if it is none."""
+    """Parse a body as JSON; return `None` if it is not JSON."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):

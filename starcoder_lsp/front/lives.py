@@ -1,4 +1,4 @@
-"""The lives of the session one after another: what each has asked the editor, and why it ended."""
+"""The sessions of one editor, one after another: which requests each has sent to the editor, and why it ended."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Message = dict[str, Any]
 
 INFO, WARNING = 3, 2
 N_QUICK_STARTS: Final = 3
-"""Ends without an answer in between after which a new session waits."""
+"""After so many sessions in a row that ended without an answer, the next one starts after a pause."""
 MAX_PAUSE_S: Final = 30.0
 LONG_LIFE_S: Final = 10.0
-"""A session that lived so long has started well."""
+"""A session that ran for this long counts as well started."""
 
 
 class Lives:
@@ -54,7 +54,7 @@ class Lives:
         self._n_ends = 0
 
     def is_asked(self, key: str | None) -> bool:
-        """Return whether this session waits for a reply of the editor's, which it gets now."""
+        """Return whether this session sent the request that the editor replies to now. Each reply is taken once."""
         if key in self._asked:
             self._asked.discard(key or "")
             return True
@@ -76,7 +76,7 @@ class Lives:
         return None
 
     def take_notification(self, message: Message) -> bool:
-        """Take a notification of the session's; return whether the editor is to get it."""
+        """Take a notification of the session's; return whether to forward it to the editor."""
         if message["method"] != "$/progress":
             return True
         token, kind = message["params"]["token"], message["params"]["value"].get("kind")
@@ -96,7 +96,7 @@ class Lives:
         self._shown.clear()
 
     def end(self, session: SessionProcess, texts: OpenTexts) -> Iterator[tuple[str, int]]:
-        """Find out why a session ended; yield lines for the user's eyes or for the log."""
+        """Find out why a session ended; yield lines to show to the user or to log."""
         self._n_ends = 1 if time.monotonic() - self.began_at > LONG_LIFE_S else self._n_ends + 1
         suspect = next(iter(session.worked_on()), "")
         is_to_blame = session.has_crashed or self.suspects.has_been_killed_on(suspect)
@@ -115,7 +115,7 @@ class Lives:
         return min(MAX_PAUSE_S, 2.0 ** min(n_too_many, 10)) if n_too_many >= 0 else 0.0
 
     def is_freed(self, method: str, params: Any, text: OpenText | None) -> bool:
-        """Return whether an edit or the end of a document changes what is known of suspects."""
+        """Return whether an edit or a close of a document clears it of the suspicion that it ended a session."""
         if not self.suspects.without_suggestions:
             return False
         if method == "textDocument/didClose":

@@ -1,8 +1,8 @@
-"""The documents that the editor has open, as the messages that tell a new session of it.
+"""The documents that the editor has open, kept as the messages that open them in a new session.
 
 Of each text the front keeps one whole state and the changes since, as they came: a keystroke costs an entry in a list.
 When the list is long it is folded into the whole text, by the session's own code and off the threads that relay.
-Nothing is judged here: what is not understood is kept as it came, and the session says what is wrong with it.
+Nothing is checked here: a malformed message is kept as it came, and the session reports what is wrong with it.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class OpenTexts:
             yield from notebook.texts.values()
 
     def messages(self) -> Iterator[tuple[str, Message]]:
-        """Yield the notifications after which a new session has open what the editor has, method and parameters."""
+        """Yield the notifications that open the editor's documents in a new session, as method and parameters."""
         for text in self.documents.values():
             yield "textDocument/didOpen", {"textDocument": text.item}
             for version, changes in text.changes:

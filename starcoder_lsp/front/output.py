@@ -1,4 +1,4 @@
-"""The way to the editor: messages of the session at once, those of the front by the timer's thread."""
+"""Write to the editor: the session's messages at once, the front's own on the timer's thread."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any, BinaryIO, Final
 from starcoder_lsp.front.framing import framed
 
 WRITING_TIMEOUT_S: Final = 0.3
-"""For last messages to an editor that may not read."""
+"""The time for the last messages to an editor that may not read. Not measured."""
 STALLED_S: Final = 0.25
-"""A write that takes longer waits for an editor that does not read, since it is stopped or busy. Not measured."""
+"""A write that takes longer means that the editor does not read, since it is stopped or busy. Not measured."""
 INFO: Final = 3
 """The kind of a message that goes to the log."""
 
@@ -56,7 +56,7 @@ class Output:
         self.queue({"method": method, "params": {"type": kind, "message": f"starcoder-lsp: {line}"}})
 
     def stalled_at(self, now: float) -> float:
-        """Return when the editor last did not read; 0 if it always has. Messages of the session wait meanwhile."""
+        """Return the last time at which a write waited for the editor; 0 if none did. Others wait behind it."""
         since = self._writing_since
         return now if since is not None and now - since > STALLED_S else self._stalled_at
 

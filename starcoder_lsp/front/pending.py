@@ -1,4 +1,4 @@
-"""Requests that wait for the session: until when, and what they get if it does not answer."""
+"""A request that waits for the session: its deadline, and the front's reply if the session does not answer in time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MARGIN_S: Final = 0.05
 """The time that the session may take beyond a request's deadline to write its reply; the promise is 100 ms."""
 METRICS_DEADLINE_S: Final = 0.08
 QUICK_DEADLINE_S: Final = 2.0
-"""For requests that need no model. Not measured."""
+"""The deadline of requests that need no model. Not measured."""
 SHUTDOWN_DEADLINE_S: Final = 1.0
 OVERDUE_S: Final = 1.0
 MIN_SILENCE_S: Final = 2.5
@@ -21,7 +21,7 @@ REQUEST_CANCELLED: Final = -32800
 
 _QUICK: Final = frozenset({"textDocument/codeAction"})
 _UNLIMITED: Final = frozenset({"initialize", "workspace/executeCommand"})
-"""A model may be loaded meanwhile."""
+"""Requests without a deadline: they may load a model."""
 _FAILING: Final = frozenset({"initialize", "workspace/executeCommand", "codeAction/resolve"})
 
 
@@ -49,7 +49,7 @@ class Pending:
         self.overdue_at = float("inf")
 
     def send(self) -> None:
-        """Note that a session gets it. The session has the whole time, also if a restart took some of the editor's."""
+        """Note that a session gets it. The deadline counts from now, also if a restart has taken some of the time."""
         self.sent_at = time.monotonic()
         self.overdue_at = self.sent_at + max(self._deadline_s + OVERDUE_S, MIN_SILENCE_S)
 
@@ -58,7 +58,7 @@ class Pending:
         self.due_at = self._deadline_s = float("inf")
 
     def fallback(self) -> dict[str, Any]:
-        """Return the reply of the front: nothing, or why not."""
+        """Return the front's own reply: an empty result, or an error."""
         reply: dict[str, Any] = {"jsonrpc": "2.0", "id": self.id}
         if self.method in _FAILING:
             message = "the work did not end in time, or ended with its process; try again"
@@ -69,7 +69,7 @@ class Pending:
 
 
 def deadline_s(method: str, completion_s: float) -> float:
-    """Return the seconds in which a request gets its reply, where a completion has `completion_s`."""
+    """Return the deadline of a request in seconds; that of a completion is `completion_s`."""
     if method in _UNLIMITED:
         return float("inf")
     if method == METRICS:

@@ -27,12 +27,12 @@ from starcoder_lsp.front.watchdog import PING_INTERVAL_S, START_TIMEOUT_S, Watch
 OWN: Final = "starcoder-front:"
 """Ids of the front's own requests begin so."""
 DEADLINE: Final = "starcoder/deadline"
-"""By this notification the session says how long a completion may take; it goes no further."""
+"""The notification by which the session tells the front how long a completion may take. The editor does not get it."""
 QUARANTINE: Final = "starcoder/quarantine"
 EXIT_TIMEOUT_S: Final = 1.8
 """The process must end within two seconds of `exit`. A session that still starts answers `initialize` before."""
 LAST_WRITES_S: Final = 10.0
-"""More for a session that has answered `shutdown`: it ends in time by itself, where the machine lets it run."""
+"""Further time for a session that has answered `shutdown`: it ends by itself unless the machine is overloaded."""
 END_TIMEOUT_S: Final = 0.5  # for a session whose editor is gone
 PARSE_ERROR, INVALID_REQUEST = -32700, -32600
 
@@ -109,7 +109,7 @@ class Relay:
             self.leave(EXIT_TIMEOUT_S if self._replay.is_initialized else START_TIMEOUT_S)
 
     def _take_other(self, message: Any, body: bytes, *, is_reply: bool) -> None:
-        """Take the reply to a request of the session's, or what is no message at all."""
+        """Take the reply to a request of the session's, or a body that is no message."""
         if is_reply and not self._lives.is_asked(key_of(message.get("id"))):
             return  # the session that asked has ended
         if self._is_ready:
@@ -178,7 +178,7 @@ class Relay:
             self._out.write(body)
 
     def _take_reply(self, message: Message) -> bool:
-        """Take a reply of the session's; return whether the editor is to get it."""
+        """Take a reply of the session's; return whether to forward it to the editor."""
         msg_id = message.get("id")
         if isinstance(msg_id, str) and msg_id.startswith(OWN):
             self._take_own(msg_id)
@@ -214,7 +214,7 @@ class Relay:
         self._watchdog.start_due_at = NEVER
 
     def _on_end(self, session: SessionProcess) -> None:
-        """Answer what waits, say what happened, and start a new session."""
+        """Answer the requests that wait, report why the session ended, and start a new one."""
         with self._lock:
             if session is not self.session or self._is_leaving or self._was_shut_down:
                 return

@@ -1,4 +1,4 @@
-"""The messages by which a new session comes to where the last one was."""
+"""The messages that bring a new session to the state of the one before."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from starcoder_lsp.front.open_texts import OpenText, OpenTexts
 Message = dict[str, Any]
 
 KEPT: Final = frozenset({"workspace/didChangeConfiguration", "textDocument/didFocus"})
-"""Notifications of which the last one counts."""
+"""Notifications of which only the last one is sent again."""
 TOGGLE: Final = "starcoder.toggle"
 SELECT_MODEL: Final = "starcoder.selectModel"
 
@@ -32,7 +32,7 @@ class Replay:
         self._commands: list[Message] = []
 
     def initialize(self, message: Message, body: bytes) -> bytes:
-        """Take the editor's `initialize`, and return it as the session gets it: a child of this process."""
+        """Keep the editor's `initialize`, and return it with this process as the session's parent."""
         if self._initialize:
             return body  # the second one, which the session refuses
         params = message.get("params")
@@ -80,7 +80,7 @@ class Replay:
             self._commands = [each for each in self._commands if each["command"] != command] + [params]
 
     def messages(self, quarantine: Message) -> Iterator[tuple[str, Any, bool]]:
-        """Yield method, parameters, and whether it is a request, of what a new session is told after `initialize`."""
+        """Yield the messages to a new session after `initialize`: method, parameters, and whether it is a request."""
         yield "starcoder/quarantine", quarantine, False
         for params in self._folders:
             yield "workspace/didChangeWorkspaceFolders", params, False

@@ -12,7 +12,7 @@ NEVER: Final = float("inf")
 
 
 class Requests:
-    """By id; a client that uses an id twice gets two replies. Under the front's lock."""
+    """The requests by id; a client that uses an id twice gets two replies. Under the front's lock."""
 
     def __init__(self) -> None:
         self._by_key: dict[str, list[Pending]] = {}
@@ -66,13 +66,13 @@ class Requests:
         return reply
 
     def answer(self, until: float = NEVER) -> Iterator[dict[str, Any]]:
-        """Yield the front's replies to requests that are due by then."""
+        """Yield the front's replies to requests whose deadline is `until` or earlier."""
         for pending in self:
             if pending.due_at <= until and not pending.is_answered:
                 yield self.fallback(pending)
 
     def answer_sent(self) -> Iterator[dict[str, Any]]:
-        """Yield the front's replies to what a session had that has ended. The next one gets `initialize` again."""
+        """Yield the front's replies to requests that an ended session had. The next session gets `initialize` again."""
         for pending in self:
             if pending.sent_at is not None and pending.method != "initialize" and not pending.is_answered:
                 yield self.fallback(pending)
@@ -89,11 +89,11 @@ class Requests:
         self.forget_answered()
 
     def next_due(self) -> float:
-        """Return when the front has to answer the next one."""
+        """Return the deadline at which the front answers the next one."""
         return min((each.due_at for each in self if not each.is_answered), default=NEVER)
 
     def next_overdue(self) -> float:
-        """Return when the session will have had one for too long."""
+        """Return the time from which on the session counts as stuck with one of the requests."""
         return min((each.overdue_at for each in self if _ends_session(each)), default=NEVER)
 
 

@@ -1,4 +1,4 @@
-"""One life of the session: its process, the bytes to and from it, and how it ended."""
+"""The process of one session: its start, the bytes to and from it, and how it ended."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from starcoder_lsp.front.framing import Frames, framed
 COMMAND: tuple[str, ...] = (sys.executable, "-m", "starcoder_lsp.lsp.run")
 IS_POSIX: Final = os.name == "posix"
 LAST_WORDS_S: Final = 0.3
-"""For what is left in the pipe when the process has ended; another process may hold the pipe open for longer."""
+"""The time to read what is left in the pipe of an ended process; another process may hold the pipe open for longer."""
 HIGHEST_EXIT_CODE: Final = 255
-"""Windows tells crashes by higher ones."""
+"""On Windows a higher exit code is that of a crash."""
 NOT_OF_ITSELF: Final = frozenset(
     getattr(signal, name) for name in ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)
 )
-"""Signals by which somebody else ends a process."""
+"""Signals that come from outside and are no crash."""
 
 
 class SessionProcess:
@@ -63,7 +63,7 @@ class SessionProcess:
         threading.Thread(target=self._write, name="session input", daemon=True).start()
 
     def send(self, body: bytes) -> None:
-        """Send a message, at once if the session reads; otherwise it waits in memory and nobody waits for it."""
+        """Send a message, at once if the session reads, otherwise as soon as it does. Never waits."""
         data = framed(body)
         with self._has_more:
             if self._is_closed:
@@ -102,7 +102,7 @@ class SessionProcess:
 
     @property
     def has_crashed(self) -> bool:
-        """Return whether it ended of itself and not by a signal from elsewhere, or did not answer."""
+        """Return whether it crashed or did not answer. A signal from outside, such as a user's `kill`, is no crash."""
         code = self._process.poll() or 0
         return self.was_silent or code > HIGHEST_EXIT_CODE or (code < 0 and -code not in NOT_OF_ITSELF)
 

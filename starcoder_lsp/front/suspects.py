@@ -1,4 +1,4 @@
-"""Which documents ended the session, and what they get from then on: first no tree, then no suggestions."""
+"""The documents that ended a session. Such a document is not parsed any more, and after a second time not completed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Final
 
 MIN_CHANGED_CHARACTERS: Final = 200
 CHANGED_SHARE: Final = 0.2
-"""A document has changed much when so many characters, and this share of it, were written since. Not measured."""
+"""Characters, and the share of the document, that must be written until it counts as changed much. Not measured."""
 
 
 class Suspects:
@@ -33,7 +33,7 @@ class Suspects:
         return ""
 
     def has_been_killed_on(self, uri: str) -> bool:
-        """Return whether somebody else's kill met the same document twice in a row: it may take all memory."""
+        """Return whether a kill from outside came twice in a row during work on a document: it may take all memory."""
         is_again = bool(uri) and uri == self._killed_on
         self._killed_on = "" if is_again else uri
         return is_again

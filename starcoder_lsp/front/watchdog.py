@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 DEFAULT_COMPLETION_S: Final = 10.0
 PING_INTERVAL_S: Final = 1.0
 START_TIMEOUT_S: Final = 60.0
-"""For a session that starts: half a second on an idle machine."""
+"""The time for a session's start, which takes half a second on an idle machine."""
 
 
 class Watchdog:
@@ -62,7 +62,7 @@ class Watchdog:
         return self.next_time(now) <= now
 
     def next_time(self, now: float) -> float:
-        """Return when the session will have been silent for too long."""
+        """Return the time from which on the session counts as silent for too long."""
         silence_s = max(self.completion_s + OVERDUE_S, MIN_SILENCE_S)
         pinged_until = NEVER if self._ping_sent_at is None else self._ping_sent_at + silence_s
         due_at = min(self.start_due_at, pinged_until, self._requests.next_overdue())

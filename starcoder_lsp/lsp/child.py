@@ -1,4 +1,4 @@
-"""A server as a child process: its output, its last line of standard error, and its end.
+"""Run a server as a child process: its output, its last line of standard error, and its end.
 
 asyncio's own `wait` also waits for the pipes, which a grandchild may hold open long after the child has ended.
 """
@@ -12,13 +12,13 @@ from contextlib import suppress
 from typing import Self
 
 LAST_WORDS_TIMEOUT_S = 0.3
-"""The time that the process has to end after its output has, and the other way round. Not measured."""
+"""The time between the end of the process and the end of its output, whichever comes first. Not measured."""
 N_LAST_BYTES = 4096
 KILL_TIMEOUT_S = 1.0
 
 
 class ServerEndedError(Exception):
-    """The server ended, could not be started, or does not answer. The text is one line for the user."""
+    """The server has ended, could not be started, or does not answer. The error's text is one line for the user."""
 
 
 class Child(asyncio.SubprocessProtocol):
@@ -127,7 +127,7 @@ class Child(asyncio.SubprocessProtocol):
 
 
 def _spelled(return_code: int | None) -> str:
-    """Return in words how a process without a last line ended."""
+    """Return a description of a process' end, for one that wrote nothing to standard error."""
     if return_code is not None and return_code < 0:
         with suppress(ValueError):
             return f"killed by {signal.Signals(-return_code).name}"

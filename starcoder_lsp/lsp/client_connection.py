@@ -1,4 +1,4 @@
-"""The client's end of the wire: pygls' client over a server that is a child process and may end at any time."""
+"""Connect to a server that is a child process and may end at any time, by pygls' client."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ MAX_SPELLINGS = 4096
 
 @define(eq=False)
 class ClientUris:
-    """The spellings of one client that differ from the normal one."""
+    """One client's spellings of URIs that differ from the normal one."""
 
     _spellings: LruDict[str, str] = field(factory=lambda: LruDict(MAX_SPELLINGS))
 

@@ -17,7 +17,7 @@ from starcoder_lsp.settings_layers import SettingsLayer, load_user_file, read_se
 
 @define
 class Configuration:
-    """Layers of settings: the client's options, the user's file, the client's workspace, and choices by command.
+    """Layers of settings: the client's options, the user's file, the client's workspace, and the user's commands.
 
     A later one overrides an earlier one.
     """
@@ -25,7 +25,7 @@ class Configuration:
     options: object = field(factory=dict)
     workspace: object = field(factory=dict)
     chosen: dict[str, object] = field(factory=dict)
-    _told: set[str] = field(factory=set)
+    _reported: set[str] = field(factory=set)
 
     def choose(self, values: Mapping[str, Any]) -> None:
         """Apply a choice that the user made by a command."""
@@ -34,8 +34,8 @@ class Configuration:
     def read(self) -> tuple[Settings, tuple[str, ...]]:
         """Merge the layers; return the settings and the problems that were not returned before."""
         settings, problems = self._merged()
-        new = tuple(problem for problem in problems if problem not in self._told)
-        self._told.update(new)
+        new = tuple(problem for problem in problems if problem not in self._reported)
+        self._reported.update(new)
         return settings, new
 
     def peek(self) -> Settings:

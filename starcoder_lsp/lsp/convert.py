@@ -172,7 +172,7 @@ def wants_status(params: types.InitializeParams) -> bool:
 
 
 def is_private(params: types.InitializeParams) -> bool:
-    """Return whether the client's window leaves no traces: it says so in `experimental: {starcoder: {private}}`."""
+    """Return whether the client's window is private: `experimental: {starcoder: {private}}` of its capabilities."""
     return has_own_capability(params.capabilities.experimental, "private")
 
 
@@ -223,7 +223,7 @@ def plain(value: Any) -> Any:
 
 
 def uri_of(params: object) -> str:
-    """Return the URI of the document or notebook in otherwise wrong parameters, or an empty string."""
+    """Return the URI of the document or notebook in parameters that are otherwise wrong; empty if it is wrong, too."""
     members = params if isinstance(params, dict) else {}
     document = members.get("textDocument") or members.get("notebookDocument")
     return str(document.get("uri", "")) if isinstance(document, dict) else ""

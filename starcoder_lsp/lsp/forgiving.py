@@ -1,4 +1,4 @@
-"""Messages that are not quite the specification's, put right where that is safe. Parameters are plain JSON here.
+"""Repair messages that break the specification in harmless ways. Parameters are plain JSON here.
 
 Messages are ordered, so edits can be applied in the order in which they come whatever version they carry. Libraries of
 3.17 count the kinds of a trigger from 0, and some clients write `null` for what they leave out.
@@ -13,7 +13,7 @@ MAX_DEPTH: Final = 100
 """No message of the protocol is nested deeper than 20; recursion ends at about 900."""
 INVOKED: Final = 1
 UNVERSIONED: Final = 0
-"""In place of a version that is missing: no higher than the one before it."""
+"""Stands for a missing version. It does not grow, so the server counts the edits of such a document itself."""
 
 
 def is_too_deep(message: object) -> bool:
@@ -34,7 +34,7 @@ def _children(value: object) -> Iterator[Any]:
 
 
 def forgive(method: str, params: Any) -> None:
-    """Put parameters right, in place. What this does not know is left as it is."""
+    """Repair parameters, in place. Everything else is left as it is."""
     if not isinstance(params, dict):
         return
     if method == "textDocument/didOpen":
@@ -60,7 +60,7 @@ def _version(document: Any) -> None:
 
 
 def _changes(changes: Any) -> None:
-    """A range that is `null` is none: the text is the whole one."""
+    """Remove ranges that are `null`: such a change has the whole text."""
     for change in _list(changes):
         if isinstance(change, dict):
             for name in ("range", "rangeLength"):

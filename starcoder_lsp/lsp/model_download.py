@@ -1,4 +1,4 @@
-"""A download from inside the editor: the licence as a question, the bytes as `$/progress` that can be cancelled."""
+"""Download a model from inside the editor: ask for the licence, and show a `$/progress` that the user can cancel."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ GB: Final = 10**9
 
 
 async def bring(server: Server, name: str) -> dict[str, str] | None:
-    """Return what chooses the model in the settings, once it is on this machine; `None` if the user decided otherwise.
+    """Download a model, and return its name or path for the settings; `None` if the user refused or cancelled.
 
-    `name` is of the catalogue, or `ORG/REPO:FILE`. Raises `ModelsError` and `NoButtonsError`.
+    `name` is one of the catalogue's, or `ORG/REPO:FILE`. Raises `ModelsError` and `NoButtonsError`.
     """
     wanted = Wanted.of(name)
     puller = Puller()
@@ -62,7 +62,7 @@ async def _is_licence_accepted(server: Server, plan: Plan) -> bool:
 
 
 async def _download(server: Server, puller: Puller, plan: Plan) -> StoredModel | None:
-    """Pull and show how far it is. Return `None` if the user cancels it."""
+    """Download the files of `plan` and show the progress. Return `None` if the user cancels."""
     title = plan.wanted.name
     try:
         async with cancellable_progress(server, f"Downloading {title}", percent=0) as progress:
@@ -84,7 +84,7 @@ class _Reporter:
         self._percent = -1
 
     def report(self, n_bytes: int, n_all: int) -> None:
-        """Show how many bytes are here."""
+        """Show that `n_bytes` of `n_all` bytes were downloaded."""
         percent = 100 * n_bytes // max(n_all, 1)
         if percent > self._percent and self._progress.is_shown:
             self._percent = percent

@@ -1,7 +1,7 @@
-"""Get a real model inside the editor: one offer with the demonstrator's first suggestion, and a command.
+"""Offer StarCoder2 in place of the demonstrator: once after its first suggestion, and by a command.
 
-The client shows the questions as messages with buttons. What is chosen is written into the user's own file of settings,
-and in use at once.
+The client shows the questions as messages with buttons. The chosen model is written into the user's own settings file
+and loaded at once.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 FILE, SERVER, NOT_NOW = "Use a file…", "Use a server…", "Not now"
 GB: Final = 10**9
 MAX_BUTTONS: Final = 6
-"""Models offered in one message; `models list` shows all."""
+"""The most models offered in one message; `starcoder-lsp models list` shows all. Not measured."""
 COMMAND: Final = "starcoder-lsp models pull"
 
 
@@ -46,12 +46,12 @@ class ModelOffer:
         return self._task is not None and not self._task.done()
 
     def make(self) -> None:
-        """Offer a real model, unless the user has said that they want none."""
+        """Offer a StarCoder2 model, unless the user has refused the offer for good."""
         if not Offer().was_declined:
             self._start(self._offer())
 
     def get(self, name: str | None) -> None:
-        """Get the model of a name, or let the user choose one. Does nothing while a question is open."""
+        """Get the model called `name`, or let the user choose one. Does nothing while a question is open."""
         self._start(self._choose() if name is None else self._get(name))
 
     def _start(self, work: Any) -> None:
@@ -61,7 +61,7 @@ class ModelOffer:
         self._task = asyncio.ensure_future(self._guarded(work))
 
     async def _guarded(self, work: Any) -> None:
-        """Show what goes wrong: no request waits for this work."""
+        """Run some work, and show its errors to the user: no request waits for it."""
         try:
             await work
         except EngineError as error:
@@ -138,7 +138,7 @@ def _recommended() -> Entry:
 
 
 def _button(entry: Entry) -> str:
-    """Return the text of a button, such as `Get StarCoder2 3B (1.8 GB)…`; one that is here has no size."""
+    """Return the text of a button, such as `Get StarCoder2 3B (1.8 GB)…`; without a size for a downloaded model."""
     if path_of_entry(entry) is not None:
         return f"Use {entry.title}"
     return f"Get {entry.title} ({entry.n_bytes / GB:.1f} GB)…"

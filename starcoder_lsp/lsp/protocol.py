@@ -95,9 +95,9 @@ class Protocol(LanguageServerProtocol):
             raise JsonRpcInvalidParams(text) from error
 
     def _misfit(self, method: str, params: object) -> str:
-        """Return which parameter has a wrong type; empty if none has, and for `initialize`, which cattrs alone judges.
+        """Return the parameter that has a wrong type, in words; empty if none has. `initialize` is not checked.
 
-        A client whose capabilities are odd is better served than refused.
+        A client with malformed capabilities is better served than refused.
         """
         kind = types.METHOD_TO_TYPES.get(method, (None, None, None))[2]
         return "" if kind is None or method == types.INITIALIZE else misfit(params, kind)
@@ -108,7 +108,7 @@ class Protocol(LanguageServerProtocol):
         return kind is not None and not hasattr(kind, "id") and "id" not in fields_dict(kind)
 
     def _objection(self, message: Any) -> JsonRpcException | None:
-        """Return the error of a message, parameters aside, or `None`."""
+        """Return the error of a message, its parameters aside, or `None`."""
         method = message.get("method", "") if isinstance(message, dict) else None
         if is_too_deep(message):
             return JsonRpcInvalidParams(f"nested more than {MAX_DEPTH} deep")
@@ -131,7 +131,7 @@ class Protocol(LanguageServerProtocol):
         return None
 
     def _refuse(self, message: dict[str, Any], refusal: JsonRpcException) -> None:
-        """Reply with an error to what is, or may have been, a request. Replies and notifications get none."""
+        """Reply with an error to a message that is or may be a request. Replies and notifications get none."""
         if "result" in message or "error" in message:
             return
         if "id" in message or "method" not in message:  # a plain dictionary: pygls would leave out an id that is null
@@ -168,14 +168,14 @@ class Protocol(LanguageServerProtocol):
 
     @lsp_method(types.SHUTDOWN)
     async def lsp_shutdown(self, *args: Any) -> None:  # type: ignore[override]  # a coroutine is a handler too
-        """Leave it to our handler. pygls would answer running requests as if the client had cancelled them."""
+        """Leave `shutdown` to our handler. pygls would answer running requests as if the client had cancelled them."""
         self._shutdown = True
         self.fm.features[types.SHUTDOWN](*args)
         await self.last_replies()
 
     @lsp_method(types.EXIT)
     async def lsp_exit(self, *args: Any) -> None:  # type: ignore[override]  # as above
-        """Leave it to our handler."""
+        """Leave `exit` to our handler."""
         await self.last_replies()
         await self.fm.features[types.EXIT](*args)
 

@@ -1,4 +1,4 @@
-"""A message with buttons, for clients that show them."""
+"""Ask the user by a message with buttons, in clients that show them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def ask(server: LanguageServer, message: str, buttons: Sequence[str]) -> s
 
 
 async def open_page(server: LanguageServer, url: str) -> bool:
-    """Open a web page in the user's browser, by way of the client; return whether it could."""
+    """Let the client open a web page in the user's browser; return whether it could."""
     window = server.client_capabilities.window
     if window is None or window.show_document is None or not window.show_document.support:
         return False

@@ -34,7 +34,7 @@ from starcoder_lsp.settings import Settings
 
 NAME = "starcoder-lsp"
 CLIENT_TIMEOUT_S = 1.0
-"""The time that loading waits for the client's settings. Settings that come later apply too. Not measured."""
+"""The time for which loading the model waits for the client's settings. Later ones apply too. Not measured."""
 EVERY_NOTEBOOK = types.NotebookDocumentSyncOptions([types.NotebookDocumentFilterWithNotebook(notebook="*")])
 LOG_LEVELS = {
     "error": types.MessageType.Error,
@@ -45,7 +45,7 @@ LOG_LEVELS = {
 
 
 def completion_deadline_ms(settings: Settings) -> float:
-    """Return in how many milliseconds a completion has its reply, from the message on."""
+    """Return the time from a completion request to its reply, in milliseconds, that the settings allow."""
     return settings.completion.timeout_ms + (settings.debounce.ms if settings.debounce.mode != "off" else 0)
 
 
@@ -62,8 +62,8 @@ class Server(LanguageServer):
         self.was_initialized = False
         self.was_shut_down = False
         self._ending: asyncio.Task[None] | None = None
-        self._has_told_waiting = False
-        self._has_noted_versions = False
+        self._has_warned_of_waiting = False
+        self._has_logged_versions = False
         self.on_suggestion: Callable[[], None] = lambda: None
         self.client_picks_files = False
 
@@ -103,16 +103,16 @@ class Server(LanguageServer):
             self.log(types.MessageType.Info, f"no completions in {printable(path_of(uri))}: {reason}")
 
     def report_sync(self, edited_uri: str = "") -> None:
-        """Tell the user of documents that wait for their whole text, and log edits whose versions do not grow. Once."""
+        """Warn, once, that a document waits for its whole text; log, once, edits whose versions do not grow."""
         texts = self.session.texts
         waiting = texts.out_of_sync()
         self.session.status.wait_for(waiting)
-        if waiting and not self._has_told_waiting:
-            self._has_told_waiting = True
+        if waiting and not self._has_warned_of_waiting:
+            self._has_warned_of_waiting = True
             name = printable(path_of(waiting[0]).rpartition("/")[2])
             self.warn(f"an edit of {name} could not be applied; close and open the file to get suggestions in it again")
-        if edited_uri and not self._has_noted_versions and not texts.is_numbered(edited_uri):
-            self._has_noted_versions = True
+        if edited_uri and not self._has_logged_versions and not texts.is_numbered(edited_uri):
+            self._has_logged_versions = True
             self.log(types.MessageType.Warning, "this client's versions do not grow; edits are applied as they come")
 
     @contextmanager
@@ -132,7 +132,7 @@ class Server(LanguageServer):
         self.show_message(types.MessageType.Warning, message)
 
     def choose(self, values: Mapping[str, Any]) -> None:
-        """Apply a choice that the user made by a command."""
+        """Apply settings that the user chose by a command; `values` are by their names in camelCase."""
         self.configuration.choose(values)
         self.read_settings()
 
@@ -176,7 +176,7 @@ class Server(LanguageServer):
             progress.end(outcome)
 
     async def end(self) -> None:
-        """End the process. After `shutdown` write the record and the states first, also if the input ends meanwhile."""
+        """End the process. After `shutdown`, write statistics and KV states first, also if the input ends meanwhile."""
         if self._ending is None:
             self._ending = asyncio.create_task(self._end())
         await asyncio.shield(self._ending)

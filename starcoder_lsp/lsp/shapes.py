@@ -1,8 +1,8 @@
-"""Check parameters against the types of the specification: the sender's error, by name, before any handler runs.
+"""Check parameters against the types of the specification before any handler runs, and name the one that is wrong.
 
 cattrs builds an object from nearly anything: `languageId: []` or an id `{}` becomes a bug somewhere else. This compares
-plain JSON with the types of `lsprotocol`. A member that is null or left out counts as left out; whether it may be is
-for cattrs, and so are the limits of numbers.
+plain JSON with the types of `lsprotocol`. A member that is null counts as left out. cattrs judges whether a member may
+be left out, and the limits of numbers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import attrs
 from lsprotocol import types
 
 Check = Callable[[Any], str]
-"""Returns where in a value the first misfit is and what was expected, such as `.uri: expected a string`, or nothing."""
+"""Returns the place and the expected type of the first wrong value, such as `.uri: expected a string`, or nothing."""
 
 _ANYTHING: Final = (Any, object, types.LSPObject, types.LSPAny)
 _NAMES: Final = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
@@ -98,7 +98,7 @@ def _object(cls: Any) -> Check:
 
 
 def _union(options: tuple[Any, ...]) -> Check:
-    """Return the check for one of several types. An object is meant as the one that knows most of its members."""
+    """Return the check for one of several types. An object is checked as the type that has most of its members."""
     objects = {option: _members(option) for option in options if attrs.has(option)}
     scalars = [_check_of(option) for option in options if option not in objects]
     expected = ": expected " + " or ".join(

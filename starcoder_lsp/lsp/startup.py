@@ -1,4 +1,4 @@
-"""A fast start. Importing the protocol's 554 classes takes most of the time until the reply to `initialize`."""
+"""Start fast: importing the protocol's 554 classes takes most of the time until the reply to `initialize`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 
 def make_server_quickly() -> Server:
-    """Return the server, not started. For a process that does nothing else.
+    """Return the server, not started, for a process that does nothing else.
 
-    Garbage collection is off meanwhile: imports leave next to no garbage, and looking for it takes 50 ms.
+    Garbage collection is off during the imports: they leave next to no garbage, and looking for it takes 50 ms.
     """
     gc.disable()
     from starcoder_lsp.lsp.app import make_server

@@ -1,4 +1,4 @@
-"""The record of suggestions of one server: begins and ends it as the settings say, and shows its messages."""
+"""Begin and end the record of suggestions as the settings say, and show its messages to the user."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from starcoder_lsp.stats.gate_learning import Learner
 from starcoder_lsp.stats.store import user_paths
 
 LAST_WRITE_S = 1.0
-"""The time that the end of a server waits for the record. Not measured."""
+"""The time for which the server's end waits until the record is written. Not measured."""
 
 
 @define(eq=False)
@@ -28,7 +28,7 @@ class Statistics:
     session: Session
     on_message: Callable[[str], None]
     is_private: bool = False
-    """True if the client says that its window leaves no traces."""
+    """True if the client says that its window is private, so nothing may be recorded."""
     _wanted: bool = False
     _failed: bool = False
     _changing: asyncio.Task[None] | None = None
@@ -81,7 +81,7 @@ class Statistics:
             learner.take(events)
 
     async def note_model(self, settings: Settings) -> None:
-        """Record which model file the suggestions come from, if it is on this machine, and take the gate for it."""
+        """Record the hash of the model file, if it is on this machine, and load the gate that was trained for it."""
         from starcoder_lsp.engine.loading import model_path
         from starcoder_lsp.stats.model_hash import hash_of_model
 
@@ -114,7 +114,7 @@ class Statistics:
             raise JsonRpcException(str(problem), types.LSPErrorCodes.RequestFailed) from problem
 
     async def end(self) -> None:
-        """Write what is there and end the record."""
+        """Write the queued events and end the record."""
         close, self._close = self._close, None
         if self._checking is not None:
             self._checking.cancel()

@@ -1,1 +1,1 @@
-"""Model files: which there are to be had, under which licence, and how one comes onto this machine."""
+"""Model files: the catalogue, licences, downloads, and the models on this machine."""

@@ -23,22 +23,22 @@ N_CONTEXT: Final = 4096
 N_CONTEXTS: Final = 2
 """Contexts of a host that editors share (`engine/host/server.py`)."""
 N_READ_TOKENS: Final = 1000
-"""Tokens whose keys and values each step reads as well: a usual prompt."""
+"""The tokens of a usual prompt: each decoding step reads their keys and values, too."""
 OVERHEAD_BYTES: Final = 200 << 20
 """The memory of a host besides weights and cells (bench/RESULTS.md)."""
 KV_BYTES: Final[Mapping[str, int]] = {"3b": 30 << 10, "7b": 64 << 10, "15b": 80 << 10, "starcoder": 20 << 10}
 """Keys and values of one token, in 16-bit floats."""
 MIN_COMFORTABLE: Final = 20.0
-"""Tokens a second from which a line of ten tokens is there in half a second: for the larger model."""
+"""The fewest tokens a second for the larger model: a line of ten tokens takes half a second."""
 MIN_USABLE: Final = 6.0
-"""Below it a line takes more than one and a half seconds (`doctor` warns there, too)."""
+"""The fewest tokens a second at all: below, a line takes over one and a half seconds, and `doctor` warns."""
 SMALL, LARGE = "starcoder2-3b", "starcoder2-7b"
 GB: Final = 10**9
 
 
 @frozen
 class Machine:
-    """The facts of a machine that decide between models.
+    """The properties of a machine that decide between models.
 
     Sizes are in bytes, `None` if unknown; the bandwidth is in bytes a second.
     `n_gpu_bytes` is the memory of the largest GPU that llama.cpp can use, 0 if there is none.
@@ -51,7 +51,7 @@ class Machine:
 
 @frozen
 class Recommendation:
-    """A model of the catalogue, and why it is the one for this machine, in one sentence."""
+    """A model of the catalogue, and the reason for it on this machine, in one sentence."""
 
     entry: Entry
     why: str

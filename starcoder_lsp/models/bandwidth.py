@@ -1,7 +1,7 @@
 """Measure how fast this machine reads memory: decoding speed depends on it, since each token reads every weight once.
 
-`memchr` of the C library looks for a byte that is not there, in a buffer for each thread that is larger than a core's
-share of the caches. ctypes releases the interpreter's lock meanwhile, so the threads read side by side.
+`memchr` of the C library searches a missing byte in a buffer for each thread that is larger than a core's share of the
+caches. ctypes releases the interpreter's lock meanwhile, so the threads read side by side.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from starcoder_lsp.engine.threads import default_n_threads
 from starcoder_lsp.models.state import read_json, state_path, write_json
 
 BUFFER_BYTES: Final = 48 << 20
-"""Of each thread. With 16 MiB the last-level cache of the machine at hand answered a part of the reads."""
+"""The buffer of each thread. With 16 MiB, the last-level cache of the measured machine served a part of the reads."""
 N_ROUNDS: Final = 4
-"""The best one counts: others may be disturbed."""
+"""The number of rounds. The best one counts, since other programs may disturb the others."""
 MAX_AGE: Final = timedelta(days=30)
 FILE_NAME: Final = "bandwidth.json"
 _LARGE_MODEL_BYTES: Final = 1 << 30

@@ -50,7 +50,7 @@ class Source:
         return self.file.rpartition("/")[2] == VOCABULARY
 
     def __str__(self) -> str:
-        """Return the form in which a user names it."""
+        """Return the spelling in which a user names it."""
         return f"{self.repository}:{self.file}"
 
 
@@ -85,7 +85,7 @@ def entries() -> dict[str, Entry]:
 
 
 def find_entry(name: str) -> Entry:
-    """Return the model of a name. Raises `ModelsError`, which proposes the name that is spelled most like it."""
+    """Return the model of a name. Raises `ModelsError`, which proposes the name with the most similar spelling."""
     found = entries().get(name.lower())
     if found is not None:
         return found

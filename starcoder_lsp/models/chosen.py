@@ -1,4 +1,4 @@
-"""Read the chosen model from the settings, and write it into the user's own file of settings."""
+"""Read the chosen model from the settings, and write it into the user's own settings file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from starcoder_lsp.settings import Settings
 
 
 class ModelNotHereError(ModelsError):
-    """The model that `model.name` names is not on this machine. `name` is that name."""
+    """The model called `name` in the settings is not on this machine."""
 
     def __init__(self, name: str) -> None:
         super().__init__(
@@ -51,10 +51,10 @@ def with_path(settings: Settings, store: Store | None = None) -> Settings:
 
 
 def choose(file: Path, *, name: str = "", path: str = "") -> None:
-    """Write the choice into the user's file of settings; everything else in it stays, comments too.
+    """Write the choice into the user's settings file; everything else in it stays, comments included.
 
-    Both empty is the demonstrator. What is empty is removed, so that a path in an editor's own settings counts again.
-    Raises `ModelsError` for a file that cannot be read or written, which is then as it was.
+    If both are empty, the demonstrator is chosen. An empty value is removed, so that a path in the editor's own
+    settings counts again. Raises `ModelsError` for a file that cannot be read or written, and leaves it unchanged.
     """
     from tomlkit.exceptions import TOMLKitError
 
@@ -92,7 +92,7 @@ def _with_key(file: Path, text: str, key: str, value: str) -> str:
 
 
 def _replace(file: Path, text: str) -> None:
-    """Write a file whole. A link to it, as users of dotfiles have, stays one."""
+    """Replace a file as a whole. A symbolic link to it, as users of dotfiles have, stays a link."""
     target = file.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
     new = target.with_name(f".{target.name}.{os.getpid()}")

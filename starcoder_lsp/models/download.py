@@ -1,8 +1,8 @@
-"""One file from the hub into a part that survives failures and kills, verified while it is written.
+"""Download one file from the hub into a partial file that survives failures and kills, and verify it meanwhile.
 
-The part `FILE.part` grows by what has come, unbuffered, so that a kill loses nothing; beside it `FILE.part.json` says
-which bytes it is a part of. The next download continues it by a Range request. Its sha256 is computed as the bytes
-come; only those of an earlier process are read once more, since a hash cannot be stored in the middle.
+Received bytes are appended to `FILE.part` without a buffer, so that a kill loses nothing; `FILE.part.json` beside it
+identifies the whole file. The next download continues it by a Range request. The sha256 is computed as the bytes come;
+only those of an earlier process are read once more, since an unfinished hash cannot be stored.
 
 Why not `huggingface_hub`: its versions 1 and 2 begin again from zero after a failure, and none checks the sha256.
 """
@@ -27,7 +27,7 @@ from starcoder_lsp.models.transport import Response, TransportError
 CHUNK_BYTES: Final = 256 << 10
 """Bytes of an earlier part that are read at a time: below a millisecond. New bytes are written as they come."""
 MAX_FAILURES: Final = 5
-"""Attempts in a row that bring no byte. One that brought some starts the count again."""
+"""The most attempts in a row that bring no byte. One that brings some starts the count again."""
 PAUSES_S: Final = (0.5, 1.0, 2.0, 4.0)
 MAX_PAUSE_S: Final = 60.0
 """The longest pause that a server can ask for by `Retry-After`."""
@@ -38,7 +38,7 @@ OnBytes = Callable[[int], None]
 
 
 class WrongBytesError(ModelsError):
-    """All bytes came, and they are not those that the hub has a sha256 of."""
+    """All bytes came, but their sha256 differs from the hub's."""
 
 
 @frozen
@@ -51,7 +51,7 @@ class Patience:
 
 @define
 class Part:
-    """The part of a file that is on disk, open, with the hash of what is in it."""
+    """An open partial file, and the hash of its bytes."""
 
     file: BinaryIO
     n_bytes: int = 0
@@ -67,24 +67,24 @@ class Part:
             view = view[n_written:]
 
     def restart(self) -> None:
-        """Throw all bytes away."""
+        """Delete all bytes."""
         self.file.seek(0)
         self.file.truncate()
         self.n_bytes, self.sha256 = 0, hashlib.sha256()
 
 
 def part_path(path: Path) -> Path:
-    """Return where the part of a file is."""
+    """Return the path of a file's partial download."""
     return path.with_name(f"{path.name}.part")
 
 
 def label_path(path: Path) -> Path:
-    """Return the file that says what a part is a part of."""
+    """Return the path of the file that identifies a partial download."""
     return path.with_name(f"{path.name}.part.json")
 
 
 def n_bytes_here(path: Path, wanted: RemoteFile) -> int:
-    """Return how many bytes of `wanted` an earlier download to `path` has left."""
+    """Return the number of bytes of `wanted` that an earlier download to `path` has left."""
     if read_json(label_path(path)) != _label(wanted):
         return 0
     try:
@@ -96,7 +96,7 @@ def n_bytes_here(path: Path, wanted: RemoteFile) -> int:
 async def download(
     hub: Hub, wanted: RemoteFile, path: Path, on_bytes: OnBytes, patience: Patience | None = None
 ) -> str:
-    """Bring a file to `path`, whole and verified, and return its sha256. On any failure the part stays.
+    """Download a file to `path`, verify it, and return its sha256. After any failure the partial file stays.
 
     Raises `ModelsError`; `WrongBytesError` for bytes that are not the hub's, which are deleted.
     """
@@ -137,7 +137,7 @@ async def _download_once(hub: Hub, wanted: RemoteFile, path: Path, on_bytes: OnB
 
 
 async def _read_again(part: Part, wanted: RemoteFile, on_bytes: OnBytes) -> None:
-    """Hash what an earlier process has left, in pieces between which a cancellation gets through."""
+    """Hash the bytes that an earlier process has left, in pieces between which a cancellation takes effect."""
     part.file.seek(0)
     while data := part.file.read(CHUNK_BYTES):
         part.sha256.update(data)
@@ -149,7 +149,7 @@ async def _read_again(part: Part, wanted: RemoteFile, on_bytes: OnBytes) -> None
 
 
 async def _fill(hub: Hub, wanted: RemoteFile, part: Part, on_bytes: OnBytes, patience: Patience) -> None:
-    """Ask for what is missing until nothing is. Raises `ModelsError` once nothing comes any more."""
+    """Request the missing bytes until none are missing. Raises `ModelsError` after too many attempts without a byte."""
     n_failures = 0
     while part.n_bytes < wanted.n_bytes:
         n_before = part.n_bytes
@@ -170,7 +170,7 @@ async def _fill(hub: Hub, wanted: RemoteFile, part: Part, on_bytes: OnBytes, pat
 
 
 async def _request_rest(hub: Hub, wanted: RemoteFile, part: Part, on_bytes: OnBytes) -> None:
-    """Ask once for the rest and append what comes. Raises `TransportError` where a second try may help."""
+    """Request the rest once and append it. Raises `TransportError` if a second try may help."""
     headers = dict(hub.headers)
     if part.n_bytes:
         headers["Range"] = f"bytes={part.n_bytes}-"

@@ -1,6 +1,6 @@
 """Read the hub's address, the user's token and the offline switch from the environment.
 
-The variables are those of `huggingface_hub`, so that what works for it works here.
+The variables are those of `huggingface_hub`, so its configuration works here, too.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Environment:
 
 
 def is_true(name: str) -> bool:
-    """Return whether a variable is set to what `huggingface_hub` takes for true."""
+    """Return whether a variable has a value that `huggingface_hub` takes for true."""
     return os.environ.get(name, "").strip().lower() in _TRUE
 
 
@@ -69,7 +69,7 @@ def hub_cache() -> Path:
 
 
 def _token() -> str:
-    """Return `$HF_TOKEN`, or what `hf auth login` has put into its file."""
+    """Return `$HF_TOKEN`, or the token that `hf auth login` has stored."""
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
         if token := os.environ.get(name, "").strip():
             return token

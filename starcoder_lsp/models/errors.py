@@ -1,4 +1,4 @@
-"""The error of everything about model files that a user can cause or mend."""
+"""The error of this package."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from starcoder_lsp.engine.engine import EngineError
 
 
 class ModelsError(EngineError):
-    """Something about a model file failed. The text is one line for a user that says what to do."""
+    """An operation on a model file failed. The text is one line for the user with the reason and the remedy."""

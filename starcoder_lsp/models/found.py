@@ -1,6 +1,6 @@
-"""Model files that other programs have on this machine: the hub's cache, Ollama, LM Studio, llama.cpp, `~/models`.
+"""Find model files of other programs on this machine: the hub's cache, Ollama, LM Studio, llama.cpp, `~/models`.
 
-They are used where they are. Each is listed only if its header says that it is a usable StarCoder model.
+They are used in place. A file is listed only if it has the header of a usable StarCoder model.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from starcoder_lsp.models.environment import hub_cache
 from starcoder_lsp.models.state import read_json
 
 MAX_FILES: Final = 200
-"""Files of one place whose header is read, at most 30 ms of CPU time each."""
+"""The most files of one place whose headers are read, at most 30 ms of CPU time each."""
 MAX_ENTRIES: Final = 5000
-"""Folders and files of one place that are looked at."""
+"""The most folders and files of one place that are visited."""
 MAX_DEPTH: Final = 4
 _OLLAMA_MODEL: Final = "application/vnd.ollama.image.model"
 _LATER_PART: Final = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$")
@@ -32,7 +32,7 @@ _LATER_PART: Final = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$")
 
 @frozen
 class FoundModel:
-    """A model of another program. `name` is what that program calls it, `sha256` what it says of the bytes."""
+    """A model of another program. `name` is that program's name for it, `sha256` the hash that it states."""
 
     path: Path
     place: str
@@ -76,7 +76,7 @@ class Places:
 
 
 def find_models(places: Places | None = None) -> list[FoundModel]:
-    """Return the usable models of other programs, each file once. Never raises for what is on the disk."""
+    """Return the usable models of other programs, each file once. No content of the disk raises an error."""
     found, seen = [], set()
     for candidate in (places or Places()).candidates():
         with suppress(OSError, EngineError):

@@ -26,7 +26,7 @@ UNAUTHORIZED, FORBIDDEN, NOT_FOUND, TOO_MANY, FIRST_SERVER_ERROR = 401, 403, 404
 
 
 class RefusedByHubError(ModelsError):
-    """The hub will not give the file, however often it is asked."""
+    """The hub refuses the file, and will refuse it again."""
 
 
 class RevisionNotFoundError(RefusedByHubError):
@@ -53,7 +53,7 @@ class RemoteFile:
 
 @frozen
 class Hub:
-    """The hub as one client sees it."""
+    """Requests to the hub by one HTTP client."""
 
     client: Client
     environment: Environment
@@ -138,7 +138,7 @@ def refuse(response: Response, source: Source) -> None:
 
 
 def which_file(source: Source, names: tuple[str, ...]) -> ModelsError:
-    """Return the error for a repository of which no file, or a missing one, was named; it lists the files."""
+    """Return the error for a request that names no file, or a missing one. It lists the repository's files."""
     listed = ", ".join(names[:_MAX_LISTED]) + (", …" if len(names) > _MAX_LISTED else "")
     problem = f"has no file {source.file}" if source.file else "was named without a file"
     there = f"it has {listed}" if names else "it has no .gguf file and no tokenizer.json"

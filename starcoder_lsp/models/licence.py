@@ -1,4 +1,4 @@
-"""The licences that the user has accepted: a name, a revision and a date for each model."""
+"""Record the licences that the user has accepted: a name, a revision and a date for each model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UNKNOWN: Final = "unknown"
 
 @frozen
 class Acceptances:
-    """The record of what was accepted, in `licences.json` of the user's state folder."""
+    """The accepted licences, in `licences.json` of the user's state folder."""
 
     path: Path = field(factory=lambda: state_path(FILE_NAME))
 
@@ -35,7 +35,7 @@ class Acceptances:
 
 
 def licence_of(key: str, repository: str, endpoint: str) -> Licence:
-    """Return a licence by the key that a repository states, also one that the catalogue does not know."""
+    """Return a licence by the key that a repository states. The catalogue need not know it."""
     known = licences().get(key.lower())
     if known is not None:
         return known

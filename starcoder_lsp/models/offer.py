@@ -1,4 +1,4 @@
-"""The choice whether the editor may offer to get a model: not again once the user has said "Not now"."""
+"""Record whether the editor may offer a model: not again after the user has chosen "Not now"."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Offer:
 
     @property
     def was_declined(self) -> bool:
-        """Return whether the user does not want to be asked."""
+        """Return whether the user has declined the offer."""
         return "declined" in read_json(self.path)
 
     @property
@@ -31,11 +31,11 @@ class Offer:
         return "mentioned" in read_json(self.path)
 
     def decline(self) -> None:
-        """Never ask again."""
+        """Record that the user declines the offer, for good."""
         self._note("declined")
 
     def mention(self) -> None:
-        """Do not repeat the offer in clients without buttons. In others the user is still asked."""
+        """Record that a client without buttons has shown the offer, which is then not repeated in such clients."""
         self._note("mentioned")
 
     def _note(self, what: str) -> None:

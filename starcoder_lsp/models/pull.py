@@ -1,7 +1,6 @@
-"""A model onto this machine: first a plan, for which the user can be asked, then the download of all its parts.
+"""Download a model in two steps: make a plan that the user can confirm, then download all of its files.
 
-Two pulls of one file at once become one: the second waits for the first, shows its progress, and takes over if that
-fails.
+If two processes pull one file at once, the second waits for the first, shows its progress, and takes over if it fails.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 MIN_FREE_BYTES: Final = 256 << 20
-"""Free space that a download leaves on the disk."""
+"""The free space that a download leaves on the disk."""
 POLL_S: Final = 0.2
-"""The pause between two looks of a pull that waits for another one."""
+"""The interval at which a waiting pull checks on the other one."""
 GIB: Final = 2**30
 
 _SPLIT: Final = re.compile(r"(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
@@ -64,7 +63,7 @@ class Wanted:
 
     @property
     def name(self) -> str:
-        """The name under which the licence is recorded."""
+        """The model's name in the record of licences."""
         return self.entry.name if self.entry is not None else str(self.source)
 
 
@@ -83,12 +82,12 @@ class Plan:
 
     @property
     def revision(self) -> str:
-        """The commit."""
+        """The commit of the files."""
         return self.files[0].source.revision if self.files else self.wanted.source.revision
 
     @property
     def n_bytes(self) -> int:
-        """Size of all files."""
+        """The size of all files together, in bytes."""
         return sum(file.n_bytes for file in self.files)
 
 
@@ -102,7 +101,7 @@ class Puller:
     patience: Patience = field(factory=Patience)
 
     async def plan(self, wanted: Wanted) -> Plan:
-        """Ask the hub for commit, sizes and hashes. A stored model needs no network. Raises `ModelsError`."""
+        """Request commit, sizes and hashes from the hub, except for a stored model. Raises `ModelsError`."""
         stored = self.store.find(wanted.source)
         is_current = stored is not None and (
             not wanted.source.is_pinned or stored.manifest.revision == wanted.source.revision
@@ -115,7 +114,7 @@ class Puller:
             return await self._ask(hub, wanted)
 
     async def pull(self, plan: Plan, on_progress: OnProgress = lambda _n, _all: None) -> StoredModel:
-        """Download what the plan says; return the model. A cancelled or failed pull leaves parts for the next one.
+        """Download the files of the plan; return the model. The next pull continues a cancelled or failed one.
 
         Raises `ModelsError`.
         """
@@ -160,7 +159,7 @@ class Puller:
         return Plan(wanted, tuple(files), licence, tuple(notes))
 
     async def _download_all(self, path: Path, plan: Plan, on_progress: OnProgress) -> StoredModel:
-        """Download one part after the other; the first one's manifest makes them count."""
+        """Download one file after the other. The manifest, which is written last, declares the model complete."""
         manifest_path(path).unlink(missing_ok=True)  # of another revision: its file is about to be replaced
         files: list[StoredFile] = []
         async with self._hub() as hub:
@@ -181,7 +180,7 @@ class Puller:
         return self.store.add(path, manifest)
 
     async def _bring(self, hub: Hub, file: RemoteFile, target: Path, on_bytes: Callable[[int], None]) -> str:
-        """Return the sha256 of a file that is in place: downloaded now, or right before a pull was killed."""
+        """Download a file unless it is in place, and return its sha256. A killed pull may have completed it."""
         with suppress(OSError):
             if file.sha256 and target.stat().st_size == file.n_bytes:  # noqa: ASYNC240  a moment
                 sha256 = await asyncio.to_thread(hash_file, target)
@@ -247,7 +246,7 @@ def part_names(file: str) -> list[str]:
 
 
 def remove(model: StoredModel) -> None:
-    """Delete a model with its manifest and whatever parts of a download are left. Raises `OSError`."""
+    """Delete a model with its manifest and its partial files. Raises `OSError`."""
     manifest_path(model.path).unlink(missing_ok=True)
     for path in model.paths:
         for each in (path, part_path(path), label_path(path), path.with_name(f".{path.name}.lock")):
@@ -257,7 +256,7 @@ def remove(model: StoredModel) -> None:
 
 
 def _n_bytes_of_other(path: Path, plan: Plan) -> int:
-    """Return how far another process is."""
+    """Return the number of bytes that another process has downloaded."""
     n_bytes = 0
     for file in plan.files:
         target = path.with_name(local_name(file.source.file))
@@ -267,7 +266,7 @@ def _n_bytes_of_other(path: Path, plan: Plan) -> int:
 
 
 def _differences(entry: Entry | None, file: RemoteFile) -> list[str]:
-    """Return notes on what the hub says otherwise than the catalogue. Raises `ModelsError` if that was verified."""
+    """Return notes on differences between hub and catalogue. Raises `ModelsError` if a verified value differs."""
     if not file.sha256:
         return [f"the hub states no sha256 of {file.source}: only its size can be checked"]
     if entry is None or not entry.sha256 or entry.sha256 == file.sha256:

@@ -1,4 +1,4 @@
-"""Small JSON files in the user's state folder: read whole, written whole."""
+"""Read and write small JSON files in the user's state folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import platformdirs
 
 
 def state_path(name: str) -> Path:
-    """Return where the file `name` is, in the platform's folder for states."""
+    """Return the path of the file `name` in the platform's folder for states."""
     return platformdirs.user_state_path("starcoder-lsp", appauthor=False) / name
 
 

@@ -1,7 +1,7 @@
-"""The models that `pull` brought: a folder for each repository in the user's data folder.
+"""The store of downloaded models: a folder for each repository in the user's data folder.
 
-Beside a file `FILE.gguf` stands `FILE.gguf.json`, its manifest: where it came from, its sha256, its licence. A file
-without a manifest was not verified to the end and does not count. Of a model's parts the first one has the manifest.
+Beside a file `FILE.gguf` is its manifest `FILE.gguf.json`, with its source, sha256 and licence. A file without a
+manifest was not verified completely and does not count. The manifest of a split model is that of its first file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _READ_BYTES: Final = 1 << 20
 
 @frozen
 class StoredFile:
-    """One file of a model, with the sha256 that was computed while it came."""
+    """One file of a model, with the sha256 that was computed during its download."""
 
     name: str
     n_bytes: int
@@ -32,7 +32,7 @@ class StoredFile:
 
 @frozen
 class Manifest:
-    """A stored model. `name` is that of the catalogue, or else empty; `pulled` a date."""
+    """The description of a stored model. `name` is that of the catalogue, or else empty; `pulled` is a date."""
 
     repository: str
     revision: str
@@ -44,7 +44,7 @@ class Manifest:
 
     @property
     def n_bytes(self) -> int:
-        """Size of all parts."""
+        """The size of all files together, in bytes."""
         return sum(file.n_bytes for file in self.files)
 
 
@@ -57,7 +57,7 @@ class StoredModel:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """All of its files."""
+        """The paths of all of its files."""
         return tuple(self.path.with_name(local_name(file.name)) for file in self.manifest.files)
 
 
@@ -68,32 +68,32 @@ class Store:
     folder: Path = field(factory=lambda: platformdirs.user_data_path("starcoder-lsp", appauthor=False) / "models")
 
     def path_of(self, source: Source) -> Path:
-        """Return where a file of a repository is, or would be."""
+        """Return the path of a file of a repository in the store, whether or not it exists."""
         return self.folder / source.repository.replace("/", "--") / local_name(source.file)
 
     def find(self, source: Source) -> StoredModel | None:
-        """Return the stored model of a source, whole, at whatever revision."""
+        """Return the complete stored model of a source, at any revision."""
         return _read(self.path_of(source))
 
     def models(self) -> Iterator[StoredModel]:
-        """Find the models that are here, in alphabetical order."""
+        """Find the stored models, in alphabetical order."""
         for path in sorted(self.folder.glob("*/*.gguf.json")):
             if (model := _read(path.with_suffix(""))) is not None:
                 yield model
 
     def add(self, path: Path, manifest: Manifest) -> StoredModel:
-        """Declare a model, whose files are in place, to be here. Raises `OSError`."""
+        """Add a model whose files are in place, by writing its manifest. Raises `OSError`."""
         write_json(manifest_path(path), asdict(manifest))
         return StoredModel(path, manifest)
 
 
 def local_name(file: str) -> str:
-    """Return the name here of a file that may be in a folder of its repository."""
+    """Return the name in the store of a file that may be in a folder of its repository."""
     return file.replace("/", "--")
 
 
 def manifest_path(path: Path) -> Path:
-    """Return where the manifest of a model file is."""
+    """Return the path of a model file's manifest."""
     return path.with_name(f"{path.name}.json")
 
 

@@ -17,10 +17,10 @@ from starcoder_lsp.rewrites.test_files import is_test_file
 from starcoder_lsp.suggestions.cursor_context import indent_width
 
 MAX_LINES = 64
-"""No action is offered for more lines: an answer is much shorter. Not measured."""
+"""The most lines for which an action is offered: an answer is much shorter. Not measured."""
 MAX_HINT_LINES, MAX_HINT_CHARACTERS = 24, 160
-"""Limits on the lines of a hint, and on each line. Of a longer hint the first and last lines stay, where error messages
-say most. Not measured."""
+"""Limits on the lines of a hint, and on each line. The first and last lines of a longer hint stay: those of an error
+message are the most useful. Not measured."""
 MAX_NAME_CHARACTERS = 60
 NO_NAME = "this function"
 INDENTATION = re.compile(rb"^(?:\t| {2,8})(?=[^\s*])", re.MULTILINE)
@@ -32,7 +32,7 @@ STRING_LINES = re.compile(rb"[rRuU]?(?:\"{3}.*?\"{3}|'{3}.*?'{3}|\"[^\"\n]*\"|'[
 
 @frozen
 class ActionRequest:
-    """The place of a code action: the cursor, a selection or a diagnostic, whose `message` it has then."""
+    """The place of a code action: the cursor, a selection, or a diagnostic with its `message`."""
 
     snapshot: Snapshot
     start_byte: int

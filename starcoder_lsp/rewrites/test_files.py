@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from starcoder_lsp.documents.languages import Testing
 
 _MAX_FOLDERS: Final = 16
-"""Folders that are checked. Not measured."""
+"""The most folders that are checked. Not measured."""
 
 
 def is_test_file(path: str, testing: Testing) -> bool:

@@ -14,7 +14,7 @@ from starcoder_lsp.completion import Completion, Item
 from starcoder_lsp.stats.log import SuggestionLog
 
 N_REMEMBERED = 64
-"""Suggestions whose outcome may still come; older ones are forgotten. Not measured."""
+"""The most suggestions that wait for an outcome; older ones are forgotten. Not measured."""
 
 
 @define

@@ -13,13 +13,13 @@ from starcoder_lsp.session.suggestion_cache import SuggestionCache
 
 @define(eq=False)
 class DocumentState:
-    """One record, which is dropped whole when the document is closed. `key` is the document's or notebook's URI."""
+    """The state of one document or notebook, whose URI is `key`. It is dropped as a whole when that is closed."""
 
     key: str
     cursor_uri: str = ""
     """The document or cell in which the user was last."""
     cursor_byte: int | None = None
-    """The byte of it at which the user last edited or requested; `None` before that."""
+    """The byte of `cursor_uri` at which the user last edited or requested a completion; `None` before that."""
     last_completion: Completion | None = None
     newest_request: CompletionRequest[Model] | None = None
     """The last request, until it is answered or superseded."""
@@ -28,16 +28,16 @@ class DocumentState:
     gate: GateState = field(factory=GateState)
 
     def cursor_in(self, uri: str) -> int | None:
-        """Return the byte at which the user was last in a document or cell; `None` if they were elsewhere since."""
+        """Return the last cursor in a document or cell, in bytes; `None` if the user was in another cell since."""
         return self.cursor_byte if self.cursor_uri == uri else None
 
     def set_cursor(self, uri: str, cursor_byte: int) -> None:
-        """Note that the user edits or requests at a byte of the document, or of one of the notebook's cells."""
+        """Set the last cursor: the user edits or requests at this byte of the document, or of one of the cells."""
         self.cursor_uri, self.cursor_byte = uri, cursor_byte
 
 
 class DocumentStates(dict[str, DocumentState]):
-    """The states by key. `states[key]` makes a new one at first; `key in states` does not."""
+    """The states by key. `states[key]` makes a missing one; `key in states` does not."""
 
     def __missing__(self, key: str) -> DocumentState:
         state = self[key] = DocumentState(key)

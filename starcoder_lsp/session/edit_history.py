@@ -12,7 +12,7 @@ from starcoder_lsp.documents.uris import path_of
 from starcoder_lsp.documents.workspace import WorkspaceContext
 
 N_EDITS = 32
-"""Edited regions that are kept, of all documents together. Not measured."""
+"""The most edited regions kept, of all documents together. Not measured."""
 N_NEAR_LINES = 3
 """Edits at most this many lines apart belong to one region. Not measured."""
 

@@ -1,4 +1,4 @@
-"""The answer to `starcoder/explain`: what the model would see, and what became of the last suggestion there."""
+"""The answer to `starcoder/explain`: the prompt at a place, and the effects of the filters on the last suggestion."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starcoder_lsp.suggestions.postprocess import FILTERS
 
 
 def explain_request(request: CompletionRequest[Model]) -> dict[str, Any]:
-    """Return what the model would see and why. Not on the event loop."""
+    """Return the prompt in parts, each with its reason, and the engine's limits. Not on the event loop."""
     started = time.perf_counter()
     window, model = choose_window(request), request.model
     explained = explain(window, build_prompt(window, model), model.prompts.tokenizer, request.snapshot.uri)
@@ -25,7 +25,7 @@ def explain_request(request: CompletionRequest[Model]) -> dict[str, Any]:
 def outcome_of(
     last: Completion | None, request: CompletionRequest[Model], timings_ms: dict[str, float]
 ) -> dict[str, Any]:
-    """Return what the filters did to the last suggestion, if it was made for this request's place and text."""
+    """Return the effects of the filters on the last suggestion, if that was made for this request's place and text."""
     is_here = last is not None and last.snapshot is request.snapshot and last.cursor_byte == request.cursor_byte
     if last is None or not is_here or not last.filters:
         return {"filters": [{"name": f.__name__, "effect": "not run"} for f in FILTERS], "timingsMs": timings_ms}

@@ -1,4 +1,4 @@
-"""Judge whether a suggestion is likely enough to be shown: the gate (`stats/gate.py`) for one session's answers."""
+"""Hide suggestions that the user would probably not accept, as the gate of `stats/gate.py` decides."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from starcoder_lsp.stats.gate_features import N_AFTER_BYTES, N_BEFORE_BYTES, Rea
 from starcoder_lsp.suggestions.postprocess import Effect, FilterEffect
 
 NAME = "gate"
-"""Its name among the filters, for `starcoder/explain` and the record."""
+"""The gate's name among the filters, in `starcoder/explain` and in the statistics."""
 
 
 @frozen
 class Judged:
-    """An answer that the gate judged, by its place, and its decision."""
+    """An answer, and the gate's decision on it."""
 
     completion: Completion
     decision: Decision
@@ -28,7 +28,7 @@ class Judged:
 
 @define(eq=False)
 class GateState:
-    """What the gate remembers of one document or notebook."""
+    """The gate's state for one document or notebook."""
 
     hidden: bytes | None = None
     """The suggestion that is hidden. When the user types its beginning, the rest of it stays hidden."""
@@ -54,7 +54,7 @@ class Gatekeeper:
 
     gate: Gate = field(factory=shipped)
     needs_features: bool = False
-    """True if features are wanted although everything is shown: the gate learns from them."""
+    """True if features are computed although nothing is hidden: the statistics record them, and the gate learns."""
 
     async def judge(self, state: GateState, completion: Completion, calm: float, recent: float) -> Completion:
         """Return an answer with its features, and without its suggestions if the gate hides them.
@@ -87,7 +87,7 @@ def _hidden(completion: Completion) -> Completion:
 
 
 def ready_of(completion: Completion, *, pause_s: float = 0.0, recent: float = 0.0) -> Ready | None:
-    """Return what the gate looks at of an answer's first suggestion; `None` if the model wrote nothing for it.
+    """Return the gate's input for an answer's first suggestion; `None` if no model was run for it.
 
     May parse the document: not on the event loop.
     """

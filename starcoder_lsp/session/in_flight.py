@@ -21,7 +21,7 @@ class InFlight:
     texts: tuple[bytes, ...] = ()
     """The text so far of each answer that may still be shown; empty before there is any."""
     typed: bytes = b""
-    """The text that the user typed since at the cursor."""
+    """The text that the user has typed at the cursor since the generation began."""
 
     @property
     def is_waited_for(self) -> bool:
@@ -29,14 +29,13 @@ class InFlight:
         return self.waiter is not None and not self.waiter.done()
 
     def agrees(self) -> bool:
-        """Return whether the typed text is the beginning of an answer, or the other way round."""
+        """Return whether the typed text begins with the text so far of an answer, or that with the typed text."""
         return not self.texts or any(text.startswith(self.typed) or self.typed.startswith(text) for text in self.texts)
 
     def matches(self, data: bytes, cursor_byte: int) -> bool:
-        """Return whether it may go on, now that the document is `data`, and note what was typed.
+        """Return whether the generation may go on after an edit that made the document `data`, and note the typed text.
 
-        Before it has written anything it may not: a generation for the newer text sees more, and evaluated tokens are
-        cached.
+        Before the first token it may not: a new generation sees more text, and the evaluated prompt is cached.
         """
         request = self.request
         place = CachedSuggestion(request.snapshot.text.data, request.cursor_byte, request.cursor_byte, b"")
@@ -47,7 +46,7 @@ class InFlight:
         return self.agrees()
 
     def serves(self, request: CompletionRequest[Model]) -> bool:
-        """Return whether its answer will also answer a newer request."""
+        """Return whether the answer of this generation will also answer a newer request."""
         mine = self.request
         is_alike = mine.model is request.model and mine.settings == request.settings
         is_enough = mine.n_items >= request.n_items

@@ -46,7 +46,7 @@ class Tokens:
     ahead: int = 0
     generated: int = 0
     uncounted: int = 0
-    """Requests of which the engine did not report what it reused and evaluated; they are in none of the others."""
+    """Requests for which the engine reported no reused and evaluated tokens; the other counters leave them out."""
 
 
 @define
@@ -62,7 +62,7 @@ class Metrics:
 
     @contextmanager
     def counting(self) -> Iterator[Requests]:
-        """Count a request, and how it fails if it does. A superseded one ends the block without an error."""
+        """Count a request, and its failure if the block raises. `SupersededError` ends the block without an error."""
         self.requests.total += 1
         try:
             yield self.requests
@@ -108,7 +108,7 @@ class Metrics:
         self._latencies_ms.append(elapsed_ms)
 
     def report(self, model: Model | None, cached: Iterable[CachedDocument]) -> dict[str, Any]:
-        """The answer to `starcoder/metrics`."""
+        """Return the answer to `starcoder/metrics`, without the counts of suggestions."""
         tokens: dict[str, int | None] = asdict(self.tokens)
         if self.tokens.uncounted and not self.tokens.reused + self.tokens.evaluated:  # the engine never reports them
             tokens |= {"prompt": None, "reused": None, "evaluated": None}

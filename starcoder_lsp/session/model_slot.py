@@ -1,4 +1,4 @@
-"""The model of a session, from its first load on."""
+"""Load the model of a session, and load it again when settings change or a remote engine comes back."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ModelSlot:
     model: Model | None = None
     """The model that answers requests now."""
     _configured: Model | None = None
-    """The one that the settings name, also while it is away."""
+    """The model that the settings name, also while its engine is away."""
     _fallback: Model | None = None
     _away: str = ""
     """The reason why the configured model's engine is away; empty while it answers."""
@@ -74,10 +74,10 @@ class ModelSlot:
         on_progress: Callable[[float], None],
         on_message: Callable[[str], None],
     ) -> Model:
-        """Load the configured model in place of the one that is there. Raises `EngineError` and `SupersededError`.
+        """Load the model that `settings` name in place of the loaded one. Raises `EngineError` and `SupersededError`.
 
-        `on_message` gets messages for the user, also later: that something was turned off after a crash. A remote
-        engine that does not answer is tried again by itself.
+        `on_progress` gets the loaded share, 0 to 1. `on_message` gets messages for the user, also after loading, such
+        as one that the GPU was turned off after a crash. A remote engine that does not answer is tried again.
         """
         old, self.model = self.model, None
         self._leave()
@@ -126,7 +126,7 @@ class ModelSlot:
         return DEMONSTRATOR_NOTE if is_local and is_demonstrator(self._settings) else ""
 
     def _follow(self, state: str) -> None:
-        """Note that the engine loads its model again (`"loading"`), is there (empty), or not (an error)."""
+        """Note that the engine loads its model again (`"loading"`), can answer (empty), or cannot (an error)."""
         is_remote = self._settings.engine.kind != "local"
         if self._configured is None and not is_remote:
             return
@@ -149,7 +149,7 @@ class ModelSlot:
     # While a remote engine is away
 
     async def _retry(self, on_message: Callable[[str], None]) -> None:
-        """Open a remote engine that did not answer at first, after growing pauses."""
+        """Try to open a remote engine until it answers, with growing pauses."""
         from starcoder_lsp.engine.remote.breaker import Breaker
 
         breaker = Breaker(is_away=True)

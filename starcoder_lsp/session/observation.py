@@ -1,6 +1,6 @@
-"""Report a session's messages to the record of suggestions, in its own values: see `stats/log.py`. On the event loop.
+"""Report suggestions and edits of a session to the statistics, in the values of `stats/log.py`. On the event loop.
 
-Everything here is numbers, keyed hashes and text that stays in memory; nothing waits for a disk.
+Only numbers and keyed hashes are recorded; source text stays in memory. Nothing here waits for a disk.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from starcoder_lsp.stats.tracked import Splice
 from starcoder_lsp.suggestions.postprocess import Effect
 
 TICK_S = 5.0
-"""The interval between looks at accepted texts. Earlier times are judged by the text of that time anyway."""
+"""The interval at which accepted texts are compared. The comparison uses the text of the due time, not of the tick."""
 MATTERS = ("completion", "context", "debounce")
 """Groups of settings that may change whether a suggestion is accepted. None of them is private."""
 
@@ -41,7 +41,7 @@ class Observation:
     """Records the suggestions of one session while it is on."""
 
     now: Callable[[], tuple[Settings, Model | None]]
-    """The settings and the model of the session."""
+    """Returns the session's settings and its model, if one is loaded."""
     texts: OpenTexts
     root_of: Callable[[str], Path | None]
     log: SuggestionLog = field(factory=SuggestionLog)
@@ -49,7 +49,7 @@ class Observation:
     model_hash: str = ""
     _n_rewrites: int = 0
     _known: tuple[Settings, str] | None = None
-    """The last settings, and what `changed_settings` says of them."""
+    """The last settings, and their `changed_settings`."""
     _conditions_of: LruDict[tuple[str, str, str], Conditions] = field(factory=lambda: LruDict(64))
     """By language, model and its hash, under those settings."""
     _hashes: LruDict[str, tuple[str, str]] = field(factory=lambda: LruDict(64))
@@ -69,13 +69,13 @@ class Observation:
         self.is_on, self.log.sink, self.log.keys = False, NoSink(), NO_KEYS
 
     async def keep_checking(self) -> None:
-        """Look at accepted texts now and then, until cancelled."""
+        """Compare accepted texts with the documents every `TICK_S`, until cancelled."""
         while True:
             await asyncio.sleep(TICK_S)
             self.log.tick()
 
     def offer(self, completion: Completion, named: Sequence[tuple[str, Item]]) -> None:
-        """Record an answer that is sent, or that a filter dropped all of it."""
+        """Record an answer that is sent, or the filter that dropped all of it."""
         own = completion.snapshot
         conditions, view = self._conditions(own), self._view(own.uri)
         if conditions is None or view is None or view.own is not own:
@@ -92,7 +92,7 @@ class Observation:
         self.log.offer(self._place(own, completion.cursor_byte), items, conditions)
 
     def ask_rewrite(self, view: View, kind: str, hole: Hole) -> None:
-        """Note that the user asks for a rewrite of a hole, in the document or cell of `view` or in another file."""
+        """Note that the user requests a rewrite of a hole, in the document or cell of `view` or in another file."""
         if self.is_on:
             own, offset_byte = _own(view, hole.snapshot)
             self.log.ask_rewrite(own.uri, f"{REWRITE}: {kind}", hole.start_byte - offset_byte)
@@ -111,7 +111,7 @@ class Observation:
         self.log.offer(place, [named], evolve(conditions, kind=f"{REWRITE}: {kind}"))
 
     def edited(self, view: View | None, uri: str, edits: Sequence[Edit]) -> None:
-        """Follow the edits of a change, which made the text of `view`; `None` is a text that is not known any more."""
+        """Report the edits that led to the text of `view`; `None` if that is out of sync."""
         if not self.is_on:
             return
         if view is None:
@@ -139,7 +139,7 @@ class Observation:
         return None
 
     def _conditions(self, own: Snapshot) -> Conditions | None:
-        """Return the conditions of a suggestion now; `None` if nothing is recorded."""
+        """Return language, model and settings of a suggestion made now; `None` if nothing is recorded."""
         settings, model = self.now()
         if not self.is_on or model is None:
             return None

@@ -1,4 +1,4 @@
-"""Evaluate the prompt where the user is, once no message has come for a while: the next request finds it cached."""
+"""Prefill the prompt at the user's cursor when the editor pauses, so that the next request finds it cached."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from starcoder_lsp.session.requests import RequestManager
 from starcoder_lsp.session.scheduler import AHEAD, SupersededError
 
 IDLE_MS = 250
-"""How long no message must come before a place is evaluated: longer than between two keystrokes. Not measured."""
+"""The pause without messages before a prefill: longer than between two keystrokes. Not measured."""
 
 
 @define(eq=False)
@@ -29,12 +29,12 @@ class Prefetcher:
     focused: str = ""
     """The document or cell that the user looks at."""
     _stale: str = ""
-    """The same, until pieces of other files have been chosen anew for it."""
+    """The same document, until the pieces of other files in its prompt have been chosen again."""
     _tasks: set[asyncio.Future[None]] = field(factory=set)
     """Running tasks; the event loop itself holds no reference to them."""
 
     def on_focus(self, uri: str) -> None:
-        """Prefill the place where the user was in a document, or its top, when they pause."""
+        """Prefill the prompt at the last cursor in a document, or at its top, after a pause."""
         if uri != self.focused:
             self.focused = self._stale = uri
         task = asyncio.ensure_future(self._when_idle(uri))
@@ -44,7 +44,7 @@ class Prefetcher:
     async def _when_idle(self, uri: str) -> None:
         """Wait, and prefill unless the user goes on.
 
-        If they came from another document, choose pieces of other files anew.
+        If they came from another document, choose the pieces of other files again.
         """
         with suppress(SupersededError, EngineError):  # a request at this place will report it
             await self.requests.scheduler.run(AHEAD, _nothing, delay_ms=IDLE_MS)

@@ -21,7 +21,7 @@ from starcoder_lsp.prompting import PromptBuilder, decline_reason
 from starcoder_lsp.settings import Settings
 
 MAX_BYTES = 1 << 20
-"""Of a longer document only the beginning is tokenized ahead. Not measured."""
+"""The most bytes of a document that are tokenized ahead, from its beginning. Not measured."""
 
 
 @define(eq=False)

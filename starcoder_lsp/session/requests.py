@@ -1,4 +1,4 @@
-"""Which request gets which answer: a cached one, one of a running generation, or one of a new generation.
+"""Answer requests: from the cache, from a running generation, or by a new generation.
 
 A running generation survives keystrokes that match its output: the old request is superseded, and the next one adopts
 the generation. Any other edit ends it. On the event loop.
@@ -25,7 +25,7 @@ from starcoder_lsp.session.status import StatusReporter
 from starcoder_lsp.session.suggestion_cache import CachedSuggestion
 
 CANCEL_GRACE_S = 0.05
-"""How long a cancelled request's generation goes on: some clients cancel just before they send the edit.
+"""The time for which a cancelled request's generation goes on: some clients cancel just before they send the edit.
 
 Not measured.
 """
@@ -41,9 +41,10 @@ class RequestManager:
     _tasks: set[asyncio.Future[None]] = field(factory=set)
 
     async def answer(self, state: DocumentState, request: CompletionRequest[Model], delay_ms: float) -> Completion:
-        """Answer one request. A new generation begins after `delay_ms`, unless something newer comes before.
+        """Answer one request. A new generation begins after `delay_ms`, unless a newer request or an edit comes before.
 
-        Raises `SupersededError` if something newer comes before, `EngineError`, and what a cancelled await raises.
+        Raises `SupersededError` if a newer request or an edit comes before the answer, `EngineError`, and
+        `asyncio.CancelledError`.
         """
         cached = _lookup(state, request)
         if cached is not None:
@@ -71,7 +72,7 @@ class RequestManager:
     def edited(self, state: DocumentState, data: bytes, cursor_byte: int) -> None:
         """Supersede the request for the text before an edit.
 
-        A running generation goes on if the edit typed what it wrote.
+        A running generation goes on if the edit typed the beginning of its output.
         """
         state.newest_request = None
         in_flight = state.in_flight
@@ -87,7 +88,7 @@ class RequestManager:
         self.scheduler.supersede(state.key)
 
     async def prepare_next(self, state: DocumentState, request: CompletionRequest[Model], shown: Item) -> None:
-        """Generate what would follow if a suggestion were accepted. Raises as `answer` does."""
+        """Generate and cache the suggestion that follows if `shown` is accepted. Raises as `answer` does."""
         at, text = request.cursor_byte, shown.text.encode()
         accepted = spliced(request.snapshot, at, at + shown.n_replaced_bytes, text)
         following = evolve(request, snapshot=accepted, cursor_byte=at + len(text), n_items=1)
@@ -126,7 +127,7 @@ class RequestManager:
         return completion
 
     async def _generate_ahead(self, request: CompletionRequest[Model], cancellation: Cancellation) -> Completion:
-        """Generate with a copy of the windows: the text is not the document's yet."""
+        """Generate with a copy of the cached windows: the document does not have the accepted text yet."""
         anchors = await in_background(request.model.anchors.copy)
         request = evolve(request, model=evolve(request.model, anchors=anchors), is_ahead=True)
         completion = await generated(InFlight(request), cancellation)
@@ -151,7 +152,7 @@ class RequestManager:
 
 
 def _lookup(state: DocumentState, request: CompletionRequest[Model]) -> Completion | None:
-    """Return what the cache has for a request."""
+    """Return the cached answer to a request, or `None`."""
     data, at = request.snapshot.text.data, request.cursor_byte
     remainders = state.cache.lookup(request.settings, request.n_items, data, at)
     if remainders is None:
@@ -161,7 +162,7 @@ def _lookup(state: DocumentState, request: CompletionRequest[Model]) -> Completi
 
 
 def _store(state: DocumentState, request: CompletionRequest[Model], completion: Completion) -> None:
-    """Cache an answer, unless it is empty because its time was over: the next try may have one."""
+    """Cache an answer, unless it is empty because of a deadline or a cancel: the next try may find one."""
     generation, data, at = completion.generation, request.snapshot.text.data, request.cursor_byte
     was_early = generation is None or generation.written[0].stop_reason in (StopReason.TIMEOUT, StopReason.CANCELLED)
     if completion.items or not was_early:

@@ -21,7 +21,7 @@ AHEAD = "ahead"
 
 
 class SupersededError(Exception):
-    """A newer request, or an edit, took the place of this one."""
+    """A newer request or an edit replaced this request."""
 
 
 Work = Callable[[Cancellation], Awaitable[T]]
@@ -70,17 +70,17 @@ class Scheduled:
 
 
 class Scheduler:
-    """Runs work; of each key only the newest."""
+    """Runs the newest work of each key."""
 
     def __init__(self) -> None:
         self._newest: dict[str, Scheduled] = {}
         self._running: set[asyncio.Task[None]] = set()
 
     async def run(self, key: str, work: Work[T], *, delay_ms: float = 0) -> T:
-        """Run `work` after `delay_ms` in which nothing newer came for `key`.
+        """Run `work` for `key` after `delay_ms`, and return its result.
 
-        Raises `SupersededError` if something newer comes before it is done, and whatever `work` raises. A cancelled
-        await cancels the work.
+        Raises `SupersededError` if newer work for `key` comes before it is done, and every error of `work`. A
+        cancelled await cancels the work.
         """
         ticket = Scheduled(asyncio.get_running_loop().create_future())
         self.supersede(key)

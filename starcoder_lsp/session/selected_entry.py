@@ -1,4 +1,4 @@
-"""Suggestions while an entry of the client's own menu is selected: what would follow that entry."""
+"""Suggestions while an entry of the client's own menu is selected: they continue behind that entry."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class SelectedEntry:
         return cls(view.offset_byte + start_byte, view.offset_byte + end_byte, inserted)
 
     def taken(self, request: CompletionRequest[Model]) -> CompletionRequest[Model]:
-        """Return the request as if the entry had been taken.
+        """Return the request for the document with the entry inserted.
 
-        Its windows are not remembered: nobody wrote that text yet.
+        It uses a copy of the cached windows: the user has not inserted that text yet.
 
-        Raises `ValueError` where the range is not one of the text.
+        Raises `ValueError` if the range is outside the text.
         """
         return evolve(
             request,
@@ -43,7 +43,7 @@ class SelectedEntry:
         )
 
     def in_front_of(self, completion: Completion, snapshot: Snapshot) -> Completion:
-        """Return the answer to such a request, for the text as it is: each suggestion begins with the entry."""
+        """Return the answer to such a request for the document without the entry: each suggestion begins with it."""
         n_bytes = self.end_byte - self.start_byte
         text = self.text.decode("utf-8", "replace")
         items = tuple(Item(text + item.text, n_bytes + item.n_replaced_bytes) for item in completion.items)

@@ -18,7 +18,7 @@ class Status:
 
 @define
 class StatusReporter:
-    """Knows the status, and calls `on_change` when it changes."""
+    """Derives the status from the state of model, settings and documents, and calls `on_change` when it changes."""
 
     on_change: Callable[[Status], None] = lambda _status: None
     _is_enabled: bool = True
@@ -28,7 +28,7 @@ class StatusReporter:
     _note: str = ""
     _n_under_way: int = 0
     _waiting: tuple[str, ...] = ()
-    _told: Status | None = field(default=None)
+    _reported: Status | None = field(default=None)
 
     @property
     def now(self) -> Status:
@@ -52,7 +52,7 @@ class StatusReporter:
         self._report()
 
     def wait_for(self, uris: tuple[str, ...]) -> None:
-        """Note the documents of which the whole text is missing."""
+        """Note the URIs of documents that are out of sync and wait for their whole text."""
         self._waiting = uris
         self._report()
 
@@ -62,7 +62,7 @@ class StatusReporter:
         self._report()
 
     def loaded(self, model: str, note: str | None = None) -> None:
-        """Note that the model is loaded. `note` is what the user should know of it, by default the same as before."""
+        """Note that the model is loaded. `note` is a line about it for the user; by default it stays as before."""
         self._is_loading, self._error, self._model = False, "", model
         self._note = self._note if note is None else note
         self._report()
@@ -78,8 +78,8 @@ class StatusReporter:
         self._report()
 
     def _report(self) -> None:
-        if self.now != self._told:
-            self._told = self.now
+        if self.now != self._reported:
+            self._reported = self.now
             self.on_change(self.now)
 
     def report(self) -> dict[str, str | None]:

@@ -1,4 +1,4 @@
-"""Answer from earlier suggestions: typed through, deleted back into, requested again.
+"""Answer requests from earlier suggestions: after the user typed a part of one, deleted a part, or asked again.
 
 Accepting what is left of a suggestion gives exactly the text that accepting all of it at first would have given.
 """
@@ -14,12 +14,12 @@ from starcoder_lsp.settings import Settings
 from starcoder_lsp.suggestions.cursor_context import CLOSERS, N_CLOSED_BYTES
 
 MAX_CACHED_ANSWERS = 8
-"""Answers cached of one document, each with the document's text at that time. Not measured."""
+"""The most answers cached for one document, each with the document's text at that time. Not measured."""
 
 
 @frozen
 class CachedSuggestion:
-    """A suggestion: `text` in place of `start_byte` to `end_byte` of `data`. An empty text: nothing was suggested."""
+    """A suggestion: `text` replaces `start_byte` to `end_byte` of `data`; empty if nothing was suggested."""
 
     data: bytes
     start_byte: int
@@ -53,7 +53,7 @@ class SuggestionCache:
         self._answers.appendleft(_Answer(settings, n_items, tuple(suggestions)))
 
     def lookup(self, settings: Settings, n_items: int, data: bytes, cursor_byte: int) -> list[Remainder] | None:
-        """Return what is left of an earlier answer at a character boundary of `data`; `None` if nothing is cached.
+        """Return the rest of an earlier answer at a character boundary of `data`; `None` if no answer fits.
 
         An empty list means: the model had nothing to suggest here. A request for several suggestions needs an answer
         to a request for as many.
@@ -70,15 +70,15 @@ class SuggestionCache:
         return None
 
     def clear(self) -> None:
-        """Forget all answers: there is another model."""
+        """Forget all answers, for instance when another model is loaded."""
         self._answers.clear()
 
 
 def typed_since(shown: CachedSuggestion, data: bytes, cursor_byte: int) -> tuple[bytes, bytes] | None:
-    """Return what was typed in place of a suggestion up to the cursor, and the closing characters behind the cursor.
+    """Return the text typed in place of a suggestion up to the cursor, and the closing characters behind the cursor.
 
-    Those are what was to be replaced, or what an editor closed: at most a few brackets and quotes. Return `None` if
-    `data` differs elsewhere. Copies the document once if the ends are equal.
+    The suggestion was to replace those characters, or the editor added them since: a few brackets and quotes at most.
+    Return `None` if `data` differs elsewhere. Copies the document once if the ends are equal.
     """
     end_byte = len(data) - (len(shown.data) - shown.end_byte)
     if not shown.start_byte <= cursor_byte <= end_byte <= cursor_byte + N_CLOSED_BYTES:
@@ -92,11 +92,11 @@ def typed_since(shown: CachedSuggestion, data: bytes, cursor_byte: int) -> tuple
 
 
 def remainder_of(shown: CachedSuggestion, data: bytes, cursor_byte: int) -> Remainder | None:
-    """Return what is left of a suggestion at a character boundary of `data`.
+    """Return the rest of a suggestion at a character boundary of `data`.
 
-    Return `None` if `data` is not the suggestion's document with a beginning of the suggestion typed, or if only blanks
-    are left. Closing brackets and quotes behind the cursor may be new if the rest writes them again: it replaces them.
-    An empty suggestion holds for the same text only.
+    Return `None` unless `data` is the suggestion's document with a beginning of the suggestion typed into it, and if
+    only blanks are left. The rest replaces closing brackets and quotes behind the cursor that it writes again. An
+    empty suggestion answers a request for the same text only.
     """
     typed = typed_since(shown, data, cursor_byte)
     if typed is None or not shown.text.startswith(typed[0]):

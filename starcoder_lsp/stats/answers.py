@@ -1,4 +1,4 @@
-"""An answer that is open: what an edit makes of the suggestions that were sent for a place."""
+"""The suggestions that were sent for a place, and the effects of later edits on them: accepted, typed, or abandoned."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Change:
 
     @property
     def shift(self) -> int:
-        """By how many bytes what is behind the edits moved."""
+        """The bytes by which the text behind the edits moved."""
         return len(self.after) - len(self.before)
 
 
@@ -55,18 +55,18 @@ class Fate(Enum):
 
     OPEN = auto()
     PART = auto()
-    """It inserted several bytes of what was left."""
+    """It inserted several bytes of the rest."""
     INSERTED = auto()
-    """It inserted all that was left."""
+    """It inserted the whole rest."""
     TYPED = auto()
-    """It typed the last byte of what was left."""
+    """It typed the last byte of the rest."""
     LEFT = auto()
-    """The user did something else."""
+    """It was another edit: the answer is abandoned."""
 
 
 @frozen
 class Verdict:
-    """The effect of an edit, and `text` of `suggestion` that it inserted at `start_byte`."""
+    """The effect of an edit: it inserted `text`, a part of `suggestion`, at `start_byte`."""
 
     fate: Fate
     suggestion: Suggestion | None = None
@@ -75,7 +75,7 @@ class Verdict:
 
     @property
     def ends_line(self) -> bool:
-        """Return whether a line of the suggestion ends in it or with it."""
+        """Return whether the inserted text has the end of a line of the suggestion."""
         whole = self.suggestion.text if self.suggestion is not None else b""
         behind = whole[whole.find(self.text) + len(self.text) :]
         return b"\n" in self.text or not behind or behind.startswith((b"\n", b"\r"))
@@ -86,15 +86,15 @@ OPEN, LEFT = Verdict(Fate.OPEN), Verdict(Fate.LEFT)
 
 @define(eq=False)
 class Suggestion:
-    """One alternative of an answer: `text` in place of `n_replaced_bytes` behind the cursor at which it was asked."""
+    """One alternative of an answer: `text` replaces `n_replaced_bytes` behind the cursor of the request."""
 
     number: int
     name: str
     text: bytes
     n_replaced_bytes: int = 0
     n_accepted_chars: int = 0
-    is_told: bool = False
-    """True if the client said that it was accepted."""
+    is_reported: bool = False
+    """True if the client reported that it was accepted."""
     is_ended: bool = False
 
 
@@ -108,15 +108,15 @@ class Answer:
     is_rewrite: bool = False
     n_typed: int = 0
     n_closed: int = 0
-    """Closing characters that the editor put behind the cursor since; fewer than none if some are gone."""
+    """The closing characters that the editor inserted behind the cursor since; negative if it removed some."""
     expects_part: bool = False
-    """True if the client said that a part was accepted, and the edit did not come yet."""
+    """True if the client reported an accepted part whose edit has not come yet."""
     part: Verdict | None = field(default=None)
-    """The last edit, if it inserted several bytes and was not counted yet as an accepted part."""
+    """The last edit, if it inserted several bytes and may still be reported as an accepted part."""
 
     @property
     def cursor_byte(self) -> int:
-        """The place of the rest of it."""
+        """The byte at which the rest begins."""
         return self.start_byte + self.n_typed
 
     def continues(self, start_byte: int, text: bytes) -> Suggestion | None:
@@ -126,7 +126,7 @@ class Answer:
         return next((each for each in self.suggestions if each.text[self.n_typed :] == text), None)
 
     def edit(self, change: Change) -> Verdict:
-        """Take in a change of the document; after `LEFT`, `INSERTED` and `TYPED` the answer is over."""
+        """Apply a change of the document; return its effect. `LEFT`, `INSERTED` and `TYPED` end the answer."""
         region, cursor = change.region, self.cursor_byte
         self.part = None
         whole = self._whole(change)
@@ -143,9 +143,9 @@ class Answer:
         return self._advance(change)
 
     def _whole(self, change: Change) -> Verdict | None:
-        """Return the verdict if the document is now as the acceptance of one suggestion makes it.
+        """Return the verdict if the document now equals the one after the acceptance of a suggestion.
 
-        A client's difference may begin before what was inserted: `ab` inserted behind `ab` is `ab` before it.
+        Clients compute edits from differences: `ab` inserted behind `ab` looks like `ab` inserted before it.
         """
         region, cursor = change.region, self.cursor_byte
         head = slice(region.start_byte, self.start_byte)

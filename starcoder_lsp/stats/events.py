@@ -13,30 +13,30 @@ from typing import Protocol
 from attrs import evolve, frozen
 
 CHECKS_S = (30, 120, 300, 600)
-"""Seconds after an acceptance at which the accepted text is looked at, as Cody does it."""
+"""Seconds after an acceptance at which the accepted text is compared, as in Cody."""
 REST_OF_LINE, BLOCK, REWRITE = "rest of line", "block", "rewrite"
 """Kinds of suggestions; those of rewrites are `rewrite: NAME`."""
 MAX_KEPT_DISTANCE = 0.5
-"""A text is kept if its edit distance is at most this part of its length, as Copilot counts it."""
+"""A text counts as kept if its edit distance is at most this share of its length, as for Copilot."""
 
 
 class Outcome(StrEnum):
     """The outcome of a suggestion."""
 
     WHOLE = "whole"
-    """Accepted, as the client says."""
+    """Accepted, as the client reported."""
     INFERRED = "inferred"
     """Accepted: one edit inserted it."""
     WORD = "word"
-    """A part within a line was accepted, as the client says."""
+    """A part within a line was accepted, as the client reported."""
     LINE = "line"
-    """A part that ends with a line was accepted, as the client says."""
+    """A part that ends with a line was accepted, as the client reported."""
     TYPED = "typed through"
     """The user typed all of it."""
     REJECTED = "rejected"
-    """The client says so."""
+    """Rejected, as the client reported."""
     SUPERSEDED = "superseded"
-    """The user did something else."""
+    """The user went on with another edit."""
 
 
 ACCEPTED = frozenset({Outcome.WHOLE, Outcome.INFERRED, Outcome.WORD, Outcome.LINE})
@@ -44,7 +44,7 @@ ACCEPTED = frozenset({Outcome.WHOLE, Outcome.INFERRED, Outcome.WORD, Outcome.LIN
 
 @frozen
 class Conditions:
-    """Under which a suggestion was made. `settings` names those that differ from the defaults; none is private."""
+    """The circumstances of a suggestion. `settings` lists those that differ from the defaults; none is private."""
 
     language: str
     kind: str
@@ -56,7 +56,7 @@ class Conditions:
 
 @lru_cache(256)
 def of_kind(conditions: Conditions, kind: str) -> Conditions:
-    """Return conditions with a kind, without making the same ones for each keystroke anew."""
+    """Return conditions with another kind; cached, since each keystroke needs the same ones."""
     return evolve(conditions, kind=kind)
 
 
@@ -75,7 +75,7 @@ class Measures:
 
 @frozen
 class Started:
-    """A session with a client begins; it has a random number. Each event after it is of this session."""
+    """A session with a client began; `session` is a random number. All later events belong to this session."""
 
     session: int
     at_ms: int
@@ -97,12 +97,12 @@ class Offered:
     repository: str
     """A keyed hash of the root folder, or an empty string."""
     features: tuple[float, ...] = ()
-    """The gate's features of it."""
+    """The features that the gate computed for it."""
 
 
 @frozen
 class Shown:
-    """The client says that it shows a suggestion."""
+    """The client reported that it shows a suggestion."""
 
     suggestion: int
     at_ms: int
@@ -110,7 +110,7 @@ class Shown:
 
 @frozen
 class Withheld:
-    """Nothing was offered, though the model wrote something: the filter `by` dropped it."""
+    """The filter `by` dropped all that the model wrote, so nothing was offered."""
 
     at_ms: int
     conditions: Conditions
@@ -119,19 +119,19 @@ class Withheld:
 
 @frozen
 class Ended:
-    """A suggestion has an outcome; `n_chars` were accepted. A later one for the same suggestion counts instead."""
+    """The outcome of a suggestion; `n_chars` were accepted. A later outcome of the same suggestion replaces it."""
 
     suggestion: int
     at_ms: int
     outcome: Outcome
     n_chars: int = 0
     waited_ms: float | None = None
-    """Of an accepted rewrite: the time since the first request for one at this place."""
+    """For an accepted rewrite, the time since the first request for one at this place."""
 
 
 @frozen
 class Fragments:
-    """Accepted lines that are long enough: of each its number of characters and its keyed hash."""
+    """Number of characters and keyed hash of each accepted line that is long enough."""
 
     suggestion: int
     lines: tuple[tuple[int, str], ...]
@@ -139,9 +139,9 @@ class Fragments:
 
 @frozen
 class Checked:
-    """The remains of an accepted text after a time. `share` and `distance` are parts of its characters.
+    """The part of an accepted text that remains after a time. `share` and `distance` are shares of its characters.
 
-    `None` for both: unknown, since the document was closed or replaced as a whole.
+    Both are `None` if the document was closed or replaced as a whole.
     """
 
     suggestion: int
@@ -152,7 +152,7 @@ class Checked:
 
 @frozen
 class Written:
-    """Characters that came into documents of a language by edits, suggestions included."""
+    """The characters that edits inserted into documents of a language, suggestions included."""
 
     at_ms: int
     language: str
@@ -163,14 +163,14 @@ Event = Started | Offered | Shown | Withheld | Ended | Fragments | Checked | Wri
 
 
 class Sink(Protocol):
-    """Takes events. Must not block: it is called on the event loop."""
+    """Receives events. It must not block, since it is called on the event loop."""
 
     def emit(self, event: Event) -> None:
         """Take an event."""
 
 
 class NoSink:
-    """Keeps nothing."""
+    """Ignores events."""
 
     def emit(self, event: Event) -> None:
-        """Forget it."""
+        """Ignore an event."""

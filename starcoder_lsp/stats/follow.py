@@ -1,4 +1,4 @@
-"""Accepted suggestions, looked at some time later: what of their text still stands. On the event loop."""
+"""Measure how much of accepted suggestions remains in the document after some time. On the event loop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from starcoder_lsp.stats.events import CHECKS_S, Checked
 from starcoder_lsp.stats.tracked import MIN_MOVED_BYTES, Splice, Standing, TrackedText
 
 MAX_FOLLOWED = 64
-"""Suggestions that are followed in one document at a time; of more than that the oldest are unknown from then on."""
+"""The most suggestions followed in one document; the oldest beyond that are given up and count as unknown."""
 
 
 @define(eq=False)
@@ -24,16 +24,16 @@ class Followed:
 
     @property
     def due_s(self) -> float:
-        """The time of the next look."""
+        """The monotonic time of the next check, in seconds."""
         return self.since_s + CHECKS_S[self.n_checked]
 
     @property
     def is_over(self) -> bool:
-        """Return whether nothing more is to be found out."""
+        """Return whether no check is left."""
         return self.n_checked == len(CHECKS_S)
 
     def check(self, data: bytes | None) -> Checked:
-        """Return what stands of it in the document `data`; `None` is a document that is not open any more."""
+        """Return the result of the due check in the document `data`; `None` for `data` means that it was closed."""
         after_s = CHECKS_S[self.n_checked]
         self.n_checked += 1
         found = [None if data is None else part.standing(data) for part in self.parts]
@@ -54,9 +54,9 @@ def _mean_distance(found: Sequence[Standing], n_chars: Sequence[int]) -> float |
 
 @define(eq=False)
 class Gap:
-    """A stretch of a document around the last edits, and by how many bytes they moved the texts behind it.
+    """A range of a document around the last edits, and the bytes by which these moved the texts behind it.
 
-    Edits in it can change the texts `within` and no other, so a keystroke costs the same however many are followed.
+    Edits in it can change only the texts `within`, so a keystroke costs the same however many texts are followed.
     """
 
     low_byte: int
@@ -64,12 +64,12 @@ class Gap:
     within: list[TrackedText]
     behind: list[TrackedText]
     is_whole: bool
-    """False if a text was cut: what is inserted anywhere may bring it back."""
+    """False if a text was cut out: an insertion anywhere may bring it back."""
     shift: int = 0
 
     @classmethod
     def around(cls, splice: Splice, parts: Sequence[TrackedText]) -> Gap:
-        """Return the gap around an edit that is not applied to `parts` yet but will be."""
+        """Return the gap around an edit that has not been applied to `parts` yet."""
         low, high = -1, float("inf")
         within, behind = [], []
         for part in parts:
@@ -84,11 +84,11 @@ class Gap:
         return cls(low, high, within, behind, is_whole=not any(part.is_gone for part in parts))
 
     def is_certain(self, splice: Splice) -> bool:
-        """Return whether an edit leaves the other texts where they are, since it brings none back."""
+        """Return whether an edit cannot bring back a text outside of the gap."""
         return self.is_whole or len(splice.inserted) < MIN_MOVED_BYTES
 
     def take(self, splice: Splice) -> bool:
-        """Return whether an edit is in the gap, and take it in."""
+        """Return whether an edit is in the gap, and extend the gap by it if so."""
         is_inside = self.low_byte < splice.start_byte and splice.end_byte < self.high_byte
         if not is_inside or not self.is_certain(splice):
             return False
@@ -103,12 +103,12 @@ class Follower:
 
     followed: dict[int, Followed] = field(factory=dict)
     _due_s: float = float("-inf")
-    """No check is due before; with many suggestions, to look at each of them costs more than all the rest."""
+    """No check is due before this time. It saves a pass over all suggestions at each keystroke."""
     _gap: Gap | None = None
-    """The stretch around the last edits. Edits in it change nothing but the places of the texts behind it."""
+    """The range around the last edits. Edits in it only move the texts behind it."""
 
     def accept(self, number: int, since_s: float, start_byte: int, text: bytes) -> Iterator[Checked]:
-        """Follow an accepted text, or one more part of a suggestion; yields what is given up for it."""
+        """Follow an accepted text, or one more part of a suggestion; yield the checks that are given up for it."""
         self._settle()
         part = TrackedText(text, start_byte)
         self._due_s = float("-inf")
@@ -145,14 +145,14 @@ class Follower:
             part.apply(splices, before, data, is_whole=is_whole)
 
     def _settle(self) -> None:
-        """Move texts along with the edits that the gap took in."""
+        """Move the texts behind the gap along with the edits in it."""
         gap, self._gap = self._gap, None
         if gap is not None and gap.shift:
             for part in gap.behind:
                 part.move(gap.shift)
 
     def closed(self) -> Iterator[Checked]:
-        """Yield the checks that will not be made: the document was closed, and what becomes of it is unknown."""
+        """Yield the remaining checks as unknown: the document was closed."""
         for each in self.followed.values():
             yield from _given_up(each)
         self.followed.clear()

@@ -1,4 +1,4 @@
-"""The gate: how likely a suggestion is right, by a logistic regression, and whether that is enough to show it.
+"""The gate: estimate by a logistic regression how likely a suggestion is right, and decide whether to show it.
 
 The weights that come with the package were trained on holes with the demonstrator (`bench/gate.py`). Another model's
 logits are divided by a temperature that is fitted on this machine. What the user accepts moves the weights in small
@@ -21,19 +21,19 @@ from starcoder_lsp.stats.gate_features import FEATURES
 SHIPPED = Path(__file__).parent / "gate.json"
 N_REASONS = 3
 LEAST_REASON = 0.05
-"""Contributions to the logit below this are no reason."""
+"""Smaller contributions to the logit are not reported as reasons."""
 
 
 class GateError(ValueError):
-    """A file has no weights of a gate. The text is one plain line."""
+    """A file has no weights of a gate. The error's text is one plain line."""
 
 
 @frozen
 class Gate:
     """Weights of the features, after each was shifted by `centres` and divided by `scales`.
 
-    At `calm` 1 what is less probable than `threshold` is hidden. `moved` is what was learnt on this machine from
-    `n_learnt` outcomes. A gate that `is_fitted` not to its model hides nothing.
+    At `calm` 1 suggestions less probable than `threshold` are hidden. `moved` are the changes learnt on this machine
+    from `n_learnt` outcomes. A gate that is not `is_fitted` to its model hides nothing.
     """
 
     centres: tuple[float, ...]
@@ -58,7 +58,7 @@ class Gate:
         return self.bias + sum(w * z for w, z in zip(self.weights, self.standardized(features), strict=True))
 
     def probability(self, features: Sequence[float]) -> float:
-        """Return how likely a suggestion with these features is right."""
+        """Return the probability that a suggestion with these features is right."""
         learnt = sum(w * z for w, z in zip(self.moved, self.standardized(features), strict=True))
         return sigmoid(self.prior_logit(features) / self.temperature + self.shift + learnt)
 
@@ -69,7 +69,7 @@ class Gate:
         return Decision(probability, limit, probability >= limit, self._reasons(features))
 
     def _reasons(self, features: Sequence[float]) -> tuple[str, ...]:
-        """Return which features speak against it most, the strongest first."""
+        """Return the features that lower the probability most, the strongest first."""
         total = [w / self.temperature + moved for w, moved in zip(self.weights, self.moved, strict=True)]
         parts = [w * z for w, z in zip(total, self.standardized(features), strict=True)]
         worst = sorted(range(len(parts)), key=parts.__getitem__)[:N_REASONS]
@@ -78,7 +78,7 @@ class Gate:
 
 @frozen
 class Decision:
-    """A verdict: whether a suggestion's `probability` reaches `limit`, and what speaks against it most."""
+    """A decision: a suggestion is shown if its `probability` reaches `limit`. `reasons` lower it most."""
 
     probability: float
     limit: float
@@ -86,7 +86,7 @@ class Decision:
     against: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """Return it for `starcoder/explain`."""
+        """Return the decision for `starcoder/explain`."""
         return {
             "probability": round(self.probability, 4),
             "limit": round(self.limit, 4),
@@ -162,7 +162,7 @@ def with_learnt(gate: Gate, model_hash: str, learnt: Mapping[str, Any]) -> Gate:
 
 
 def learnt_of(gate: Gate) -> dict[str, Any]:
-    """Return what was learnt for a model, for the file."""
+    """Return the values learnt for a model, as JSON for the file."""
     return {
         "moved": [round(value, 6) for value in gate.moved],
         "temperature": gate.temperature,
@@ -173,7 +173,7 @@ def learnt_of(gate: Gate) -> dict[str, Any]:
 
 
 def read_learnt(path: Path) -> dict[str, Any]:
-    """Return the file of what was learnt; an empty one if it is not there or damaged."""
+    """Return the content of the file of learnt values; empty if it is missing or damaged."""
     try:
         given = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -9,9 +9,9 @@ import zlib
 from attrs import field, frozen
 
 N_BEFORE_BYTES, N_AFTER_BYTES = 4000, 1000
-"""Text around the cursor in which the suggestion's words are looked for."""
+"""The bytes around the cursor in which the suggestion's words are searched."""
 N_NODES = 16
-"""Kinds of syntax nodes share so many weights, by a hash of their name."""
+"""The number of weights for kinds of syntax nodes, which are shared by a hash of the kind's name."""
 STOP_REASONS = ("line_end", "stop_token", "repetition", "scope_end", "max_tokens", "suffix_reached")
 LEAST_LOGPROB = -30.0
 WORD = re.compile(rb"[A-Za-z_]\w+")
@@ -50,9 +50,9 @@ engines do not report."""
 
 @frozen
 class Ready:
-    """A suggestion and what surrounds it. Log-probabilities are in nats.
+    """The gate's input: a suggestion and the text around it. Log-probabilities are in nats.
 
-    `written` is all that the model wrote, `filters` what each filter did, `node` the syntax node before the cursor.
+    `written` is the model's whole text, `filters` the effect of each filter, `node` the syntax node before the cursor.
     """
 
     text: bytes

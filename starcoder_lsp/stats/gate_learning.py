@@ -1,4 +1,4 @@
-"""Adapt the gate: small steps towards what is accepted here, within bounds; a temperature for another model.
+"""Adapt the gate to the suggestions that the user accepts, in small steps within bounds, and to other models.
 
 Runs on the thread that writes the record.
 """
@@ -21,9 +21,9 @@ from starcoder_lsp.stats.gate import Gate, learnt_of, read_learnt, sigmoid
 STEP = 0.01
 """The step of the weights for one outcome. Not measured."""
 MAX_MOVED = 0.25
-"""Bound for what is learnt of each weight. The largest trained weight is about 1.2."""
+"""The largest learnt change of a weight. The largest trained weight is about 1.2."""
 MAX_SHIFT = 0.5
-"""Bound for what is learnt of the bias of a gate whose model it was trained for."""
+"""The largest learnt change of the bias, for the model that the gate was trained with."""
 N_FIT = 50
 """Outcomes from which on a temperature is fitted for a model that the weights were not trained for; again at each
 doubling."""
@@ -40,10 +40,10 @@ class Learner:
     on_change: Callable[[Gate], None] = lambda _gate: None
     _open: OrderedDict[int, tuple[float, ...]] = field(factory=OrderedDict)
     _seen: list[tuple[float, bool]] = field(factory=list)
-    """Logits by the shipped weights, and whether the user wanted it, of a model without a temperature."""
+    """Logits by the package's weights and whether the user accepted, until a temperature is fitted."""
 
     def take(self, events: Iterable[Event]) -> None:
-        """Learn from events, and keep what was learnt."""
+        """Learn from events, and store the result."""
         before = self.gate
         for event in events:
             if isinstance(event, Offered) and event.features and event.alternative == 1:
@@ -104,7 +104,7 @@ def fit_temperature(seen: Sequence[tuple[float, bool]]) -> tuple[float, float]:
 
 
 def write_learnt(path: Path, model_hash: str, gate: Gate) -> None:
-    """Write what was learnt for a model, beside that of others. Raises `OSError`."""
+    """Write the values learnt for a model into the file, and keep those of other models. Raises `OSError`."""
     learnt = read_learnt(path) | {model_hash: learnt_of(gate)}
     written = path.with_suffix(f".{os.getpid()}")
     with os.fdopen(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:

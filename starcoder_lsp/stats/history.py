@@ -1,4 +1,4 @@
-"""The history of a git repository: which lines each commit added and removed, and which merge brought it in."""
+"""Read a git repository's history: the lines that each commit adds and removes, and the merge that brought it in."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAINLINES = ("refs/remotes/origin/HEAD", "refs/heads/main", "refs/heads/master",
 
 
 class RepositoryError(Exception):
-    """There is no repository, or git cannot read it. The text is one plain line."""
+    """There is no repository, or git cannot read it. The error's text is one plain line."""
 
 
 @define
@@ -34,7 +34,7 @@ class FileChange:
 
 @frozen
 class Commit:
-    """One commit that is no merge. Times are seconds since 1970; a rebase changes only `committed_s`."""
+    """A commit that is not a merge. Times are seconds since 1970; a rebase changes only `committed_s`."""
 
     revision: str
     authored_s: int
@@ -164,7 +164,7 @@ def _exists(root: Path, name: str) -> bool:
 
 
 def work_tree_lines(root: Path, paths: Iterable[str]) -> dict[str, list[str]]:
-    """Return the lines of files as they are in the work tree now; none of one that cannot be read."""
+    """Return the lines of files in the work tree; none for a file that cannot be read."""
     found = {}
     for path in paths:
         try:

@@ -1,4 +1,4 @@
-"""Keyed hashes: what is compared later is recorded so that only this machine's key can say what it was."""
+"""Keyed hashes of values that are compared later, so that the record does not contain them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from attrs import frozen
 
 N_KEY_BYTES = 32
 N_HASH_BYTES = 8
-"""64 bits: of a million hashed lines two are alike with a probability of 3 in 100 million."""
+"""64 bits: among a million lines, two have the same hash with a probability of 3 in 100 million."""
 MIN_FRAGMENT_CHARS = 4
-"""A shorter line, such as `}` or `)`, stands everywhere: it is not looked for in commits. Not measured."""
+"""A shorter line, such as `}` or `)`, occurs everywhere and is not searched in commits. Not measured."""
 
 
 @frozen
@@ -33,7 +33,7 @@ class Keys:
 
 
 NO_KEYS = Keys(b"\0" * N_KEY_BYTES)
-"""For a log that keeps nothing."""
+"""The keys of a log that records nothing."""
 
 
 def load_keys(path: Path) -> Keys:

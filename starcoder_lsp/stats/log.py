@@ -1,7 +1,7 @@
 """Turn the messages of one session into events about its suggestions. On the event loop.
 
-The suggestions for a place are one answer. One that is typed through stays the same suggestion, however often the
-client asks for the rest of it.
+The suggestions for a place are one answer. If the user types the beginning of a suggestion and the client requests the
+rest, that is the same suggestion.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ from starcoder_lsp.stats.tracked import Splice
 WRITTEN_EVERY_S = 30.0
 """The interval at which written characters are recorded. A crash loses those since the last one."""
 N_NAMED = 64
-"""Suggestions that the client may still speak of; older names are forgotten. Not measured."""
+"""The most suggestions whose outcome the client may still report; older names are forgotten. Not measured."""
 MIN_LINE_BYTES = 3
 """An edit that inserts so many bytes, up to the end of a suggestion's line, accepts that line. Not measured."""
 KEPT_AFTER_S = 120
-"""A rewrite that stands for so long is kept: the next request there is a new task."""
+"""The time after which an accepted rewrite counts as kept: the next request there is a new task."""
 RECENT_SHARE = 0.1
 """Weight of the newest outcome in `SuggestionLog.recent`."""
 
@@ -71,7 +71,7 @@ class _Document:
 
 @define(eq=False)
 class SuggestionLog:
-    """The suggestions of one session. `keys` hash what is compared later."""
+    """The suggestions of one session. `keys` make the hashes."""
 
     sink: Sink = field(factory=NoSink)
     keys: Keys = NO_KEYS
@@ -86,7 +86,7 @@ class SuggestionLog:
     _written_at_s: float = 0.0
 
     def offer(self, place: Place, items: Sequence[OfferedItem], conditions: Conditions) -> None:
-        """Record an answer that is sent, unless it is the rest of an open one. `conditions.kind` may be empty."""
+        """Record an answer that is sent, unless it is the rest of an earlier one. `conditions.kind` may be empty."""
         if not items:
             return
         document = self._documents.setdefault(place.uri, _Document(place.data))
@@ -129,7 +129,7 @@ class SuggestionLog:
         self.sink.emit(Withheld(self.clock.now_ms(), conditions, by))
 
     def ask_rewrite(self, uri: str, kind: str, start_byte: int) -> None:
-        """Note that the user asks for a rewrite; its answer comes by `offer`."""
+        """Note that the user requests a rewrite; its answer comes by `offer`."""
         self._rewrites.ask(uri, kind, start_byte, self.clock.monotonic_s())
 
     def show(self, name: str) -> None:
@@ -138,15 +138,15 @@ class SuggestionLog:
             self.sink.emit(Shown(self._named[name][1].number, self.clock.now_ms()))
 
     def accept(self, name: str) -> None:
-        """Record that the client says that a suggestion was accepted; the edit may come before or after."""
+        """Record an acceptance that the client reports; its edit may come before or after."""
         if name in self._named:
             _, suggestion = self._named[name]
-            suggestion.is_told = True
+            suggestion.is_reported = True
             n_chars = suggestion.n_accepted_chars or _n_chars(suggestion.text)
             self._end(suggestion, Outcome.WHOLE, n_chars)
 
     def accept_part(self, name: str) -> None:
-        """Record that the client says that a part was accepted; the edit may come before or after."""
+        """Record an accepted part that the client reports; its edit may come before or after."""
         if name in self._named:
             answer, _ = self._named[name]
             if answer.part is None:
@@ -187,14 +187,14 @@ class SuggestionLog:
             del self._documents[uri]
 
     def tick(self) -> None:
-        """Make the checks that are due. To be called every few seconds."""
+        """Make the checks that are due. Call it every few seconds."""
         now_s = self.clock.monotonic_s()
         for document in self._documents.values():
             self._emit_checks(document.follower.due(now_s, document.data))
         self._emit_written(now_s)
 
     def close(self, uri: str) -> None:
-        """Forget a document that was closed, or whose text is not known any more."""
+        """Forget a document that was closed or is out of sync."""
         document = self._documents.pop(uri, None)
         if document is not None:
             self._emit_checks(document.follower.due(self.clock.monotonic_s(), document.data))
@@ -209,16 +209,16 @@ class SuggestionLog:
         self._emit_written(self.clock.monotonic_s())
 
     def _judge(self, document: _Document, answer: Answer, verdict: Verdict) -> None:
-        """Record what an edit did to an open answer."""
+        """Record the effect of an edit on an open answer."""
         suggestion = verdict.suggestion
         if verdict.fate is Fate.LEFT:
             self._leave(document, answer)
         elif suggestion is None:
             return
-        elif verdict.fate is Fate.INSERTED or (verdict.fate is Fate.TYPED and suggestion.is_told):
-            is_told = suggestion.is_told or answer.expects_part or suggestion.n_accepted_chars
+        elif verdict.fate is Fate.INSERTED or (verdict.fate is Fate.TYPED and suggestion.is_reported):
+            is_reported = suggestion.is_reported or answer.expects_part or suggestion.n_accepted_chars
             self._take(suggestion, answer.uri, verdict)
-            self._end(suggestion, Outcome.WHOLE if is_told else Outcome.INFERRED, suggestion.n_accepted_chars)
+            self._end(suggestion, Outcome.WHOLE if is_reported else Outcome.INFERRED, suggestion.n_accepted_chars)
             self._leave(document, answer)
         elif verdict.fate is Fate.TYPED:
             if not suggestion.n_accepted_chars:
@@ -256,7 +256,7 @@ class SuggestionLog:
         self.sink.emit(Ended(suggestion.number, self.clock.now_ms(), outcome, n_chars, waited_ms))
 
     def _leave(self, document: _Document, answer: Answer) -> None:
-        """Let go of an answer. What was neither accepted nor rejected of it was superseded."""
+        """End an answer. Its suggestions that were neither accepted nor rejected count as superseded."""
         for suggestion in answer.suggestions:
             if not suggestion.is_ended and not suggestion.n_accepted_chars:
                 self._end(suggestion, Outcome.SUPERSEDED)

@@ -1,4 +1,4 @@
-"""Marks: how tests ended on a commit, as a CI or a git hook says."""
+"""Marks: the results of tests on commits, as a CI or a git hook reports them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from starcoder_lsp.stats.store import NewerStoreError, StorePaths, open_store
 
 
 def mark_tests(paths: StorePaths, folder: Path, *, is_pass: bool) -> bool:
-    """Record a verdict on the commit that is checked out; return whether it counts.
+    """Record the result of tests on the commit that is checked out; return whether it counts.
 
-    It does not where files of that commit were changed since: the tests ran on something else. Raises `StatsError`,
-    and `RepositoryError` where there is no commit.
+    It does not count if files were changed since that commit: the tests ran on another state. Raises `StatsError`, and
+    `RepositoryError` if there is no commit.
     """
     root = root_of(folder)
     revision = git(root, "rev-parse", "HEAD").strip()

@@ -1,4 +1,4 @@
-"""A short name for the bytes of a model file, so that two files of one name are told apart."""
+"""Hash the bytes of a model file, to distinguish files with the same name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Number, sum and sum of squares of values: enough for a mean with its spread, and they add up."""
+"""Number, sum and sum of squares of values: enough for a mean with its spread, and additive over several people."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from attrs import frozen
 
 Z95 = 1.959963984540054
-"""Standard errors to each side of a 95% interval, by the normal approximation."""
+"""The half width of a 95% interval in standard errors, by the normal approximation."""
 
 
 @frozen
 class Moments:
-    """Of `n` values their sum and the sum of their squares. Of yes and no, the values are 1 and 0."""
+    """The sum and the sum of squares of `n` values; yes and no count as 1 and 0."""
 
     n: int = 0
     total: float = 0.0

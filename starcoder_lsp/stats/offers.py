@@ -1,4 +1,4 @@
-"""An answer as a session tells it to the record: its place in a document, and the suggestions that it offers."""
+"""An answer as a session reports it to the log: its place in a document, and its suggestions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from starcoder_lsp.stats.events import Measures
 
 @frozen
 class OfferedItem:
-    """One suggestion as it is sent. `name` is what the client calls it, `features` what the gate knows of it."""
+    """One suggestion as it is sent. `name` identifies it to the client, `features` are the gate's."""
 
     name: str
     text: bytes

@@ -1,4 +1,4 @@
-"""The report as a page of its own: HTML5 and SVG, no script, nothing from elsewhere."""
+"""Write the report as a self-contained page of HTML5 and SVG, without scripts."""
 
 from __future__ import annotations
 

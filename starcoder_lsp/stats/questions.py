@@ -1,4 +1,4 @@
-"""The seven questions: figures from totals, and beside each what others published and what it does not say."""
+"""The seven questions of the report: their figures, published figures for comparison, and their limits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from starcoder_lsp.stats.totals import EDITED_AFTER_S, KEPT_AFTER_S, Cell, Total
 
 @frozen
 class Figure:
-    """A number with its count and spread. `n` counts `of`; `value` is a share where `is_share`, else in `unit`."""
+    """A number with its count and spread. `n` is the number of `of`; `value` is in `unit`, or a share if `is_share`."""
 
     name: str
     value: float | None
@@ -23,12 +23,12 @@ class Figure:
     interval: tuple[float, float] | None = None
     """95%."""
     deviation: float | None = None
-    """The standard deviation of the values that it is the mean of."""
+    """The standard deviation of the values behind the mean."""
 
 
 @frozen
 class Question:
-    """A question and its figures, the first of which answers it."""
+    """A question and its figures; the first one is the answer."""
 
     key: str
     title: str
@@ -39,7 +39,7 @@ class Question:
 
 @frozen
 class Slice:
-    """The part of the totals that is asked about, by a value of each dimension that is named."""
+    """A part of the totals: the cells with these values of the named dimensions."""
 
     where: dict[str, str] = field(factory=dict)
 
@@ -48,7 +48,7 @@ class Slice:
         return all(getattr(cell, dimension) == value for dimension, value in self.where.items())
 
     def written_chars(self, totals: Totals) -> int:
-        """Return how many characters came into documents, of its week and language if it names any."""
+        """Return the number of characters written, in the slice's week and language if it names any."""
         week, language = self.where.get("week"), self.where.get("language")
         return totals.written_chars(lambda own: week in (None, own), lambda own: language in (None, own))
 

@@ -1,4 +1,4 @@
-"""Reads the database: answers, each with what became of it."""
+"""Read the database: answers, each with its outcome and checks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROWS = """SELECT s.answer, s.number, s.at_ms, s.language, s.kind, s.model, s.mod
 
 @frozen
 class Check:
-    """The remains after a time, see `events.Checked`; `None` is unknown."""
+    """The result of a check, see `events.Checked`; `None` is unknown."""
 
     share: float | None
     distance: float | None
@@ -31,7 +31,7 @@ class Check:
 class AnswerRecord:
     """One answer: the accepted alternative if there is one, otherwise the first.
 
-    `is_shown` counts only where `says_shown`: where the client says what it shows.
+    `is_shown` is valid only if `says_shown`: if the client reports which suggestions it shows.
     """
 
     number: int
@@ -67,19 +67,19 @@ class Mark:
 
 @frozen
 class Record:
-    """All that was recorded. `n_impossible` answers have a time in the future, from a clock that jumped; left out."""
+    """The recorded answers, without `n_impossible` ones that have a time in the future, from a clock that jumped."""
 
     answers: tuple[AnswerRecord, ...] = ()
     written: tuple[tuple[int, str, int], ...] = ()
     """Hour in milliseconds since 1970, language, characters."""
     withheld: tuple[tuple[int, str, str], ...] = ()
-    """Time, language, and what dropped it."""
+    """Time, language, and the filter that dropped it."""
     marks: tuple[Mark, ...] = ()
     n_impossible: int = 0
 
 
 def read_record(path: Path, now_ms: int, since_ms: int = 0) -> Record:
-    """Read what was recorded since a time; nothing if there is no database. Raises `sqlite3.Error`."""
+    """Read the record since a time; an empty one if there is no database. Raises `sqlite3.Error`."""
     if not path.exists():
         return Record()
     with closing(sqlite3.connect(path, timeout=5.0)) as connection:

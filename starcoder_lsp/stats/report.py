@@ -1,4 +1,4 @@
-"""The report: every figure with its trend, the splits that are asked for, and advice in words."""
+"""The report: every figure with its trend, the requested splits, and advice."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from starcoder_lsp.stats.questions import QUESTIONS, Figure, Question, Slice
 from starcoder_lsp.stats.totals import DIMENSIONS, Totals
 
 MIN_COMPARED = 20
-"""Of fewer values on one side, a difference is not shown: its interval would be a guess."""
+"""With fewer values on one side, a difference is not shown: its interval would be a guess."""
 MIN_ADVISED = 50
-"""Answers from which on a language or kind may be called bad."""
+"""The fewest answers for advice against suggestions in a language or of a kind."""
 BAD_ACCEPTANCE, BAD_KEPT = 0.10, 0.50
-"""If the whole 95% interval is below, it is advised to switch suggestions off there. Not measured."""
+"""If the whole 95% interval is below, the report advises to turn suggestions off there. Not measured."""
 
 
 @frozen
@@ -60,7 +60,7 @@ def report_of(totals: Totals, dimensions: tuple[str, ...] = DIMENSIONS) -> Repor
 
 
 def _notes(totals: Totals) -> list[str]:
-    """Say what is not known, and what was not shown."""
+    """Return notes on unknown outcomes and on answers that were not shown."""
     words = {
         "checks missing": "{} accepted answers were not followed for 10 minutes, since the document or the editor was"
         " closed or the time is not over: unknown",
@@ -80,7 +80,7 @@ def _notes(totals: Totals) -> list[str]:
 
 
 def _advice(totals: Totals) -> list[str]:
-    """Return what to switch off, with the setting to paste."""
+    """Return advice on suggestions to turn off, with the setting to paste."""
     advice = []
     languages = totals.values_of("language")
     bad = {each: why for each in languages if (why := _why_bad(totals, Slice({"language": each})))}

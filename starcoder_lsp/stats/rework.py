@@ -1,8 +1,8 @@
-"""Follow accepted lines in a repository: how many stand in the commit that first holds them, and what comes later.
+"""Follow accepted lines in a repository: count those in the first commit that holds them, and their later changes.
 
-Lines are known by keyed hashes and lengths only, so each line that a commit adds is tried at every place. What cannot
-be known for certain counts as unknown: an acceptance after which no commit touched the file, text that still waits in
-the work tree, commits whose times run backwards, branches that are not merged yet.
+Only keyed hashes and lengths of lines are known, so every stretch of a line that a commit adds is hashed and compared.
+Uncertain cases count as unknown: an acceptance after which no commit changed the file, text that is not committed yet,
+commits whose times run backwards, and branches that are not merged.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from starcoder_lsp.stats.totals import Totals, cell_of
 
 DAY_S, WEEK_S = 86_400, 604_800
 MAX_LINE_CHARS = 400
-"""Longer lines are data, and slow to try."""
+"""Longer lines are data, and slow to search."""
 
 Fragment = tuple[int, str]
 
@@ -43,7 +43,7 @@ class _Tracked:
     holder: Commit | None = None
     lines: dict[Fragment, _Line] = field(factory=dict)
     was_passed: bool = False
-    """True if a commit that was made after the acceptance changed the file and has none of it."""
+    """True if a commit after the acceptance changed the file and has none of the accepted lines."""
     paths: set[str] = field(factory=set)
 
 
@@ -71,7 +71,7 @@ class _Matcher:
 
 
 def add_rework(totals: Totals, record: Record, histories: Sequence[History], keys: Keys, now_s: int) -> None:
-    """Add to the totals what repositories say of the accepted answers."""
+    """Add the rework of the accepted answers, as the repositories show it, to the totals."""
     marks: dict[str, bool] = {}
     for mark in record.marks:
         if mark.is_clean:
@@ -125,7 +125,7 @@ def _tracked(accepted: Sequence[AnswerRecord], history: History, keys: Keys) -> 
 
 
 def _follow(one: _Tracked, commit: Commit, change: FileChange, matcher: _Matcher) -> None:
-    """Take in a commit that changes the file of an answer."""
+    """Apply a commit that changes the file of an answer."""
     if one.holder is None:
         if commit.committed_s < one.accepted_s:
             return
@@ -175,7 +175,7 @@ def _within(one: _Tracked, limit_s: int, now_s: int) -> Iterator[float]:
 
 
 def histories_of(folders: Iterable[Path], record: Record) -> Iterator[tuple[Path, int]]:
-    """Yield each folder with the time since which its commits matter, if there is anything to look for."""
+    """Yield each folder with accepted answers, with the time of the earliest one."""
     accepted = [each.accepted_at_ms for each in record.answers if each.accepted_at_ms]
     if accepted:
         for folder in folders:

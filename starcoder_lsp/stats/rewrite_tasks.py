@@ -1,4 +1,4 @@
-"""Rewrites that were asked for: several requests at one place, until a version is kept, are one task."""
+"""Group requests for rewrites into tasks: several requests at one place, until a version is kept, are one task."""
 
 from __future__ import annotations
 

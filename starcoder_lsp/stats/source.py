@@ -1,4 +1,4 @@
-"""From the database and the repositories to totals: what the command line and the server's page both need."""
+"""Make totals from the database and the repositories, for the command line and for the server's page."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from starcoder_lsp.stats.totals import Totals, totals_of
 
 
 class StatsError(Exception):
-    """The record cannot be read. The text is one plain line."""
+    """The record cannot be read. The error's text is one plain line."""
 
 
 @frozen
 class Gathered:
-    """Totals, and in plain lines which repositories could not be read."""
+    """The totals, and a plain line for each repository that could not be read."""
 
     totals: Totals
     problems: tuple[str, ...]
 
 
 def gather(paths: StorePaths, folders: Iterable[Path], since_ms: int = 0, now_ms: int | None = None) -> Gathered:
-    """Read the record since a time, and what git says of it in the repositories at `folders`. Raises `StatsError`."""
+    """Read the record since a time, and the rework in the repositories at `folders`. Raises `StatsError`."""
     now_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
     try:
         record = read_record(paths.database, now_ms, since_ms)

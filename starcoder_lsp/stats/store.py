@@ -18,7 +18,7 @@ from starcoder_lsp.stats.keys import Keys, load_keys
 
 VERSION = 1
 BUSY_TIMEOUT_S = 5.0
-"""The time that a writer waits for another process's transaction; these take milliseconds."""
+"""The time that a writer waits for another process' transaction, which takes milliseconds."""
 DAY_MS = 86_400_000
 SCHEMA = """
 CREATE TABLE sessions (session INTEGER PRIMARY KEY, at_ms INTEGER, client TEXT, says_shown INTEGER DEFAULT 0);
@@ -57,12 +57,12 @@ class StorePaths:
 
     @property
     def key(self) -> Path:
-        """The secret of the keyed hashes."""
+        """The file with the secret of the keyed hashes."""
         return self.folder / "stats.key"
 
     @property
     def gate(self) -> Path:
-        """The file of what the gate has learnt on this machine."""
+        """The file of the values that the gate has learnt on this machine."""
         return self.folder / "gate.json"
 
     def prepare(self) -> Keys:
@@ -72,7 +72,7 @@ class StorePaths:
 
 
 def user_paths() -> StorePaths:
-    """Return where the record is: the platform's folder for a user's data."""
+    """Return the paths of the record, in the platform's folder for a user's data."""
     import platformdirs
 
     return StorePaths(platformdirs.user_data_path("starcoder-lsp", appauthor=False))
@@ -116,7 +116,7 @@ def _make_tables(connection: sqlite3.Connection) -> None:
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Return whether an error says that the file is no database or a damaged one; others may pass, as a full disk."""
+    """Return whether an error means that the file is damaged or no database; others, such as a full disk, may pass."""
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:
         return type(error) is sqlite3.DatabaseError  # what `quick_check` found
@@ -124,7 +124,7 @@ def is_damage(error: sqlite3.Error) -> bool:
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a damaged database and what belongs to it; return its new name. Raises `OSError`."""
+    """Rename a damaged database and its WAL files; return the new name. Raises `OSError`."""
     aside = path.with_name(f"{path.stem}.damaged-{time.time_ns() // 1_000_000}{path.suffix}")
     for suffix in ("-wal", "-shm"):
         with suppress(FileNotFoundError):

@@ -1,6 +1,6 @@
-"""Totals by week, language, kind, model and setting: all that a report needs, and all that a team exchanges.
+"""Totals by week, language, kind, model and setting: the input of a report, and the values that a team exchanges.
 
-They are sums, so those of several people add up, and no event can be read from them.
+They are sums, so the totals of several people can be added, and no single event can be read from them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Cell:
 
 @frozen
 class DayCell:
-    """A day of one person, and the other splits of what was saved on it."""
+    """A person's day, and the dimensions by which the keystrokes saved on it are split."""
 
     person: int
     day: str
@@ -41,7 +41,7 @@ class DayCell:
 
 @define(eq=True)
 class Totals:
-    """Sums of measures. `persons` is how many people's records are in them."""
+    """Sums of measures. `persons` is the number of people whose records are in them."""
 
     measures: dict[Cell, dict[str, Moments]] = field(factory=dict)
     saved: dict[DayCell, int] = field(factory=dict)
@@ -49,7 +49,7 @@ class Totals:
     written: dict[tuple[str, str], int] = field(factory=dict)
     """Characters by week and language."""
     counts: dict[str, int] = field(factory=dict)
-    """Counts that are not split: unknown answers, marks of commits."""
+    """Counts without dimensions: unknown answers, marks of commits."""
     persons: int = 1
 
     def add(self, cell: Cell, name: str, moments: Moments) -> None:
@@ -71,7 +71,7 @@ class Totals:
         return total
 
     def saved_a_day(self, wanted: Callable[[Cell], bool] = lambda _cell: True) -> Moments:
-        """Return the moments over the days, and people, of what was saved on each in cells that are wanted."""
+        """Return the moments of the keystrokes saved in wanted cells, a value for each day and person."""
         days: dict[tuple[int, str], int] = defaultdict(int)
         for key, n_saved in self.saved.items():
             if wanted(key.cell):
@@ -79,7 +79,7 @@ class Totals:
         return Moments.of(days.values())
 
     def written_chars(self, weeks: Callable[[str], bool], languages: Callable[[str], bool]) -> int:
-        """Return how many characters came into documents in some weeks and languages."""
+        """Return the number of characters written in some weeks and languages."""
         return sum(n for (week, language), n in self.written.items() if weeks(week) and languages(language))
 
     def values_of(self, dimension: str) -> list[str]:
@@ -88,7 +88,7 @@ class Totals:
 
 
 def totals_of(record: Record) -> Totals:
-    """Return the totals of what was recorded on this machine, without what only the repository knows."""
+    """Return the totals of this machine's record, without rework, which needs the repositories."""
     totals = Totals()
     for answer in record.answers:
         cell, day = cell_of(answer), day_of(answer.at_ms)
@@ -131,9 +131,9 @@ def measures_of(answer: AnswerRecord) -> dict[str, float]:
 
 
 def saved_by(answer: AnswerRecord) -> int:
-    """Return keystrokes saved: accepted characters, less the key that accepts and what was edited in two minutes.
+    """Return keystrokes saved: accepted characters, less the accepting key and the characters edited in two minutes.
 
-    A rewrite replaces what was written before, so that its characters say nothing about keystrokes.
+    Rewrites do not count: they replace text that was written before.
     """
     if not answer.is_accepted or answer.conditions.kind.startswith(REWRITE):
         return 0
@@ -203,7 +203,7 @@ FORMAT = "starcoder-lsp totals 1"
 
 
 class TotalsError(ValueError):
-    """A file that was read holds no totals. The text is one plain line."""
+    """A file holds no totals. The error's text is one plain line."""
 
 
 def from_json(given: object) -> Totals:

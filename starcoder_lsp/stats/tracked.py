@@ -1,8 +1,8 @@
-"""Accepted text, followed through the edits of its document: a range that moves with them, not a search.
+"""Follow accepted text through the edits of its document, by a range that moves along, without a search.
 
-The range holds pieces, each a run of accepted bytes that still stands. An edit moves pieces, shortens them or splits
-them. Text counts again where it is certain to be the same: what an undo inserts where it was deleted, what fills
-the gap that it left, and a range that was cut whole and is inserted elsewhere, as lines that are moved.
+The range holds pieces, each a run of accepted bytes that remains. An edit moves, shortens or splits pieces. Deleted
+text counts again if it is certainly the same: if an undo inserts it, if the same text fills its gap, or if the whole
+range was cut and is pasted elsewhere, as when lines are moved.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from attrs import define, evolve, field, frozen
 from rapidfuzz.distance import Levenshtein
 
 MIN_MOVED_BYTES = 4
-"""A shorter text that was cut is not recognized where it is inserted: it may stand there by chance. Not measured."""
+"""A shorter text that was cut is not recognized where it is pasted: it may be equal by chance. Not measured."""
 MAX_UNDONE = 32
-"""Deletions in one text that an undo can bring back, the newest ones. Not measured."""
+"""The most deletions in one text that an undo can bring back, the newest ones. Not measured."""
 MAX_COMPARED_CHARS = 4000
 """Longer accepted texts have no edit distance. Not measured."""
 
@@ -30,13 +30,13 @@ class Splice:
 
     @property
     def shift(self) -> int:
-        """By how many bytes what is behind it moves."""
+        """The bytes by which the text behind it moves."""
         return len(self.inserted) - (self.end_byte - self.start_byte)
 
 
 @frozen
 class Piece:
-    """`n_bytes` of the accepted text from `offset_byte` on, which stand `at_byte` behind the range's start."""
+    """`n_bytes` of the accepted text from `offset_byte` on, which are `at_byte` behind the range's start."""
 
     at_byte: int
     offset_byte: int
@@ -45,7 +45,7 @@ class Piece:
 
 @frozen
 class _State:
-    """Pieces and length of a range, and where its start is behind the place of an edit."""
+    """Pieces and length of a range, and the distance of its start from an edit."""
 
     pieces: tuple[Piece, ...]
     n_bytes: int
@@ -54,7 +54,7 @@ class _State:
 
 @frozen
 class _Done:
-    """An edit that deleted something: what undoes it leads from `after` back to `before`."""
+    """An edit that deleted text. Its undo leads from the state `after` back to `before`."""
 
     deleted: bytes
     n_inserted: int
@@ -64,9 +64,9 @@ class _Done:
 
 @frozen
 class Standing:
-    """The remains of an accepted text: the `share` of its characters, and the edit distance over their number.
+    """The remaining `share` of an accepted text's characters, and its edit distance divided by their number.
 
-    The distance is to what is between the range's ends now. It is at most 1, and `None` for a very long text.
+    The distance is that to the text between the range's ends now. It is at most 1, and `None` for a very long text.
     """
 
     share: float
@@ -75,13 +75,13 @@ class Standing:
 
 @define(eq=False)
 class TrackedText:
-    """An accepted text in a document. What is typed inside its range widens it; what is typed at its ends does not."""
+    """An accepted text in a document. Typing inside its range widens it; typing at its ends does not."""
 
     text: bytes
     start_byte: int
     end_byte: int = field(init=False)
     is_known: bool = field(default=True, init=False)
-    """False once a whole new document covered the range: where the text went is not known."""
+    """False once a replacement of the whole document covered the range, so that the text's place is unknown."""
     _pieces: list[Piece] = field(init=False)
     _now: bytes = field(init=False)
     """The range's text after the last change."""
@@ -91,19 +91,19 @@ class TrackedText:
     _n_missing: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Stand whole."""
+        """Begin with one piece, the whole text."""
         self.end_byte = self.start_byte + len(self.text)
         self._pieces = [Piece(0, 0, len(self.text))]
         self._now = self.text
 
     @property
     def is_gone(self) -> bool:
-        """Return whether nothing of it stands."""
+        """Return whether nothing of the text remains."""
         return not self._pieces
 
     @property
     def reach(self) -> tuple[int, int]:
-        """Return the bytes of the document between which an edit may change it: its range, and the size of its gaps."""
+        """Return the bytes of the document between which an edit may change the text: its range and its gaps."""
         return self.start_byte - self._n_missing, self.end_byte + self._n_missing
 
     def move(self, shift: int) -> None:
@@ -163,7 +163,7 @@ class TrackedText:
         return _State(tuple(self._pieces), self.end_byte - self.start_byte, self.start_byte - at_byte)
 
     def _undo(self, splice: Splice) -> bool:
-        """Return whether an edit undoes an earlier one after which nothing has changed, and go back to before that."""
+        """If an edit undoes an earlier one and nothing has changed since, restore that state and return true."""
         at, n_deleted = splice.start_byte, splice.end_byte - splice.start_byte
         now = self._state(at)
         for number in range(len(self._done) - 1, -1, -1):
@@ -204,7 +204,7 @@ class TrackedText:
         self._pieces = _joined(Piece(at - self.start_byte, offset, n) for at, offset, n in pieces)
 
     def _mend(self, splices: Sequence[Splice], data: bytes) -> None:
-        """Count what stands in its gap again, or elsewhere after it was cut."""
+        """Count deleted text again that fills its gap, or that was cut and is pasted elsewhere."""
         if not self._pieces and self._cut is not None:
             self._paste(splices, data)
         if not self._pieces:
@@ -229,7 +229,7 @@ class TrackedText:
         self._pieces = _joined(evolve(piece, at_byte=piece.at_byte - n_before) for piece in mended)
 
     def _paste(self, splices: Sequence[Splice], data: bytes) -> None:
-        """Go on where the range that was cut whole was inserted by one of the edits."""
+        """Move the range, if it was cut as a whole, to the place where one of the edits inserted it."""
         text, pieces = self._cut or (b"", [])
         if len(text.strip()) < MIN_MOVED_BYTES:
             return
@@ -246,7 +246,7 @@ class TrackedText:
                 return
 
     def standing(self, data: bytes) -> Standing | None:
-        """Return what stands of it in the document `data`; `None` if that is not known."""
+        """Return the remainder of the text in the document `data`; `None` if it is unknown."""
         if not self.is_known:
             return None
         if not self._pieces:
@@ -261,12 +261,12 @@ class TrackedText:
         return Standing(share, min(1.0, distance / max(1, len(accepted))))
 
     def survivors(self) -> list[tuple[int, int]]:
-        """Return `(byte of the document, byte of the text)` of each byte that stands."""
+        """Return `(byte of the document, byte of the text)` of each remaining byte."""
         return [(self.start_byte + p.at_byte + i, p.offset_byte + i) for p in self._pieces for i in range(p.n_bytes)]
 
 
 def _joined(pieces: Iterable[Piece]) -> list[Piece]:
-    """Return pieces in which none goes on where the one before ends."""
+    """Join adjacent pieces."""
     joined: list[Piece] = []
     for piece in pieces:
         last = joined[-1] if joined else None

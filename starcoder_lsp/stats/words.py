@@ -1,4 +1,4 @@
-"""Figures in words, for a terminal and for a page."""
+"""Format figures for the terminal and the page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def value_in_words(figure: Figure, value: float | None = None, *, signed: bool =
 
 
 def spread_in_words(figure: Figure) -> str:
-    """Return the 95% interval and the standard deviation of what is no share; of a share the interval alone."""
+    """Return the 95% interval of a share; of other figures the standard deviation, too."""
     parts = []
     if figure.interval is not None:
         low, high = (value_in_words(figure, one) for one in figure.interval)

@@ -1,4 +1,4 @@
-"""The thread that writes events to the database. Whoever emits one never waits for it."""
+"""Write events to the database, on a thread of its own: emitting an event never waits."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from starcoder_lsp.stats.events import (
 from starcoder_lsp.stats.store import NewerStoreError, StorePaths, forget_old, is_damage, open_store, set_aside
 
 MAX_PENDING = 20_000
-"""Events that wait for a disk that cannot be written to; the oldest are lost first."""
+"""The most events that wait for a disk that cannot be written to; the oldest are dropped first."""
 BATCH_S = 0.5
-"""Events of so long share a transaction. A process that is killed loses at most these."""
+"""The time whose events share a transaction. A process that is killed loses at most these."""
 RETRY_S = 30.0
 """The time after a failure at which the database is tried again. Not measured."""
 HOUR_MS = 3_600_000
@@ -47,7 +47,7 @@ class Writer:
     n_days: int
     on_message: Callable[[str], None] = lambda _message: None
     on_events: Callable[[Iterable[Event]], None] = lambda _events: None
-    """Gets all events too, on the thread: the gate learns from them."""
+    """Called with all events on this thread: the gate learns from them."""
     _events: deque[Event] = field(factory=lambda: deque(maxlen=MAX_PENDING))
     _wake: threading.Event = field(factory=threading.Event)
     _hurry: threading.Event = field(factory=threading.Event)
@@ -55,7 +55,7 @@ class Writer:
     _thread: threading.Thread | None = None
     _connection: sqlite3.Connection | None = None
     _session: int = 0
-    _told: set[str] = field(factory=set)
+    _reported: set[str] = field(factory=set)
     _is_closed: bool = False
     _is_refused: bool = False
 
@@ -73,13 +73,13 @@ class Writer:
             self._wake.set()
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait until all is written that was emitted before; return whether it is. Not on the event loop."""
+        """Wait until all events emitted so far are written; return whether they are. Not on the event loop."""
         self._hurry.set()
         self._wake.set()
         return self._idle.wait(timeout_s) and not self._events
 
     def close(self, timeout_s: float) -> bool:
-        """Write what is there and end the thread; return whether all was written. Not on the event loop."""
+        """Write the queued events and end the thread; return whether all were written. Not on the event loop."""
         self._is_closed = True
         is_written = self.flush(timeout_s)
         if self._thread is not None:
@@ -197,6 +197,6 @@ class Writer:
         self._connection = None
 
     def _tell(self, cause: str, message: str) -> None:
-        if cause not in self._told:
-            self._told.add(cause)
+        if cause not in self._reported:
+            self._reported.add(cause)
             self.on_message(message)

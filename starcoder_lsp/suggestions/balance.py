@@ -1,7 +1,7 @@
-"""The brackets that the cursor's line has to open or to close, by the lines around it and their indentation.
+"""Find the brackets that the cursor's line must open or close, from the lines around it and their indentation.
 
-Read without a parser, so that it holds for a text whose syntax is broken. Code that is indented in another way gets no
-answer. Every function takes time that grows with the bytes of text that `cursor_context.py` lets the rules see.
+No parser is needed, so the functions work in a text with syntax errors. Where the indentation does not show the blocks,
+they return nothing. Every function takes linear time in the text around the cursor that `cursor_context.py` provides.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from starcoder_lsp.suggestions.cursor_context import CursorContext, indent_width
 from starcoder_lsp.suggestions.lexing import CLOSER_OF, OPENER_OF, brackets, open_brackets
 
 N_ABOVE_BYTES = 4096
-"""Text above the cursor's line that is looked at. Not measured."""
+"""The bytes above the cursor's line that are searched. Not measured."""
 TAILS = (b"", b";", b",", b" {")
-"""Ends of a statement or a header, one of which a line may lack."""
+"""Ends of a statement or of a block's header that an unfinished line may lack."""
 OPENINGS = (b"(", b"[", b"({")
-"""Brackets that a line may open for lines below that are indented in another way than `needed_openers` knows."""
+"""Brackets that a line may open for lines below that are indented in another way than `needed_openers` expects."""
 
 
 def needed_openers(cursor: CursorContext) -> bytes:
     """Return the brackets, the outermost first, that the cursor's line must leave open; empty where that is unknown.
 
-    They are those that the next line at the line's own indentation begins with the closers of, if the lines between
-    are indented more and no line above at that indentation opened them.
+    The next line with the cursor line's indentation begins with their closers. The lines between are indented more,
+    and no line above with that indentation opened those brackets.
     """
     indent = indent_width(cursor.line_before)
     if not cursor.line_before.strip():
@@ -53,9 +53,9 @@ def _opens_above(cursor: CursorContext, indent: int) -> bool:
 
 
 def mending_lines(cursor: CursorContext) -> tuple[bytes, ...]:
-    """Return texts which, in place of the cursor's line, may make the lines around it whole; the likeliest first.
+    """Return replacements of the cursor's line with which the lines around it may parse, the likeliest first.
 
-    All of them leave open what the line opens behind the cursor, which no suggestion changes.
+    All of them leave the brackets open that the line opens behind the cursor, since no suggestion changes those.
     """
     opened = leaves_open(cursor.line_after, cursor)
     leading = _leading_closers(cursor.line_before + cursor.line_after)
@@ -68,10 +68,10 @@ def mending_lines(cursor: CursorContext) -> tuple[bytes, ...]:
 
 
 def scope_span(cursor: CursorContext, start_byte: int, end_byte: int) -> tuple[int, int]:
-    """Return `(start_byte, end_byte)` of a scope around the cursor in whole lines, of which the tree says the bytes.
+    """Return `(start_byte, end_byte)` of a scope around the cursor, extended to whole lines.
 
-    An unfinished line may hide where the scope ends. So it goes at least to the first line below the cursor that is
-    indented no more than the scope's first line, with that line if it begins with a closing bracket.
+    An unfinished line may hide the scope's end from the parser. So the span goes at least to the first line below the
+    cursor that is indented no more than the scope's first line, with that line if it begins with a closing bracket.
     """
     data = cursor.snapshot.text.data
     start = data.rfind(b"\n", 0, start_byte) + 1
@@ -90,7 +90,7 @@ def scope_span(cursor: CursorContext, start_byte: int, end_byte: int) -> tuple[i
 def _closers_above(cursor: CursorContext, leading: bytes) -> bytes:
     """Return the closers of parentheses and square brackets that are open behind the lines above and `leading`.
 
-    The innermost comes first. Those outside of a brace are not meant: the line stands in a block.
+    The innermost comes first. Brackets around an open brace do not count: the line stands in a block.
     """
     opened: list[bytes] = []
     text = b"\n".join((*reversed(list(_lines_above(cursor))), leading))

@@ -1,4 +1,4 @@
-"""The cursor's place, as the rules about suggestions see it: what is on its line, what is below, how far to write."""
+"""Describe the cursor for the rules about suggestions: its line, the lines below, its scopes, the lines to write."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ CLOSERS = b")]}>\"'`"
 N_LINE_BYTES = 2048
 """The cursor's line counts this far before the cursor and behind it: a line of a minified file may have megabytes."""
 N_CLOSED_BYTES = 4
-"""Brackets and quotes that an editor may have closed by itself behind the cursor."""
+"""The most closing brackets and quotes that an editor may have inserted behind the cursor."""
 SEPARATORS = b",;:"
 BODY_OPENERS = {"indent": (b":", b"{"), "brace": (b"{",)}
-"""What a line ends with that opens a body."""
+"""Characters at the end of a line that open a body."""
 LIST_OPENERS = (b"(", b"[")
-"""What opens lines that go on with it, if nothing stands behind."""
+"""Characters at the end of a line that open a list on the lines below."""
 
 
 @frozen
 class CursorContext:
-    r"""Where a suggestion goes. All text has `\n` line ends."""
+    r"""The place of a suggestion. All text has `\n` line ends."""
 
     embedded: Embedded
     cursor_byte: int
@@ -42,19 +42,19 @@ class CursorContext:
     one_line: bool
     """True if the suggestion ends with the line."""
     may_open: bool
-    """True if it may go on all the same if its first line opens a block."""
+    """True if a suggestion of one line may go on with a block that its line opens."""
     floor: int
     """Columns: a later line that is indented less than this is outside the scope that is being written."""
     line_end: bytes
     """The document's own line end, which the inserted text gets."""
     indentation: Callable[[], Indentation | None]
-    """Returns how the file is indented here, looked at once; `None` where it shows no unit, or no block can begin."""
+    """Returns the file's indentation here, computed once; `None` if no unit is visible, or no block can begin."""
     allows_docstring: bool = False
-    """True where the user asked for a whole body, or for new lines: it may begin with documentation in any file."""
+    """True if the user requested a whole body or new lines by a code action: documentation is allowed in any file."""
     scopes: tuple[Scope, ...] = ()
     """The functions, classes and modules around the cursor, outermost first."""
     memo: dict[object, object] = field(factory=dict, eq=False, repr=False)
-    """Values that rules compute once for a request; shared with what `after` returns."""
+    """Values that rules compute once for a request; shared with the contexts that `after` returns."""
 
     @property
     def snapshot(self) -> Snapshot:
@@ -73,7 +73,7 @@ class CursorContext:
 
     @cached_property
     def n_open_before(self) -> int:
-        """The number of brackets that are open before the cursor on its line."""
+        """The number of brackets that the cursor's line has open before the cursor."""
         return len(open_brackets(self.line_before, has_comments=self.has_comments))
 
     def is_unopened(self, closers: bytes, text: bytes) -> bool:
@@ -85,7 +85,7 @@ class CursorContext:
         return _opens_body(line, self.language)
 
     def after(self, first_line: bytes) -> CursorContext:
-        """The site as it is once the first line of the suggestion is known: it may open a block."""
+        """Return the context once the first line of the suggestion is known, which may open a block."""
         line = self.line_before + first_line
         if self.one_line and self.may_open and opens_block(line, self.line_after, self.language):
             return evolve(self, one_line=False, floor=indent_width(line) + 1)
@@ -93,13 +93,13 @@ class CursorContext:
 
 
 def indent_width(line: bytes) -> int:
-    """Columns of the white space that `line` begins with."""
+    """Return the columns of white space at the start of `line`."""
     blank = line[: len(line) - len(line.lstrip(b" \t"))]
     return len(blank.expandtabs(TAB_WIDTH))
 
 
 def first_line(text: bytes) -> bytes:
-    """The first line that is not blank, or nothing."""
+    """Return the first line that is not blank, or an empty text."""
     return next((line for line in text.split(b"\n") if line.strip()), b"")
 
 
@@ -109,10 +109,10 @@ def only_closes(text: bytes) -> bool:
 
 
 def describe_cursor(snapshot: Snapshot, cursor_byte: int, multiline: str) -> CursorContext:
-    """Look at the cursor's surroundings.
+    """Return the context of a cursor.
 
-    `multiline` is `"auto"`, `"never"` or `"always"`. Automatic means: a block where a statement begins on an empty line
-    or a line opens a body that is empty; otherwise the rest of the line, and the block that it opens, if any.
+    `multiline` is `"auto"`, `"never"` or `"always"`. `"auto"` allows a block on an empty line where a statement begins,
+    and behind a line that opens an empty body. Elsewhere it allows the rest of the line, and a block that this opens.
     """
     text, embedded = snapshot.text, embedded_at(snapshot, cursor_byte)
     language, syntax = language_of(embedded.snapshot), embedded.snapshot.syntax
@@ -144,7 +144,7 @@ def describe_cursor(snapshot: Snapshot, cursor_byte: int, multiline: str) -> Cur
 
 
 def opens_block(line: bytes, after: bytes, language: Language) -> bool:
-    """Return whether a block begins behind `line`, behind which its line goes on with `after`."""
+    """Return whether a block begins between `line` and `after`, the parts of a line before and behind the cursor."""
     code = line.strip()
     if language.line_comment and code.startswith(language.line_comment.encode()):
         return False

@@ -1,7 +1,7 @@
-"""Documentation that nobody asked for: a docstring where a body was expected.
+"""Recognize a docstring where a function's body is expected, in files whose functions have none.
 
-Models have seen that a header is followed by prose. It is offered where the file's own functions have it; elsewhere the
-model begins the body otherwise (`forks.py`).
+Models often write prose behind a function's header. It is offered where the file's own functions have docstrings;
+elsewhere the model begins the body without one (`forks.py`).
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ from starcoder_lsp.suggestions.cursor_context import CursorContext, first_line, 
 
 QUOTED = re.compile(rb"\s*(?:[rRuUbBfF]{0,2})(?:\"|')")
 N_ABOVE_BYTES = 2048
-"""Text above the cursor in which a header is looked for."""
+"""The bytes above the cursor in which a function's header is searched."""
 MIN_DOCUMENTED_SHARE = 0.5
-"""The share of a file's other functions with documentation in their bodies from which on more is offered."""
+"""A docstring is offered if at least this share of the file's other functions has one."""
 
 
 def docstring_start(text: bytes, cursor: CursorContext) -> int | None:
     """Return where an answer begins a docstring that the file's functions do not have; `None` if it does not.
 
-    A docstring stands first in a body: behind a header at the end of the cursor's line, or on the line below one. Where
-    the rest of the body is there already, it is documentation that is written. A code action may write one anywhere.
+    A docstring is the first statement of a body: behind a header at the end of the cursor's line, or on the line below
+    a header. If the rest of the body exists already, the user is writing documentation, and it is allowed. A code
+    action may write one anywhere.
     """
     if cursor.allows_docstring or cursor.language.doc_below is None or QUOTED.match(text) is None:
         return None
@@ -40,7 +41,7 @@ def _line_above(cursor: CursorContext) -> bytes:
 
 
 def _has_habit(cursor: CursorContext) -> bool:
-    """Return whether most other functions of the file begin with a string, if there are any."""
+    """Return whether enough other functions of the file begin with a string."""
     syntax, data = cursor.snapshot.syntax, cursor.snapshot.text.data
     at = cursor.cursor_byte
     functions = [

@@ -1,7 +1,7 @@
-"""The longest leading part of a suggestion that fits the document's syntax, closing brackets and quotes included.
+"""Cut a suggestion to its longest leading part that adds no syntax error to the document.
 
-One parse of the document with the suggestion in it says whether it fits; where it does not, shorter parts are tried at
-the ends of lines and of words at which no bracket is open. Without a tree nothing is known, and nothing is cut.
+The document is parsed with the suggestion in it. If that has more errors, shorter parts are tried, which end with a
+line or a word and leave no bracket open. Without a tree nothing is cut.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from starcoder_lsp.suggestions.trial import Ground
 from starcoder_lsp.suggestions.words import glues
 
 MAX_PARTS = 5
-"""Parts that are tried; each parse takes some tenths of a millisecond in a file of usual length."""
+"""The most parts that are tried. A parse takes some tenths of a millisecond in a file of usual length."""
 CLOSING = (b")", b"]", b"}")
 END = re.compile(rb"\w+|[)\]};]|([\"'`])(?!\1)")
-"""What a part may end with: a word, a closing bracket, a quote that is not one of several."""
+"""The end that a part may have: a word, a closing bracket, or a single quote character."""
 
 
 def fit(suggestion: Suggestion, cursor: CursorContext, *, only_whole: bool = False) -> Suggestion:
-    """The longest part that adds no syntax error, in place of as much behind the cursor as makes it fit.
+    """Return the longest part that adds no syntax error, and as many replaced bytes behind the cursor as that needs.
 
-    One that is part of no error itself comes before one that only leaves their number as it was. With `only_whole`, no
-    shorter part is tried where the whole does not fit.
+    A part that touches no error is preferred to one that only leaves the number of errors as it was. With `only_whole`,
+    return nothing if the whole suggestion does not fit.
     """
     syntax = cursor.snapshot.syntax
     is_readable = cursor.line_end != b"\r"  # which ends no line for a grammar
@@ -43,7 +43,7 @@ def fit(suggestion: Suggestion, cursor: CursorContext, *, only_whole: bool = Fal
             continue
         verdict = ground.judge(part)
         if verdict.fits:
-            return _without_what_is_there(part, cursor, suggestion.n_replaced_bytes)
+            return _without_repeated_tail(part, cursor, suggestion.n_replaced_bytes)
         passable = passable or (part if verdict.is_passable else None)
         if verdict.error_at is not None and verdict.error_at > 0:
             max_bytes = verdict.error_at
@@ -54,9 +54,9 @@ def fit(suggestion: Suggestion, cursor: CursorContext, *, only_whole: bool = Fal
 
 
 def _parts(suggestion: Suggestion, cursor: CursorContext, *, is_in_token: bool) -> Iterator[Suggestion]:
-    """Yield what may be shown, the longest first: all of it, whole lines, or words of the first line.
+    """Yield the parts that may be shown, the longest first: the whole, whole lines, and words of the first line.
 
-    None leaves a bracket or a string open, as far as letters tell; all of it may, where the line below goes on with it.
+    No part leaves a bracket or a string open, judged without a parser. The whole may, if the line below goes on.
     """
     text = suggestion.text
     line_ends = [match.start() for match in re.finditer(rb"\n", text)]
@@ -82,9 +82,9 @@ def _leaves_open(part: Suggestion, cursor: CursorContext) -> bool:
 
 
 def _replaceable(part: Suggestion, cursor: CursorContext) -> list[int]:
-    """Return how many bytes behind the cursor a part may write anew, the likeliest number first.
+    """Return the numbers of bytes behind the cursor that a part may replace, the likeliest first.
 
-    Those are what it replaces anyhow, and closing characters behind that.
+    These are the bytes that the suggestion replaces already, with or without closing characters behind them.
     """
     n_word = part.n_replaced_bytes
     after = cursor.line_after[n_word:]
@@ -93,8 +93,8 @@ def _replaceable(part: Suggestion, cursor: CursorContext) -> list[int]:
     return [*(n_word + n for n in written[:1]), n_word]
 
 
-def _without_what_is_there(part: Suggestion, cursor: CursorContext, n_word: int) -> Suggestion:
-    """Leave text alone that a part would replace by itself behind the rest of a word."""
+def _without_repeated_tail(part: Suggestion, cursor: CursorContext, n_word: int) -> Suggestion:
+    """Cut the end of a part that would replace text behind the cursor's word by the same text."""
     replaced = cursor.line_after[n_word : part.n_replaced_bytes]
     if replaced and part.text.endswith(replaced):
         return evolve(part, text=part.text[: -len(replaced)], n_replaced_bytes=n_word)

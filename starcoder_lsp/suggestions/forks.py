@@ -1,7 +1,7 @@
-"""Find the fork of a draft that is not whole: where the model chooses again, and what it may choose there.
+"""Find the fork of a draft that is not whole: the byte at which the model writes on, and under which constraint.
 
-A line that ends with a bracket open, or that does not parse, goes on: its end may not be chosen. What ran out of tokens
-or into a loop closes what it opened. What cannot be made whole is left to the filters, which shorten or drop it.
+A line that ends with a bracket open, or that does not parse, goes on: the next token may not end it. A draft that ran
+out of tokens or into a loop closes its open brackets. The filters shorten or drop a draft that cannot be made whole.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ QUOTES = b"\"'"
 
 @frozen
 class Fork:
-    """The model writes `kept` again, as far as its tokens are another's, and goes on from there.
+    """A place from which the model writes on. The new draft begins with `kept`, a beginning of the old one.
 
-    It must write `forced` first, and a byte of `avoid` may not be in its next token, nor may the answer end there.
+    It must go on with `forced`. The next token may hold no byte of `avoid`, and may not end the answer.
     """
 
     kept: bytes
@@ -35,7 +35,7 @@ class Fork:
 def going_on(text: bytes, stop_reason: str, cursor: CursorContext) -> Fork | None:
     """Return the end of the first line of a draft that is not whole, if the draft ended there; else `None`.
 
-    A docstring that is not wanted is left out: what comes in its place begins without a quote.
+    An unwanted docstring is left out: the text in its place may not begin with a quote.
     """
     docstring = docstring_start(text, cursor)
     if docstring is not None:
@@ -47,7 +47,7 @@ def going_on(text: bytes, stop_reason: str, cursor: CursorContext) -> Fork | Non
 
 
 def closing(text: bytes, cursor: CursorContext) -> Fork | None:
-    """Return the last place of a draft's first line at which what is open can be closed; `None` where nothing is."""
+    """Return the last place of a draft's first line at which its open brackets can be closed; `None` if it has none."""
     line, _, _ = _first_line(text, cursor)
     kept = line.rstrip()
     closers = missing_closers(kept, cursor)
@@ -57,16 +57,16 @@ def closing(text: bytes, cursor: CursorContext) -> Fork | None:
 
 
 def _first_line(text: bytes, cursor: CursorContext) -> tuple[bytes, bytes, bytes]:
-    """Split a draft behind its first line, which ends where it begins to repeat itself."""
+    """Split a draft behind its first line, which also ends where a loop begins."""
     line, newline, rest = text[: n_whole_bytes(text)].partition(b"\n")
     loop = loop_start(line, cursor)
     return (line, newline, rest) if loop is None else (line[:loop], b"", b"")
 
 
 def missing_closers(text: bytes, cursor: CursorContext) -> bytes:
-    """Return the quote and the brackets that end what is open behind `text` on the cursor's line, the innermost first.
+    """Return the quote and the brackets that are missing behind `text` on the cursor's line, the innermost first.
 
-    Not those that stand behind the cursor, nor those of text before it if the line below goes on with it.
+    Those behind the cursor are not missing, and brackets before it are not if the lines below close them.
     """
     below = first_line(cursor.below)
     goes_on = indent_width(below) > indent_width(cursor.line_before) or below.lstrip()[:1] in OPENER_OF

@@ -9,16 +9,16 @@ from attrs import frozen
 
 UNITS = (2, 3, 4, 8)
 N_AROUND_BYTES = 16 * 1024
-"""Text above the cursor in which the unit is looked for, and below it if there is none above. Not measured."""
+"""The bytes above the cursor in which the unit is searched, and below it if none is found above. Not measured."""
 MAX_LEVELS = 30
 TAB_WIDTHS = (4, 8)
-"""Columns for which a model may have taken the tabs before the cursor."""
+"""The tab widths, in columns, that a model may assume."""
 BLANK = b" \t"
 
 
 @frozen
 class Level:
-    """An indentation of the file, and the widths in columns by which the model may mean it."""
+    """An indentation of the file, and the widths in columns with which the model may write it."""
 
     blank: bytes
     widths: tuple[int, ...]
@@ -44,7 +44,7 @@ class Indentation:
 def indentation_of(
     data: bytes, cursor_byte: int, line_before: bytes, opens_body: Callable[[bytes], bool]
 ) -> Indentation | None:
-    """Return the indentation around a cursor; `None` where the file shows no unit."""
+    """Return the indentation around a cursor; `None` if the file has no indented line there."""
     line_start = data.rfind(b"\n", 0, cursor_byte) + 1
     above = [line for line in data[max(0, line_start - N_AROUND_BYTES) : line_start].splitlines() if line.strip()]
     below = [line for line in data[cursor_byte : cursor_byte + N_AROUND_BYTES].splitlines()[1:] if line.strip()]
@@ -63,7 +63,7 @@ def indentation_of(
 
 
 def _unit(lines: Sequence[bytes], opens_body: Callable[[bytes], bool]) -> bytes | None:
-    """Return the unit by which most bodies are indented, or else most lines that are deeper than the one before."""
+    """Return the commonest unit of the bodies' first lines, or else of lines that are deeper than the one before."""
     bodies, steps = Counter[bytes](), Counter[bytes]()
     last: bytes | None = None
     for line in lines:

@@ -1,7 +1,6 @@
-"""Brackets and strings, told by their letters alone: for texts that are unfinished, in any language.
+"""Find brackets and strings without a parser, in unfinished text of any language.
 
-A parser says more, and says it of whole documents; see `fitting.py`. Every function here takes time that grows with the
-text's length and no faster.
+`fitting.py` parses whole documents. Every function here takes linear time.
 """
 
 from __future__ import annotations
@@ -20,16 +19,16 @@ REST = {
     b'"': re.compile(rb'(?:\\.|[^"\\\n])*+', re.DOTALL),
     b"'": re.compile(rb"(?:\\.|[^'\\\n])*+", re.DOTALL),
 }
-"""The text of a string behind its opening quotes. A string in single or double quotes ends with its line."""
+"""Patterns of a string's text behind its opening quotes. One in single or double quotes ends with its line."""
 
 
 def scan(text: bytes, *, has_comments: bool = False, may_go_on: bool = False) -> Iterator[tuple[int, int, bytes]]:
-    """Yield `(start_byte, end_byte, sign)` of brackets, and of strings and comments, in which brackets are letters.
+    """Yield `(start_byte, end_byte, sign)` of brackets, strings and comments; brackets inside the latter do not count.
 
-    `sign` is the bracket, or what the string begins with. One that is unfinished is the last, and ends at -1; a string
-    in double quotes is unfinished if the text ends on its line, and a single quote alone is an apostrophe or a
-    lifetime. With `has_comments`, the language has comments between `/*` and `*/`. With `may_go_on`, more text may
-    follow, so that a single quote or a comment may still find its end.
+    `sign` is the bracket, or the opening quotes or comment sign. An unfinished string or comment comes last, with -1 as
+    its end. A string in double quotes is unfinished if the text ends on its line; a lone single quote is an apostrophe
+    or a lifetime. With `has_comments`, the language has comments between `/*` and `*/`. With `may_go_on`, more text may
+    follow, so a lone single quote or comment sign also counts as unfinished.
     """
     at, letters_until = 0, {b"'": 0, b'"': 0}
     while (match := SIGN.search(text, at)) is not None:
@@ -58,9 +57,9 @@ def scan(text: bytes, *, has_comments: bool = False, may_go_on: bool = False) ->
 
 
 def brackets(text: bytes, *, has_comments: bool = False, may_go_on: bool = False) -> Iterator[tuple[int, bytes]]:
-    """The brackets of `text` that are in no string, and where they stand.
+    """Return the offsets and signs of the brackets of `text` that are in no string.
 
-    One right behind a lone single quote may be the beginning of one. `may_go_on` is that of `scan`.
+    `may_go_on` is that of `scan`.
     """
     string_end = -1
     for start, end, sign in scan(text, has_comments=has_comments, may_go_on=may_go_on):
@@ -72,7 +71,7 @@ def brackets(text: bytes, *, has_comments: bool = False, may_go_on: bool = False
 
 
 def open_brackets(text: bytes, *, has_comments: bool = False) -> list[int]:
-    """Return where the brackets stand that `text` opens and does not close. A closer of another kind closes nothing."""
+    """Return the offsets of brackets that `text` opens and does not close. A closer of another kind closes nothing."""
     opened: list[int] = []
     for at, bracket in brackets(text, has_comments=has_comments):
         if bracket in CLOSER_OF:
@@ -93,9 +92,9 @@ def ends_in_string(text: bytes, *, has_comments: bool = False) -> bool:
 
 
 def is_unopened(closers: bytes, text: bytes, before: bytes, *, has_comments: bool = False) -> bool:
-    """Return whether `closers` are closing brackets and quotes that `text`, which has them, has not opened.
+    """Return whether `text` contains the closing brackets and quotes `closers` without having opened them.
 
-    `before` is what stands before `text` on its line: a string may have begun there.
+    `before` is the text before it on its line, where a string may have begun.
     """
     found = [bracket for at, bracket in brackets(before + text, has_comments=has_comments) if at >= len(before)]
     return bool(closers) and all(_is_unopened(bytes([closer]), closers, text, found) for closer in closers)

@@ -1,6 +1,7 @@
-"""Where a suggestion leaves the scope that it writes: asked while it is generated and once more when it is done.
+"""Find the byte at which a suggestion leaves the cursor's scope, or repeats the text below.
 
-By syntax where the text has a tree, by indentation otherwise.
+Scopes are found by syntax if the text has a tree, and by indentation otherwise. The stop rule calls these functions
+during the generation, and the filters call them once more at its end.
 """
 
 from __future__ import annotations
@@ -15,18 +16,18 @@ from starcoder_lsp.suggestions.cursor_context import SEPARATORS, CursorContext, 
 from starcoder_lsp.suggestions.lexing import brackets, ends_in_string
 
 MIN_REPEATED_BYTES = 4
-"""A following line shorter than this (`}`, `end`, `pass` is just long enough) stands there often by chance."""
+"""A shorter line below, such as `}` or `end`, often repeats by chance; `pass` is just long enough."""
 N_ABOVE_BYTES = 2048
-"""How far above the cursor a syntax tree of the text begins where no scope is known."""
+"""Without a known scope, the bytes above the cursor from which a syntax tree is made."""
 
 
 def scope_end(text: bytes, cursor: CursorContext, *, may_go_on: bool = False) -> int | None:
-    """The byte at which `text` leaves the site's scope, or `None`.
+    """Return the byte at which `text` leaves the cursor's scope, or `None`.
 
-    The scope is left by a line that is indented less than the site's floor, or by one that stands at the floor below
-    an empty line: a new paragraph. Brackets at the start of such a line close what was opened and belong to it, unless
-    the document has them already; so does a keyword that closes the scope. A line that begins inside a string or a
-    comment may begin anywhere. If the answer is the length of `text`, or with `may_go_on`, more may follow.
+    `text` leaves the scope at a line that is indented less than the context's `floor`, or at a line on `floor` after an
+    empty one. Closing brackets at the start of such a line stay in, unless the document has them already; so does a
+    keyword that closes the scope. A line that begins inside a string or a comment may have any indentation. With
+    `may_go_on`, or if the returned byte is the length of `text`, more text may follow.
     """
     at, wrote, after_blank = 0, bool(cursor.line_before.strip()), False
     lines, by_keyword = text.split(b"\n"), _ends_by_keyword(cursor)
@@ -52,7 +53,7 @@ def scope_end(text: bytes, cursor: CursorContext, *, may_go_on: bool = False) ->
 
 
 def _ends_by_keyword(cursor: CursorContext) -> bool:
-    """Return whether a word may end a block in this language, and there is a tree to tell which."""
+    """Return whether keywords end blocks in this language, and the scope has a tree that shows them."""
     is_by_keyword = cursor.language.blocks is None or cursor.language.opens is not None
     return is_by_keyword and cursor.snapshot.syntax is not None
 
@@ -78,9 +79,9 @@ def _raw_strings(begin: str, end: str) -> re.Pattern[bytes]:
 
 
 def unmatched_closer(text: bytes, cursor: CursorContext, *, may_go_on: bool = False) -> int | None:
-    """The byte at which the first line of `text` closes a bracket of an earlier line that the document closes itself.
+    """Return the byte at which the first line of `text` closes an earlier line's bracket that the document closes, too.
 
-    `None` if it does not. With `may_go_on`, a quote or comment on that line may still be closed by what follows.
+    Return `None` if it does not. With `may_go_on`, later text may still close a quote or a comment on that line.
     """
     n_open = cursor.n_open_before
     below = (cursor.line_after if cursor.line_after.strip() else first_line(cursor.below)).lstrip()[:1]
@@ -93,10 +94,10 @@ def unmatched_closer(text: bytes, cursor: CursorContext, *, may_go_on: bool = Fa
 
 
 def repeated_line(text: bytes, cursor: CursorContext) -> int | None:
-    """The byte at which `text` begins to repeat the first line below the cursor, or `None`.
+    """Return the byte at which `text` begins to repeat the first line below the cursor, or `None`.
 
-    That is its start where it makes the cursor's line the one below. A short line counts if it closes something that
-    `text` did not open, and stands at the same depth.
+    The byte is 0 if `text` makes the cursor's line equal to the line below. A short line counts only if it closes a
+    bracket that `text` did not open, at the same indentation.
     """
     target = first_line(cursor.below).strip()
     is_long = len(target) >= MIN_REPEATED_BYTES
@@ -115,7 +116,7 @@ def repeated_line(text: bytes, cursor: CursorContext) -> int | None:
 
 
 def _tree_of(text: bytes, cursor: CursorContext) -> tuple[Syntax | None, int]:
-    """The syntax of the scope's text up to the cursor with `text` behind it, and the byte at which `text` begins."""
+    """Return the syntax of the scope up to the cursor with `text` behind it, and the byte at which `text` begins."""
     if cursor.snapshot.syntax is None:
         return None, 0
     data, cursor_byte = cursor.snapshot.text.data, cursor.cursor_byte
@@ -149,7 +150,7 @@ def _n_closing(line: bytes) -> int:
 
 
 def _is_below(line: bytes, cursor: CursorContext) -> bool:
-    """Return whether the document goes on below with what `line` is, at the same depth."""
+    """Return whether the first line below the cursor equals `line`, at the same indentation."""
     below = first_line(cursor.below)
     closing = line[: _n_closing(line)].strip().rstrip(SEPARATORS) or line.strip()
     return indent_width(below) == indent_width(line) and below.strip().startswith(closing)

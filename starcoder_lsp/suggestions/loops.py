@@ -1,7 +1,7 @@
 """Loops: a suggestion that writes the same tokens, or the same lines, again and again.
 
-What stands before the cursor counts: a suggestion that repeats once, accepted again and again, is a loop too. Meant
-are rulers, and what the document has elsewhere, such as the row of a table.
+Text before the cursor counts, since a suggestion that repeats it once may be accepted again and again. Rulers are no
+loops, nor are pieces that the document has elsewhere, such as the row of a table.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from starcoder_lsp.suggestions.cursor_context import CursorContext
 
 TOKEN = re.compile(rb"[\w\x80-\xff]+|[^\s\w\x80-\xff]")
 N_LOOP_BYTES = 512
-"""The bytes back in a line in which a loop is looked for: more than the longest one takes, and one token."""
+"""The bytes at the end of a line that are searched for a loop: the longest loop and one token."""
 MAX_UNIT_TOKENS = 16
 MAX_UNIT_LINES = 4
 IN_WORD = re.compile(rb"(\w{5,11}?)\1{3}|(\w{12,60}?)\2{2}")
-"""A piece of a word or a number that stands there four times in a row, or a long one three times."""
+"""A piece of a word or a number four times in a row, or a long piece three times."""
 N_LONG_UNIT_BYTES = 8
-"""A unit of at least so many bytes, blanks aside, makes a loop when it stands three times in a row, a shorter one when
-it stands four times, and a word or a number alone six times. Brackets alone make none. Not measured."""
+"""A unit of at least so many bytes, blanks aside, is a loop if it occurs three times in a row. A shorter unit is one if
+it occurs four times, and a single word or number if it occurs six times. Brackets alone are none. Not measured."""
 N_LINE_REPEATS = 3
 N_WORD_REPEATS = 6
 RULER = b"-=*#~_./|:"
-"""Signs of which rulers are made, and the second line of a table in Markdown."""
+"""The characters of rulers, and of the second line of a Markdown table."""
 BRACKETS = b"()[]{}"
 N_AROUND_BYTES = 4096
-"""The bytes around the cursor in which the same piece is looked for. Not measured."""
+"""The bytes around the cursor in which the same piece is searched. Not measured."""
 
 
 def loop_start(text: bytes, cursor: CursorContext, *, grew: bool = False) -> int | None:
-    """The byte at which `text` begins to repeat itself, behind the first time, or `None`.
+    """Return the byte of `text` behind the first unit of a loop, or `None`.
 
-    If the text only grew since this was asked, only its last line is looked at, and not its last word, which may grow.
+    With `grew`, the text has only grown since the last call: only its last line is searched, without the last word.
     """
     at = 0
     lines = text.split(b"\n")
@@ -48,7 +48,7 @@ def loop_start(text: bytes, cursor: CursorContext, *, grew: bool = False) -> int
 
 
 def _loop_in_line(before: bytes, line: bytes, cursor: CursorContext, *, grew: bool) -> int | None:
-    """The byte of `line` behind the first unit of the first loop that is complete in it and what stands before it."""
+    """Return the byte of `line` behind the first unit of the first complete loop in `before` and `line`."""
     whole = (before + line)[-2 * N_LOOP_BYTES :]
     n_before = len(whole) - len(line)
     matches = list(TOKEN.finditer(whole))
@@ -77,7 +77,7 @@ def _loop_in_line(before: bytes, line: bytes, cursor: CursorContext, *, grew: bo
 
 
 def _unit(tokens: Sequence[bytes], end: int) -> int:
-    """The number of tokens of the shortest unit of which the tokens up to `end` are repeats; 0 if there is none."""
+    """Return the number of tokens of the shortest unit that the tokens up to `end` repeat; 0 if there is none."""
     for n_unit in range(1, MAX_UNIT_TOKENS + 1):
         unit = tokens[end + 1 - n_unit : end + 1]
         if len(unit) < n_unit:
@@ -91,7 +91,7 @@ def _unit(tokens: Sequence[bytes], end: int) -> int:
 
 
 def _n_repeats(unit: Sequence[bytes]) -> int:
-    """The number of times that a unit stands in a row in a loop."""
+    """Return how many times in a row a unit makes a loop."""
     if len(unit) == 1 and unit[0][:1].isalnum():
         return N_WORD_REPEATS
     return 3 if len(b"".join(unit)) >= N_LONG_UNIT_BYTES else 4
@@ -106,7 +106,7 @@ def _is_meant(piece: bytes, cursor: CursorContext) -> bool:
 
 
 def _loop_of_lines(lines: Sequence[bytes]) -> int | None:
-    """The byte behind the first of the equal lines, or groups of lines, in a row."""
+    """Return the byte behind the first of several equal lines, or groups of lines, in a row."""
     at = 0
     ends = []
     for end, line in enumerate(lines):

@@ -20,7 +20,7 @@ from starcoder_lsp.suggestions.words import glues, join, without_tail
 
 Filter = Callable[[Suggestion, CursorContext], Suggestion]
 N_HEAD_BYTES = 500
-"""How far above the cursor a licence may be that is still being written."""
+"""The bytes above the cursor in which the head of a licence is searched."""
 
 
 class Effect(StrEnum):
@@ -31,12 +31,12 @@ class Effect(StrEnum):
     """Shortened by `n_bytes`."""
     DROPPED = "dropped"
     REPLACES = "replaces"
-    """Kept, in place of `n_bytes` behind the cursor."""
+    """Kept; it replaces `n_bytes` behind the cursor."""
 
 
 @frozen
 class FilterEffect:
-    """What the filter called `name` did. `str` gives it in words."""
+    """The effect of the filter called `name`. `str` describes it."""
 
     name: str
     effect: Effect
@@ -47,25 +47,25 @@ class FilterEffect:
 
 
 def likely_enough(suggestion: Suggestion, _cursor: CursorContext) -> Suggestion:
-    """Drop what the model itself thought unlikely."""
+    """Drop a suggestion with a lower confidence than `completion.minConfidence`."""
     return suggestion.cut(0 if suggestion.stop_reason == "low_confidence" else None)
 
 
 def whole_characters(suggestion: Suggestion, _cursor: CursorContext) -> Suggestion:
-    """Cut a character that the last token left unfinished, and everything from a byte that is no UTF-8."""
+    """Cut a character that the last token left unfinished, and everything from the first byte that is not UTF-8."""
     return suggestion.cut(n_whole_bytes(suggestion.text))
 
 
 def within_line(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
-    """End with the line where a single line is asked for."""
+    """Cut everything behind the first line if only one is allowed."""
     end = suggestion.text.find(b"\n")
     return suggestion.cut(end if cursor.one_line and end >= 0 else None)
 
 
 def whole_lines(suggestion: Suggestion, _cursor: CursorContext) -> Suggestion:
-    """Leave out a last line in the middle of which the model was stopped, if there is another.
+    """Cut a last line that the model did not finish, if it is not the only one.
 
-    And with it the heads of blocks in which it would have been the first: `if` without anything in it.
+    A header whose block would then be empty, such as an `if`, is cut, too.
     """
     lines = suggestion.text.split(b"\n")
     if not suggestion.is_unfinished or not b"".join(lines[:-1]).strip():
@@ -80,19 +80,19 @@ def whole_lines(suggestion: Suggestion, _cursor: CursorContext) -> Suggestion:
 
 
 def within_scope(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
-    """End where the enclosing scope ends, or with a bracket that the document closes itself."""
+    """Cut at the end of the enclosing scope, or at a bracket that the document closes already."""
     suggestion = suggestion.cut(unmatched_closer(suggestion.text, cursor))
     return suggestion.cut(scope_end(suggestion.text, cursor))
 
 
 def before_repeat(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
-    """End before the first line below is written again, and before a loop."""
+    """Cut before a repetition of the first line below, and before a loop."""
     suggestion = suggestion.cut(repeated_line(suggestion.text, cursor))
     return suggestion.cut(loop_start(suggestion.text, cursor))
 
 
 def without_chatter(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
-    """End before a comment with a file's name or a licence's head, unless the cursor stands in one."""
+    """Cut before a comment with a file's name or the head of a licence, unless the cursor is in one."""
     if LICENCE.search(cursor.snapshot.text.data, max(0, cursor.cursor_byte - N_HEAD_BYTES), cursor.cursor_byte):
         return suggestion
     marker = (cursor.language.line_comment or "").encode()
@@ -101,39 +101,39 @@ def without_chatter(suggestion: Suggestion, cursor: CursorContext) -> Suggestion
 
 
 def without_docstring(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
-    """Drop documentation in place of a body, where the file's functions have none."""
+    """Drop a docstring in place of a body, in files whose functions have none."""
     return suggestion.cut(docstring_start(suggestion.text, cursor))
 
 
 def without_secrets(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
-    """Drop what has a string of a secret's shape: a real one was learnt by heart, another one is of no use."""
+    """Drop a suggestion with a string shaped like a secret: it is either a real, memorized secret or of no use."""
     return suggestion.cut(0 if has_secret(cursor.line_before + suggestion.text) else None)
 
 
-def without_what_is_there(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
-    """Do not write again what stands behind the cursor on its line: all of it, or closing brackets at its start."""
+def without_repeated_tail(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
+    """Cut or replace a repetition of the text behind the cursor on its line, or of its closing brackets."""
     return without_tail(suggestion, cursor)
 
 
 def whole_words(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
-    """Glue no word to a word behind the cursor, and do not write the beginning of what stands there again."""
+    """Drop a repetition of the text behind the cursor, and cut a word that would join the word there."""
     return join(suggestion, cursor)
 
 
 def fitting_syntax(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
-    """End where the document has no more syntax errors than without it. What is left may be the line below."""
+    """Cut to the longest part that adds no syntax error; drop the part if it repeats the line below."""
     fitted = fit(suggestion, cursor)
     return fitted.cut(repeated_line(fitted.text.rstrip(), cursor))
 
 
 def _fitting_whole(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
-    """Do as `fitting_syntax` for a suggestion that fits as it is, and drop others, for which it would try parts."""
+    """Keep a suggestion that adds no syntax error as a whole, and drop any other without trying parts of it."""
     fitted = fit(suggestion, cursor, only_whole=True)
     return fitted.cut(repeated_line(fitted.text.rstrip(), cursor))
 
 
 def visible(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
-    """End with something that can be seen, or with blanks before a word; nothing but white space is nothing."""
+    """Cut white space at the end, unless a word follows; drop a suggestion of white space alone."""
     seen = suggestion.cut(len(suggestion.text.rstrip()))
     return suggestion if seen.text and glues(seen, cursor) and not suggestion.text.endswith(b"\n") else seen
 
@@ -148,7 +148,7 @@ FILTERS: tuple[Filter, ...] = (
     without_chatter,
     without_docstring,
     without_secrets,
-    without_what_is_there,
+    without_repeated_tail,
     whole_words,
     fitting_syntax,
     visible,
@@ -158,7 +158,7 @@ FILTERS: tuple[Filter, ...] = (
 def postprocess(
     suggestion: Suggestion, cursor: CursorContext, filters: Sequence[Filter] = FILTERS
 ) -> tuple[Suggestion, tuple[FilterEffect, ...]]:
-    """Indent as the file does, and run the filters in order; return what is to be shown and what each did."""
+    """Indent as the file does, and run the filters in order; return the suggestion and the effect of each filter."""
     suggestion = evolve(suggestion, text=reindented(suggestion.text, cursor))
     cursor = cursor.after(suggestion.text.partition(b"\n")[0])
     effects = []
@@ -179,13 +179,13 @@ def _effect_of(name: str, before: Suggestion, after: Suggestion) -> FilterEffect
 
 
 def prepare(cursor: CursorContext) -> None:
-    """Compute what the filters need to know of the document, before there is a text for them."""
+    """Compute the parts of the filters that depend on the document alone, before the model's text is known."""
     if cursor.snapshot.syntax is not None:
         Ground.of(cursor).prepare()
 
 
 def is_whole(text: bytes, stop_reason: str, cursor: CursorContext) -> bool:
-    """Return whether the model's text can be shown up to the end of its line: no filter cuts it off for its syntax."""
+    """Return whether no filter cuts the model's text for its syntax before the end of its first line."""
     filters = tuple(_fitting_whole if each is fitting_syntax else each for each in FILTERS)
     suggestion, effects = postprocess(Suggestion(text, stop_reason), cursor, filters)
     cutting = {each.name for each in effects if each.effect in (Effect.CUT, Effect.DROPPED)}

@@ -1,8 +1,8 @@
-"""The file's own indentation: a suggestion whose lines are indented otherwise is indented as the file is.
+"""Give the lines of a suggestion the indentation of the file.
 
-Models write the unit that they have seen most. The first line stands where the cursor is. Each later one is as deep as
-a line of the suggestion, or of the file above it, that has the width the model gave it; or one unit deeper than the
-line before. A line's place depends on earlier lines alone, so the stop rule can ask at each token.
+Models write the unit that they have seen most. The first line begins at the cursor. A later line gets the level of an
+earlier line, of the suggestion or of the file, that the model indented by the same width; otherwise it is one unit
+deeper than the line before. A line's level depends on earlier lines alone, so the stop rule can run after each token.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from starcoder_lsp.suggestions.lexing import OPENER_OF, ends_in_string, open_bra
 
 
 def reindented(text: bytes, cursor: CursorContext) -> bytes:
-    """Return `text` with the indentation of the file on its later lines; as it is where the file shows none."""
+    """Return `text` with the file's indentation on its later lines; unchanged if the file has no indented line."""
     if b"\n" not in text and text[:1] not in (b" ", b"\t"):
         return text
     indentation = cursor.indentation()
@@ -54,7 +54,7 @@ class _Writer:
         return b"\n".join(written)
 
     def _begun(self, line: bytes) -> bytes:
-        """Return the first line, behind blanks: without the space that makes four columns of three."""
+        """Return the first line without the space that would make an indentation of three columns one of four."""
         code, above = line.lstrip(BLANK), self.last
         blank = line[: len(line) - len(code)]
         is_whole = not blank.replace(self.unit, b"")

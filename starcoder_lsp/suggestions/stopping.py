@@ -1,4 +1,4 @@
-"""Stop rules: called after every token, so that nothing is decoded that a filter would cut off afterwards."""
+"""The stop rule, called after every token: it ends the generation where a filter would cut the text anyway."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from starcoder_lsp.suggestions.suggestion import n_whole_bytes
 
 
 class TextEnd(StrEnum):
-    """Why a text is complete, as far as its syntax tells."""
+    """The reason why a text is complete by its syntax."""
 
     UNMATCHED_BRACKET = "unmatched_bracket"
     REPETITION = "repetition"
@@ -46,7 +46,7 @@ def stop_rule(cursor: CursorContext) -> StopRule:
 
 
 def _block_end(text: bytes, cursor: CursorContext) -> TextEnd | None:
-    """Return why a text of several lines ends, or `None`."""
+    """Return the reason why a text of several lines is complete, or `None`."""
     end = scope_end(text, cursor, may_go_on=True)
     if end is not None and end < len(text):
         return TextEnd.SCOPE_END

@@ -1,4 +1,4 @@
-"""The value that the filters hand on: what is to be shown, as far as it is decided."""
+"""The value that each filter takes and returns."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Suggestion:
 
     @property
     def is_unfinished(self) -> bool:
-        """Return whether the model would have gone on: its last line may be anything."""
+        """Return whether the model was stopped before it ended the text, so that the last line may be unfinished."""
         return self.stop_reason in ("max_tokens", "timeout")
 
     def cut(self, end_byte: int | None) -> Suggestion:
-        """The suggestion up to a byte of its text; all of it for `None`. What is blank then replaces nothing."""
+        """Return the suggestion up to a byte of its text, all of it for `None`. A blank one replaces nothing."""
         if end_byte is None:
             return self
         text = self.text[:end_byte]

@@ -1,7 +1,7 @@
-"""A suggestion tried in the document: one parse says whether it fits, and whose fault an error is.
+"""Parse the document with a suggestion in it, and judge whether the suggestion causes an error.
 
-An error of the line that is being written is the suggestion's: an unfinished line excuses nothing, since it is what the
-suggestion is to finish. Errors elsewhere excuse themselves: they are there without the line too.
+An error on the cursor's line counts against the suggestion, also if the line had it before: the suggestion is to finish
+that line. An error elsewhere does not count if it remains without the cursor's line.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from starcoder_lsp.suggestions.cursor_context import CursorContext
 from starcoder_lsp.suggestions.suggestion import Suggestion
 
 N_LONG_BYTES = 8192
-"""A document longer than this is not parsed as a whole if the function around the cursor is less than half of it."""
+"""In a document longer than this, only the function around the cursor is parsed, if that is less than half of it."""
 N_LINES_BELOW = 2
-"""Lines with code below the suggestion whose errors count as its own: a header that does not fit what follows."""
+"""The lines with code below the suggestion whose errors count against it: a header may not fit the lines below."""
 
 
 @frozen
 class Verdict:
-    """A verdict: a part fits, or at least breaks nothing that is not broken anyhow.
+    """The verdict on a part: it touches no error, or at least adds none.
 
-    `error_at` is the byte of the part at which the first error begins that touches it; less than 0 above it.
+    `error_at` is the byte of the part at which the first error that touches it begins; negative if that is above it.
     """
 
     fits: bool
@@ -36,20 +36,20 @@ class Verdict:
 
 @define(eq=False)
 class Ground:
-    """A text in which parts are tried, with the cursor in it; made once for a request, since all drafts share it."""
+    """The text around the cursor in which parts are parsed. All drafts of a request share it."""
 
     cursor: CursorContext
     snapshot: Snapshot
     cursor_byte: int
     is_in_token: bool
-    """True if the cursor stands inside a string or a comment."""
+    """True if the cursor is inside a string or a comment."""
     _judged: dict[tuple[bytes, int], Verdict] = field(factory=dict)
 
     @classmethod
     def of(cls, cursor: CursorContext) -> Ground:
-        """Return the function around the cursor in a long document if a line there makes it whole; else the document.
+        """Return the document, or of a long one the function around the cursor, if that parses with some line there.
 
-        The same ground for each call with a cursor, or with one that `after` made of it.
+        Returns the same object for a cursor and for the contexts that `after` made of it.
         """
         ground = cursor.memo.get(cls)
         if not isinstance(ground, cls):
@@ -78,13 +78,13 @@ class Ground:
         return cls(cursor, part, cursor.cursor_byte - start, _is_in_token(cursor))
 
     def prepare(self) -> None:
-        """Parse what parts are compared with, so that a part costs one parse from there on."""
+        """Parse the text without a suggestion ahead of need, so that each part then costs one incremental parse."""
         syntax = self._mended[0].syntax
         if syntax is not None:
             _ = syntax.tree
 
     def judge(self, part: Suggestion) -> Verdict:
-        """Parse the text with `part` in it. Without a tree in time it does not fit: slow parses are those of errors."""
+        """Parse the text with `part` in it. A missed deadline counts as an error: errors make parses slow."""
         key = part.text, part.n_replaced_bytes
         if key not in self._judged:
             self._judged[key] = self._judge(part)
@@ -116,14 +116,14 @@ class Ground:
 
     @property
     def n_excused(self) -> int:
-        """The errors that are there whatever the cursor's line is: what remains with each line that may mend some."""
+        """The number of errors that remain with each of the lines that may repair the cursor's line."""
         return self._mended[1]
 
     @cached_property
     def _mended(self) -> tuple[Snapshot, int, int]:
-        """Return the text with the fewest errors, their number, and the bytes of its line in place of the cursor's.
+        """Return the text with the fewest errors, their number, and the span of the line in place of the cursor's.
 
-        Parts are tried from there on: a parse from a tree with fewer errors reuses more of it.
+        Parts are parsed from that text's tree: an incremental parse reuses more of a tree with fewer errors.
         """
         start, end = self._line_span
         best = self.snapshot, self.snapshot.syntax.error_count() if self.snapshot.syntax is not None else 0, end - start
@@ -141,12 +141,12 @@ class Ground:
         return spliced(base, self._line_span[0], self._line_span[0] + n_bytes, line)
 
     def _line_with(self, part: Suggestion) -> bytes:
-        """Return the cursor's line with a part in it, as the language at the cursor has it."""
+        """Return the cursor's line with a part in it; text in other languages is blank."""
         (start, end), data, text = self._line_span, self.snapshot.text.data, self.cursor.embedded.masked(part.text)
         return data[start : self.cursor_byte] + text + data[self.cursor_byte + part.n_replaced_bytes : end]
 
     def _excuses(self, n_errors: int, part: Suggestion) -> bool:
-        """Return whether so many errors are there anyhow, and the line with `part` opens what a line below closes."""
+        """Return whether the part adds none of `n_errors`, and the line opens the brackets that a line below closes."""
         if n_errors > self.n_excused:
             return False
         line = self.cursor.line_before + part.text + self.cursor.line_after[part.n_replaced_bytes :]
@@ -163,9 +163,10 @@ class Ground:
 
 
 def _is_in_token(cursor: CursorContext) -> bool:
-    """Return whether the cursor stands in a string or a comment.
+    """Return whether the cursor is in a string or a comment.
 
-    One that begins on the cursor's line and goes on below in a text with errors is one that the line has to end.
+    A string that begins on the cursor's line and goes on below, in a text with errors, does not count: the line must
+    end it.
     """
     syntax = cursor.snapshot.syntax
     token = syntax.token_over(cursor.cursor_byte) if syntax is not None else None
@@ -177,9 +178,9 @@ def _is_in_token(cursor: CursorContext) -> bool:
 
 
 def _is_other_language(cursor: CursorContext, part: Snapshot, start_byte: int) -> bool:
-    """Return whether a scope by itself is plain text, since its language begins somewhere above in a page of another.
+    """Return whether a scope alone parses as another language, since its own begins further up in a mixed page.
 
-    Then the tokens at the scope's beginning are not those of the document.
+    The tokens at its start then differ from those in the document.
     """
     at, whole = cursor.scopes[-1].start_byte + 1, cursor.snapshot.syntax
     if whole is None or part.syntax is None:

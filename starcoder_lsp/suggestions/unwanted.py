@@ -1,4 +1,4 @@
-"""What no one wants to be shown: chatter that models learn from the heads of files, and strings shaped like secrets."""
+"""Find text that is never shown: comments about a file, as at its beginning, and strings shaped like secrets."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ NAMED_SECRET = re.compile(
 
 
 def chatter_start(text: bytes, line_comment: bytes) -> int | None:
-    """The byte at which `text` begins to talk about a file instead of writing it, or `None`.
+    """Return the byte at which `text` begins a comment about a file, or `None`.
 
-    That is a comment with nothing but the name of a source file, or a line of a licence's head.
+    Such a comment has only the name of a source file, or a line of a licence's head.
     """
     signs = (line_comment or b"\0", b"/*", b"<!--", *((b"*",) if line_comment == b"//" else ()))
     at = 0

@@ -1,6 +1,6 @@
-"""The rest of a word or a line behind the cursor: it is never written twice.
+"""Prevent that a suggestion repeats the rest of the word or line behind the cursor.
 
-Inside a word a suggestion writes the word's rest anew and goes on, in place of that rest, or there is none.
+Inside a word, a suggestion must write the word's rest again and replace it; otherwise it is dropped.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from starcoder_lsp.suggestions.suggestion import Suggestion
 HEAD = re.compile(rb"[\w\x80-\xff]*")
 TAIL = re.compile(rb"[\w\x80-\xff]+\Z")
 MIN_TAIL_BYTES = 4
-"""The whole rest of the line counts as repeated from this length on, or if it begins with an unopened bracket."""
+"""A repeated rest of the line counts from this length on, or if it begins with an unopened bracket."""
 MIN_BEGUN_BYTES = 3
-"""A shorter beginning of the rest of the line is written by chance."""
+"""A shorter beginning of the rest of the line may be repeated by chance."""
 
 
 def rest_of_word(cursor: CursorContext) -> bytes:
-    """The rest of the word that the cursor is inside of, or nothing."""
+    """Return the rest of the word around the cursor, or an empty text."""
     is_inside = TAIL.search(cursor.line_before[-1:]) is not None
     return _head(cursor.line_after) if is_inside else b""
 
 
 def glues(suggestion: Suggestion, cursor: CursorContext) -> bool:
-    """Return whether the last word of a suggestion and a word behind it become one."""
+    """Return whether the last word of a suggestion would join a word behind the cursor."""
     behind = cursor.line_after[suggestion.n_replaced_bytes :]
     return bool(_head(behind)) and TAIL.search(suggestion.text) is not None
 
 
 def without_tail(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
-    """The suggestion without the rest of the line, or the closing brackets at its start, at its own end."""
+    """Return the suggestion without the rest of the line, or that rest's closing brackets, at its end."""
     after, kept = cursor.line_after[suggestion.n_replaced_bytes :].strip(), suggestion.text.rstrip()
     n_words = len(after.rstrip(CLOSERS + SEPARATORS))
     for n in range(min(len(after), len(kept)), 0, -1):
@@ -47,7 +47,10 @@ def without_tail(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
 
 
 def join(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
-    """The suggestion without what stands behind the cursor already, in place of the rest of the word that it is in."""
+    """Drop a suggestion that repeats the text behind the cursor; cut a last word that would join the word there.
+
+    Inside a word, keep only a suggestion that writes the word's rest again, and make it replace that rest.
+    """
     text, after, rest = suggestion.text, cursor.line_after, rest_of_word(cursor)
     bare = text.strip()
     if not bare:
@@ -65,6 +68,6 @@ def join(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
 
 
 def _head(text: bytes) -> bytes:
-    """The word that a text begins with, or nothing."""
+    """Return the word at the start of a text, or an empty text."""
     match = HEAD.match(text)
     return match.group() if match is not None else b""

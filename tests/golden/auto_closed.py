@@ -38,7 +38,7 @@ AUTO = (
         ),
     ),
     Group(
-        "without_what_is_there",
+        "without_repeated_tail",
         acts=True,
         shows="Quotes, brackets and tags that an editor has closed are not written twice.",
         cases=(

@@ -629,7 +629,7 @@ UNFINISHED = (
 
 FITTING = (
     Group(
-        "without_what_is_there",
+        "without_repeated_tail",
         acts=True,
         shows="What stands behind the cursor on its line is not written again.",
         cases=(
@@ -647,7 +647,7 @@ FITTING = (
         ),
     ),
     Group(
-        "without_what_is_there",
+        "without_repeated_tail",
         acts=True,
         shows="So it is with closing brackets, however short: they are there already.",
         cases=(
@@ -668,7 +668,7 @@ FITTING = (
         ),
     ),
     Group(
-        "without_what_is_there",
+        "without_repeated_tail",
         acts=False,
         shows="What only contains it is all shown.",
         cases=(
@@ -679,7 +679,7 @@ FITTING = (
         ),
     ),
     Group(
-        "without_what_is_there",
+        "without_repeated_tail",
         acts=True,
         shows="Closing brackets and separators that are there already are not written twice.",
         cases=(
@@ -706,7 +706,7 @@ FITTING = (
         ),
     ),
     Group(
-        "without_what_is_there",
+        "without_repeated_tail",
         acts=False,
         shows="Those that the suggestion opens itself are.",
         cases=(
@@ -739,7 +739,7 @@ FITTING = (
         ),
     ),
     Group(
-        "without_what_is_there",
+        "without_repeated_tail",
         acts=True,
         shows="Quotes and brackets at the very end that are there already are left as they are.",
         cases=(
@@ -861,7 +861,7 @@ EDGES = (
         ),
     ),
     Group(
-        "without_what_is_there",
+        "without_repeated_tail",
         acts=False,
         shows="A bracket in a string is a letter.",
         cases=(

@@ -100,7 +100,7 @@ FAULTS = (
         ),
     ),
     Group(
-        "without_what_is_there",
+        "without_repeated_tail",
         acts=True,
         shows="What stands behind the cursor is not written twice.",
         cases=(("python", "print(ind█ex, index)\n", "│ex, index"),),

@@ -154,7 +154,7 @@ def test_an_unfinished_character_is_cut() -> None:
 def test_every_filter_reports_what_it_did() -> None:
     _, effects = postprocess(Suggestion(b"bar)"), site_at("x = foo(baz(█))"))
     assert [e.name for e in effects] == [f.__name__ for f in FILTERS]
-    assert {e.name: str(e) for e in effects}["without_what_is_there"] == "cut 1 bytes"
+    assert {e.name: str(e) for e in effects}["without_repeated_tail"] == "cut 1 bytes"
 
 
 CODE = st.text(st.sampled_from("ab ()[]{}:\n\t\"'=é█").filter(lambda c: c != "█"), max_size=60)

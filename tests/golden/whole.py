@@ -45,7 +45,7 @@ WHOLE = (
         ),
     ),
     Group(
-        "without_what_is_there",
+        "without_repeated_tail",
         acts=True,
         shows="Nor is the rest of a word with all of its line.",
         cases=(

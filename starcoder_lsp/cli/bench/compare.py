@@ -1,4 +1,4 @@
-"""`starcoder-lsp bench compare TRACE --llama-server PATH --model FILE`: llama.cpp's own server beside this one.
+"""`starcoder-lsp bench compare TRACE --llama-server PATH --model FILE`: compare with llama.cpp's own server.
 
 Both get the same edits, model file and number of threads. After each edit each writes one token; they take turns in
 going first, and the other one is stopped meanwhile.
@@ -117,7 +117,7 @@ def _median_ms(turns: Sequence[Turn]) -> float:
 
 
 LIMITS = Limits(n_items=40, seconds=180.0)
-"""Without `--edits` and `--seconds`."""
+"""The limits without `--edits` and `--seconds`."""
 MIN_BATCH = 64
 
 

@@ -1,4 +1,4 @@
-"""`starcoder-lsp bench context FOLDER...`: how much each part of the prompt helps, on holes in real files.
+"""`starcoder-lsp bench context FOLDER...`: measure on holes in real files how much each part of the prompt helps.
 
 A hole hides the rest of a line from a random column on. The same holes are filled with (a) a window of lines only, (b)
 a window by syntax, (c) that and snippets of other files. Holes whose hidden text has a name that is imported from

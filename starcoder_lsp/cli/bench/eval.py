@@ -1,4 +1,4 @@
-"""`starcoder-lsp eval PATH...`: how good suggestions are in the user's own files, at places whose text is known.
+"""`starcoder-lsp eval PATH...`: measure the quality of suggestions in the user's own files, at places with known text.
 
 Each hole gets a suggestion as in a file that was just opened, with the rest of its repository in view. Nothing is
 cached from one hole to the next. Its parts work without the command: `cut_holes`, `fill` with any function that
@@ -33,7 +33,7 @@ from starcoder_lsp.prompting import CompletionRequest, Model
 from starcoder_lsp.settings import Settings
 
 MIN_REPEATED_CHARACTERS = 4
-"""Characters: a shorter line occurs twice by chance."""
+"""A line with fewer characters may occur twice by chance."""
 KINDS = ("all", REST_OF_LINE, MID_WORD, INSIDE_LINE, BLOCK)
 COLUMNS = {
     "holes": ("holes", ","),

@@ -1,4 +1,4 @@
-"""The page of `starcoder-lsp eval --html`: exact match against time, each way a point, and the table below."""
+"""The page of `starcoder-lsp eval --html`: a plot of exact matches against time, a point for each way, and a table."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def plot_of(points: list[Point]) -> str:
                 y(each.exact + each.standard_error),
             )
             yield f'<line class="error" x1="{at}" x2="{at}" y1="{low}" y2="{high}"/>'
-            yield f'<circle cx="{at}" cy="{y(each.exact)}" r="5"><title>{escape(_told(each))}</title></circle>'
+            yield f'<circle cx="{at}" cy="{y(each.exact)}" r="5"><title>{escape(_point_text(each))}</title></circle>'
             anchor, offset = ("end", -10) if at > WIDTH * 0.7 else ("start", 10)
             yield f'<text x="{at + offset}" y="{y(each.exact) - 8}" text-anchor="{anchor}">{escape(each.name)}</text>'
 
@@ -113,7 +113,7 @@ def plot_of(points: list[Point]) -> str:
     return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{"".join(parts())}</svg>'
 
 
-def _told(point: Point) -> str:
+def _point_text(point: Point) -> str:
     return f"{point.name}: {point.exact:.1%} ± {point.standard_error:.1%}, {point.elapsed_ms:,.0f} ms"
 
 

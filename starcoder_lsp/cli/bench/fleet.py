@@ -34,7 +34,7 @@ from starcoder_lsp.settings import Settings
 from starcoder_lsp.settings_layers import SettingsLayer, read_settings
 
 N_EDITS_A_MINUTE = 400
-"""Edits that are at hand for each user and minute; a fast typist makes 300."""
+"""The edits provided for each user and minute; a fast typist makes 300."""
 MIB = 1 << 20
 User = Callable[[Part, RemoteEngine, Settings, float, Tally], Coroutine[Any, Any, None]]
 COLUMNS = {

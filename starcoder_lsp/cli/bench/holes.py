@@ -29,14 +29,14 @@ from starcoder_lsp.suggestions.cursor_context import indent_width
 
 REST_OF_LINE, MID_WORD, INSIDE_LINE, BLOCK = "rest of line", "mid-word", "inside line", "block"
 MAX_FILES = 1000
-"""A folder with more contributes so many, drawn at random."""
+"""The most files of a folder, drawn at random from larger ones."""
 MAX_LINES = 200
-"""A file with more contributes so many, drawn at random: one generated file must not dominate a repository."""
+"""The most lines of a file, drawn at random from longer ones: a generated file must not dominate a repository."""
 MAX_LINE_BYTES = 200
 """Longer lines are generated code. Not measured."""
 MAX_BODY_LINES = 10
 MIN_TOKENS = 2
-"""Tokens of a line after its first: one to hide and one to stay."""
+"""The fewest tokens of a line after its first: one is hidden and one stays."""
 CLOSED_SHARE = 0.5
 """The share of holes inside brackets or quotes with the closing ones behind the cursor, as editors put them."""
 BODY_BEGINS_BEHIND = {"indent": b":", "brace": b"{"}

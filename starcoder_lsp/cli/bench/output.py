@@ -1,4 +1,4 @@
-"""The report of a benchmark on standard output: JSON, or a table in Markdown that can be pasted into an issue.
+"""Write the report of a benchmark: JSON, or a table in Markdown that can be pasted into an issue.
 
 A report can be saved, and a later one is compared with it figure by figure.
 """
@@ -69,7 +69,7 @@ def _read(path: Path, kind: str) -> Report:
 
 
 def markdown(table: Table, before: Table | None = None) -> str:
-    """Return a table as Markdown, its title above and its caption below. A figure that `before` has too says that one.
+    """Return a table as Markdown, with title and caption. A figure that `before` has, too, shows the earlier value.
 
     The cells of columns that are justified to the left name a row.
     """

@@ -1,4 +1,4 @@
-"""The time that a benchmark runs: progress with an estimate, a limit in seconds, and Ctrl-C, which keeps results."""
+"""Limit the time of a benchmark: progress with an estimate, a limit in seconds, and Ctrl-C, which keeps results."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from rich.progress import Progress
 from starcoder_lsp.cli import CommandError, warn
 
 MAX_SILENT_S = 20.0
-"""Seconds between two lines about progress where standard error is no terminal."""
+"""The longest time without a line about progress, if standard error is no terminal."""
 INTERRUPTED = 130
-"""The exit code of a report that Ctrl-C cut short, as shells give it: 128 and the signal's number."""
+"""The exit code after Ctrl-C, as in shells: 128 plus the signal's number."""
 T = TypeVar("T")
 
 
 @frozen
 class Limits:
-    """The most items that a benchmark works on, and the seconds after which it begins no new one; `None` for ever."""
+    """The most items of a benchmark, and the seconds after which it begins no new one; `None` is no limit."""
 
     n_items: int
     seconds: float | None
 
     def with_options(self, n_items: int | None, seconds: float | None) -> Limits:
-        """Return the limits that the user asked for: a number of items alone takes as long as it takes.
+        """Return the limits of the user's options. A number of items alone has no time limit.
 
         Raises `CommandError`.
         """
@@ -44,7 +44,7 @@ class Limits:
 
 @define(eq=False)
 class Watched(Generic[T]):
-    """The items of a benchmark, of which no new one begins after the limit. `n_done` have been worked on."""
+    """The items of a benchmark; no new one begins after the limit. `n_done` items are finished."""
 
     items: Iterable[T]
     limits: Limits
@@ -52,7 +52,7 @@ class Watched(Generic[T]):
     n_done: int = 0
     is_late: bool = False
     is_whole: bool = False
-    """True once the last item was worked on."""
+    """True once the last item is finished."""
     clock_s: Callable[[], float] = time.monotonic
     on_progress: Callable[[], None] = lambda: None
     _started_s: float = field(init=False, default=0.0)
@@ -77,14 +77,14 @@ class Watched(Generic[T]):
 
     @property
     def left_s(self) -> float:
-        """Return the seconds that the rest will take: as long an item as those before, and no longer than the limit."""
+        """Return the estimated seconds for the rest, by the mean of the items so far, at most those up to the limit."""
         elapsed_s = self.clock_s() - self._started_s
         left_s = elapsed_s / max(self.n_done, 1) * (self.limits.n_items - self.n_done)
         return max(0.0, min(left_s, (self.limits.seconds or math.inf) - elapsed_s))
 
     @property
     def end(self) -> str:
-        """Return why it ended before the last item, in words; empty if it did not."""
+        """Return the reason why it ended before the last item; empty if it did not."""
         if self.is_whole:
             return ""
         why = f"after {self.limits.seconds:g} s" if self.is_late else "by Ctrl-C"

@@ -1,7 +1,7 @@
-"""`starcoder-lsp bench replay TRACE`: a recorded editing session, with a completion request after each edit.
+"""`starcoder-lsp bench replay TRACE`: replay a recorded editing session, with a completion request after each edit.
 
-The real server runs as a process of its own, without the user's settings. Every prompt token counts that it evaluates
-between two answers, ahead of need included.
+The real server runs as a process of its own, without the user's settings. All prompt tokens that it evaluates between
+two answers count, also those of prefill ahead of need.
 """
 
 from __future__ import annotations
@@ -177,6 +177,6 @@ def where_and_what(path: Path, name: str, first: int, model: ModelFile) -> Repor
 
 
 def spelled(report: Report) -> str:
-    """Return the same as one line of text."""
+    """Return the description as one line of text."""
     trace, cpu = f"{report['trace']} as {report['as']} from edit {report['first']:,}", report["machine"]
     return f"{trace}; {report['model']['name']}; {cpu['cpu']}, {cpu['cores']} cores"

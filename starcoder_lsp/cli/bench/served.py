@@ -1,4 +1,4 @@
-"""The real server with a trace's text open, as a process of its own, for `bench replay`, `compare` and `fleet`."""
+"""Run the real server as a process of its own with a trace's text open, for `bench replay`, `compare` and `fleet`."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The same windows laid out as other completion engines do, with the prompt split at the cursor.
+"""Build prompts that are split at the cursor, as other completion engines do, from the same windows.
 
-The prefix is all text of the window before the cursor, the suffix as many tokens behind it as ours has: each keystroke
-changes what stands before the suffix, so the suffix is evaluated anew. The window's left edge is ours and stays, which
-favours the split: others cut by characters and move it.
+The prefix is all text of the window before the cursor. The suffix has as many tokens as ours. Each keystroke changes
+the text before the suffix, so the suffix is evaluated again. The window's left edge stays as in our prompts, which
+favours the split: other engines cut by characters and move it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`starcoder-lsp bench synthetic SIZE`: how fast this machine runs a model of StarCoder2's dimensions.
+"""`starcoder-lsp bench synthetic SIZE`: measure how fast this machine runs a model of StarCoder2's dimensions.
 
 The weights are random (`engine/synthetic.py`). A host of its own measures, with the functions that serve requests, a
 short step at a time. Whatever ends the run, what was measured before is reported.
@@ -50,7 +50,7 @@ N_ROUND, N_ROUNDS, N_COPIES = 16, 12, 20
 MAX_BATCH = 8192
 SECONDS = 60.0
 PREFILL_SHARE = 0.6
-"""Of the time limit, so that a slow machine has some of it left for the other steps."""
+"""The share of the time limit for prefills, so that a slow machine has time left for the other steps."""
 Step = tuple[str, int]
 """A step of `Measurement`, with its number."""
 

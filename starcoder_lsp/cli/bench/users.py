@@ -1,7 +1,7 @@
-"""Simulated users of `bench fleet`: each types a part of a trace at its own pauses, and asks after each edit.
+"""Simulated users of `bench fleet`: each types a part of a trace with its pauses, and requests after each edit.
 
-A user of ours has a whole session: windows, debounce, typing through a suggestion, cancels. A user of the other kind
-sends a prompt split at the cursor for each pause in typing, and leaves the answer before.
+Our users have a whole session each: windows, debounce, typing through a suggestion, cancels. The others send a prompt
+that is split at the cursor in each pause of typing, and cancel the request before.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from starcoder_lsp.session.session import Session
 from starcoder_lsp.settings import Settings
 
 MAX_PAUSE_S = 5.0
-"""A longer pause in the trace is cut to this: nobody learns anything from an idle user."""
+"""A longer pause in the trace is cut to this: an idle user shows nothing."""
 PAUSE_S = 0.25
-"""Between edits of a trace without times."""
+"""The pause between edits of a trace without times."""
 LAST_ANSWER_S = 120.0
 """The time after the last keystroke at which a missing answer counts as lost. Not measured."""
 N_SPLIT_TOKENS = 16
@@ -57,7 +57,7 @@ class Part:
     name: str
     text: str
     edits: Callable[[], Iterator[Edit]]
-    """Makes them one by one: each holds the whole text after it, and those of 30 users took 7 GB."""
+    """Returns an iterator over the edits: each holds the whole text after it, and those of 30 users took 7 GB."""
     pauses_s: Sequence[float]
 
 
@@ -81,7 +81,7 @@ def _pause_s(trace: Trace, number: int) -> float:
 
 
 async def ours(part: Part, engine: RemoteEngine, settings: Settings, until_s: float, tally: Tally) -> None:
-    """Let a user with a session of ours type until the time is over."""
+    """Let a user with a whole session type until the time is over."""
     session = Session(settings=settings)
     session.slot.model = Model.of(engine.prompts, engine)
     uri = f"file:///{id(part)}/{quote(part.name)}"
@@ -125,7 +125,7 @@ async def ours(part: Part, engine: RemoteEngine, settings: Settings, until_s: fl
 
 
 async def split_at_cursor(part: Part, engine: RemoteEngine, settings: Settings, until_s: float, tally: Tally) -> None:
-    """Let a user type whose prompts are split at the cursor."""
+    """Let a user with prompts that are split at the cursor type until the time is over."""
     uri, piece = f"file:///{id(part)}/{quote(part.name)}", engine.prompts.tokenizer.piece
     prompts = split.SplitPrompts(engine.prompts, settings, uri)
     asked: set[asyncio.Task[None]] = set()

@@ -17,7 +17,7 @@ from starcoder_lsp.cli.doctor.facts import Facts
 
 PROGRAM = "starcoder-lsp"
 NAME = b"starcoder"
-"""Part of every configuration for this program."""
+"""The text by which a configuration for this program is recognized."""
 MAX_FILES = 500
 """Files of an editor's configuration that are read, without its packages. Not measured."""
 MAX_BYTES = 256 * 1024

@@ -1,4 +1,4 @@
-"""Checks of a remote engine: which host sees source text, whether it answers, and what it cannot do."""
+"""Checks of a remote engine: the host that sees source text, its answers, and its limits."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def n_bytes_in(folder: Path) -> int:
 
 
 def check_settings(facts: Facts) -> Iterator[Check]:
-    """Check the user's file of settings. Settings that an editor sends are not known here."""
+    """Check the user's settings file. Settings that an editor sends are not known here."""
     path = facts.settings_path
     if facts.file_problems:
         for problem in facts.file_problems:

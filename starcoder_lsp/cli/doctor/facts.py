@@ -70,7 +70,7 @@ class Speed:
 
 @frozen
 class EngineFacts:
-    """A remote engine: its host, and what it says of itself or why it says nothing."""
+    """A remote engine: its host, and its description, or the reason why it gave none."""
 
     host: str
     model: str = ""

@@ -1,1 +1,1 @@
-"""`starcoder-lsp models`: which models there are, and the commands that get, choose, check and remove them."""
+"""`starcoder-lsp models`: the commands that list, download, choose, verify and remove models."""

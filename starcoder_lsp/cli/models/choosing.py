@@ -1,4 +1,4 @@
-"""`models use`, `remove`, `verify` and `path`: what is done with model files that are on this machine."""
+"""`models use`, `remove`, `verify` and `path`: the commands for model files that are on this machine."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def remove_model(model: str, *, as_json: bool) -> int:
 
 
 def verify_model(model: str | None, *, as_json: bool) -> int:
-    """Compare a model's bytes with the sha256 that is known of them; exit code 1 if they differ."""
+    """Compare a model's bytes with their known sha256; exit code 1 if they differ."""
     with command_errors():
         located = locate(model) if model else _in_use()
         if located.stored is None or located.path.suffix == ".gguf":
@@ -81,7 +81,7 @@ def verify_model(model: str | None, *, as_json: bool) -> int:
 
 
 def print_path(model: str | None, *, as_json: bool) -> int:
-    """Write where a model is, by itself on a line."""
+    """Write the path of a model on a line of its own."""
     with command_errors():
         path = locate(model).path if model else _in_use().path
     _answer(as_json, {"path": str(path.expanduser())}, str(path.expanduser()))
@@ -117,7 +117,7 @@ def _verified(path: Path, expected: str) -> Answer:
 
 @contextmanager
 def command_errors() -> Iterator[None]:
-    """Turn what can go wrong with model files into a `CommandError`."""
+    """Turn errors of model files into a `CommandError`."""
     try:
         yield
     except EngineError as error:

@@ -1,4 +1,4 @@
-"""`models list`: what is here, what can be had, and which one suits this machine."""
+"""`models list`: the models on this machine, those to download, and the one that suits this machine."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NOTE = (
 
 
 def list_models(*, measures_anew: bool, as_json: bool) -> int:
-    """Write the catalogue and what was found on this machine."""
+    """Write the catalogue and the models found on this machine."""
     settings = own_settings()
     machine = look_at_machine(bandwidth(measures_anew=measures_anew))
     advice = recommend(machine)
@@ -75,7 +75,7 @@ def _print(listed: dict[str, Any], advice: Recommendation) -> None:
 
 
 def catalogue_table(listed: dict[str, Any]) -> Table:
-    """Return the models that can be had."""
+    """Return the table of models to download."""
     note = NOTE.format(listed["machine"]["bandwidthBytesPerSecond"] / GB)
     from rich.table import Table
 
@@ -146,7 +146,7 @@ def _row(entry: Entry, bytes_per_second: float, settings: Settings, store: Store
 
 
 def _others_pulled(store: Store, bytes_per_second: float) -> list[dict[str, Any]]:
-    """Return what was pulled and is not of the catalogue."""
+    """Return the downloaded models that are not in the catalogue."""
     rows = []
     for model in store.models():
         manifest = model.manifest

@@ -1,4 +1,4 @@
-"""From what a user typed to a model file on this machine."""
+"""Find the model file on this machine that a user names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HUB, ANY_PATH = "Hugging Face cache", "a file"
 
 @frozen
 class Located:
-    """A model file, and what is known of it: its entry, its manifest, or the program that it belongs to."""
+    """A model file with its entry, its manifest, or the program that it belongs to."""
 
     path: Path
     name: str = ""
@@ -31,7 +31,7 @@ class Located:
 def locate(model: str, store: Store | None = None) -> Located:
     """Find the model that a name or a path means; a file of that path comes first.
 
-    Raises `ModelsError` for a name that no model on this machine has. A path is not looked at.
+    Raises `ModelsError` for a name that no model on this machine has. The file at a path is not checked.
     """
     store = store or Store()
     if not _is_a_path(model):
@@ -65,7 +65,7 @@ def _of_entry(entry: Entry, store: Store) -> Located:
 
 
 def _is_a_path(model: str) -> bool:
-    """Return whether a user means a path: it is a file, or it is written as no name is."""
+    """Return whether a user means a path: a file exists there, or it cannot be a name."""
     return model.startswith(("/", "~", ".", "$")) or "\\" in model or Path(model).is_file()
 
 

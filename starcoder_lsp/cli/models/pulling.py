@@ -1,4 +1,4 @@
-"""`models pull`: the licence, the download with its bar, and the choice of the model that came."""
+"""`models pull`: show the licence, download the model with a progress bar, and choose it in the settings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MIN_GB = GB // 10
 
 
 def pull_model(model: str, *, accepts_licence: bool, uses: bool | None, as_json: bool) -> int:
-    """Bring a model onto this machine, and use it if the user wants that or has chosen none so far."""
+    """Download a model, and choose it if the user wants that or has chosen none so far."""
     with command_errors():
         wanted = Wanted.of(model)
         is_vocabulary = wanted.source.is_vocabulary
@@ -55,7 +55,7 @@ def pull_model(model: str, *, accepts_licence: bool, uses: bool | None, as_json:
 
 
 def licence_text(plan: Plan) -> str:
-    """Return what the user has to know before the download: the model, its size, and what the licence asks."""
+    """Return the text before a download: the model, its size, and the conditions of the licence."""
     licence: Licence = plan.licence
     title = plan.wanted.entry.title if plan.wanted.entry is not None else str(plan.wanted.source)
     asks = "\n".join(f"  - {line}" for line in licence.asks)

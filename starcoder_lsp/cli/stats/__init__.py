@@ -1,1 +1,1 @@
-"""`starcoder-lsp stats`: does it help? A report that stays on the machine."""
+"""`starcoder-lsp stats`: report whether suggestions help. The report stays on this machine."""

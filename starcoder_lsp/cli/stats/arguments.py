@@ -1,4 +1,4 @@
-"""The arguments of `starcoder-lsp stats` and of what stands below it."""
+"""The arguments of `starcoder-lsp stats` and its subcommands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ DIMENSIONS = ("language", "kind", "model", "setting", "week")
 
 
 def add_stats(stats: argparse.ArgumentParser) -> None:
-    """Add the arguments; without a word behind it, `stats` writes the report."""
+    """Add the arguments. Without a subcommand, `stats` writes the report."""
     stats.set_defaults(runs="stats.command.report")
     _add_report(stats)
     actions = stats.add_subparsers(title="other things to do", metavar="{export,merge,mark,gate}")

@@ -44,7 +44,7 @@ def merge(
 
 
 def mark(*, what: str, verdict: str, repository: Path, **_of_the_report: object) -> int:
-    """Note how tests ended."""
+    """Record the result of tests on the current commit."""
     try:
         counts = mark_tests(user_paths(), repository, is_pass=verdict == "pass")
     except (RepositoryError, StatsError) as error:

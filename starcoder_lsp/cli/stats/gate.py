@@ -1,4 +1,4 @@
-"""`starcoder-lsp stats gate`: what the gate looks at, what it has learnt, and a fit to another model."""
+"""`starcoder-lsp stats gate`: show the gate's features and what it has learnt, or fit it to another model."""
 
 from __future__ import annotations
 

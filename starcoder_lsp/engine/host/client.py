@@ -32,7 +32,7 @@ from starcoder_lsp.engine.host.supervisor import Supervisor
 from starcoder_lsp.engine.stream import TokenStream
 
 CACHED_TIMEOUT_S = 1.0
-"""How long the host may take to list what is cached. Its event loop does nothing that takes long; not measured."""
+"""The time in which the host must list its cached documents. Its event loop does no long work; not measured."""
 
 
 @define(eq=False)
@@ -81,9 +81,9 @@ class HostEngine:
         await self._supervisor.start()
 
     async def close(self, *, is_restart: bool = False) -> None:
-        """Leave the host. One of this server's own ends now, which is waited for, others after their last client.
+        """Leave the host. A private one ends now, and its end is awaited; a shared one ends after its last client.
 
-        With `is_restart` a shared one ends now too, unless another client uses it.
+        With `is_restart` a shared one ends now, too, unless another client uses it.
         """
         self._pending.failure = error = EngineLostError("the model was let go of")
         await self._supervisor.close(is_restart=is_restart)
@@ -181,7 +181,7 @@ class HostEngine:
                 pass
 
     def on_death(self, error: EngineError, *, is_from_outside: bool) -> None:
-        """Fail what was running."""
+        """Fail the requests that were running."""
         if not is_from_outside:
             self._pending.count_death()
         self._pending.fail_sent(error)
@@ -192,7 +192,7 @@ class HostEngine:
         self.on_state("")
 
     def on_failure(self, error: EngineError) -> None:
-        """Fail everything from now on."""
+        """Fail every request from now on."""
         self._pending.failure = error
         self._pending.fail_sent(error)
         self.on_state(str(error))

@@ -45,7 +45,7 @@ WHAT_IT_COSTS = {
     Caution.NO_GPU: "the GPU is off, too; everything is several times slower",
     Caution.MINIMAL: "one thread and no flash attention, besides; everything is as slow as it can be",
 }
-"""The features that each rung turns off, in the words of a message to the user."""
+"""The features that each rung turns off, as a message names them to the user."""
 
 
 def next_rung(caution: Caution, options: HostOptions) -> Caution | None:

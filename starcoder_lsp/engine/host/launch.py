@@ -1,4 +1,4 @@
-"""Connect to the host of a model, or start it; and say how a host ended."""
+"""Connect to the host of a model, or start it, and describe how a host ended."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LISTEN_S = 60.0
 WELCOME_S = 10.0
 """The time that a host has to welcome a client. Not measured: its event loop does nothing that takes long."""
 END_S = 1.6
-"""How long to wait for the exit code of a host whose connection ended: it writes states for up to 1.5 s
+"""The time to wait for the exit code of a host whose connection ended: it writes states for up to 1.5 s
 (`server.LAST_WORK_S`)."""
 LIBRARY_STAGES = ("", "listening", "importing")
 """Stages before the model is touched: a crash in one of them is the library's own."""
@@ -60,7 +60,7 @@ class HostProcess:
         return host
 
     def _watch(self) -> None:
-        """Read its stages until it is ready or gone, and then wait for its end."""
+        """Read the stages that the host reports until it is ready or has ended, then wait for its end."""
         assert self.process.stdout is not None  # noqa: S101  it is a pipe
         with suppress(OSError, ValueError, RuntimeError):
             for line in self.process.stdout:

@@ -24,7 +24,7 @@ KV_SHARES = {"f16": 1.0, "q8_0": 34 / 64}
 
 @frozen
 class HostOptions:
-    """The options of a host. `idle_s` is how long it stays after its last client."""
+    """The options of a host. `idle_s` is the time that it stays after its last client."""
 
     path: str
     n_context: int

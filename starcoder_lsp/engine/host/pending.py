@@ -39,7 +39,7 @@ class PendingRequests:
 
     send: Callable[[wire.ToHost], bool]
     failure: EngineError | None = None
-    """Why every further request fails."""
+    """The error with which every further request fails; `None` while requests can be answered."""
     _numbers: itertools.count[int] = field(factory=itertools.count)
     _requests: dict[int, _Request] = field(factory=dict)
     _questions: dict[int, asyncio.Future[Any]] = field(factory=dict)

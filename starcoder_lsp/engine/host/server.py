@@ -25,13 +25,13 @@ from starcoder_lsp.engine.host.model import LoadedModel, load, report_stage
 from starcoder_lsp.engine.host.options import HostOptions
 
 FIRST_CLIENT_S = 30.0
-"""How long a host waits for its first client. Not measured: its starter connects within milliseconds."""
+"""The time that a host waits for its first client. Not measured: its starter connects within milliseconds."""
 HELLO_S = 5.0
-"""How long a client may take to introduce itself. Not measured."""
+"""The time that a client has to send `Hello`. Not measured."""
 FAILURE_S = 1.0
-"""How long a host stays after loading failed, for clients that are just connecting. Not measured."""
+"""The time that a host stays after loading failed, for clients that are just connecting. Not measured."""
 LAST_WORK_S = 1.5
-"""How long writing KV states to disk may delay the end of the process: the server that `exit` ends has two seconds."""
+"""The time for writing KV states to disk before the process ends: a server must end two seconds after `exit`."""
 PROGRESS_STEP = 0.05
 """Progress is reported in steps of this share."""
 
@@ -45,7 +45,7 @@ class Host:
     clients: dict[str, Connection] = field(factory=dict)
     model: LoadedModel | None = None
     failure: str = ""
-    """Why the model cannot be loaded."""
+    """The error because of which the model cannot be loaded; empty if there is none."""
     _n_clients_ever: int = 0
     _reported_share: float = 0.0
     _end: asyncio.Event = field(factory=asyncio.Event)

@@ -38,14 +38,14 @@ class Decoding:
 
 @define(eq=False)
 class Answer:
-    """One answer as it grows. `end` is why no further token is decoded."""
+    """One answer as it grows. `end` is the reason why no further token is decoded."""
 
     number: int
     sequence: int
     heal: bytes
     """The rest of the text before the cursor that the answer must begin with."""
     avoid: bytes
-    """Bytes that no token may have before one has written more than `heal`."""
+    """Bytes that no token may have until the answer has more than `heal`."""
     rng: np.random.Generator | None
     max_tokens: int
     ids: list[int] = field(factory=list)

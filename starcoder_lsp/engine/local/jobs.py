@@ -29,7 +29,7 @@ class Resident:
     cached: CachedSequence
     job: Job | None = None
     used_s: float = 0.0
-    """When its last job ended, by the monotonic clock."""
+    """The monotonic time at which its last job ended."""
 
     @property
     def n_reserved(self) -> int:

@@ -1,4 +1,4 @@
-"""The record of the tokens in a sequence's cells, which decides what a request need not evaluate again.
+"""Record the tokens in a sequence's cells, so that a request evaluates only the tokens behind a shared beginning.
 
 The invariant: a sequence's recorded ids equal the cells that the context holds for it, position by position, on every
 way out of every function here.
@@ -50,7 +50,7 @@ class CachedSequence:
     """The last complete prompt, and a copy of the logits behind it: 192 KiB for StarCoder2."""
 
     def match(self, prompt_ids: Sequence[int]) -> int:
-        """Return how many leading ids of `prompt_ids` need no evaluation.
+        """Return the number of leading ids of `prompt_ids` that need no evaluation.
 
         The last id is evaluated for its logits, unless this was the last prompt: while the user types inside a word,
         the prompt ends before the word and stays the same.

@@ -1,4 +1,4 @@
-"""Measure a loaded model: how likely a text is, speed, and memory. On the model thread.
+"""Measure a loaded model: speed, memory, and the likelihood of a text. On the model thread.
 
 Other clients get no turn meanwhile, so this is for a private host.
 """
@@ -65,7 +65,7 @@ class Measurement:
         self._cached = CachedSequence(self.sequence)
 
     def step(self, what: str, n: int) -> dict[str, Any]:
-        """Do a step and return its figures. `n` is what each step says of it."""
+        """Do a step and return its figures. The meaning of `n` is documented with each step."""
         steps = {"open": self._open, "prefill": self._prefill, "decode": self._decode, "copy": self._copy}
         if what not in steps:
             message = f"{what!r}: expected one of {', '.join(steps)}"

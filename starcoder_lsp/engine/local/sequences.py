@@ -1,4 +1,4 @@
-"""The context's sequences: which document each one holds, and how a job gets one.
+"""Assign the context's sequences to documents and jobs.
 
 Most sequences hold a document each and are `residents`. The others are `branches`, lent to the answers beside a job's
 first one. A document that loses its sequence is copied out (`parking.py`).
@@ -17,7 +17,7 @@ from starcoder_lsp.engine.local.kv_cache import CachedSequence, Owner, rewind
 from starcoder_lsp.engine.local.parking import ParkedStates, park, persist, swap_in
 
 IDLE_RESIDENT_S = 10.0
-"""After so long without a job another client's document is copied out: in a unified cache it slows every other one.
+"""The time without a job after which a document is copied out: in a unified cache it slows all other documents.
 Not measured."""
 
 

@@ -52,7 +52,7 @@ class StoredState:
 
 
 def model_key(path: Path, *how: object) -> bytes:
-    """Hash the model file and `how` cells are made to 32 bytes: with equal keys cells are interchangeable."""
+    """Hash the model file, and the options `how` that change cells, to 32 bytes. Equal keys mean equal cells."""
     with path.open("rb") as file:
         stat = os.fstat(file.fileno())
         identity = repr((stat.st_size, stat.st_mtime_ns, how)).encode()
@@ -147,7 +147,7 @@ class StateFiles:
         return start + name + packed_ids
 
     def _read_head(self, path: Path, used_ns: int) -> StoredState | None:
-        """Return what a file's head says, or `None` if it is another model's, half written or cut off.
+        """Return the state that a file's head describes; `None` if it is another model's, half written or cut off.
 
         The rest is checked when the state is read.
         """

@@ -1,4 +1,4 @@
-"""Turns of the model thread: which job goes next, and a slice of a prompt or a token of every running answer for it."""
+"""Choose the next job of the model thread and do a short part: a slice of a prompt, or a token of each answer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_UNFAIR_MS = 1000.0
 room. About one slice of a 3B model on two CPU cores, so that copies cost less than the work between them; the value
 itself is not measured."""
 MAX_ANSWERS = 8
-"""Answers to one prompt; all clients share the sequences for them. Not measured."""
+"""The most answers to one prompt; all clients share the sequences for them. Not measured."""
 
 
 @define(eq=False)
@@ -176,7 +176,7 @@ class Turns:
         job.listener.on_tokens(tokens, job.usage)
 
     def _retry(self, job: Job, error: str) -> None:
-        """Start a failed prefill again in an empty context, once: what other cells filled or broke costs time only."""
+        """Start a failed prefill again in an empty context, once: other cells may have caused the failure."""
         if job.has_failed or job.resident is None:
             self.finish(job, error=error)
             return

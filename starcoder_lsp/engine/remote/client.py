@@ -56,7 +56,7 @@ class RemoteEngine:
     _probing: asyncio.Task[None] | None = None
     _is_plain: bool = False
     """True if the server refused optional fields."""
-    _has_told_refusal: bool = False
+    _has_shown_refusal: bool = False
 
     def __attrs_post_init__(self) -> None:
         """Make the sessions."""
@@ -169,7 +169,7 @@ class RemoteEngine:
     def _judge(self, error: EngineError | None) -> None:
         """Note how a request ended."""
         if error is None:
-            self._has_told_refusal = False
+            self._has_shown_refusal = False
             if self.breaker.succeed():
                 self.on_state("")
         elif isinstance(error, EngineAwayError):
@@ -178,8 +178,8 @@ class RemoteEngine:
                 self.on_state(str(error))
             if self.breaker.is_away and (self._probing is None or self._probing.done()):
                 self._probing = asyncio.ensure_future(self._probe())
-        elif not self._has_told_refusal:
-            self._has_told_refusal = True
+        elif not self._has_shown_refusal:
+            self._has_shown_refusal = True
             self.on_message(str(error))
 
     async def _probe(self) -> None:

@@ -1,7 +1,7 @@
 """Code actions: the offers at a place, and the edit of the one that the user picks.
 
-An offer is made from the syntax alone and has no edit. Resolving it runs the model. The edit is for the version of the
-text that the offer was made for, or there is none.
+An offer is made from the syntax alone and has no edit. Resolving it runs the model. The edit applies to the version of
+the text that the offer was made for; if that has changed, there is no edit.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def register_if_wanted(server: Server, params: types.InitializeParams) -> None:
 
 
 def writable(server: Server, uri: str) -> View | None:
-    """Return the document of a URI, see `Session`. Raises `JsonRpcException` if it is not open."""
+    """Return a document if the model can write in it, see `RequestBuilder`. Raises `JsonRpcException` if not open."""
     try:
         return server.session.builder.writable(uri)
     except UnknownDocumentError as problem:
@@ -145,7 +145,7 @@ def is_wanted(kind: ActionKind, only: Iterable[str] | None) -> bool:
 
 
 async def written(server: Server, view: View, picked: Picked, report: Callable[[str], None]) -> Rewrite:
-    """Run the model. An edit or a newer request in the document ends it. Raises `JsonRpcException`."""
+    """Run the model and return what it wrote. An edit or a newer request ends it. Raises `JsonRpcException`."""
     session = server.session
     request = session.builder.request_at(view)
     kind = next((kind for kind in ACTION_KINDS if kind.name == picked.kind), None)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 OPEN_ENGINE_SETTINGS = ("kind", "allow_http", "timeout_ms", "prefill_ahead", "prompt_form", "fallback")
-"""The parts of `engine.*` in a report to attach to an issue: no address, no header, no name of a file."""
+"""The settings of `engine.*` that a report for an issue shows: none is an address, a header or a file's name."""
 
 
 def register(server: Server) -> None:

@@ -1,4 +1,4 @@
-"""Suggestions as ghost text, and the notifications about their fate."""
+"""Suggestions as ghost text, and the notifications of whether they were shown, accepted or rejected."""
 
 from __future__ import annotations
 

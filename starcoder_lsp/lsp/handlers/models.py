@@ -1,4 +1,4 @@
-"""The command that gets a model, and the offer beside the demonstrator's first suggestion."""
+"""The command that downloads or selects a model, and the offer of one after the demonstrator's first suggestion."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def register(server: Server) -> None:
-    """Add both."""
+    """Add the command, and make the offer after the first suggestion."""
 
     @cache
     def offer() -> ModelOffer:
