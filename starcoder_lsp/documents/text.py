@@ -2,23 +2,25 @@ r"""One document's text as UTF-8 bytes with a line index, and conversion between
 
 Everything below the protocol counts UTF-8 bytes; editors count code units in lines. Only this module converts. Lines
 end at `\n`, `\r\n` and `\r` only, as in the Language Server Protocol 3.17, "Text Documents": form feeds, U+0085, U+2028
-and U+2029 are characters of a line. A rope is not needed: a splice copies the bytes and moves the line index, at most
-0.3 ms for 130 KB, and `documents.MAX_BYTES` limits the text.
+and U+2029 are characters of a line. A rope is not needed: a splice copies the bytes once, `line_starts.py` moves the
+line index by blocks, and `documents.MAX_BYTES` limits the text.
 """
 
 from __future__ import annotations
 
 import re
-from bisect import bisect_left, bisect_right
-from itertools import accumulate
 from typing import Final, Literal
 
 from attrs import field, frozen
+
+from starcoder_lsp.documents.line_starts import LineStarts
 
 PositionEncoding = Literal["utf-8", "utf-16", "utf-32"]
 
 _LINE_END: Final = re.compile(rb"\r\n?|\n")
 _FOUR_BYTE_LEAD: Final = re.compile(rb"[\xf0-\xf4]")
+_PIECE_BYTES: Final = 16 * 1024
+"""Lines are converted in pieces of this length, so that no call holds other threads up. Not measured."""
 
 
 @frozen
@@ -31,16 +33,12 @@ class Text:
     """
 
     data: bytes
-    line_starts: tuple[int, ...] = field(repr=False)
+    line_starts: LineStarts = field(repr=False)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Text:
         """Return the text of `data`, which must be UTF-8 as `Text` describes it."""
-        ends = accumulate(map(len, data.splitlines(keepends=True)))  # bytes split at \n, \r\n and \r only; str does not
-        starts = (0, *ends)
-        if len(starts) > 1 and not data.endswith((b"\n", b"\r")):
-            starts = starts[:-1]
-        return cls(data, starts)
+        return cls(data, LineStarts.of(data))
 
     @classmethod
     def from_str(cls, text: str) -> Text:
@@ -65,29 +63,31 @@ class Text:
         if not 0 <= start_byte <= end_byte <= len(self.data):
             message = f"no range of a text of {len(self.data)} bytes: {start_byte} to {end_byte}"
             raise ValueError(message)
-        data = self.data[:start_byte] + new + self.data[end_byte:]
+        old = memoryview(self.data)
+        data = b"".join((old[:start_byte], new, old[end_byte:]))  # one copy; a text may have megabytes
         new_end = start_byte + len(new)
         # Whether a line starts at t depends only on the bytes t-1 and t. Line starts before start_byte stay, those
         # after end_byte move, and those in between are searched again.
-        head = self.line_starts[: max(bisect_left(self.line_starts, start_byte), 1)]
-        tail = self.line_starts[bisect_right(self.line_starts, end_byte) :]
-        n_moved = new_end - end_byte
-        if n_moved:
-            tail = tuple(map(n_moved.__add__, tail))
+        n_head = max(self.line_starts.n_until(start_byte - 1), 1)
+        n_tail = self.n_lines - self.line_starts.n_until(end_byte)
         seen_from = max(start_byte - 1, 0)
         touched = (match.end() for match in _LINE_END.finditer(data, seen_from, new_end + 1))
-        return Text(data, head + tuple(t for t in touched if start_byte <= t <= new_end) + tail)
+        between = (at for at in touched if start_byte <= at <= new_end)
+        return Text(data, self.line_starts.replaced(n_head, n_tail, between, new_end - end_byte))
 
     def has_line_over(self, n_bytes: int) -> bool:
         """Return whether a line, its line end included, has more bytes."""
-        if len(self.data) <= n_bytes:
-            return False
-        ends = (*self.line_starts[1:], len(self.data))
-        return max(map(int.__sub__, ends, self.line_starts)) > n_bytes
+        start = 0
+        while start + n_bytes < len(self.data):
+            last = self.line_starts[self.line_starts.n_until(start + n_bytes) - 1]  # of those that begin within
+            if last == start:
+                return True
+            start = last
+        return False
 
     def line_of(self, byte: int) -> int:
         """Return the line of `byte`, from 0; an offset outside of the text counts as the nearest inside."""
-        return max(bisect_right(self.line_starts, byte) - 1, 0)
+        return max(self.line_starts.n_until(byte) - 1, 0)
 
     def line_span(self, line: int) -> tuple[int, int]:
         """Return `(start_byte, end_byte)` of a line without its line end. Raises `IndexError`."""
@@ -120,10 +120,15 @@ class Text:
             while byte < end and is_inside_character(self.data, byte):
                 byte -= 1
             return byte
-        data = self.data[start:end]
-        if data.isascii():
-            return min(start + character, end)
-        return start + len(_first_units(data, character, encoding).encode("utf-8", "surrogatepass"))
+        while start < end:
+            piece_end = self._piece_end(start, end)
+            piece = self.data[start:piece_end]
+            n_units = _n_units(piece, encoding)
+            if character < n_units:
+                return start + len(_first_units(piece, character, encoding).encode("utf-8", "surrogatepass"))
+            character -= n_units
+            start = piece_end
+        return end
 
     def position_of(self, byte: int, encoding: PositionEncoding) -> tuple[int, int]:
         """Return `(line, character)` of a byte offset: the inverse of `byte_at`, with the same clamping."""
@@ -133,12 +138,21 @@ class Text:
         byte = min(byte, end)
         while start < byte < end and is_inside_character(self.data, byte):
             byte -= 1
-        data = self.data[start:byte]
-        if encoding == "utf-8" or data.isascii():
-            return line, len(data)
-        n_characters = len(data.decode("utf-8", "surrogatepass"))
-        n_pairs = len(_FOUR_BYTE_LEAD.findall(data)) if encoding == "utf-16" else 0
-        return line, n_characters + n_pairs
+        if encoding == "utf-8":
+            return line, byte - start
+        n_units = 0
+        while start < byte:
+            piece_end = self._piece_end(start, byte)
+            n_units += _n_units(self.data[start:piece_end], encoding)
+            start = piece_end
+        return line, n_units
+
+    def _piece_end(self, start: int, end: int) -> int:
+        """Return the end of the next piece of a line, of whole characters: a line may have megabytes."""
+        piece_end = min(end, start + _PIECE_BYTES)
+        while piece_end < end and is_inside_character(self.data, piece_end):
+            piece_end -= 1
+        return piece_end
 
 
 @frozen
@@ -163,9 +177,9 @@ class InputEdit:
             start_byte,
             old_end_byte,
             new_end_byte,
-            _row_and_column(old.data, start_byte),
-            _row_and_column(old.data, old_end_byte),
-            _row_and_column(new.data, new_end_byte),
+            _row_and_column(old, start_byte),
+            _row_and_column(old, old_end_byte),
+            _row_and_column(new, new_end_byte),
         )
 
 
@@ -203,8 +217,20 @@ def _n_shared(one: bytes, other: bytes, *, from_end: bool) -> int:
     return low
 
 
-def _row_and_column(data: bytes, byte: int) -> tuple[int, int]:
-    return data.count(b"\n", 0, byte), byte - data.rfind(b"\n", 0, byte) - 1
+def _row_and_column(text: Text, byte: int) -> tuple[int, int]:
+    data = text.data
+    if b"\r" in data:
+        return data.count(b"\n", 0, byte), byte - data.rfind(b"\n", 0, byte) - 1
+    row = text.line_of(byte)  # the same, and many times faster in a text of many lines
+    return row, byte - text.line_starts[row]
+
+
+def _n_units(data: bytes, encoding: PositionEncoding) -> int:
+    """Return the number of code units of whole characters."""
+    if encoding == "utf-8" or data.isascii():
+        return len(data)
+    n_pairs = len(_FOUR_BYTE_LEAD.findall(data)) if encoding == "utf-16" else 0
+    return len(data.decode("utf-8", "surrogatepass")) + n_pairs
 
 
 def _first_units(data: bytes, n_units: int, encoding: PositionEncoding) -> str:
