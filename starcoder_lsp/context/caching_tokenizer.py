@@ -67,16 +67,22 @@ class CachingTokenizer:
         return ids
 
     def learn(self, text: bytes) -> Iterator[None]:
-        """Tokenize the lines of `text` ahead of need, some of them in each step of the iterator."""
+        """Tokenize the lines of `text` ahead of need, some of them in each step of the iterator.
+
+        A line longer than a piece is left out: no window has all of it.
+        """
         if not self._before_cut:
             return
         start = 0
         while start < len(text):
-            end = text.find(b"\n", start + MAX_PIECE_BYTES)
-            end = len(text) if end < 0 else end
-            self.encode(text[start:end])
-            start = end
-            yield
+            is_last = len(text) - start <= MAX_PIECE_BYTES
+            end = len(text) if is_last else text.rfind(b"\n", start + 1, start + MAX_PIECE_BYTES)
+            if end > 0:
+                self.encode(text[start:end])
+                yield
+            else:
+                end = text.find(b"\n", start + MAX_PIECE_BYTES)
+            start = len(text) if end < 0 else end
 
     def _lines(self, text: bytes) -> list[bytes]:
         """Cut a text. `line_cut.split` does the same, but looks at each byte, which takes three times as long."""

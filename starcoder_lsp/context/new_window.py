@@ -102,7 +102,7 @@ def _anchor(snapshot: Snapshot, cursor_byte: int, max_tokens: int, tokenizer: To
     """Return the start of the cursor's line, or a later place if there would be over `max_tokens` to the cursor."""
     text = snapshot.text
     line_start = text.line_starts[text.line_of(cursor_byte)]
-    earliest = cursor_byte - fit_tail(tokenizer, text.data[line_start:cursor_byte], max_tokens)
+    earliest = cursor_byte - fit_tail(tokenizer, text.data, max_tokens, start=line_start, end=cursor_byte)
     return line_start if earliest <= line_start else hop(text, earliest, cursor_byte, max_tokens)
 
 
@@ -163,7 +163,7 @@ def _nearest_above(cursor: _Cursor, n_tokens: int) -> Part:
     text, max_kept = snapshot.text, int(n_tokens * MAX_PINNED_SHARE)
 
     def edge_of(n_room: int) -> int:
-        earliest = anchor_byte - fit_tail(cursor.tokenizer, text.data[:anchor_byte], n_room)
+        earliest = anchor_byte - fit_tail(cursor.tokenizer, text.data, n_room, end=anchor_byte)
         return left_edge(text, earliest, anchor_byte, n_tokens)
 
     wanted = pinned(snapshot, cursor.cursor_byte, cursor.scopes, cursor.outline)
@@ -189,9 +189,10 @@ def _nearest_below(cursor: _Cursor, n_tokens: int) -> Part:
     scope_ends = [(lines_of(text, scope.start_byte, scope.end_byte)[1], scope) for scope in reversed(cursor.scopes)]
 
     def choose(n_room: int) -> Iterable[Segment]:
-        latest = cursor_byte + fit_head(cursor.tokenizer, text.data[cursor_byte:], n_room)
+        latest = cursor_byte + fit_head(cursor.tokenizer, text.data, n_room, start=cursor_byte)
         lines_end = right_edge(text, cursor_byte, latest)
-        least = cursor_byte + fit_head(cursor.tokenizer, text.data[cursor_byte:lines_end], MIN_SUFFIX_TOKENS)
+        n_least = fit_head(cursor.tokenizer, text.data, MIN_SUFFIX_TOKENS, start=cursor_byte, end=lines_end)
+        least = cursor_byte + n_least
         ends = ((end, scope) for end, scope in scope_ends if least <= end < lines_end)
         end, scope = next(ends, (lines_end, None))
         why = "lines after the cursor" if scope is None else f"to the end of {scope.kind} {scope.name}".strip()

@@ -6,11 +6,14 @@ Byte-level BPE is assumed: the pieces of a text's tokens, put together, are the 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 N_BYTES_PER_TOKEN = 4
 """A first guess of a token's length, on the large side: three to four in source code. It affects time only."""
+MAX_LINE_BYTES = 4096
+"""A line is tokenized as a whole, so that it is cached, if it has no more bytes than this beyond what is needed. Not
+measured; the tokens of one line of 4 MB take 4 s."""
 
 
 _NEWLINE_AFTER: Final = re.compile(rb"([!-~])\n")
@@ -53,38 +56,56 @@ def line_cut(pieces: Iterable[bytes]) -> re.Pattern[bytes] | None:
     return None if any(byte.isalnum() for byte in glued) else _CUT_AFTER_WORDS
 
 
-def fit_tail(tokenizer: Tokenizer, text: bytes, n_tokens: int) -> int:
-    """Return the number of bytes at the end of `text` that make at most `n_tokens` tokens."""
-    return _fit(tokenizer, text, n_tokens, from_end=True)
+def fit_tail(tokenizer: Tokenizer, text: bytes, n_tokens: int, *, start: int = 0, end: int | None = None) -> int:
+    """Return the number of bytes at the end of `text[start:end]` that make at most `n_tokens` tokens."""
+    end = len(text) if end is None else end
+
+    def part_of(n_bytes: int) -> bytes:
+        return text[_line_before(text, start, end - n_bytes) : end]
+
+    return _fit(tokenizer, part_of, end - start, n_tokens, from_end=True)
 
 
-def fit_head(tokenizer: Tokenizer, text: bytes, n_tokens: int) -> int:
-    """Return the number of bytes at the start of `text` that make at most `n_tokens` tokens."""
-    return _fit(tokenizer, text, n_tokens, from_end=False)
+def fit_head(tokenizer: Tokenizer, text: bytes, n_tokens: int, *, start: int = 0, end: int | None = None) -> int:
+    """Return the number of bytes at the start of `text[start:end]` that make at most `n_tokens` tokens."""
+    end = len(text) if end is None else end
+
+    def part_of(n_bytes: int) -> bytes:
+        return text[start : _line_behind(text, start + n_bytes, end)]
+
+    return _fit(tokenizer, part_of, end - start, n_tokens, from_end=False)
 
 
-def _fit(tokenizer: Tokenizer, text: bytes, n_tokens: int, *, from_end: bool) -> int:
+def _fit(
+    tokenizer: Tokenizer, part_of: Callable[[int], bytes], n_all_bytes: int, n_tokens: int, *, from_end: bool
+) -> int:
     # Tokenize only about as much as fits: the file may be a thousand times the budget.
     if n_tokens <= 0:
         return 0
     n_bytes = n_tokens * N_BYTES_PER_TOKEN
     while True:
-        part = text[_line_before(text, len(text) - n_bytes) :] if from_end else text[: _line_behind(text, n_bytes)]
+        part = part_of(n_bytes)
         ids = tokenizer.encode(part)
         if len(ids) > n_tokens:
             dropped = ids[:-n_tokens] if from_end else ids[n_tokens:]
             return len(part) - sum(len(tokenizer.piece(token_id)) for token_id in dropped)
-        if len(part) == len(text):
-            return len(text)
+        if len(part) == n_all_bytes:
+            return n_all_bytes
         n_bytes *= 2
 
 
-def _line_before(text: bytes, at: int) -> int:
-    """Return the end of the line before the one at byte `at`: from there on all lines are whole, and cached ones."""
-    return max(0, text.rfind(b"\n", 0, at)) if at > 0 else 0
+def _line_before(text: bytes, start: int, at: int) -> int:
+    """Return the end of the line before the one at `at`: from there on all lines are whole, and cached ones.
+
+    Return a place nearer to `at` if its line is a long one; `start` if `at` is before it.
+    """
+    first = max(start, at - MAX_LINE_BYTES)
+    end = text.rfind(b"\n", first, at) if at > start else start
+    return end if end >= 0 else first
 
 
-def _line_behind(text: bytes, at: int) -> int:
-    """Return the end of the line at byte `at`."""
-    end = text.find(b"\n", at)
-    return len(text) if end < 0 else end
+def _line_behind(text: bytes, at: int, end: int) -> int:
+    """Return the end of the line at `at`, at most `end`, or a place nearer to `at` if the line is a long one."""
+    last = min(end, at + MAX_LINE_BYTES)
+    line_end = text.find(b"\n", at, last) if at < last else -1
+    return line_end if line_end >= 0 else last
