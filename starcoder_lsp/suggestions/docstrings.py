@@ -13,25 +13,41 @@ from starcoder_lsp.suggestions.cursor_context import CursorContext, first_line, 
 QUOTED = re.compile(rb"\s*(?:[rRuUbBfF]{0,2})(?:\"|')")
 N_ABOVE_BYTES = 2048
 """The bytes above the cursor in which a function's header is searched."""
+HABIT = "documents its functions"
+"""The key of this fact in a request's memo."""
 MIN_DOCUMENTED_SHARE = 0.5
 """A docstring is offered if at least this share of the file's other functions has one."""
 
 
-def docstring_start(text: bytes, cursor: CursorContext) -> int | None:
+def docstring_start(text: bytes, cursor: CursorContext, *, only_prepared: bool = False) -> int | None:
     """Return where an answer begins a docstring that the file's functions do not have; `None` if it does not.
 
     A docstring is the first statement of a body: behind a header at the end of the cursor's line, or on the line below
     a header. If the rest of the body exists already, the user is writing documentation, and it is allowed. A code
-    action may write one anywhere.
+    action may write one anywhere. With `only_prepared`, return `None` unless `prepare` has run: nothing is searched.
     """
-    if cursor.allows_docstring or cursor.language.doc_below is None or QUOTED.match(text) is None:
+    if QUOTED.match(text) is None:
         return None
     start = len(text) - len(text.lstrip())
     is_below = b"\n" in text[:start]
+    is_first = _begins_body(cursor) and (is_below or not cursor.line_before.strip())
+    if not is_first or (only_prepared and HABIT not in cursor.memo):
+        return None
+    return None if _has_habit(cursor) else start
+
+
+def prepare(cursor: CursorContext) -> None:
+    """Look at the file's functions if the cursor stands where one may begin with a docstring."""
+    if _begins_body(cursor):
+        _has_habit(cursor)
+
+
+def _begins_body(cursor: CursorContext) -> bool:
+    """Return whether an answer may begin a body, whose documentation nobody asked for."""
+    if cursor.allows_docstring or cursor.language.doc_below is None:
+        return False
     header = cursor.line_before if cursor.line_before.strip() else _line_above(cursor)
-    is_first = cursor.opens_body(header) and (is_below or not cursor.line_before.strip())
-    has_body = indent_width(first_line(cursor.below)) > indent_width(header)
-    return start if is_first and not has_body and not _has_habit(cursor) else None
+    return cursor.opens_body(header) and indent_width(first_line(cursor.below)) <= indent_width(header)
 
 
 def _line_above(cursor: CursorContext) -> bytes:
@@ -41,7 +57,13 @@ def _line_above(cursor: CursorContext) -> bytes:
 
 
 def _has_habit(cursor: CursorContext) -> bool:
-    """Return whether enough other functions of the file begin with a string."""
+    """Return whether enough other functions of the file begin with a string. Searches once a request."""
+    if HABIT not in cursor.memo:
+        cursor.memo[HABIT] = _search_functions(cursor)
+    return cursor.memo[HABIT] is True
+
+
+def _search_functions(cursor: CursorContext) -> bool:
     syntax, data = cursor.snapshot.syntax, cursor.snapshot.text.data
     at = cursor.cursor_byte
     functions = [

@@ -10,6 +10,9 @@ from attrs import frozen
 UNITS = (2, 3, 4, 8)
 N_AROUND_BYTES = 16 * 1024
 """The bytes above the cursor in which the unit is searched, and below it if none is found above. Not measured."""
+N_AROUND_LINES = 500
+"""The lines of that text that count, the nearest to the cursor. The stop rule needs them on the event loop: 2 µs a
+line."""
 MAX_LEVELS = 30
 TAB_WIDTHS = (4, 8)
 """The tab widths, in columns, that a model may assume."""
@@ -46,8 +49,9 @@ def indentation_of(
 ) -> Indentation | None:
     """Return the indentation around a cursor; `None` if the file has no indented line there."""
     line_start = data.rfind(b"\n", 0, cursor_byte) + 1
-    above = [line for line in data[max(0, line_start - N_AROUND_BYTES) : line_start].splitlines() if line.strip()]
-    below = [line for line in data[cursor_byte : cursor_byte + N_AROUND_BYTES].splitlines()[1:] if line.strip()]
+    lines_above = data[max(0, line_start - N_AROUND_BYTES) : line_start].splitlines()[-N_AROUND_LINES:]
+    lines_below = data[cursor_byte : cursor_byte + N_AROUND_BYTES].splitlines()[1 : N_AROUND_LINES + 1]
+    above, below = ([line for line in lines if line.strip()] for lines in (lines_above, lines_below))
     begun = [line_before + b"x"] if line_before and not line_before.strip() else []
     unit = _unit([*above, *begun], opens_body) or _unit(below, opens_body)
     if unit is None:

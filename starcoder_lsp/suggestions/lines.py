@@ -18,7 +18,9 @@ from starcoder_lsp.suggestions.lexing import brackets, ends_in_string
 MIN_REPEATED_BYTES = 4
 """A shorter line below, such as `}` or `end`, often repeats by chance; `pass` is just long enough."""
 N_ABOVE_BYTES = 2048
-"""Without a known scope, the bytes above the cursor from which a syntax tree is made."""
+"""The bytes above the cursor from which a syntax tree is made, without a known scope and in a long one."""
+MAX_SCOPE_BYTES = 16 * 1024
+"""A scope that begins further above the cursor is a long one. The stop rule parses the text on the event loop."""
 
 
 def scope_end(text: bytes, cursor: CursorContext, *, may_go_on: bool = False) -> int | None:
@@ -120,7 +122,9 @@ def _tree_of(text: bytes, cursor: CursorContext) -> tuple[Syntax | None, int]:
     if cursor.snapshot.syntax is None:
         return None, 0
     data, cursor_byte = cursor.snapshot.text.data, cursor.cursor_byte
-    first_byte = cursor.scopes[-1].start_byte if cursor.scopes else max(0, cursor_byte - N_ABOVE_BYTES)
+    first_byte = cursor.scopes[-1].start_byte if cursor.scopes else 0
+    if not cursor.scopes or cursor_byte - first_byte > MAX_SCOPE_BYTES:
+        first_byte = max(0, cursor_byte - N_ABOVE_BYTES)
     above = data[data.rfind(b"\n", 0, first_byte) + 1 : cursor_byte]
     tree = Syntax.parse_fresh(cursor.language, Text.from_bytes(above + cursor.embedded.masked(text)))
     is_blind = tree.token_over(len(above)) is not None and cursor.snapshot.syntax.token_over(cursor_byte) is None

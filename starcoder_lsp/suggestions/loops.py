@@ -26,6 +26,10 @@ N_WORD_REPEATS = 6
 RULER = b"-=*#~_./|:"
 """The characters of rulers, and of the second line of a Markdown table."""
 BRACKETS = b"()[]{}"
+N_GROWN_BYTES = 64
+"""If a text only grew, a loop that was not found before ends in so many bytes at its end: tokens are shorter."""
+N_IN_WORD_BYTES = 256
+"""The bytes at its end in which a loop inside a word is looked for then: more than the longest takes."""
 N_AROUND_BYTES = 4096
 """The bytes around the cursor in which the same piece is searched. Not measured."""
 
@@ -33,7 +37,8 @@ N_AROUND_BYTES = 4096
 def loop_start(text: bytes, cursor: CursorContext, *, grew: bool = False) -> int | None:
     """Return the byte of `text` behind the first unit of a loop, or `None`.
 
-    With `grew`, the text has only grown since the last call: only its last line is searched, without the last word.
+    With `grew`, the text has only grown since the last call: only the end of its last line is searched, without the
+    last word.
     """
     at = 0
     lines = text.split(b"\n")
@@ -55,12 +60,13 @@ def _loop_in_line(before: bytes, line: bytes, cursor: CursorContext, *, grew: bo
     if grew and matches and matches[-1].end() == len(whole) and (whole[-1:].isalnum() or whole[-1:] in b"_\x80"):
         matches.pop()
     tokens = [match.group() for match in matches]
-    in_word = IN_WORD.search(line)
+    in_word = IN_WORD.search(line, max(0, len(line) - N_IN_WORD_BYTES) if grew else 0)
     if in_word is not None:
         return in_word.end(in_word.lastindex or 0)
     meant_until = None
+    n_judged = max(n_before, len(whole) - N_GROWN_BYTES) if grew else n_before
     for end in range(len(tokens)):
-        if matches[end].end() <= n_before:
+        if matches[end].end() <= n_judged:
             continue
         n_unit = _unit(tokens, end)
         if not n_unit:

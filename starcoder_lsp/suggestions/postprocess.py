@@ -9,6 +9,7 @@ from attrs import evolve, frozen
 
 from starcoder_lsp.suggestions.cursor_context import CursorContext, indent_width
 from starcoder_lsp.suggestions.docstrings import docstring_start
+from starcoder_lsp.suggestions.docstrings import prepare as prepare_docstrings
 from starcoder_lsp.suggestions.fitting import fit
 from starcoder_lsp.suggestions.lines import repeated_line, scope_end, unmatched_closer
 from starcoder_lsp.suggestions.loops import loop_start
@@ -155,21 +156,38 @@ FILTERS: tuple[Filter, ...] = (
 )
 
 
-def postprocess(
-    suggestion: Suggestion, cursor: CursorContext, filters: Sequence[Filter] = FILTERS
-) -> tuple[Suggestion, tuple[FilterEffect, ...]]:
-    """Indent as the file does, and run the filters in order; return the suggestion and the effect of each filter."""
+Result = tuple[Suggestion, tuple[FilterEffect, ...]]
+"""A suggestion after the filters, and the effect of each filter."""
+
+
+def postprocess(suggestion: Suggestion, cursor: CursorContext, filters: Sequence[Filter] = FILTERS) -> Result:
+    """Indent as the file does, and run the filters in order; once for each text of a request."""
+    if filters is not FILTERS:
+        return _filtered(suggestion, cursor, filters)
+    key = _key(suggestion, cursor)
+    if key not in cursor.memo:
+        cursor.memo[key] = _filtered(suggestion, cursor, filters)
+    return cursor.memo[key]  # type: ignore[return-value]  # other rules have keys of other types
+
+
+def _key(suggestion: Suggestion, cursor: CursorContext) -> object:
+    """Return the key of a result: the variants of a cursor share a memo."""
+    return suggestion, cursor.one_line, cursor.may_open, cursor.floor, cursor.allows_docstring
+
+
+def _filtered(suggestion: Suggestion, cursor: CursorContext, filters: Sequence[Filter]) -> Result:
     suggestion = evolve(suggestion, text=reindented(suggestion.text, cursor))
     cursor = cursor.after(suggestion.text.partition(b"\n")[0])
     effects = []
     for apply in filters:
         shorter = apply(suggestion, cursor)
-        effects.append(_effect_of(apply.__name__, suggestion, shorter))
+        effects.append(_effect_of(apply, suggestion, shorter))
         suggestion = shorter
     return suggestion, tuple(effects)
 
 
-def _effect_of(name: str, before: Suggestion, after: Suggestion) -> FilterEffect:
+def _effect_of(apply: Filter, before: Suggestion, after: Suggestion) -> FilterEffect:
+    name = fitting_syntax.__name__ if apply is _fitting_whole else apply.__name__
     n_cut = len(before.text) - len(after.text)
     if n_cut:
         return FilterEffect(name, Effect.CUT, n_cut) if after.text else FilterEffect(name, Effect.DROPPED)
@@ -180,14 +198,21 @@ def _effect_of(name: str, before: Suggestion, after: Suggestion) -> FilterEffect
 
 def prepare(cursor: CursorContext) -> None:
     """Compute the parts of the filters that depend on the document alone, before the model's text is known."""
+    prepare_docstrings(cursor)
     if cursor.snapshot.syntax is not None:
         Ground.of(cursor).prepare()
 
 
+_WHOLE_FILTERS = tuple(_fitting_whole if each is fitting_syntax else each for each in FILTERS)
+
+
 def is_whole(text: bytes, stop_reason: str, cursor: CursorContext) -> bool:
     """Return whether no filter cuts the model's text for its syntax before the end of its first line."""
-    filters = tuple(_fitting_whole if each is fitting_syntax else each for each in FILTERS)
-    suggestion, effects = postprocess(Suggestion(text, stop_reason), cursor, filters)
+    written = Suggestion(text, stop_reason)
+    suggestion, effects = _filtered(written, cursor, _WHOLE_FILTERS)
     cutting = {each.name for each in effects if each.effect in (Effect.CUT, Effect.DROPPED)}
     is_unfinished = suggestion.is_unfinished and b"\n" not in text
-    return bool(suggestion.text) and not is_unfinished and not cutting & {"_fitting_whole", "before_repeat"}
+    if not suggestion.text or is_unfinished or cutting & {fitting_syntax.__name__, before_repeat.__name__}:
+        return False
+    cursor.memo[_key(written, cursor)] = suggestion, effects  # what all filters make of it, too
+    return True

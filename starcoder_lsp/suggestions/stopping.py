@@ -34,7 +34,7 @@ def stop_rule(cursor: CursorContext) -> StopRule:
             return TextEnd.UNMATCHED_BRACKET
         if loop_start(text, cursor, grew=True) is not None:
             return TextEnd.REPETITION
-        if docstring_start(text, cursor) is not None:
+        if docstring_start(text, cursor, only_prepared=True) is not None:
             return TextEnd.DOCSTRING
         first, newline, _ = text.partition(b"\n")
         if not newline:
