@@ -26,6 +26,8 @@ N_CLOSED_BYTES = 4
 SEPARATORS = b",;:"
 BODY_OPENERS = {"indent": (b":", b"{"), "brace": (b"{",)}
 """Characters at the end of a line that open a body."""
+CLOSING_TAG = re.compile(rb"</[\w.:-]*\s*>[)};,\s]*")
+"""A closing tag that an editor inserts behind an opening one, and closing brackets behind that."""
 LIST_OPENERS = (b"(", b"[")
 """Characters at the end of a line that open a list on the lines below."""
 
@@ -125,7 +127,8 @@ def describe_cursor(snapshot: Snapshot, cursor_byte: int, multiline: str) -> Cur
     indent = indent_width(before)
     has_body = indent_width(first_line(below)) > indent
     opener = language_of(snapshot) if embedded.begins_at(cursor_byte) else language  # a tag is the page's
-    is_opened = not has_body and opens_block(before, after, opener)
+    is_element = CLOSING_TAG.fullmatch(after.strip()) is not None  # its content may be a text on the same line
+    is_opened = not has_body and not is_element and opens_block(before, after, opener)
     starts_line = not before.strip() and not after.strip()
     above = text.data[text.line_span(line - 1)[1] : line_start] if line else b""
     return CursorContext(
@@ -150,7 +153,8 @@ def opens_block(line: bytes, after: bytes, language: Language) -> bool:
         return False
     if code.endswith(BODY_OPENERS.get(language.blocks or "", ())) and only_closes(after):
         return True
-    if language.opens is not None and not after.strip() and _opening(language.opens).search(code) is not None:
+    is_last = not after.strip() or CLOSING_TAG.fullmatch(after.strip()) is not None
+    if language.opens is not None and is_last and _opening(language.opens).search(code) is not None:
         return True
     return (language.blocks or language.opens) is not None and code.endswith(LIST_OPENERS) and not after.strip()
 

@@ -37,13 +37,13 @@ def docstring_start(text: bytes, cursor: CursorContext, *, only_prepared: bool =
 
 
 def prepare(cursor: CursorContext) -> None:
-    """Look at the file's functions if the cursor stands where one may begin with a docstring."""
+    """Search the file's functions if a docstring may begin at the cursor."""
     if _begins_body(cursor):
         _has_habit(cursor)
 
 
 def _begins_body(cursor: CursorContext) -> bool:
-    """Return whether an answer may begin a body, whose documentation nobody asked for."""
+    """Return whether an answer may begin a body, in which documentation is not requested."""
     if cursor.allows_docstring or cursor.language.doc_below is None:
         return False
     header = cursor.line_before if cursor.line_before.strip() else _line_above(cursor)

@@ -15,7 +15,7 @@ from starcoder_lsp.suggestions.cursor_context import CLOSERS, N_CLOSED_BYTES, Cu
 from starcoder_lsp.suggestions.lexing import ends_in_string, open_brackets
 from starcoder_lsp.suggestions.suggestion import Suggestion
 from starcoder_lsp.suggestions.trial import Ground
-from starcoder_lsp.suggestions.words import glues
+from starcoder_lsp.suggestions.words import glues, without_moved_tail
 
 MAX_PARTS = 5
 """The most parts that are tried. A parse takes some tenths of a millisecond in a file of usual length."""
@@ -65,7 +65,7 @@ def _parts(suggestion: Suggestion, cursor: CursorContext, *, is_in_token: bool) 
     below = first_line(cursor.below)
     goes_on = indent_width(below) > indent_width(cursor.line_before) or below.lstrip().startswith(CLOSING)
     for end in dict.fromkeys((len(text), *reversed(line_ends), *reversed(word_ends))):
-        part = suggestion.cut(end)
+        part = suggestion if end == len(text) else without_moved_tail(suggestion.cut(end), cursor)
         tries = [evolve(part, n_replaced_bytes=n) for n in _replaceable(part, cursor)]
         closed = [tried for tried in tries if not _leaves_open(tried, cursor)]
         if (closed or is_in_token or (goes_on and end == len(text))) and not glues((closed or tries)[0], cursor):

@@ -214,5 +214,5 @@ def is_whole(text: bytes, stop_reason: str, cursor: CursorContext) -> bool:
     is_unfinished = suggestion.is_unfinished and b"\n" not in text
     if not suggestion.text or is_unfinished or cutting & {fitting_syntax.__name__, before_repeat.__name__}:
         return False
-    cursor.memo[_key(written, cursor)] = suggestion, effects  # what all filters make of it, too
+    cursor.memo[_key(written, cursor)] = suggestion, effects  # all filters return the same
     return True

@@ -33,8 +33,12 @@ def glues(suggestion: Suggestion, cursor: CursorContext) -> bool:
 
 
 def without_tail(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
-    """Return the suggestion without the rest of the line, or that rest's closing brackets, at its end."""
-    after, kept = cursor.line_after[suggestion.n_replaced_bytes :].strip(), suggestion.text.rstrip()
+    """Return the suggestion without the rest of the line, or that rest's closing brackets, at its end.
+
+    If that end stands on a line of its own, behind a block, it stays and replaces the text behind the cursor.
+    """
+    behind, kept = cursor.line_after[suggestion.n_replaced_bytes :], suggestion.text.rstrip()
+    after = behind.strip()
     n_words = len(after.rstrip(CLOSERS + SEPARATORS))
     for n in range(min(len(after), len(kept)), 0, -1):
         tail = kept[-n:]
@@ -42,8 +46,24 @@ def without_tail(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
             closers = tail.translate(None, SEPARATORS)
             is_tail = n >= max(1, n_words) and (n >= MIN_TAIL_BYTES or cursor.is_unopened(tail[:1], kept))
             if is_tail or not closers or cursor.is_unopened(closers, kept):
+                if _is_own_line(kept, n):
+                    n_replaced_bytes = suggestion.n_replaced_bytes + len(behind) - len(behind.lstrip()) + n
+                    return evolve(suggestion, text=kept, n_replaced_bytes=n_replaced_bytes)
                 return suggestion.cut(len(kept) - n)
     return suggestion
+
+
+def without_moved_tail(part: Suggestion, cursor: CursorContext) -> Suggestion:
+    """Return a shorter part of a suggestion, which replaces the rest of a word at most: it lacks the replacing end."""
+    rest = rest_of_word(cursor)
+    n_replaced_bytes = len(rest) if rest and part.text.startswith(rest) else 0
+    return evolve(part, n_replaced_bytes=min(part.n_replaced_bytes, n_replaced_bytes))
+
+
+def _is_own_line(text: bytes, n_bytes: int) -> bool:
+    """Return whether the last bytes of a text stand alone on a line below its first."""
+    head, newline, blank = text[: len(text) - n_bytes].rpartition(b"\n")
+    return bool(newline) and bool(head.strip()) and not blank.strip()
 
 
 def join(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:

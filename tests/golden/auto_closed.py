@@ -74,6 +74,30 @@ AUTO = (
         ),
     ),
     Group(
+        "without_repeated_tail",
+        acts=True,
+        shows="A block that is closed on a line of its own takes the closing sign along that an editor has put there.",
+        cases=(
+            ("html", "<ul>█⟦</ul>⟧\n", "\n  <li>a</li>\n</ul>│\n<p>"),
+            ("html", "<div>\n  <ul>█⟦</ul>⟧\n</div>\n", "\n    <li>a</li>\n    <li>b</li>\n  </ul>│\n</div>"),
+            (
+                "javascriptreact",
+                "function A() {\n  return (\n    <ul>█⟦</ul>⟧\n  );\n}\n",
+                "\n      <li>a</li>\n    </ul>│\n  );",
+            ),
+            (
+                "typescriptreact",
+                "function A() {\n  return (\n    <List items={a}>█⟦</List>⟧\n  );\n}\n",
+                "\n      {a.map((b) => <Item key={b} />)}\n    </List>│\n  );\n}",
+            ),
+            ("vue", "<template>\n  <ul>█⟦</ul>⟧\n</template>\n", "\n    <li>a</li>\n  </ul>│\n</template>"),
+            ("svelte", "<ul>█⟦</ul>⟧\n", "\n  <li>{a}</li>\n</ul>│\n<p>"),
+            ("javascript", "function f() {█⟦}⟧\n", "\n  return 1;\n}│\nf();"),
+            ("javascript", "const a = {█⟦};⟧\n", "\n  b: 1,\n};│\n"),
+            ("go", "package a\n\nfunc f() int {█⟦}⟧\n", "\n\treturn 1\n}│\n"),
+        ),
+    ),
+    Group(
         "fitting_syntax",
         acts=True,
         shows="What an editor closed behind the cursor is not opened again.",
@@ -95,7 +119,7 @@ AUTO = (
         ),
     ),
     Group(
-        "within_line",
+        "within_scope",
         acts=True,
         shows="What is closed on its line stays on it.",
         cases=(("javascriptreact", "function A() {\n  return <ul>█\n}\n", "<li>a</li></ul>;│\n}"),),
