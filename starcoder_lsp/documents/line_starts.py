@@ -32,7 +32,8 @@ class LineStarts(Sequence[int]):
     @classmethod
     def of(cls, data: bytes) -> LineStarts:
         r"""Return the line starts of a text: 0, and each byte behind `\n`, `\r\n` or a `\r` alone."""
-        blocks, bases, at = [(0,)], [0], 0
+        blocks: list[tuple[int, ...]] = [(0,)]
+        bases, at = [0], 0
         while at < len(data):
             end = _piece_end(data, at)
             piece = data[at:end]
