@@ -1,6 +1,7 @@
 """Measure a burst of 500 requests for 20 documents: the time to the last reply, and of metrics meanwhile.
 
-`python bench/burst.py`. Only the newest request of a document is worked on, the others are answered `null`.
+`python bench/burst.py`. Only the newest request of a document is worked on, few at once, and none that has waited for
+too long (`session/admission.py`); the others are answered `null`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -77,7 +78,7 @@ def main() -> None:
             "context": {"triggerKind": 2},
         }
         sent_at[number] = server.send("textDocument/inlineCompletion", params, number)
-    first, metrics_ms, outcomes, last_ms = min(sent_at.values()), [], Counter[str](), 0.0
+    first, metrics_ms, reply_ms = min(sent_at.values()), [], defaultdict[str, list[float]](list)
     waiting = set(sent_at)
     asked_at = server.send("starcoder/metrics", None, "metrics")
     while waiting:
@@ -88,12 +89,14 @@ def main() -> None:
             continue
         waiting.discard(reply["id"])
         result = reply.get("result")
-        outcomes["with items" if result and result["items"] else "null" if result is None else "empty"] += 1
-        last_ms = (at - first) * 1000
+        outcome = "with items" if result and result["items"] else "null" if result is None else "empty"
+        reply_ms[outcome].append((at - first) * 1000)
     server.process.kill()
-    outcome = ", ".join(f"{count} {name}" for name, count in sorted(outcomes.items()))
-    print(f"{N_REQUESTS} requests, {N_DOCUMENTS} documents: last reply after {last_ms:.0f} ms ({outcome})")
-    median_ms, max_ms = percentile(metrics_ms, 0.5), max(metrics_ms)
+    last_ms = max(ms for each in reply_ms.values() for ms in each)
+    print(f"{N_REQUESTS} requests, {N_DOCUMENTS} documents: last reply after {last_ms:.0f} ms")
+    for name, each in sorted(reply_ms.items()):
+        p50, p95, last = percentile(each, 0.5), percentile(each, 0.95), max(each)
+        print(f"{len(each)} {name}: ms p50 {p50:.0f}, p95 {p95:.0f}, last {last:.0f}")
     median_ms, max_ms = percentile(metrics_ms, 0.5), max(metrics_ms)
     print(f"metrics meanwhile: {len(metrics_ms)}, median {median_ms:.1f} ms, max {max_ms:.1f} ms")
 

@@ -54,7 +54,7 @@ class Answering:
             entry = None if selected is None else SelectedEntry.of(selected, view, encoding)
             delay_ms = settings.debounce.ms if automatic and settings.debounce.mode != "off" else 0
             asked = entry.taken(request) if entry else request
-            completion = await self.documents.requests.answer(state, asked, delay_ms)
+            completion = await self.documents.requests.answer(state, asked, delay_ms, is_automatic=automatic)
             calm = settings.completion.calm if automatic else 0.0
             completion = await self.gatekeeper.judge(state.gate, completion, calm, self.acceptance.log.recent)
             if entry is not None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from attrs import define
+from attrs import define, field
 
 from starcoder_lsp.completion import Completion
 from starcoder_lsp.prompting import CompletionRequest, Model
+from starcoder_lsp.session.admission import Turn
 from starcoder_lsp.session.suggestion_cache import CachedSuggestion, typed_since
 
 
@@ -22,6 +23,7 @@ class InFlight:
     """The text so far of each answer that may still be shown; empty before there is any."""
     typed: bytes = b""
     """The text that the user has typed at the cursor since the generation began."""
+    turn: Turn = field(factory=lambda: Turn(is_automatic=True))
 
     @property
     def is_waited_for(self) -> bool:

@@ -1,7 +1,8 @@
 """Read documents ahead of need: compile the queries of their languages, parse them, and tokenize their lines.
 
 Compiling the three queries of a language takes up to 250 ms (C++), tokenizing a file of 10,000 lines 200 ms. Each step
-is a piece of work of its own on the background thread, so a request that comes meanwhile waits for one step at most.
+is a piece of work of its own on the background thread, and of all documents one step at a time waits for the thread. So
+a request that comes meanwhile waits for one step at most.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class Reader:
     """The tokenizer that each document was read for, by URI."""
     _tasks: set[asyncio.Task[None]] = field(factory=set)
     """Running tasks; the event loop itself holds no reference to them."""
+    _step: asyncio.Lock = field(factory=asyncio.Lock)
 
     def read(self, snapshot: Snapshot, settings: Settings, model: PromptBuilder | None) -> None:
         """Begin to read a document, unless that was done for this model; without a model its tokens are not read."""
@@ -60,8 +62,9 @@ class Reader:
     async def _steps(self, snapshot: Snapshot, tokenizer: CachingTokenizer | None) -> None:
         steps = _steps_of(snapshot, tokenizer)
         while self._read.get(snapshot.uri, steps) is tokenizer:
-            if await in_background(next, steps, steps) is steps:
-                return
+            async with self._step:
+                if await in_background(next, steps, steps) is steps:
+                    return
 
 
 def _steps_of(snapshot: Snapshot, tokenizer: CachingTokenizer | None) -> Iterator[None]:

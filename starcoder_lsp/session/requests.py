@@ -17,6 +17,7 @@ from starcoder_lsp.documents.documents import spliced
 from starcoder_lsp.engine.engine import Cancellation
 from starcoder_lsp.engine.stream import StopReason
 from starcoder_lsp.prompting import CompletionRequest, Model
+from starcoder_lsp.session.admission import Admission, Turn
 from starcoder_lsp.session.document_state import DocumentState
 from starcoder_lsp.session.in_flight import InFlight
 from starcoder_lsp.session.metrics import Metrics
@@ -38,13 +39,16 @@ class RequestManager:
     scheduler: Scheduler
     metrics: Metrics
     status: StatusReporter = field(factory=StatusReporter)
+    admission: Admission = field(factory=Admission)
     _tasks: set[asyncio.Future[None]] = field(factory=set)
 
-    async def answer(self, state: DocumentState, request: CompletionRequest[Model], delay_ms: float) -> Completion:
-        """Answer one request. A new generation begins after `delay_ms`, unless a newer request or an edit comes before.
+    async def answer(
+        self, state: DocumentState, request: CompletionRequest[Model], delay_ms: float, *, is_automatic: bool
+    ) -> Completion:
+        """Answer one request. A new generation begins after `delay_ms`, when its turn comes.
 
-        Raises `SupersededError` if a newer request or an edit comes before the answer, `EngineError`, and
-        `asyncio.CancelledError`.
+        Raises `SupersededError` if a newer request or an edit comes before the answer or the turn comes too late,
+        `EngineError`, and `asyncio.CancelledError`.
         """
         cached = _lookup(state, request)
         if cached is not None:
@@ -54,7 +58,8 @@ class RequestManager:
         try:
             in_flight = state.in_flight
             if in_flight is None or not in_flight.serves(request):
-                in_flight = self._start(state, request, delay_ms)
+                in_flight = self._start(state, InFlight(request, turn=Turn(is_automatic)), delay_ms)
+            in_flight.turn.is_automatic &= is_automatic
             while True:
                 await self._wait(state, in_flight)
                 if state.newest_request is not request:  # something came since the answer was there
@@ -64,7 +69,8 @@ class RequestManager:
                     return in_flight.completion
                 if cached is not None:
                     return cached
-                in_flight = self._start(state, request, 0)  # what was typed and what was written parted after all
+                # what was typed and what was written parted after all
+                in_flight = self._start(state, InFlight(request, turn=Turn(is_automatic)), 0)
         finally:
             if state.newest_request is request:
                 state.newest_request = None
@@ -95,8 +101,7 @@ class RequestManager:
         if _lookup(state, following) is None:
             _store(state, following, await self.scheduler.run(AHEAD, partial(self._generate_ahead, following)))
 
-    def _start(self, state: DocumentState, request: CompletionRequest[Model], delay_ms: float) -> InFlight:
-        in_flight = InFlight(request)
+    def _start(self, state: DocumentState, in_flight: InFlight, delay_ms: float) -> InFlight:
         self.scheduler.supersede(state.key)
         state.in_flight = in_flight
         task = asyncio.ensure_future(self._run(state, in_flight, delay_ms))
@@ -122,7 +127,8 @@ class RequestManager:
 
     async def _generate(self, in_flight: InFlight, cancellation: Cancellation) -> Completion:
         """Generate an answer, and count its tokens even if no request gets it."""
-        completion = await generated(in_flight, cancellation)
+        work = partial(generated, in_flight, cancellation)
+        completion = await self.admission.run(in_flight.turn, work, cancellation)
         self.metrics.count_tokens(completion)
         return completion
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import evolve
 
+from starcoder_lsp.background import in_background
 from starcoder_lsp.context.anchor import Anchors
 from starcoder_lsp.documents import languages
 from starcoder_lsp.documents.documents import Documents, Snapshot
 from starcoder_lsp.documents.languages import load_query
 from starcoder_lsp.engine.prompt_model import PromptModel
 from starcoder_lsp.prompting import CompletionRequest, PromptBuilder, choose_window
+from starcoder_lsp.session import reading
 from starcoder_lsp.session.reading import Reader
 from starcoder_lsp.settings import Settings
 
@@ -71,6 +75,27 @@ async def test_reading_ends_when_the_document_is_closed(prompts: PromptModel, sn
     reader.forget(snapshot.uri)
     await reader.settled()
     assert not builder.tokenizer._known
+
+
+async def test_one_step_at_a_time_waits_for_the_thread(prompts: PromptModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    n_waiting, most = 0, 0
+
+    async def counted(work: Callable[..., Any], *arguments: Any) -> Any:
+        nonlocal n_waiting, most
+        n_waiting += 1
+        most = max(most, n_waiting)
+        try:
+            return await in_background(work, *arguments)
+        finally:
+            n_waiting -= 1
+
+    monkeypatch.setattr(reading, "in_background", counted)
+    builder, reader, documents = PromptBuilder.reading(prompts), Reader(), Documents()
+    for number in range(20):
+        reader.read(documents.open(f"file:///{number}.py", "", 1, f"x = {number}\n" * 20), Settings(), builder)
+    await reader.settled()
+    assert most == 1
+    assert all(str(number).encode() in b"".join(builder.tokenizer._known) for number in range(20))
 
 
 async def test_a_document_without_suggestions_is_not_read(prompts: PromptModel, snapshot: Snapshot) -> None:

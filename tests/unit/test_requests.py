@@ -61,7 +61,9 @@ class Person:
         return CompletionRequest(self.snapshot, len(self.line), self.model, SETTINGS, n_items=n_items)
 
     def ask(self, n_items: int = 1) -> asyncio.Future[Completion]:
-        return asyncio.ensure_future(self.requests.answer(self.state, self.request(n_items), 0))
+        return asyncio.ensure_future(
+            self.requests.answer(self.state, self.request(n_items), 0, is_automatic=n_items == 1)
+        )
 
 
 @pytest.fixture
@@ -185,6 +187,21 @@ async def test_who_asks_for_several_gets_a_generation_of_its_own(person: Person,
     engine.write_on()
     assert (await second).text == "foo(a)"
     assert engine.n_begun == 2
+
+
+async def test_an_invoked_request_at_the_same_place_makes_it_patient(person: Person, engine: ManualEngine) -> None:
+    automatic = person.ask()
+    await engine.write(1)
+    in_flight = person.state.in_flight
+    assert in_flight is not None
+    assert in_flight.turn.is_automatic
+    invoked = asyncio.ensure_future(person.requests.answer(person.state, person.request(), 0, is_automatic=False))
+    with pytest.raises(SupersededError):
+        await automatic
+    assert person.state.in_flight is in_flight
+    assert not in_flight.turn.is_automatic
+    engine.write_on()
+    assert (await invoked).text == "foo(a)"
 
 
 async def test_a_cancelled_request_ends_it(person: Person, engine: ManualEngine) -> None:
