@@ -14,6 +14,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from tests.e2e.conftest import notification
 from tests.fuzz.peer import FaultError, Peer
 
 UNITS = {"utf-8": ("utf-8", 1), "utf-16": ("utf-16-le", 2), "utf-32": ("utf-32-le", 4)}
@@ -26,12 +27,12 @@ TEXTS = st.lists(st.sampled_from(PIECES), max_size=12).map("".join)
 POSITION = st.tuples(st.integers(0, 30), st.one_of(st.integers(0, 12), st.sampled_from([80, 2**31 - 1])))
 CHANGES = st.lists(st.tuples(POSITION, POSITION, TEXTS), min_size=1, max_size=4)
 TYPED = st.lists(st.tuples(POSITION, st.none(), st.sampled_from(PIECES)), min_size=1, max_size=1)
-LINES = st.sampled_from(
-    ["def read(path, mode='r'):\n    return open(path, mode)\n", "// 日本 = 😀;\r\n", "    x += [1, {2: 3}]"]
-)
-KEYSTROKES = st.tuples(st.integers(0, 30), st.integers(0, 80), st.one_of(TEXTS, LINES)).map(
+LINES = ["def read(path, mode='r'):\n    return open(path, mode)\n", "// 日本 = 😀;\r\n", "    x += [1, {2: 3}]"]
+KEYSTROKES = st.tuples(st.integers(0, 30), st.integers(0, 80), st.one_of(TEXTS, st.sampled_from(LINES))).map(
     lambda at: {"typed": list(at)}
 )
+N_AT_ONCE = 50
+"""Notifications in one write."""
 STEPS = st.one_of(KEYSTROKES, TYPED, TYPED, TYPED, CHANGES, CHANGES, TEXTS, TEXTS.map(lambda text: {"reopen": text}))
 
 
@@ -66,21 +67,28 @@ def check(peer: Peer, case: dict[str, Any]) -> int:
     uri, text, n_changes = f"untitled:{peer.new_id()}.txt", case["text"], 0
     peer.open(uri, text, case["language"])
     version = 1
+    sent: list[object] = []
     for number, step in enumerate(_notifications(case)):
         if isinstance(step, dict):
-            peer.close_document(uri)
             text, version = step["reopen"], 1
-            peer.open(uri, text, case["language"])
+            document = {"uri": uri, "languageId": case["language"], "version": version, "text": text}
+            sent.append(notification("textDocument/didClose", {"textDocument": {"uri": uri}}))
+            sent.append(notification("textDocument/didOpen", {"textDocument": document}))
             continue
         version += 1
-        changes = [{"text": step}] if isinstance(step, str) else [_change(*change) for change in step]
+        changes = [{"text": step}] if isinstance(step, str) else [change_of(*change) for change in step]
         identifier = {"uri": uri, "version": version}
-        peer.notify("textDocument/didChange", {"textDocument": identifier, "contentChanges": changes})
+        sent.append(notification("textDocument/didChange", {"textDocument": identifier, "contentChanges": changes}))
         n_changes += len(changes)
         for change in [step] if isinstance(step, str) else step:
             text = change if isinstance(change, str) else spliced(text, *change, peer.encoding)
-        if (number + case["look"]) % case["every"] == 0:
+        is_compared = (number + case["look"]) % case["every"] == 0
+        if is_compared or len(sent) >= N_AT_ONCE:
+            peer.send(*sent)
+            sent.clear()
+        if is_compared:
             compare(peer, uri, text)
+    peer.send(*sent)
     compare(peer, uri, text)
     peer.close_document(uri)
     peer.settle()
@@ -156,6 +164,7 @@ def _before_the_cursor(prompt: str) -> str:
     return _normal(prefix + rest.partition("<fim_middle>")[2])
 
 
-def _change(line: int, character: int, end_line: int, end_character: int, text: str) -> dict[str, Any]:
+def change_of(line: int, character: int, end_line: int, end_character: int, text: str) -> dict[str, Any]:
+    """Return a change of the protocol."""
     start, end = {"line": line, "character": character}, {"line": end_line, "character": end_character}
     return {"range": {"start": start, "end": end}, "text": text}

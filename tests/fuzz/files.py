@@ -1,17 +1,20 @@
 """Files of nasty shapes in every language: deep nesting, long lines, open strings, odd bytes, broken source.
 
-A case is `{"language", "parts", "cursor"}`. A part is `[text, number of times]`; the cursor is a share of the text.
+A case is `{"files"}`, which are open at once. A file is `{"language", "parts", "cursor", "isCompleted"}`. A part is
+`[text, number of times]`; the cursor is a share of the text.
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import strategies as st
 
 from tests.e2e.conftest import ROOT
+from tests.fuzz.edits import change_of
 from tests.fuzz.peer import Peer
 from tests.queries.samples import SAMPLES
 
@@ -32,12 +35,13 @@ ODD = [
 CLOSERS = [")", "]", "}", ">", "</a>", "*/", "end\n", "A\n", '"', "'", "`"]
 SOURCES = sorted(each.source.replace("█", "") for each in SAMPLES.values())
 UNITS = st.one_of(st.sampled_from(OPENERS), st.sampled_from(OPENERS), st.sampled_from(ODD), st.sampled_from(CLOSERS))
-TIMES = st.one_of(st.integers(1, 3), st.sampled_from([10, 60, 255, 256, 300, 1025, 2000, 4000]))
+MANY = [10, 60, 255, 256, 300, 1025, 2000, 4000]
+TIMES = st.one_of(st.integers(1, 3), st.sampled_from(MANY))
 MAX_CHARACTERS = 40_000
 """A text with more is cut. A larger one costs the grammars more time and shows nothing else."""
 
 
-def _broken(source: str, cuts: list[tuple[float, float]]) -> str:
+def broken(source: str, cuts: Sequence[tuple[float, float]]) -> str:
     """Take pieces out of a source."""
     for start, length in cuts:
         at = int(start * len(source))
@@ -50,41 +54,59 @@ PARTS = st.one_of(
     st.tuples(UNITS, TIMES),
     st.tuples(UNITS, TIMES),
     st.tuples(st.tuples(UNITS, UNITS).map("".join), TIMES),
-    st.tuples(
-        st.builds(_broken, st.sampled_from(SOURCES), st.lists(st.tuples(SHARES, SHARES), max_size=3)), st.just(1)
-    ),
+    st.tuples(st.builds(broken, st.sampled_from(SOURCES), st.lists(st.tuples(SHARES, SHARES), max_size=3)), st.just(1)),
 )
 
 
 def cases(n_parts: int, languages: list[str] = LANGUAGES) -> st.SearchStrategy[dict[str, Any]]:
-    """Return a strategy for files of at most so many parts."""
-    return st.fixed_dictionaries(
+    """Return a strategy for one or two files of at most so many parts."""
+    file = st.fixed_dictionaries(
         {
             "language": st.sampled_from(languages),
             "parts": st.lists(PARTS.map(list), min_size=1, max_size=n_parts),
             "cursor": st.one_of(st.just(1.0), SHARES),
+            "isCompleted": st.booleans(),
         }
     )
+    return st.fixed_dictionaries({"files": st.lists(file, min_size=1, max_size=2)})
 
 
-def text_of(case: dict[str, Any]) -> str:
-    """Return the file of a case."""
-    return "".join(unit * n for unit, n in case["parts"])[:MAX_CHARACTERS]
+def text_of(file: dict[str, Any]) -> str:
+    """Return the text of a file."""
+    return "".join(unit * n for unit, n in file["parts"])[:MAX_CHARACTERS]
 
 
 def check(peer: Peer, case: dict[str, Any]) -> int:
-    """Open the file, ask, type a character, ask again, and see that everything is answered. Raises `FaultError`."""
-    uri, text = f"untitled:{peer.new_id()}", text_of(case)
-    before = re.split("\r\n|\r|\n", text[: int(case["cursor"] * len(text))])
-    line, character = len(before) - 1, len(before[-1].encode("utf-16-le", "surrogatepass")) // 2
-    peer.open(uri, text, case["language"])
-    peer.complete(uri, line, character)
-    peer.explain(uri, line, character)
-    place = {"line": line, "character": character}
-    change = {"range": {"start": place, "end": place}, "text": "x"}
-    identifier = {"uri": uri, "version": 2}
-    peer.notify("textDocument/didChange", {"textDocument": identifier, "contentChanges": [change]})
-    peer.complete(uri, line, character + 1)
+    """Open the files, ask, type a character in each, ask again, and see that everything is answered.
+
+    Return the number of files. Raises `FaultError`.
+    """
+    uris = [f"untitled:{peer.new_id()}" for _ in case["files"]]
+    for uri, file in zip(uris, case["files"], strict=True):
+        _try(peer, uri, file)
     peer.settle()
-    peer.close_document(uri)
-    return 1
+    for uri in uris:
+        peer.close_document(uri)
+    peer.settle()
+    return len(uris)
+
+
+def _try(peer: Peer, uri: str, file: dict[str, Any]) -> None:
+    """Send what is tried with one file. A completion costs more than the parse, the window and the tokens."""
+    text = text_of(file)
+    before = re.split("\r\n|\r|\n", text[: int(file["cursor"] * len(text))])
+    line, character = len(before) - 1, len(before[-1].encode("utf-16-le", "surrogatepass")) // 2
+    peer.open(uri, text, file["language"])
+    if file["isCompleted"]:
+        peer.complete(uri, line, character)
+    peer.request(
+        "starcoder/explain", {"textDocument": {"uri": uri}, "position": {"line": line, "character": character}}
+    )
+    changes = [change_of(line, character, line, character, "x")]
+    identifier = {"uri": uri, "version": 2}
+    peer.notify("textDocument/didChange", {"textDocument": identifier, "contentChanges": changes})
+    if file["isCompleted"]:
+        peer.complete(uri, line, character + 1)
+    else:
+        here = {"line": line, "character": character + 1}
+        peer.request("starcoder/explain", {"textDocument": {"uri": uri}, "position": here})

@@ -44,13 +44,24 @@ RAW = [
     b"Hello\r\n\r\n", b"Content-Length: -5\r\n\r\n", b"Content-Length: x\r\n\r\n",
     b"Content-Type: x\r\n" + framed(b'{"jsonrpc":"2.0","method":"x"}'),
 ]  # fmt: skip
-MUTATIONS = st.lists(
-    st.tuples(st.sampled_from(["replace", "drop", "add", "wrap"]), st.integers(0, 60), JUNK), max_size=3
-)
+WAYS = ["replace", "drop", "add", "wrap"]
+MUTATIONS = st.lists(st.tuples(st.sampled_from(WAYS), st.integers(0, 60), JUNK), max_size=3)
 
 
+N_AT_ONCE = 20
+"""Messages in one write."""
 MAX_DEPTH = 12
 """Of a place that is mutated; the protocol's own types are less deep."""
+
+
+def params_of(method: str) -> st.SearchStrategy[Any]:
+    """Return a strategy for the parameters of a method."""
+    return OWN[method] if method in OWN else _of_method(method)
+
+
+def is_request(method: str) -> bool:
+    """Return whether the protocol knows a method as a request."""
+    return method in types.METHOD_TO_TYPES and hasattr(types.METHOD_TO_TYPES[method][0], "id")
 
 
 def _of_method(method: str) -> st.SearchStrategy[Any]:
@@ -63,17 +74,17 @@ def _of_method(method: str) -> st.SearchStrategy[Any]:
 
 
 def _message(method: str) -> st.SearchStrategy[dict[str, Any]]:
-    params = OWN[method] if method in OWN else _of_method(method)
-    is_request = method in types.METHOD_TO_TYPES and hasattr(types.METHOD_TO_TYPES[method][0], "id")
-    kinds = st.sampled_from([is_request, is_request, is_request, not is_request])
-    return st.builds(_built, st.just(method), params, MUTATIONS, kinds)
+    usual = is_request(method)
+    kinds = st.sampled_from([usual, usual, usual, not usual])
+    return st.builds(built, st.just(method), params_of(method), MUTATIONS, kinds)
 
 
-def _built(method: str, params: Any, mutations: list[Any], is_request: bool) -> dict[str, Any]:  # noqa: FBT001
+def built(method: str, params: Any, mutations: list[Any], is_request: bool) -> dict[str, Any]:  # noqa: FBT001
+    """Return a message with its mutations: `[way, number of the place, value]`."""
     holder = {"params": json.loads(json.dumps(params))}
     for kind, number, junk in mutations:
         places = list(_places(holder))
-        _mutate(*places[number % len(places)], kind, junk)
+        _mutate(*places[number % len(places)], kind, json.loads(json.dumps(junk)))  # a later one may mutate it
     return {"method": method, "isRequest": is_request} | holder
 
 
@@ -128,9 +139,10 @@ def check(peer: Peer, case: dict[str, Any]) -> int:
     for uri in URIS[:2]:
         peer.open(uri, "import os\n\n\ndef f(a):\n    return a", "python")
     number = 0
+    unsent: list[object] = []
     for message in case["messages"]:
         if "raw" in message:
-            peer.raw(message["raw"].encode("latin-1"))
+            unsent.append(message["raw"].encode("latin-1"))
             continue
         params = message["params"]
         if message["method"] == "$/cancelRequest" and isinstance(params, dict) and params.get("id") == "the last":
@@ -139,7 +151,11 @@ def check(peer: Peer, case: dict[str, Any]) -> int:
         if message["isRequest"]:
             number = peer.new_id()
             sent["id"] = number
-        peer.send(sent)
+        unsent.append(sent)
+        if len(unsent) >= N_AT_ONCE:
+            peer.send(*unsent)
+            unsent.clear()
+    peer.send(*unsent)
     peer.settle()
     peer.respond = lambda _request: None
     peer.notify("workspace/didChangeConfiguration", {"settings": {"starcoder": SETTINGS}})

@@ -121,7 +121,7 @@ class Peer:
             raise self.fault("the server has ended") from error
 
     def send(self, *messages: object) -> None:
-        """Send messages in one write. Requests among them are waited for by `settle`."""
+        """Send messages, or bytes as they are, in one write. Requests among them are waited for by `settle`."""
         now_s = time.monotonic()
         with self._changed:
             for message in messages:
@@ -129,7 +129,7 @@ class Peer:
                     if message["id"] in self._sent_s or message["id"] in self._answers:
                         self._faults.append(f"the client used the id {message['id']!r} twice")
                     self._sent_s[message["id"]] = now_s
-        self.raw(b"".join(framed(json.dumps(message).encode()) for message in messages))
+        self.raw(b"".join(each if isinstance(each, bytes) else framed(json.dumps(each).encode()) for each in messages))
 
     def new_id(self) -> int:
         """Return an id that no other request has."""
@@ -279,14 +279,23 @@ class Peer:
                 continue
         return found
 
+    @property
+    def home(self) -> Path:
+        """The server's home, where its socket files are."""
+        return Path(self._home.name)
+
     def stop(self) -> None:
+        """Shut down as a client should, and clean up. Raises `FaultError` unless the server ends with code 0."""
+        self.end()
+        self.kill()
+
+    def end(self) -> None:
         """Shut down as a client should. Raises `FaultError` unless the server ends with code 0."""
         self.settle()
         self.ask("shutdown")
         self.notify("exit", None)
         if self._process.wait(REPLY_TIMEOUT_S) != 0:
             raise self.fault("it ended badly")
-        self.kill()
 
     def kill(self) -> None:
         """End the server and its children."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ SEED = int(os.environ.get("STARCODER_FUZZ_SEED") or random.SystemRandom().randra
 
 
 @contextmanager
-def saved(kind: str, case: Any, seed: int = SEED) -> Iterator[None]:
+def saved(kind: str, case: Any, seed: int | str = SEED) -> Iterator[None]:
     """Write a case to a file if it fails inside.
 
     Hypothesis tries ever smaller cases, the smallest one last, so the file of a seed ends up with that one.
@@ -29,6 +29,25 @@ def saved(kind: str, case: Any, seed: int = SEED) -> Iterator[None]:
         path.write_text(json.dumps({"kind": kind, "seed": seed, "failed": str(error)[:2000], "case": case}, indent=1))
         print(f"saved as {path}; repeat the run with STARCODER_FUZZ_SEED={seed}")
         raise
+
+
+def reduced(case: dict[str, Any], part: str, fails: Callable[[Any], bool], n_tries: int) -> dict[str, Any]:
+    """Return a case with less of `case[part]` that fails still: pieces are taken out, half of it first.
+
+    `fails` is called at most `n_tries` times; a case that fails only sometimes comes back as it is.
+    """
+    n_piece = len(case[part]) // 2
+    while n_piece and n_tries > 0:
+        start = 0
+        while start < len(case[part]) and n_tries > 0:
+            smaller = case | {part: case[part][:start] + case[part][start + n_piece :]}
+            n_tries -= 1
+            if smaller[part] and fails(smaller):
+                case = smaller
+            else:
+                start += n_piece
+        n_piece //= 2
+    return case
 
 
 def all_saved() -> list[Path]:

@@ -1,7 +1,8 @@
 """Try the server for long: `make soak`, or `python -m tests.fuzz.soak --seconds 3600 --seed 1 --kinds edits messages`.
 
 Each kind of case has a server of its own that lives as long as it can, so memory and descriptors show what stays. They
-are written to `build/soak/soak.html`, and a summary is printed. Cases that fail are saved as the tests save theirs.
+are written to `build/soak/soak.html` once a minute, and a summary is printed. Cases that fail are reduced and saved as
+the tests save theirs.
 """
 
 from __future__ import annotations
@@ -9,47 +10,51 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import random
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from attrs import define, field
-from hypothesis import HealthCheck, Phase, given, seed, settings
-from hypothesis import strategies as st
 
 from starcoder_lsp.percentile import percentile
-from tests.fuzz import edits, files, messages, workspaces
-from tests.fuzz.peer import Peer
+from tests.fuzz import many
+from tests.fuzz.peer import SETTINGS, Peer
 from tests.fuzz.plot import Sample, growth_mib, page_of
-from tests.fuzz.saved import SEED, saved
+from tests.fuzz.saved import SEED, reduced, saved
 from tests.fuzz.test_fuzz import CHECKS
 
-CASES: dict[str, st.SearchStrategy[Any]] = {
-    "edits": edits.cases("utf-16", 100, 200),
-    "messages": messages.cases(30, 80),
-    "files": files.cases(6),
-    "workspaces": workspaces.cases(10),
+LISTS = {
+    "edits": "steps",
+    "keystrokes": "source",
+    "messages": "messages",
+    "files": "files",
+    "workspaces": "entries",
 }
-N_CASES = 10
+"""The part of a case that is made shorter when it fails."""
+SETTINGS_OF = {"edits": SETTINGS | {"context": {"maxTokens": 1024}}}
+"""Edits are compared in the whole text; nothing is completed there."""
+N_CASES = 5
 """Of one kind, before the next kind has its turn."""
-
-
-class TimeIsOver(BaseException):  # no failure: nothing may take it for one
-    """Ends Hypothesis' run in the middle."""
+N_TRIES = 30
+"""Servers that a failed case may take until it is small."""
+REPORT_S = 60.0
 
 
 @define
 class Tally:
-    """What one kind of case came to. `n` counts edits, messages, files or workspaces."""
+    """What one kind of case came to. `n` counts edits, keystrokes, messages, files or workspaces."""
 
     n: int = 0
     n_cases: int = 0
     n_failed: int = 0
     n_ends: int = 0
-    """Child processes that ended while a case ran. The server starts them again."""
+    """Child processes that ended while cases ran. The server starts them again."""
+    busy_s: float = 0.0
     reply_ms: list[float] = field(factory=list, repr=False)
 
     def summary(self) -> dict[str, Any]:
@@ -58,6 +63,7 @@ class Tally:
         times = {"p50": median(ms), "p95": percentile(ms, 0.95), "p999": percentile(ms, 0.999), "max": max(ms)}
         counts = {"n": self.n, "cases": self.n_cases, "failed": self.n_failed, "childrenEnded": self.n_ends}
         return counts | {
+            "seconds": round(self.busy_s),
             "replies": len(self.reply_ms),
             "replyMs": {name: round(value, 1) for name, value in times.items()},
         }
@@ -65,75 +71,117 @@ class Tally:
 
 @define
 class Soak:
-    """A run: the servers, the counts and the samples."""
+    """A run: the servers, the counts and the samples. A kind ends with `counts[kind]`, if it has one."""
 
     root: Path
     first_seed: int
     deadline_s: float
+    output: Path
+    counts: dict[str, int] = field(factory=dict)
     started_s: float = field(factory=time.monotonic)
     samples: list[Sample] = field(factory=list)
     tallies: dict[str, Tally] = field(factory=dict)
     _peers: dict[str, Peer] = field(factory=dict)
+    _cases: dict[str, Iterator[Any]] = field(factory=dict)
+    _reported_s: float = 0.0
 
-    def run(self, kinds: list[str], n_rounds: int) -> None:
+    def run(self, kinds: Sequence[str], n_rounds: int) -> None:
         """Try the kinds in turn until the time is over, or for so many rounds if that is not 0."""
-        for number in range(n_rounds) if n_rounds else itertools.count():
-            if time.monotonic() > self.deadline_s:
+        for kind in kinds:
+            self._cases[kind] = many.cases(kind, random.Random(f"{kind} {self.first_seed}"))
+            self.tallies[kind] = Tally()
+        for _ in range(n_rounds) if n_rounds else itertools.count():
+            wanted = [kind for kind in kinds if self.tallies[kind].n < self.counts.get(kind, sys.maxsize)]
+            if not wanted or time.monotonic() > self.deadline_s:
                 break
-            for kind in kinds:
-                self._try(kind, self.first_seed + number)
+            for kind in wanted:
+                self._try_some(kind)
+            if time.monotonic() > self._reported_s + REPORT_S:
+                self._reported_s = time.monotonic()
+                self.report()
         for peer in self._peers.values():
             peer.stop()
+        self.report()
 
-    def _try(self, kind: str, number: int) -> None:
-        """Try some cases of a kind. One that fails is shrunk and saved; the next one has a new server."""
-        shrinking = settings(
-            max_examples=N_CASES,
-            deadline=None,
-            database=None,
-            phases=[Phase.generate, Phase.shrink],
-            suppress_health_check=list(HealthCheck),
-        )
+    def report(self) -> None:
+        """Print the counts so far and draw the page."""
+        self.output.mkdir(parents=True, exist_ok=True)
+        title = f"starcoder-lsp: a soak of {time.monotonic() - self.started_s:.0f} s, seed {self.first_seed}"
+        (self.output / "soak.html").write_text(page_of(self.samples, title))
+        lines = []
+        for kind, tally in self.tallies.items():
+            growth = {name: round(each, 2) for name, each in growth_mib(self.samples, kind).items()}
+            lines.append(json.dumps({"kind": kind, **tally.summary(), "MiBPer10000": growth}))
+        (self.output / "soak.txt").write_text("\n".join([title, *lines, ""]))
 
-        @seed(number)
-        @shrinking
-        @given(CASES[kind])
-        def run(case: Any) -> None:
+    def _try_some(self, kind: str) -> None:
+        tally, started = self.tallies[kind], time.monotonic()
+        peer = self._peers.get(kind)
+        before = {process.pid for process in peer.children()} if peer else set[int]()
+        for case in itertools.islice(self._cases[kind], N_CASES):
+            self._try(kind, case)
             if time.monotonic() > self.deadline_s:
-                raise TimeIsOver
-            with saved(kind, case, number):
-                self._check(kind, case)
+                break
+        tally.busy_s += time.monotonic() - started
+        peer = self._peers.get(kind)
+        if peer is None:
+            return
+        n_ended = len(before - {process.pid for process in peer.children()})
+        if n_ended:
+            tally.n_ends += n_ended
+            print(f"{kind}: {n_ended} processes ended up to case {tally.n_cases}, seed {self.first_seed}", flush=True)
+        self.samples.append(Sample(kind, time.monotonic() - self.started_s, tally.n, tuple(peer.footprints())))
 
+    def _try(self, kind: str, case: Any) -> None:
+        """Try a case. One that fails is reduced and saved; the next one has a new server."""
+        tally = self.tallies[kind]
         try:
-            run()
-        except TimeIsOver:
-            pass
+            self._check(kind, case)
         except Exception as error:  # noqa: BLE001  the next cases are tried all the same
-            print(f"{kind}, seed {number}: {str(error)[:500]}", flush=True)
-            self.tallies[kind].n_failed += 1
-        elapsed_s = time.monotonic() - self.started_s
-        if kind in self._peers:
-            self.samples.append(Sample(kind, elapsed_s, self.tallies[kind].n, tuple(self._peers[kind].footprints())))
+            tally.n_failed += 1
+            print(f"{kind}, case {tally.n_cases}, seed {self.first_seed}: {str(error)[:500]}", flush=True)
+            self._save(kind, case, tally.n_failed)
+        tally.n_cases += 1
 
     def _check(self, kind: str, case: Any) -> None:
-        tally = self.tallies.setdefault(kind, Tally())
+        tally = self.tallies[kind]
         peer = self._peers.get(kind) or self._start(kind)
-        before = {process.pid for process in peer.children()}
         try:
             tally.n += CHECKS[kind](peer, case)
         except BaseException:
             self._peers.pop(kind).kill()
             raise
-        tally.n_cases += 1
-        tally.n_ends += len(before - {process.pid for process in peer.children()})
         tally.reply_ms += peer.elapsed_ms
         peer.elapsed_ms.clear()
+
+    def _save(self, kind: str, case: Any, number: int) -> None:
+        """Save a case that failed, as small as it gets."""
+
+        def fails(smaller: Any) -> bool:
+            try:
+                self._check(kind, smaller)
+            except Exception:  # noqa: BLE001  any failure counts
+                return True
+            return False
+
+        small = reduced(case, LISTS[kind], fails, N_TRIES)
+        try:
+            with saved(kind, small, f"{self.first_seed}-{number}"):
+                self._check(kind, small)
+        except Exception:  # noqa: BLE001  saved
+            return
+        print(f"{kind}: it did not fail again", flush=True)
 
     def _start(self, kind: str) -> Peer:
         root = self.root / kind
         root.mkdir(exist_ok=True)
-        self._peers[kind] = Peer(root=root)
+        self._peers[kind] = Peer(root=root, settings=SETTINGS_OF.get(kind, SETTINGS))
         return self._peers[kind]
+
+
+def _counts(words: Sequence[str]) -> dict[str, int]:
+    """Read `kind=count`."""
+    return {kind: int(count) for kind, _, count in (word.partition("=") for word in words)}
 
 
 def main() -> None:
@@ -141,21 +189,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=3600)
     parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--kinds", nargs="+", choices=list(CASES), default=list(CASES))
+    parser.add_argument("--kinds", nargs="+", choices=list(LISTS), default=list(LISTS))
+    parser.add_argument("--counts", nargs="+", default=[], help="end a kind at a count: edits=1000000")
     parser.add_argument("--rounds", type=int, default=0, help="end after so many rounds of all kinds")
     parser.add_argument("--output", type=Path, default=Path("build/soak"))
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        soak = Soak(Path(folder), arguments.seed, time.monotonic() + arguments.seconds)
+        deadline_s = time.monotonic() + arguments.seconds
+        soak = Soak(Path(folder), arguments.seed, deadline_s, arguments.output, _counts(arguments.counts))
         soak.run(arguments.kinds, arguments.rounds)
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    page = arguments.output / "soak.html"
-    page.write_text(page_of(soak.samples, f"starcoder-lsp: a soak of {arguments.seconds:.0f} s, seed {arguments.seed}"))
-    for kind, tally in soak.tallies.items():
-        growth = {name: round(each, 2) for name, each in growth_mib(soak.samples, kind).items()}
-        print(json.dumps({"kind": kind, **tally.summary(), "MiBPer10000": growth}))
-    print(f"memory and descriptors: {page}")
+    print((arguments.output / "soak.txt").read_text(), end="")
+    print(f"memory and descriptors: {arguments.output / 'soak.html'}")
     sys.exit(any(tally.n_failed for tally in soak.tallies.values()))
 
 

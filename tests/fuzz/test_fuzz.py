@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from tests.fuzz import edits, files, messages, workspaces
+from tests.fuzz import edits, files, keystrokes, messages, workspaces
 from tests.fuzz.peer import Peer
 from tests.fuzz.saved import SEED, all_saved, read, saved
 
@@ -18,6 +18,7 @@ pytestmark = pytest.mark.timeout(600)  # the machine may be busy
 CHECKS: dict[str, Callable[[Peer, Any], int]] = {
     "edits": edits.check,
     "files": files.check,
+    "keystrokes": keystrokes.check,
     "messages": messages.check,
     "workspaces": workspaces.check,
 }
@@ -73,6 +74,16 @@ def test_edits(each_encoding: Peers) -> None:
     @given(edits.cases(each_encoding.encoding, 4, 25))
     def run(case: Any) -> None:
         each_encoding.run("edits", case)
+
+    run()
+
+
+def test_keystrokes(peers: Peers) -> None:
+    @seed(SEED)
+    @FEW
+    @given(keystrokes.CASES)
+    def run(case: Any) -> None:
+        peers.run("keystrokes", case)
 
     run()
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import random
 import sys
 import xml.etree.ElementTree as ET
+from itertools import islice
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tests.fuzz import soak
+from tests.fuzz import many, soak
 from tests.fuzz.peer import Footprint
 from tests.fuzz.plot import MIB, Sample, growth_mib, page_of
+from tests.fuzz.saved import reduced
 
 
 def samples(sizes_mib: list[float]) -> list[Sample]:
@@ -32,6 +37,24 @@ def test_growth_is_that_of_the_second_half(sizes_mib: list[float], growth: float
     assert growth_mib(samples(sizes_mib), "files") == {}
 
 
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=40), st.integers(0, 9))
+def test_a_reduced_case_still_fails_and_has_nothing_to_spare(steps: list[int], wanted: int) -> None:
+    steps = [*steps, wanted]
+    case = reduced({"steps": steps, "other": 1}, "steps", lambda each: wanted in each["steps"], 10_000)
+    assert case == {"steps": [wanted], "other": 1}
+    assert reduced({"steps": steps}, "steps", lambda _case: True, 0) == {"steps": steps}
+
+
+@pytest.mark.parametrize("kind", list(soak.LISTS))
+def test_cases_are_the_same_for_the_same_seed(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setattr(many, "N_OF_A_METHOD", 2)
+    first, again, other = (list(islice(many.cases(kind, random.Random(seed)), 3)) for seed in (1, 1, 2))
+    assert first == again != other
+    for case in first:
+        assert json.loads(json.dumps(case)) == case
+        assert case[soak.LISTS[kind]]
+
+
 def test_the_page_draws_each_process_twice() -> None:
     page = page_of(samples([1, 2, 4]), "a <soak>")
     root = ET.fromstring(page.partition("\n")[2])  # noqa: S314  our own page
@@ -44,12 +67,14 @@ def test_the_page_draws_each_process_twice() -> None:
 @pytest.mark.timeout(600)  # four servers start, and the machine may be busy
 def test_a_short_soak(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(soak, "N_CASES", 2)
+    for name in ("N_STEPS", "N_MESSAGES", "MAX_KEYSTROKES", "N_OF_A_METHOD"):
+        monkeypatch.setattr(many, name, 20)
     monkeypatch.setattr(sys, "argv", ["soak", "--seconds", "600", "--rounds", "1", "--output", str(tmp_path)])
     with pytest.raises(SystemExit) as ended:
         soak.main()
     said = capsys.readouterr().out
     assert ended.value.code == 0, said
-    summaries = {each["kind"]: each for each in map(json.loads, said.splitlines()[1:-1])}
-    assert list(summaries) == list(soak.CASES)
+    summaries = {each["kind"]: each for each in map(json.loads, said.splitlines()[2:-1])}
+    assert list(summaries) == list(soak.LISTS)
     assert all(each["n"] > 0 == each["failed"] for each in summaries.values())
-    assert all(f"{kind}: server" in (tmp_path / "soak.html").read_text() for kind in soak.CASES)
+    assert all(f"{kind}: server" in (tmp_path / "soak.html").read_text() for kind in soak.LISTS)

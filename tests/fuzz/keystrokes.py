@@ -1,0 +1,45 @@
+"""A source that is typed, one notification a character, with completions meanwhile: what a long day leaves in memory.
+
+A case is `{"source", "every"}`: a completion is requested after every so many characters.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from tests.e2e.conftest import completion_params, notification
+from tests.fuzz.edits import change_of, compare
+from tests.fuzz.files import SOURCES
+from tests.fuzz.peer import Peer
+
+AUTOMATIC = 2
+N_AT_ONCE = 50
+"""Keystrokes in one write. The replies to the requests among them are waited for before the next write."""
+CASES = st.fixed_dictionaries({"source": st.sampled_from(SOURCES), "every": st.sampled_from([7, 20])})
+
+
+def check(peer: Peer, case: dict[str, Any]) -> int:
+    """Type the source, compare the text now and then, and return the number of keystrokes. Raises `FaultError`."""
+    uri, source = f"untitled:{peer.new_id()}.py", case["source"]
+    peer.open(uri, "", "python")
+    line = character = 0
+    sent: list[object] = []
+    for number, each in enumerate(source):
+        identifier = {"uri": uri, "version": number + 2}
+        changes = [change_of(line, character, line, character, each)]
+        sent.append(notification("textDocument/didChange", {"textDocument": identifier, "contentChanges": changes}))
+        line, character = (line + 1, 0) if each == "\n" else (line, character + len(each.encode("utf-16-le")) // 2)
+        if number % case["every"] == 0:
+            asked = notification("textDocument/inlineCompletion", completion_params(uri, line, character, AUTOMATIC))
+            sent.append(asked | {"id": peer.new_id()})
+        if len(sent) >= N_AT_ONCE:
+            peer.send(*sent)
+            sent.clear()
+            peer.settle()
+    peer.send(*sent)
+    compare(peer, uri, source)
+    peer.close_document(uri)
+    peer.settle()
+    return len(source)
