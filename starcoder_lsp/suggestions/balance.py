@@ -6,6 +6,7 @@ they return nothing. Every function takes linear time in the text around the cur
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from starcoder_lsp.suggestions.cursor_context import CursorContext, indent_width
@@ -13,6 +14,9 @@ from starcoder_lsp.suggestions.lexing import CLOSER_OF, OPENER_OF, brackets, ope
 
 N_ABOVE_BYTES = 4096
 """The bytes above the cursor's line that are searched. Not measured."""
+N_STATEMENTS_BYTES = 1024
+"""The bytes on either side of the cursor that statements outside of all scopes are tried with. Not measured."""
+STATEMENT = re.compile(rb"^[A-Za-z_@]", re.MULTILINE)
 TAILS = (b"", b";", b",", b" {")
 """Ends of a statement or of a block's header that an unfinished line may lack."""
 OPENINGS = (b"(", b"[", b"({")
@@ -84,6 +88,25 @@ def scope_span(cursor: CursorContext, start_byte: int, end_byte: int) -> tuple[i
         if line.strip() and indent_width(line) <= indent:
             return start, max(end, at + len(line) + 1 if _leading_closers(line) else at)
         at += len(line)
+    return start, end
+
+
+def statements_span(cursor: CursorContext) -> tuple[int, int]:
+    """Return `(start_byte, end_byte)` of some statements around a cursor that is in no scope; of all if unknown.
+
+    They begin and end where a line begins with a letter in the first column, at least `N_STATEMENTS_BYTES` away.
+    """
+    data = cursor.snapshot.text.data
+    line_start, line_end = cursor.cursor_byte - len(cursor.line_before), cursor.cursor_byte + len(cursor.line_after)
+    start, end = 0, len(data)
+    if line_start > N_STATEMENTS_BYTES:
+        farthest = max(0, line_start - 2 * N_STATEMENTS_BYTES)
+        starts = [match.start() for match in STATEMENT.finditer(data, farthest, line_start - N_STATEMENTS_BYTES)]
+        start = starts[-1] if starts else 0
+    if line_end + N_STATEMENTS_BYTES < len(data):
+        nearest = line_end + N_STATEMENTS_BYTES
+        found = STATEMENT.search(data, nearest, nearest + N_STATEMENTS_BYTES)
+        end = found.start() if found is not None else len(data)
     return start, end
 
 

@@ -78,6 +78,11 @@ class CursorContext:
         """The number of brackets that the cursor's line has open before the cursor."""
         return len(open_brackets(self.line_before, has_comments=self.has_comments))
 
+    @cached_property
+    def n_open_on_line(self) -> int:
+        """Return the number of brackets that the cursor's line opens and does not close."""
+        return len(open_brackets(self.line_before + self.line_after, has_comments=self.has_comments))
+
     def is_unopened(self, closers: bytes, text: bytes) -> bool:
         """Return whether `closers` are closing brackets and quotes of the suggestion `text` that it has not opened."""
         return is_unopened(closers, text, self.line_before, has_comments=self.has_comments)

@@ -76,7 +76,7 @@ def _leaves_open(part: Suggestion, cursor: CursorContext) -> bool:
     """Return whether the cursor's line has more open brackets with `part` than without it, or an unfinished string."""
     line = cursor.line_before + part.text + cursor.line_after[part.n_replaced_bytes :]
     has_comments = cursor.has_comments
-    n_open = len(open_brackets(cursor.line_before + cursor.line_after, has_comments=has_comments))
+    n_open = cursor.n_open_on_line
     n_left_open = len(open_brackets(line, has_comments=has_comments))
     return n_left_open > n_open or ends_in_string(line, has_comments=has_comments)
 

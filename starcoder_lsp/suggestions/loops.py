@@ -85,9 +85,11 @@ def _loop_in_line(before: bytes, line: bytes, cursor: CursorContext, *, grew: bo
 def _unit(tokens: Sequence[bytes], end: int) -> int:
     """Return the number of tokens of the shortest unit that the tokens up to `end` repeat; 0 if there is none."""
     for n_unit in range(1, MAX_UNIT_TOKENS + 1):
-        unit = tokens[end + 1 - n_unit : end + 1]
-        if len(unit) < n_unit:
+        if end < n_unit:
             return 0
+        if tokens[end] != tokens[end - n_unit]:
+            continue
+        unit = tokens[end + 1 - n_unit : end + 1]
         n_wanted = n_unit * (_n_repeats(unit) - 1)
         if end + 1 < n_wanted + n_unit or not b"".join(unit).translate(None, RULER if n_unit > 1 else RULER + BRACKETS):
             continue

@@ -12,11 +12,11 @@ from attrs import define, field, frozen
 
 from starcoder_lsp.documents.documents import Snapshot, fresh, spliced
 from starcoder_lsp.documents.text import Text
-from starcoder_lsp.suggestions.balance import leaves_open, mending_lines, needed_openers, scope_span
+from starcoder_lsp.suggestions.balance import leaves_open, mending_lines, needed_openers, scope_span, statements_span
 from starcoder_lsp.suggestions.cursor_context import CursorContext
 from starcoder_lsp.suggestions.suggestion import Suggestion
 
-N_LONG_BYTES = 8192
+N_LONG_BYTES = 3072
 """In a document longer than this, only the function around the cursor is parsed, if that is less than half of it."""
 N_LINES_BELOW = 2
 """The lines with code below the suggestion whose errors count against it: a header may not fit the lines below."""
@@ -47,7 +47,7 @@ class Ground:
 
     @classmethod
     def of(cls, cursor: CursorContext) -> Ground:
-        """Return the document, or of a long one the function around the cursor, if that parses with some line there.
+        """Return the document, or a part of a long one, if that parses with some line at the cursor: see `_part`.
 
         Returns the same object for a cursor and for the contexts that `after` made of it.
         """
@@ -66,14 +66,18 @@ class Ground:
     @classmethod
     def _part(cls, cursor: CursorContext) -> Ground | None:
         data = cursor.snapshot.text.data
-        if len(data) <= N_LONG_BYTES or not cursor.scopes:
+        if len(data) <= N_LONG_BYTES:
             return None
-        start, end = scope_span(cursor, cursor.scopes[-1].start_byte, cursor.scopes[-1].end_byte)
+        if cursor.scopes:
+            at = cursor.scopes[-1].start_byte
+            start, end = scope_span(cursor, at, cursor.scopes[-1].end_byte)
+        else:
+            start, end = at, _ = statements_span(cursor)
         if 2 * (end - start) > len(data):
             return None
         text = Text.from_bytes(data[start:end])
         part = fresh(cursor.snapshot.uri, cursor.snapshot.language_id, cursor.snapshot.version, text)
-        if _is_other_language(cursor, part, start):
+        if _is_other_language(cursor, part, start, at + 1):
             return None
         return cls(cursor, part, cursor.cursor_byte - start, _is_in_token(cursor))
 
@@ -177,12 +181,12 @@ def _is_in_token(cursor: CursorContext) -> bool:
     return not (is_begun_here and syntax.error_count())
 
 
-def _is_other_language(cursor: CursorContext, part: Snapshot, start_byte: int) -> bool:
-    """Return whether a scope alone parses as another language, since its own begins further up in a mixed page.
+def _is_other_language(cursor: CursorContext, part: Snapshot, start_byte: int, at: int) -> bool:
+    """Return whether a part alone parses as another language, since its own begins further up in a mixed page.
 
-    The tokens at its start then differ from those in the document.
+    The token around `at`, a byte of the document, then differs from the one there.
     """
-    at, whole = cursor.scopes[-1].start_byte + 1, cursor.snapshot.syntax
+    whole = cursor.snapshot.syntax
     if whole is None or part.syntax is None:
         return False
     tokens = whole.token_over(at), part.syntax.token_over(at - start_byte)
