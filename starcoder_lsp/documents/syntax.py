@@ -201,7 +201,7 @@ class Syntax:
         grammar = load_grammar(self._language)
         if grammar is None or base.n_texts_to_skip or self._text.has_line_over(_MAX_LINE_BYTES):
             return None
-        if nesting.is_too_deep(self._language, self._text.data):
+        if nesting.is_too_deep(self._language, self._text):
             return None
         old_tree = _edited(base)
         limit_ms = FIRST_PARSE_MS if old_tree is None or base.n_timeouts else REPARSE_MS

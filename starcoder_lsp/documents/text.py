@@ -17,6 +17,8 @@ from starcoder_lsp.documents.line_starts import LineStarts
 
 PositionEncoding = Literal["utf-8", "utf-16", "utf-32"]
 
+BRACKETS: Final = ((b"(", b")"), (b"[", b"]"), (b"{", b"}"))
+
 _LINE_END: Final = re.compile(rb"\r\n?|\n")
 _FOUR_BYTE_LEAD: Final = re.compile(rb"[\xf0-\xf4]")
 _PIECE_BYTES: Final = 16 * 1024
@@ -34,11 +36,13 @@ class Text:
 
     data: bytes
     line_starts: LineStarts = field(repr=False)
+    n_unclosed: tuple[int, ...] = field(repr=False)
+    """For each pair of `BRACKETS` how many more are opened than closed."""
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Text:
         """Return the text of `data`, which must be UTF-8 as `Text` describes it."""
-        return cls(data, LineStarts.of(data))
+        return cls(data, LineStarts.of(data), _n_unclosed(data))
 
     @classmethod
     def from_str(cls, text: str) -> Text:
@@ -73,7 +77,9 @@ class Text:
         seen_from = max(start_byte - 1, 0)
         touched = (match.end() for match in _LINE_END.finditer(data, seen_from, new_end + 1))
         between = (at for at in touched if start_byte <= at <= new_end)
-        return Text(data, self.line_starts.replaced(n_head, n_tail, between, new_end - end_byte))
+        line_starts = self.line_starts.replaced(n_head, n_tail, between, new_end - end_byte)
+        n_changed = map(int.__sub__, _n_unclosed(new), _n_unclosed(self.data[start_byte:end_byte]))
+        return Text(data, line_starts, tuple(map(int.__add__, self.n_unclosed, n_changed)))
 
     def has_line_over(self, n_bytes: int) -> bool:
         """Return whether a line, its line end included, has more bytes."""
@@ -223,6 +229,10 @@ def _row_and_column(text: Text, byte: int) -> tuple[int, int]:
         return data.count(b"\n", 0, byte), byte - data.rfind(b"\n", 0, byte) - 1
     row = text.line_of(byte)  # the same, and many times faster in a text of many lines
     return row, byte - text.line_starts[row]
+
+
+def _n_unclosed(data: bytes) -> tuple[int, ...]:
+    return tuple(data.count(opening) - data.count(closing) for opening, closing in BRACKETS)
 
 
 def _n_units(data: bytes, encoding: PositionEncoding) -> int:

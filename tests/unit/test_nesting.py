@@ -59,16 +59,16 @@ def test_what_crashed_a_grammar_is_kept_from_it(grammar: str, fault: dict[str, A
     text = Shape(fault["unit"], fault["depth"], is_indented=fault["indented"]).text()
     rows = [row for row in all_languages() if row.grammar == grammar]
     assert rows
-    assert all(is_too_deep(row, text) for row in rows)
+    assert all(is_too_deep(row, Text.from_bytes(text)) for row in rows)
 
 
 @pytest.mark.parametrize(("language_id", "text"), KNOWN + UNCLOSED)
 def test_deep_nesting_gets_no_tree_and_no_crash(language_id: str, text: str) -> None:
     language = language_for(language_id, "")
-    assert is_too_deep(language, text.encode())
+    assert is_too_deep(language, Text.from_str(text))
     assert Syntax.parse_fresh(language, Text.from_str(text)).tree is None
 
 
 @pytest.mark.parametrize(("language_id", "text"), ORDINARY)
 def test_ordinary_text_is_not_taken_for_deep(language_id: str, text: str) -> None:
-    assert not is_too_deep(language_for(language_id, ""), text.encode())
+    assert not is_too_deep(language_for(language_id, ""), Text.from_str(text))

@@ -18,7 +18,7 @@ ENCODINGS: tuple[PositionEncoding, ...] = ("utf-8", "utf-16", "utf-32")
 PIECES = [
     "a", "if x:", "    ", "\t", "\n", "\r\n", "\r", "\f", "\v", "\x1c", "\x85", "\u2028", "\u2029", "\0", "\ufeff",
     "é", "e\u0301", "ß", "漢字", "\uffff", "😀", "👩\u200d👩\u200d👧", "🇩🇪", "\U0010ffff",
-    "\ud83d", "\ude00", "\ud83dx",
+    "\ud83d", "\ude00", "\ud83dx", "({", "]", "))",
 ]  # fmt: skip
 
 strings = st.lists(st.sampled_from(PIECES) | st.characters(codec=None), max_size=30).map("".join)
@@ -145,7 +145,9 @@ def test_the_line_index_after_a_splice_between_any_two_characters_is_a_fresh_one
     start = data.draw(st.integers(0, len(string)))
     end = data.draw(st.integers(start, len(string)))
     text = Text.from_str(string).splice(len(encoded(string[:start])), len(encoded(string[:end])), encoded(new))
-    assert text == Text.from_str(string[:start] + new + string[end:])
+    fresh = Text.from_str(string[:start] + new + string[end:])
+    assert text == fresh
+    assert [text.has_line_over(n) for n in range(12)] == [fresh.has_line_over(n) for n in range(12)]
 
 
 @settings(deadline=None)
