@@ -16,11 +16,11 @@ from attrs import evolve, frozen
 
 from starcoder_lsp.context.extending import extend, extend_in_later_text, move_window
 from starcoder_lsp.context.new_window import new_window
+from starcoder_lsp.context.outline import NO_OUTLINE, Outline
 from starcoder_lsp.context.text_change import TextChange
 from starcoder_lsp.context.window import Budget, CrossFileContext, Segments, Window
 from starcoder_lsp.documents.documents import Snapshot
 from starcoder_lsp.documents.embedded import embedded_documents
-from starcoder_lsp.documents.scopes import Scope
 from starcoder_lsp.engine.tokens import Tokenizer
 from starcoder_lsp.lru import LruDict
 
@@ -51,7 +51,7 @@ class DocumentWindows:
     snapshot: Snapshot
     windows: tuple[Window, ...] = ()
     prefix_starts: tuple[Segments, ...] = ()
-    outline: tuple[Scope, ...] = ()
+    outline: Outline = NO_OUTLINE
     cross_file: CrossFileContext | None = None
     n_cross_file_tokens: int = 0
     """The token limit with which `cross_file` was chosen; 0 before that."""
@@ -72,7 +72,7 @@ class DocumentWindows:
             snapshot=snapshot,
             windows=tuple(window for window in windows if window is not None),
             prefix_starts=tuple(start for start in map(change.prefix_start, self.prefix_starts) if start),
-            outline=tuple(scope for scope in map(change.scope, self.outline) if scope is not None),
+            outline=self.outline.moved(change),
         )
 
     def with_cross_file(self, cross_file: CrossFileContext | None, n_tokens: int) -> DocumentWindows:
@@ -201,11 +201,10 @@ class Anchors:
         return cached
 
 
-def _outline(snapshot: Snapshot) -> tuple[Scope, ...]:
-    """Return the definitions of a document, in all of its languages, in the order of the text."""
+def _outline(snapshot: Snapshot) -> Outline:
+    """Return the definitions of a document, in all of its languages."""
     syntaxes = [each.syntax for each in (snapshot, *embedded_documents(snapshot))]
-    found = [scope for syntax in syntaxes if syntax is not None for scope in syntax.definitions()]
-    return tuple(sorted(found, key=lambda scope: scope.start_byte))
+    return Outline.of(scope for syntax in syntaxes if syntax is not None for scope in syntax.definitions())
 
 
 def _start_bytes(prefix_start: Segments) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from attrs import frozen
 
 from starcoder_lsp.context.edges import hop, left_edge, paragraph_end, right_edge
+from starcoder_lsp.context.outline import NO_OUTLINE, Outline
 from starcoder_lsp.context.pinned import lines_of, pinned, scope_headers, signatures_after, spans_of
 from starcoder_lsp.context.window import (
     Budget,
@@ -62,7 +63,7 @@ def new_window(  # noqa: PLR0913, PLR0917  # the last three are cached parts of 
     budget: Budget,
     tokenizer: Tokenizer,
     prefix_starts: Sequence[Segments] = (),
-    outline: Sequence[Scope] = (),
+    outline: Outline = NO_OUTLINE,
     cross_file: CrossFileContext | None = None,
 ) -> Window:
     """Choose a window. The budget limits the ids that are sent.
@@ -131,7 +132,7 @@ class _Cursor:
     anchor_byte: int
     tokenizer: Tokenizer
     scopes: Sequence[Scope]
-    outline: Sequence[Scope]
+    outline: Outline
 
 
 def _reuse_prefix_start(cursor: _Cursor, prefix_starts: Sequence[Segments], n_tokens: int) -> Part | None:

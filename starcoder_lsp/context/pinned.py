@@ -17,6 +17,7 @@ from itertools import chain
 
 from attrs import frozen
 
+from starcoder_lsp.context.outline import Outline
 from starcoder_lsp.documents.documents import Snapshot
 from starcoder_lsp.documents.embedded import embedded_at
 from starcoder_lsp.documents.scopes import Scope
@@ -50,7 +51,7 @@ Wanted = tuple[int, int, str]
 """`(start_byte, end_byte, reason)` of text to pin."""
 
 
-def pinned(snapshot: Snapshot, cursor_byte: int, scopes: Sequence[Scope], outline: Sequence[Scope]) -> Iterator[Wanted]:
+def pinned(snapshot: Snapshot, cursor_byte: int, scopes: Sequence[Scope], outline: Outline) -> Iterator[Wanted]:
     """Yield the lines to pin above those around the cursor, the most important first.
 
     `scopes` are those around the cursor, outermost first; `outline` has the definitions of the file.
@@ -61,7 +62,7 @@ def pinned(snapshot: Snapshot, cursor_byte: int, scopes: Sequence[Scope], outlin
     if syntax is not None:
         imports = _named_first(snapshot.text.data, syntax.imports(), names)
         yield from ((start_byte, end_byte, "imports") for start_byte, end_byte in imports)
-    if scopes and outline:
+    if scopes:
         yield from _signatures(names, cursor_byte, scopes, outline)
 
 
@@ -86,9 +87,9 @@ def _docstring_end(text: Text, header_end_byte: int) -> int:
     return text.line_span(first)[1]
 
 
-def signatures_after(outline: Sequence[Scope], byte: int) -> Iterator[Wanted]:
+def signatures_after(outline: Outline, byte: int) -> Iterator[Wanted]:
     """Yield the signatures of definitions from `byte` on, in order."""
-    return ((*_header(scope), f"signature of {scope.name}") for scope in outline if scope.start_byte >= byte)
+    return ((*_header(scope), f"signature of {scope.name}") for scope in outline.below(byte))
 
 
 def spans_of(
@@ -126,19 +127,16 @@ def _named_first(data: bytes, imports: Sequence[tuple[int, int]], names: set[byt
     return sorted(imports, key=lambda span: min((n_with[name] for name in named[span]), default=len(imports) + 1))
 
 
-def _signatures(
-    names: set[bytes], cursor_byte: int, scopes: Sequence[Scope], outline: Sequence[Scope]
-) -> Iterator[Wanted]:
+def _signatures(names: set[bytes], cursor_byte: int, scopes: Sequence[Scope], outline: Outline) -> Iterator[Wanted]:
     """Yield definitions that the innermost scope names, the nearest first; then members of the cursor's class."""
     around = {scope.start_byte for scope in scopes}
-    above = [scope for scope in reversed(outline) if scope.start_byte < cursor_byte and scope.start_byte not in around]
-    for scope in above:
-        if scope.name.encode() in names:
+    for scope in outline.named(names, cursor_byte):
+        if scope.start_byte not in around:
             yield (*_header(scope), f"signature of {scope.name}, named here")
     owner = next((scope for scope in reversed(scopes) if scope.kind == "class"), None)
     if owner is not None:
-        for scope in above:
-            if scope.start_byte > owner.start_byte:
+        for scope in outline.above(cursor_byte, owner.start_byte + 1):
+            if scope.start_byte not in around:
                 yield (*_header(scope), f"member {scope.name} of {owner.name}")
 
 

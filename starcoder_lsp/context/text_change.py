@@ -29,6 +29,10 @@ class TextChange:
             return byte
         return byte + self.shift if byte >= self.end_byte else None
 
+    def nearest_place(self, byte: int) -> int:
+        """Return where `byte` is in the later text, inside the replaced range the nearest place."""
+        return byte if byte <= self.start_byte else max(self.start_byte, byte + self.shift)
+
     def segment(self, segment: Segment) -> Segment | None:
         """Return the segment in the later text; `None` if its text changed.
 
@@ -63,7 +67,7 @@ class TextChange:
         if scope.start_byte < self.end_byte and scope.header_end_byte >= self.start_byte:
             return None
         start, header_end, body_start, end = (
-            byte if byte <= self.start_byte else max(self.start_byte, byte + self.shift)
+            self.nearest_place(byte)
             for byte in (scope.start_byte, scope.header_end_byte, scope.body_start_byte, scope.end_byte)
         )
         return Scope(scope.kind, scope.name, start, header_end, body_start, end)

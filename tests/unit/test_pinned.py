@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from starcoder_lsp.context.outline import NO_OUTLINE
 from starcoder_lsp.context.pinned import pinned, spans_of
 from starcoder_lsp.documents.documents import Documents
 from starcoder_lsp.engine.prompt_model import PromptModel
@@ -18,7 +19,7 @@ def imports_wanted(text: str, cursor: str = "", language: str = "python") -> lis
     snapshot = Documents().open("file:///case", language, 1, text)
     assert snapshot.syntax is not None
     cursor_byte = snapshot.text.data.rindex(cursor.encode())
-    wanted = pinned(snapshot, cursor_byte, snapshot.syntax.enclosing_scopes(cursor_byte), ())
+    wanted = pinned(snapshot, cursor_byte, snapshot.syntax.enclosing_scopes(cursor_byte), NO_OUTLINE)
     return [snapshot.text.data[start:end].decode() + "\n" for start, end, why in wanted if why == "imports"]
 
 
@@ -44,7 +45,7 @@ def test_what_little_room_holds_is_what_is_named_in_the_files_order(prompts: Pro
     snapshot = Documents().open("file:///case", "python", 1, "".join(PYTHON) + FUNCTION)
     assert snapshot.syntax is not None
     cursor_byte = len(snapshot.text.data)
-    wanted = pinned(snapshot, cursor_byte, snapshot.syntax.enclosing_scopes(cursor_byte), ())
+    wanted = pinned(snapshot, cursor_byte, snapshot.syntax.enclosing_scopes(cursor_byte), NO_OUTLINE)
     spans = spans_of(snapshot, wanted, cursor_byte, 60, prompts.tokenizer)
     shown = b"".join(snapshot.text.data[span.start_byte : span.end_byte] for span in spans).decode()
     assert [line for line in (PYTHON[0], PYTHON[151], PYTHON[-1], "def f(text):\n") if line not in shown] == []

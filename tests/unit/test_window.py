@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from starcoder_lsp.context.anchor import Anchors
 from starcoder_lsp.context.new_window import MAX_WHOLE_SUFFIX_TOKENS, MIN_SUFFIX_TOKENS, new_window
+from starcoder_lsp.context.outline import Outline
 from starcoder_lsp.context.window import Budget, Window, normalized
 from starcoder_lsp.documents.documents import Documents, Edit, Snapshot
 from starcoder_lsp.engine.prompt_model import PromptModel
@@ -320,7 +321,7 @@ def test_any_place_in_any_language(tokenizer: Tokenizer, language: str) -> None:
     """70 random cursors in each of more than 30 languages: within the budget, and the parts are what is there."""
     source = SAMPLES[language].source
     rng, snapshot = random.Random(language), opened((source + "\n") * (24_000 // len(source) + 1), language)
-    outline = snapshot.syntax.definitions() if snapshot.syntax is not None else ()
+    outline = Outline.of(snapshot.syntax.definitions() if snapshot.syntax is not None else ())
     for _ in range(70):
         cursor_byte = rng.randrange(len(snapshot.text.data) + 1)
         while not is_character_start(snapshot.text.data, cursor_byte):
@@ -342,7 +343,7 @@ def test_signatures_that_the_scope_names_and_members_are_in_view(tokenizer: Toke
     above = SIGNATURES + BODY * 200 + "        return helper("
     behind = ")\n" + BODY * 12 + "\n    def close(self):\n        pass\n\n\n" + "".join(map(FILLER.format, range(300)))
     snapshot = opened(above + behind)
-    outline = snapshot.syntax.definitions()
+    outline = Outline.of(snapshot.syntax.definitions())
     window = new_window(snapshot, len(above), Budget(800, 0.3), tokenizer, (), outline)
     check(window, tokenizer)
     head = window.prefix.text[: window.prefix.text.index(BODY.encode())].decode()
