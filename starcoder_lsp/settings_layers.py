@@ -53,6 +53,12 @@ def read_settings(layers: Sequence[SettingsLayer]) -> tuple[Settings, tuple[str,
     return settings, tuple(problems)
 
 
+def sent_layer(name: str, given: object, *, trusted: bool = True) -> SettingsLayer:
+    """Return the layer that a client sent: `given` is the section, an object that holds it, or nothing."""
+    values: Any = given[SECTION] if isinstance(given, Mapping) and SECTION in given else given
+    return SettingsLayer(name, {} if values is None else values, trusted=trusted)
+
+
 def user_file() -> Path:
     """Return the path of the user's own settings: `starcoder-lsp.toml` in the platform's configuration folder."""
     import platformdirs

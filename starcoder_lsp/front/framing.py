@@ -87,6 +87,28 @@ class Frames:
         return bool(data)
 
 
+def first_body(receive: Receive) -> tuple[bytes, Receive]:
+    """Return the first body of a stream, empty if there is none, and how to read the stream from its beginning."""
+    taken = bytearray()
+
+    def take(n_bytes: int) -> bytes:
+        data = receive(n_bytes)
+        taken.extend(data)
+        return data
+
+    def again(n_bytes: int) -> bytes:
+        if not taken:
+            return receive(n_bytes)
+        data = bytes(taken)
+        taken.clear()
+        return data
+
+    try:
+        return Frames(take).read() or b"", again
+    except TwoLengthsError:
+        return b"", again
+
+
 def parsed(body: bytes) -> Any:
     """Parse a body as JSON; return `None` if it is not JSON."""
     try:

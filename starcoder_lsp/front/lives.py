@@ -29,7 +29,9 @@ class Lives:
 
     def __init__(self) -> None:
         self.is_up = False
-        """True if this session has answered `initialize`."""
+        """True if this session reads messages: it has started, and has had `initialize`."""
+        self.has_been_up = False
+        """True if any session was."""
         self.suspects = Suspects()
         self._n_lives = 0
         self._n_ends = 0
@@ -48,6 +50,10 @@ class Lives:
         self.is_up = False
         self._asked.clear()
         self._hidden.clear()
+
+    def note_up(self) -> None:
+        """Note that the session reads messages."""
+        self.is_up = self.has_been_up = True
 
     def count_answer(self) -> None:
         """Note that a session answers: it has started well."""
@@ -107,7 +113,7 @@ class Lives:
 
     def has_never_started(self) -> bool:
         """Return whether no session ever started: another try would end as these did."""
-        return self._n_ends >= N_QUICK_STARTS
+        return not self.has_been_up and self._n_ends >= N_QUICK_STARTS
 
     def pause_s(self) -> float:
         """Return for how long the next session waits."""

@@ -54,8 +54,13 @@ class Pending:
         self.overdue_at = self.sent_at + max(self._deadline_s + OVERDUE_S, MIN_SILENCE_S)
 
     def wait_for_start(self) -> None:
-        """Set no deadline: the session starts, and then takes what has come."""
-        self.due_at = self._deadline_s = float("inf")
+        """Set no deadline yet: the first session starts, and then reads what has come."""
+        self.due_at = float("inf")
+
+    def begin(self) -> None:
+        """Let its time begin: the session reads it now."""
+        self.due_at = time.monotonic() + self._deadline_s
+        self.send()
 
     def fallback(self) -> dict[str, Any]:
         """Return the front's own reply: an empty result, or an error."""

@@ -52,7 +52,7 @@ class Relay:
         self._replay = Replay()
         self._watchdog = Watchdog(self._out, self._requests)
         self._is_ready = True
-        """True if messages go straight to the session. The first one reads them when it has started."""
+        """True if messages go straight to the session, which reads them when it has started."""
         self._was_shut_down = self._is_ending = self._is_leaving = self._was_never_up = False
         self._restart_at = NEVER
         self.session = self._start()
@@ -129,7 +129,7 @@ class Relay:
             body = self._replay.initialize(message, body)
         self._replay.take(method, message.get("params"))  # a notification with an id is one still
         pending = Pending(message["id"], method, body, self._watchdog.completion_s)
-        if not self._replay.is_initialized:
+        if not self._lives.has_been_up:
             pending.wait_for_start()
         self._requests.add(pending)
         if self._is_ready:
@@ -186,20 +186,26 @@ class Relay:
         pending = self._requests.pop(msg_id)
         if pending is None:
             return msg_id is None
-        self._lives.count_answer()
         self._is_ending = self._is_ending or pending.method == "shutdown"
         self._requests.note_reply(pending, message)
         if pending.method == "initialize" and "result" in message:
             self._replay.initialized_with(message["result"])
-            self._note_start()
+            self._await_start()
+        if self._lives.is_up:
+            self._lives.count_answer()
         self._replay.note_command(pending.body if pending.method == "workspace/executeCommand" else None, message)
         return not pending.is_answered
 
     def _take_own(self, msg_id: str) -> None:
         if msg_id == f"{OWN}ping":
             self._watchdog.take_ping()
+        elif msg_id == f"{OWN}start":
+            self._lives.note_up()
+            self._watchdog.note_up()
+            self._requests.begin()
+            self._out.wake.notify()
         elif msg_id == f"{OWN}initialize":
-            self._note_start()
+            self._await_start()
             for number, (method, params, is_request) in enumerate(
                 self._replay.messages(self._lives.suspects.as_json())
             ):
@@ -209,9 +215,10 @@ class Relay:
                 if pending.sent_at is None and not pending.is_answered:
                     self._forward(pending)
 
-    def _note_start(self) -> None:
-        self._lives.is_up = True
-        self._watchdog.start_due_at = NEVER
+    def _await_start(self) -> None:
+        """Ask the session, which has answered `initialize`, for a sign that it reads messages now."""
+        self._watchdog.await_start()
+        self._send("starcoder/alive", None, f"{OWN}start")
 
     def _on_end(self, session: SessionProcess) -> None:
         """Answer the requests that wait, report why the session ended, and start a new one."""
@@ -224,7 +231,7 @@ class Relay:
             self._out.queue_all(self._requests.answer_sent())
             self._is_ready = False
             self._watchdog.forget_ping()
-            if not self._replay.is_initialized and self._lives.has_never_started():
+            if self._lives.has_never_started():
                 self._was_never_up = True
                 self._out.wake.notify()
                 return
@@ -246,7 +253,8 @@ class Relay:
 
     def _start(self) -> SessionProcess:
         self._lives.begin()
-        self._watchdog.start_due_at = self._lives.began_at + START_TIMEOUT_S if self._replay.is_initialized else NEVER
+        if self._replay.is_initialized:
+            self._watchdog.await_start()
         return SessionProcess(self._command, self._on_session, self._on_end)
 
     # The timer

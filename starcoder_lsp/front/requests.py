@@ -51,6 +51,12 @@ class Requests:
             if not queue:
                 del self._by_key[key]
 
+    def begin(self) -> None:
+        """Let the time of those begin that have waited for the first session's start."""
+        for pending in self:
+            if pending.sent_at is not None and pending.due_at == NEVER:
+                pending.begin()
+
     def note_reply(self, pending: Pending, message: dict[str, Any]) -> None:
         """Keep the newest counters, for when the session does not answer."""
         if pending.method == METRICS and "result" in message:

@@ -28,12 +28,21 @@ class Watchdog:
     def __init__(self, output: Output, requests: Requests) -> None:
         self.completion_s = DEFAULT_COMPLETION_S
         """The seconds that a completion may take, as the session says."""
-        self.start_due_at = NEVER
-        """When a session that starts must have answered `initialize`."""
+        self._start_due_at = NEVER
+        """When a session that starts must read messages; `NEVER` for one that does."""
+        self._up_at = 0.0
         self._output, self._requests = output, requests
         self._ping_sent_at: float | None = None
         self._ping_answered_at = 0.0
         self._stopped_at = 0.0
+
+    def await_start(self) -> None:
+        """Give the session time to start. What it gets meanwhile waits in its input."""
+        self._start_due_at = time.monotonic() + START_TIMEOUT_S
+
+    def note_up(self) -> None:
+        """Note that the session reads messages from now on."""
+        self._start_due_at, self._up_at = NEVER, time.monotonic()
 
     def ping(self) -> bool:
         """Return whether a ping is due, at most one a second; it counts as sent."""
@@ -64,6 +73,9 @@ class Watchdog:
     def next_time(self, now: float) -> float:
         """Return the time from which on the session counts as silent for too long."""
         silence_s = max(self.completion_s + OVERDUE_S, MIN_SILENCE_S)
-        pinged_until = NEVER if self._ping_sent_at is None else self._ping_sent_at + silence_s
-        due_at = min(self.start_due_at, pinged_until, self._requests.next_overdue())
-        return max(due_at, max(self._stopped_at, self._output.stalled_at(now)) + silence_s)
+        if self._start_due_at != NEVER:
+            due_at = self._start_due_at
+        else:
+            pinged_until = NEVER if self._ping_sent_at is None else self._ping_sent_at + silence_s
+            due_at = min(pinged_until, self._requests.next_overdue())
+        return max(due_at, max(self._up_at, self._stopped_at, self._output.stalled_at(now)) + silence_s)

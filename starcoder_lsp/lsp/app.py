@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from starcoder_lsp.lsp.handlers import (
-    code_actions,
     commands,
     documents,
     inline_completion,
     inspection,
     lifecycle,
-    menu,
     models,
     notebooks,
 )
@@ -21,7 +19,6 @@ def make_server() -> Server:
     """Return a server with its handlers, not started."""
     silence_pygls()
     server = Server()
-    lifecycle.register(server, (menu.register_if_wanted, code_actions.register_if_wanted))
-    for handlers in (documents, notebooks, inline_completion, inspection, commands, models):
+    for handlers in (lifecycle, documents, notebooks, inline_completion, inspection, commands, models):
         handlers.register(server)
     return server

@@ -12,7 +12,7 @@ from pygls.lsp.server import LanguageServer
 
 from starcoder_lsp.lsp.convert import plain
 from starcoder_lsp.settings import SECTION, Settings
-from starcoder_lsp.settings_layers import SettingsLayer, load_user_file, read_settings, user_file
+from starcoder_lsp.settings_layers import SettingsLayer, load_user_file, read_settings, sent_layer, user_file
 
 
 @define
@@ -45,18 +45,12 @@ class Configuration:
     def _merged(self) -> tuple[Settings, tuple[str, ...]]:
         return read_settings(
             [
-                _layer("initializationOptions", self.options, trusted=True),
+                sent_layer("initializationOptions", self.options),
                 load_user_file(user_file()),
-                _layer("workspace/configuration", self.workspace, trusted=False),
+                sent_layer("workspace/configuration", self.workspace, trusted=False),
                 SettingsLayer("a command", self.chosen, trusted=True),
             ]
         )
-
-
-def _layer(name: str, given: object, *, trusted: bool) -> SettingsLayer:
-    """Return the layer that a client sent: `given` is the section, an object that holds it, or nothing."""
-    values: Any = given[SECTION] if isinstance(given, Mapping) and SECTION in given else given
-    return SettingsLayer(name, {} if values is None else values, trusted=trusted)
 
 
 def can_be_pulled(server: LanguageServer) -> bool:

@@ -24,6 +24,7 @@ from pygls.protocol import JsonRPCNotification, LanguageServerProtocol, lsp_meth
 
 from starcoder_lsp.lsp.client_uris import ClientUris
 from starcoder_lsp.lsp.forgiving import MAX_DEPTH, forgive, is_too_deep
+from starcoder_lsp.lsp.greeting import parts_of
 from starcoder_lsp.lsp.shapes import misfit
 
 MISUNDERSTOOD = "starcoder/misunderstood"
@@ -55,7 +56,14 @@ class Protocol(LanguageServerProtocol):
     def __init__(self, server: LanguageServer, converter: Any) -> None:
         super().__init__(server, converter)
         self.uris = ClientUris()
+        self.initialize_parts: dict[str, Any] = {}
+        """What the server reads of the client's parameters of `initialize`."""
+        self._greeted_id: int | str | None = None
         self._unanswered: set[asyncio.Task[Any]] = set()
+
+    def note_greeting(self, msg_id: int | str) -> None:
+        """Note that `initialize` has its reply. The message still comes; its reply is made again and not sent."""
+        self._greeted_id = msg_id
 
     def structure_message(self, data: dict[str, Any]) -> Any:
         """Return the JSON as it is: pygls would convert each object inside a message like a message."""
@@ -78,6 +86,8 @@ class Protocol(LanguageServerProtocol):
         if objection is not None:
             raise objection
         method, params = message.get("method"), message.get("params")
+        if method == types.INITIALIZE and (parts := parts_of(params)) is not None:
+            message, params, self.initialize_parts = {**message, "params": parts}, parts, parts
         if method:
             self.uris.normalize(params)
             forgive(method, params)
@@ -95,12 +105,9 @@ class Protocol(LanguageServerProtocol):
             raise JsonRpcInvalidParams(text) from error
 
     def _misfit(self, method: str, params: object) -> str:
-        """Return the parameter that has a wrong type, in words; empty if none has. `initialize` is not checked.
-
-        A client with malformed capabilities is better served than refused.
-        """
+        """Return the parameter that has a wrong type, in words; empty if none has."""
         kind = types.METHOD_TO_TYPES.get(method, (None, None, None))[2]
-        return "" if kind is None or method == types.INITIALIZE else misfit(params, kind)
+        return "" if kind is None else misfit(params, kind)
 
     def _is_notification(self, method: object) -> bool:
         """Return whether a method of the specification has no reply."""
@@ -155,6 +162,9 @@ class Protocol(LanguageServerProtocol):
 
     def _send_response(self, msg_id: Any, result: Any = None, error: types.ResponseError | None = None) -> None:
         """Send a reply. For a bug it holds `described`; pygls would send the error's text and traceback."""
+        if self._greeted_id is not None and msg_id == self._greeted_id:
+            self._greeted_id = None
+            return
         raised = sys.exc_info()[1]
         if error is not None and error.code == JsonRpcInternalError.CODE and raised is not None:
             error = types.ResponseError(error.code, described(raised))

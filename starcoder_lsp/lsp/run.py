@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -16,15 +17,26 @@ _PR_SET_PDEATHSIG: Final = 1
 def run_session() -> int:
     """Serve the front until it leaves."""
     from starcoder_lsp.front.ends import standard_streams
+    from starcoder_lsp.front.framing import first_body, framed
+    from starcoder_lsp.lsp.greeting import reply_to
     from starcoder_lsp.lsp.startup import make_server_quickly
 
     descriptor = os.environ.pop(black_box.ENVIRONMENT, "")
     if descriptor:
         black_box.share(int(descriptor))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both processes, and the front ends this one
-    server = make_server_quickly()
     end_with_parent()
-    server.serve(*standard_streams())
+    receive, writer = standard_streams()
+    body, receive = first_body(receive)
+    greeting = reply_to(body)
+    if greeting is not None:
+        with suppress(OSError):  # the front has left, and the input ends
+            writer.write(framed(json.dumps(greeting).encode()))
+            writer.flush()
+    server = make_server_quickly()
+    if greeting is not None:
+        server.protocol.note_greeting(greeting["id"])
+    server.serve(receive, writer)
     return 1
 
 

@@ -22,6 +22,7 @@ from starcoder_lsp.documents.uris import path_of
 from starcoder_lsp.engine.engine import EngineError
 from starcoder_lsp.front.framing import Receive
 from starcoder_lsp.lsp.configuration import Configuration, can_be_pulled, pull
+from starcoder_lsp.lsp.greeting import NAME
 from starcoder_lsp.lsp.progress import LoadProgress
 from starcoder_lsp.lsp.protocol import Protocol, described
 from starcoder_lsp.lsp.statistics import Statistics
@@ -32,7 +33,6 @@ from starcoder_lsp.session.session import Session
 from starcoder_lsp.session.status import Status
 from starcoder_lsp.settings import Settings
 
-NAME = "starcoder-lsp"
 CLIENT_TIMEOUT_S = 1.0
 """The time for which loading the model waits for the client's settings. Later ones apply too. Not measured."""
 EVERY_NOTEBOOK = types.NotebookDocumentSyncOptions([types.NotebookDocumentFilterWithNotebook(notebook="*")])

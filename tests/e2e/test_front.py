@@ -206,11 +206,45 @@ def test_a_command_counts_for_later_sessions_too(wire: Start) -> None:
     assert server.stop() == 0
 
 
-def test_a_session_that_never_starts_ends_the_server(wire: Start) -> None:
-    program = FRONT.replace(repr(SABOTAGED), repr("raise SystemExit(7)"))
-    server = wire(command=[sys.executable, "-c", program])
+def with_session(wire: Start, program: str) -> Wire:
+    """A server whose session is another program, before its first message."""
+    return wire(command=[sys.executable, "-c", FRONT.replace(repr(SABOTAGED), repr(program))])
+
+
+def with_start(work: str) -> str:
+    """The session, whose import of the protocol is some other work."""
+    make = f"def make():\n    {work}\n    from starcoder_lsp.lsp.app import make_server\n    return make_server()\n"
+    patch = "from starcoder_lsp.lsp import run, startup\nstartup.make_server_quickly = make\n"
+    return f"import os\n{make}{patch}raise SystemExit(run.run_session())"
+
+
+@pytest.mark.parametrize(
+    ("program", "n_replies"),
+    [("raise SystemExit(7)", 0), (with_start("os._exit(7)"), 1)],
+    ids=["at once", "after its reply to initialize"],
+)
+def test_a_session_that_never_starts_ends_the_server(wire: Start, program: str, n_replies: int) -> None:
+    server = with_session(wire, program)
     server.send(request(1, "initialize", {"capabilities": {}}))
     assert server.exit_code(timeout_s=60) == 1
+    assert ["result" in message for message in server.rest() if message.get("id") == 1] == [True] * n_replies
+
+
+def test_initialize_has_its_reply_before_the_session_has_started(wire: Start, tmp_path: Path) -> None:
+    """What the editor sends meanwhile is read afterwards."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    server = with_session(wire, with_start(f"open({str(gate)!r}).read()"))
+    server.start(QUICK)
+    server.open(URI, CODE)
+    server.send(request(1, "workspace/executeCommand", {"command": "starcoder.showStatus"}))
+    with gate.open("w") as opened:
+        opened.write("go")
+    assert server.reply(1)["result"]["kind"] in ("loading", "ready")
+    server.model_is_loaded()
+    reply = server.ask(2, "textDocument/inlineCompletion", completion_params(URI, *CURSOR))
+    assert reply["result"]["items"]
+    assert server.stop() == 0
 
 
 def test_the_session_ends_with_the_front(wire: Start) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from itertools import pairwise
 from typing import Any
 
@@ -14,9 +15,10 @@ from hypothesis import strategies as st
 
 from starcoder_lsp import black_box
 from starcoder_lsp.documents.documents import Documents, Edit
-from starcoder_lsp.front.framing import Frames, TwoLengthsError, framed
+from starcoder_lsp.front.framing import Frames, TwoLengthsError, first_body, framed
 from starcoder_lsp.front.open_texts import MAX_CHANGES, OpenTexts
-from starcoder_lsp.front.pending import NO_METRICS, deadline_s, key_of
+from starcoder_lsp.front.pending import METRICS, NO_METRICS, Pending, deadline_s, key_of
+from starcoder_lsp.front.requests import Requests
 from starcoder_lsp.front.suspects import MIN_CHANGED_CHARACTERS, Suspects
 from starcoder_lsp.session.session import Session
 
@@ -35,6 +37,24 @@ def test_bodies_come_whole_however_the_stream_is_cut(bodies: list[bytes], cuts: 
     frames = reading(b"".join(map(framed, bodies)), cuts)
     assert [frames.read() for _ in bodies] == bodies
     assert frames.read() is None
+
+
+@given(st.binary(min_size=1, max_size=50), st.binary(max_size=80), st.lists(st.integers(0, 200), max_size=9))
+def test_the_first_body_is_read_and_stays_in_the_stream(body: bytes, rest: bytes, cuts: list[int]) -> None:
+    data = framed(body) + rest
+    edges = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
+    pieces = iter([data[a:b] for a, b in pairwise(edges)])
+    found, receive = first_body(lambda _n_bytes: next(pieces, b""))
+    assert found == body
+    assert b"".join(iter(lambda: receive(64), b"")) == data
+
+
+@pytest.mark.parametrize("data", [b"", b"no message", b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n12"])
+def test_a_stream_without_a_first_body_is_read_whole(data: bytes) -> None:
+    pieces = iter([data])
+    found, receive = first_body(lambda _n_bytes: next(pieces, b""))
+    assert found == b""
+    assert b"".join(iter(lambda: receive(64), b"")) == data
 
 
 @pytest.mark.parametrize(
@@ -166,6 +186,22 @@ def test_deadlines() -> None:
     assert deadline_s("starcoder/metrics", 10.0) < 0.1
     assert 10.0 < deadline_s("textDocument/inlineCompletion", 10.0) < 10.1
     assert deadline_s("workspace/executeCommand", 10.0) == float("inf")
+
+
+@given(st.sampled_from(["textDocument/inlineCompletion", METRICS, "shutdown", "initialize"]), st.floats(0, 100))
+def test_the_time_of_requests_begins_when_the_first_session_reads_them(method: str, start_s: float) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        now = 1000.0
+        patch.setattr(time, "monotonic", lambda: now)
+        requests, pending = Requests(), Pending(1, method, b"", 10.0)
+        pending.wait_for_start()
+        requests.add(pending)
+        pending.send()
+        now += start_s
+        assert list(requests.answer(until=now)) == []
+        requests.begin()
+        assert requests.next_due() == now + deadline_s(method, 10.0)
+        assert requests.next_overdue() == float("inf") or requests.next_overdue() > requests.next_due()
 
 
 def test_a_suspect_loses_its_tree_then_its_suggestions_until_it_changes_much() -> None:

@@ -72,19 +72,8 @@ class Picked:
         return ActionRequest(view.whole, start_byte, end_byte, self.message)
 
 
-def _can_resolve_edits(params: types.InitializeParams) -> bool:
-    """Return whether the client accepts an action whose edit comes later."""
-    editing = params.capabilities.text_document
-    known = editing.code_action if editing is not None else None
-    if known is None or known.code_action_literal_support is None or known.resolve_support is None:
-        return False
-    return bool(known.data_support) and "edit" in known.resolve_support.properties
-
-
-def register_if_wanted(server: Server, params: types.InitializeParams) -> None:
-    """Add the handlers if the client accepts an action whose edit comes later."""
-    if not _can_resolve_edits(params):
-        return
+def register(server: Server) -> None:
+    """Add the handlers, for a client that accepts an action whose edit comes later."""
 
     @server.feature(
         types.TEXT_DOCUMENT_CODE_ACTION,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -12,14 +11,16 @@ from pygls.exceptions import JsonRpcException
 
 from starcoder_lsp.lsp import convert
 from starcoder_lsp.lsp.configuration import can_be_pulled
+from starcoder_lsp.lsp.greeting import Offers
+from starcoder_lsp.lsp.handlers import code_actions, menu
 from starcoder_lsp.settings import SECTION
 
 if TYPE_CHECKING:
     from starcoder_lsp.lsp.server import Server
 
 
-def register(server: Server, register_wanted: Iterable[Callable[[Server, types.InitializeParams], None]]) -> None:
-    """Add the handlers. At `initialize`, `register_wanted` adds those that only some clients need."""
+def register(server: Server) -> None:
+    """Add the handlers. `initialize` adds those that only some clients need."""
 
     @server.feature(types.INITIALIZE)
     def initialize(params: types.InitializeParams) -> None:
@@ -31,8 +32,11 @@ def register(server: Server, register_wanted: Iterable[Callable[[Server, types.I
         if convert.wants_status(params):
             server.session.status.on_change = server.send_status
         server.client_picks_files = convert.picks_files(params)
-        for register_if_wanted in register_wanted:
-            register_if_wanted(server, params)
+        offers = Offers.of(server.protocol.initialize_parts, server.session.settings)
+        if offers.menu:
+            menu.register(server)
+        if offers.code_actions:
+            code_actions.register(server)
         server.session.texts.encoding = convert.position_encoding(
             server.protocol.workspace.position_encoding or "utf-16"
         )

@@ -7,24 +7,17 @@ from typing import TYPE_CHECKING
 from lsprotocol import types
 
 from starcoder_lsp.lsp import convert
+from starcoder_lsp.lsp.greeting import TRIGGER_CHARACTERS
 from starcoder_lsp.lsp.handlers.inline_completion import answer
 
 if TYPE_CHECKING:
     from starcoder_lsp.lsp.server import Server
 
 
-def _is_wanted(server: Server, params: types.InitializeParams) -> bool:
-    wanted = server.session.settings.completion.as_menu_items
-    editing = params.capabilities.text_document
-    return wanted == "always" or (wanted == "auto" and (editing is None or editing.inline_completion is None))
+def register(server: Server) -> None:
+    """Add the handler, for a client without ghost text or whose user asks for it."""
 
-
-def register_if_wanted(server: Server, params: types.InitializeParams) -> None:
-    """Add the handler if the client has no ghost text or the settings ask for it."""
-    if not _is_wanted(server, params):
-        return
-
-    @server.feature(types.TEXT_DOCUMENT_COMPLETION, types.CompletionOptions(trigger_characters=list(".([{,=")))
+    @server.feature(types.TEXT_DOCUMENT_COMPLETION, types.CompletionOptions(trigger_characters=TRIGGER_CHARACTERS))
     async def completion(params: types.CompletionParams) -> types.CompletionList:
         completion = await answer(server, params, automatic=True)
         if completion is None:
