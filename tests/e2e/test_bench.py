@@ -178,7 +178,7 @@ def test_compare_with_a_server_that_knows_its_figures(trace: Path, tmp_path: Pat
     ran = run(*comparison(trace, server, "--edits", "11", "--batch", "1024", "--json"))
     assert (ran.returncode, ran.stderr) == (0, b"")
     report = json.loads(ran.stdout)
-    assert report["settings"]["completion"] == {"maxTokens": 1}
+    assert report["settings"]["completion"] == {"maxTokens": 1, "timeoutMs": 120_000}
     assert report["llamaServer"][-4:] == ["--cache-reuse", "256", "--parallel", "1"]
     assert report["llamaServer"][report["llamaServer"].index("-b") + 1] == "1024"
     threads = str(report["settings"]["model"]["threads"])

@@ -119,6 +119,8 @@ def _median_ms(turns: Sequence[Turn]) -> float:
 LIMITS = Limits(n_items=40, seconds=180.0)
 """The limits without `--edits` and `--seconds`."""
 MIN_BATCH = 64
+TIMEOUT_MS = 120_000
+"""The longest that the settings allow: llama-server has none, and a cold prompt of a 3B takes a minute and more."""
 
 
 def compare(  # noqa: PLR0913  # one for each option of the command
@@ -146,7 +148,7 @@ def compare(  # noqa: PLR0913  # one for each option of the command
     limits = evolve(limits, n_items=check_range(trace, path, first, limits.n_items))
     checked = model_file(configured(model))
     n_threads = default_n_threads(checked.n_bytes)
-    settings = SETTINGS | {"completion": {"maxTokens": 1}, "model": {"threads": n_threads}}
+    settings = SETTINGS | {"completion": {"maxTokens": 1, "timeoutMs": TIMEOUT_MS}, "model": {"threads": n_threads}}
     command = arguments(llama_server_path, checked.path, n_threads, n_batch)
     edits_there = edits_of(trace, first, limits.n_items)
     with watching(edits_there, limits, "comparing") as edits, llama_server(command) as peer:
