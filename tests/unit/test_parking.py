@@ -25,7 +25,7 @@ MIB = 1024 * 1024
 
 
 def state(document: str, ids: tuple[int, ...], n_bytes: int = 10, client: str = "test") -> ParkedState:
-    return ParkedState(Owner(client, document), ids, memoryview(bytearray(n_bytes)))
+    return ParkedState(Owner(client, document), ids, memoryview(bytearray(n_bytes)), len(ids))
 
 
 def test_the_least_recently_used_goes_first() -> None:

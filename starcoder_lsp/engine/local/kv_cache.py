@@ -41,11 +41,15 @@ def common_prefix_length(a: Sequence[int], b: Sequence[int]) -> int:
 
 @define(eq=False)
 class CachedSequence:
-    """The token ids of one sequence's cells, by position, and their owner."""
+    """The token ids of one sequence's cells, by position, and their owner.
+
+    The first `n_prompt` cells hold a prompt, or the part of it that is evaluated; those behind them hold an answer.
+    """
 
     sequence: int
     owner: Owner = NOBODY
     ids: list[int] = field(factory=list)
+    n_prompt: int = 0
     _logits: tuple[tuple[int, ...], Logits] | None = None
     """The last complete prompt, and a copy of the logits behind it: 192 KiB for StarCoder2."""
 
@@ -59,7 +63,7 @@ class CachedSequence:
         return n_shared if self.logits_after(prompt_ids) is not None else min(n_shared, len(prompt_ids) - 1)
 
     def keep_logits(self, logits: Logits) -> None:
-        """Copy the logits behind all of `ids`."""
+        """Copy the logits behind all of `ids`, which are a whole prompt."""
         self._logits = tuple(self.ids), logits.copy()
 
     def logits_after(self, prompt_ids: Sequence[int]) -> Logits | None:
@@ -75,6 +79,7 @@ def rewind(backend: Backend, cached: CachedSequence, n_tokens: int) -> None:
         backend.truncate(cached.sequence, 0)
         n_tokens = 0
     del cached.ids[n_tokens:]
+    cached.n_prompt = min(cached.n_prompt, n_tokens)
 
 
 def evaluate_slice(backend: Backend, cached: CachedSequence, ids: Sequence[int], interrupted: Interrupted) -> bool:
@@ -90,6 +95,7 @@ def evaluate_slice(backend: Backend, cached: CachedSequence, ids: Sequence[int],
             rewind(backend, cached, len(cached.ids))
     if is_done:
         cached.ids.extend(ids)
+        cached.n_prompt = len(cached.ids)
     return is_done
 
 
@@ -97,6 +103,7 @@ def share(backend: Backend, source: CachedSequence, target: CachedSequence, n_to
     """Let the empty sequence `target` begin with the first `n_tokens` cells of `source`; nothing is copied."""
     backend.branch(source.sequence, target.sequence, n_tokens)
     target.ids[:] = source.ids[:n_tokens]
+    target.n_prompt = min(source.n_prompt, n_tokens)
     if backend.n_cells_of(target.sequence) != n_tokens:
         rewind(backend, target, 0)
 

@@ -16,9 +16,11 @@ from starcoder_lsp.engine.local.backend import Backend
 from starcoder_lsp.engine.local.kv_cache import CachedSequence, Owner, common_prefix_length, rewind, share
 from starcoder_lsp.engine.local.state_files import StateFiles, StoredState
 
-N_WORTH_PARKING = 64
-"""Up to so many tokens are evaluated again rather than copied: about a second of a 3B model on two CPU cores, and much
-less on a GPU. Not measured."""
+N_WORTH_PARKING = 32
+"""Up to so many tokens are evaluated again rather than copied: half a second of a 3B model on two CPU cores, and some
+milliseconds on a GPU. Less than the smallest slice: where a slice takes seconds, two prompts of one document that take
+turns would otherwise undo each other's. With 64 33.7, 10.9 and 7.2 tokens are evaluated for each edit of rustcode,
+json-crdt-patch and seph-blog1, with 32 33.6, 10.8 and 7.2, with 16 33.5, 10.8 and 7.2 (`bench/evaluated.py`)."""
 
 MAX_WRITING_S = 1.0
 """After this time `persist` starts no further file: the process must end within two seconds of `exit`."""
@@ -26,11 +28,12 @@ MAX_WRITING_S = 1.0
 
 @frozen(eq=False)
 class ParkedState:
-    """A copy of the cells that hold `ids`."""
+    """A copy of the cells that hold `ids`, the first `n_prompt` of them a prompt."""
 
     owner: Owner
     ids: tuple[int, ...]
     state: memoryview
+    n_prompt: int
 
 
 class ParkedStates:
@@ -104,9 +107,9 @@ def swap_in(  # noqa: PLR0913, PLR0917  # two cell stores, the record, and the p
     """Bring the cells that share the most with a prompt into `target`, and park cells that this replaces.
 
     These are the cells of `target`, the beginning of one of the `others`, which stay, or a parked state. The cells of
-    `target` are also parked if the prompt is another document's, or shares less than half of them. A parked state stays
-    parked, unless it is this document's own and the prompt shares at least half of it. Record and context agree on
-    every way out.
+    `target` are parked if the new prompt lacks much of the old one: the user may return to that place, or a prefill may
+    go on. So a parked state stays parked, unless it is this document's own and the prompt has nearly all of it. Record
+    and context agree on every way out.
     """
     n_active = common_prefix_length(target.ids, ids)
     better: ParkedState | StoredState | CachedSequence | None = None
@@ -118,11 +121,10 @@ def swap_in(  # noqa: PLR0913, PLR0917  # two cell stores, the record, and the p
             better = other if n_shared >= n_parked else parked
     state = None
     if isinstance(better, ParkedState | StoredState):
-        is_continued = isinstance(better, ParkedState) and better.owner == owner and 2 * n_parked >= len(better.ids)
+        is_own = isinstance(better, ParkedState) and better.owner == owner
+        is_continued = is_own and better.n_prompt - n_parked <= N_WORTH_PARKING
         state = states.take(better) if is_continued else states.peek(better)
-    is_replaced = state is not None or isinstance(better, CachedSequence)
-    is_left = target.owner != owner or 2 * n_active < len(target.ids) or is_replaced
-    if is_left and len(target.ids) - n_active > N_WORTH_PARKING:
+    if target.n_prompt - n_active > N_WORTH_PARKING:
         park(backend, target, states)
     if isinstance(better, CachedSequence):
         rewind(backend, target, 0)
@@ -131,6 +133,7 @@ def swap_in(  # noqa: PLR0913, PLR0917  # two cell stores, the record, and the p
         rewind(backend, target, 0)
         if backend.restore(target.sequence, state):
             target.ids.extend(better.ids)
+            target.n_prompt = better.n_prompt
             rewind(backend, target, len(better.ids))
         else:
             rewind(backend, target, 0)
@@ -145,7 +148,7 @@ def park(backend: Backend, cached: CachedSequence, states: ParkedStates) -> None
         return
     state = backend.save(cached.sequence)
     if state is not None:
-        states.add(ParkedState(cached.owner, tuple(cached.ids), state))
+        states.add(ParkedState(cached.owner, tuple(cached.ids), state, cached.n_prompt))
 
 
 def persist(
@@ -163,7 +166,7 @@ def persist(
         if (wanted is None or cached.owner in wanted) and len(cached.ids) > N_WORTH_PARKING:
             active = backend.save(cached.sequence)
             if active is not None:
-                held.insert(0, ParkedState(cached.owner, tuple(cached.ids), active))
+                held.insert(0, ParkedState(cached.owner, tuple(cached.ids), active, cached.n_prompt))
     started = time.monotonic()
     used_ns = time.time_ns()
     for parked in held:

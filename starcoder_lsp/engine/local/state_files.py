@@ -50,6 +50,11 @@ class StoredState:
     path: Path
     used_ns: int
 
+    @property
+    def n_prompt(self) -> int:
+        """Return how many of them count as a prompt: all, since a file does not say where an answer begins."""
+        return len(self.ids)
+
 
 def model_key(path: Path, *how: object) -> bytes:
     """Hash the model file, and the options `how` that change cells, to 32 bytes. Equal keys mean equal cells."""

@@ -162,6 +162,7 @@ class Turns:
         self.slices.record(len(slice_ids), self._backend.evaluation_ms - evaluation_ms)
         if len(cached.ids) < len(ids):
             return
+        cached.n_prompt = len(ids)
         if slice_ids:
             cached.keep_logits(self._backend.logits())
         if not job.decodes:
