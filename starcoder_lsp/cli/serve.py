@@ -18,7 +18,7 @@ HIGHEST_PORT = 65535
 MAX_TOKEN_BYTES = 4096
 
 
-def serve(tcp: str | None, *, allow_remote: bool, token_file: Path | None) -> int:
+def serve(tcp: str | None = None, *, allow_remote: bool = False, token_file: Path | None = None) -> int:
     """Serve one client until it disconnects."""
     for stream, name in ((sys.stdin, "standard input"), (sys.stdout, "standard output")):
         if stream is None and tcp is None:

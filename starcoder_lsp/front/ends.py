@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import json
 import os
 import re
@@ -71,7 +70,7 @@ def _first_message(connection: socket.socket, token: str) -> tuple[Receive, byte
         _say(connection, b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
     if body is None:
         return None
-    if token and not hmac.compare_digest(_token_in(body).encode("utf-8", "replace"), token.encode()):
+    if token and not _is_token(_token_in(body), token):
         error = {
             "code": INVALID_REQUEST,
             "message": "initializationOptions.starcoder.token is not that of --token-file",
@@ -80,6 +79,12 @@ def _first_message(connection: socket.socket, token: str) -> tuple[Receive, byte
         return None
     rest = bytes(taken[taken.index(body) + len(body) :])
     return partial(_received, connection, [rest]), _without_token(body)
+
+
+def _is_token(given: str, token: str) -> bool:
+    from hmac import compare_digest
+
+    return compare_digest(given.encode("utf-8", "replace"), token.encode())
 
 
 def _received(connection: socket.socket, rest: list[bytes], n_bytes: int) -> bytes:
