@@ -269,6 +269,7 @@ def test_what_is_written_at_the_end_is_written_on_a_slow_machine_too(wire: Start
     )
     server = wire(command=[sys.executable, "-c", FRONT.replace(repr(SABOTAGED), repr(slow))])
     server.start(QUICK)
+    server.ask("is up", "workspace/executeCommand", {"command": "starcoder.showStatus"})
     server.send(request("bye", "shutdown"), notification("exit"))
     assert server.exit_code(timeout_s=60) == 0
     assert written.exists()

@@ -439,7 +439,7 @@ async def test_copies_of_all_clients_share_one_limit(host: LocalEngine, prompts:
 
 
 async def test_a_few_tokens_are_not_copied(host: LocalEngine, prompts: PromptModel) -> None:
-    await ask(host.beside("goes"), request(prompts, "a", 30))
+    await ask(host.beside("goes"), request(prompts, "a", 20))
     host.worker.leave("goes")
     await host.settled()
     assert list(host.worker.sequences.states) == []
