@@ -72,9 +72,9 @@ NOISY = """
 import ctypes, os
 from starcoder_lsp.cli import reopen_closed_streams
 from starcoder_lsp.lsp.run import run_session
-from starcoder_lsp.session.session import Session
+from starcoder_lsp.session.open_documents import OpenDocuments
 
-open_document = Session.open
+open_document = OpenDocuments.open
 
 def noisy(self, *arguments):
     print("from Python", flush=True)
@@ -82,7 +82,7 @@ def noisy(self, *arguments):
         os.write(fd, b"as from C")
     open_document(self, *arguments)
 
-Session.open = noisy
+OpenDocuments.open = noisy
 reopen_closed_streams()
 raise SystemExit(run_session())
 """

@@ -244,17 +244,17 @@ def test_two_questions_about_one_document_at_once(wire: Start) -> None:
 
 BUGGY = """
 from starcoder_lsp.lsp.run import run_session
-from starcoder_lsp.session.session import Session
+from starcoder_lsp.session.answering import Answering
 from starcoder_lsp.documents.documents import Documents
 
 async def complete(self, uri, *_args, **_rest):
     print("printed by mistake")
-    raise ValueError(self.texts.documents.get(uri).text.to_str())
+    raise ValueError(self.documents.builder.texts.documents.get(uri).text.to_str())
 
 def change(self, uri, *_rest):
     raise KeyError(self._snapshots[uri].text.to_str())
 
-Session.complete, Documents.change = complete, change
+Answering.complete, Documents.change = complete, change
 raise SystemExit(run_session())
 """
 
