@@ -49,6 +49,7 @@ class ScriptedServer:
     """Set when a client left before its answer was whole."""
     asked: asyncio.Event = field(factory=asyncio.Event)
     port: int = 0
+    n_connections: int = 0
     _tasks: set[asyncio.Task[None]] = field(factory=set)
 
     @property
@@ -61,6 +62,7 @@ class ScriptedServer:
         return [each for each in self.requests if each.path not in self.pages]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.n_connections += 1
         with suppress(asyncio.IncompleteReadError, asyncio.CancelledError):
             while request := await _read(reader):
                 self.requests.append(request)

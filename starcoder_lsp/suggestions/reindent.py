@@ -16,8 +16,9 @@ from starcoder_lsp.suggestions.lexing import OPENER_OF, ends_in_string, open_bra
 
 def reindented(text: bytes, cursor: CursorContext) -> bytes:
     """Return `text` with the file's indentation on its later lines; unchanged if the file has no indented line."""
-    if b"\n" not in text and text[:1] not in (b" ", b"\t"):
-        return text
+    below = text.partition(b"\n")[2]
+    if text[:1] not in (b" ", b"\t") and (b"\n" not in text or (cursor.line_before and not below.strip())):
+        return text  # as `_Writer` would; to look at the file's indentation takes a millisecond
     indentation = cursor.indentation()
     return _Writer(indentation, cursor).write(text) if indentation is not None else text
 

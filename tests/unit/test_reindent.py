@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from starcoder_lsp.documents.documents import Documents
 from starcoder_lsp.suggestions.cursor_context import CursorContext, describe_cursor
-from starcoder_lsp.suggestions.reindent import reindented
+from starcoder_lsp.suggestions.reindent import _Writer, reindented
 
 UNITS = ["\t", "  ", "   ", "    ", " " * 8]
 FILE = "class A:\n{0}def g(self):\n{0}{0}return 1\n\n{0}def f(self):"
@@ -49,6 +49,19 @@ def test_what_is_indented_stays_so_and_only_blanks_change(unit: str, place: str,
     once = reindented(text.encode(), cursor)
     assert reindented(once, cursor) == once
     assert [line.strip() for line in once.split(b"\n")] == [line.strip() for line in text.encode().split(b"\n")]
+
+
+@given(
+    unit=st.sampled_from(UNITS),
+    place=PLACES,
+    code=st.sampled_from(["x", "(", ")", "* b", '"""', "if a:"]),
+    n=st.integers(0, 3),
+)
+def test_a_line_end_alone_changes_nothing(unit: str, place: str, code: str, n: int) -> None:
+    cursor, text = site(place.format(unit)), (code + "\n \n" * n).encode()
+    indentation = cursor.indentation()
+    if indentation is not None and cursor.line_before:
+        assert reindented(text, cursor) == _Writer(indentation, cursor).write(text) == text
 
 
 @given(unit=st.sampled_from(UNITS), place=PLACES, text=RAW, n=st.integers(0, 60))

@@ -199,6 +199,20 @@ async def test_what_is_refused_is_said_once_and_is_no_absence() -> None:
         assert len(told.messages) == 2
 
 
+@pytest.mark.parametrize("rest", [[], [b"data: more\n\n", HANG], [b"x" * 100_000]], ids=["end", "no end", "much"])
+async def test_a_body_is_read_to_its_end_for_the_next_request_if_it_has_one(
+    ids: tuple[int, ...], rest: list[bytes | None]
+) -> None:
+    async with scripted_server(MODELS, Reply([*spoken(ids), *rest])) as server, engine_at(server) as engine:
+        n_connections = []
+        for _ in range(2):
+            assert (await ask(engine)).written[0].text == TEXT
+            async with asyncio.timeout(30):
+                await asyncio.gather(*engine._tasks, return_exceptions=True)
+            n_connections.append(server.n_connections)
+        assert n_connections[1] - n_connections[0] == (HANG in rest)
+
+
 async def test_a_cancel_leaves_the_engine_at_once(ids: tuple[int, ...]) -> None:
     async with (
         scripted_server(MODELS, Reply([*spoken(ids)[:2], HANG])) as server,

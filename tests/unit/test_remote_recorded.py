@@ -6,6 +6,7 @@ No package registry has the first two, so these exchanges are made from their do
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,16 @@ async def test_the_text_comes_out_as_it_went_in(kind: str) -> None:
         assert generation.written[0].stop_reason == "stop_token"
         assert not generation.is_counted
         assert set(generation.written[0].logprobs) == ({0.0} if kind == "ollama" else {-0.5})
+
+
+@KINDS
+async def test_answers_that_the_server_ends_share_a_connection(kind: str) -> None:
+    pages, chunks = ANSWERS[kind]
+    async with scripted_server(pages, Reply(chunks)) as server, engine_at(server, kind=kind) as engine:
+        for _ in range(3):
+            assert (await ask(engine)).written[0].text.decode() == TEXT
+            await asyncio.gather(*engine._tasks)
+        assert (len(server.posts), server.n_connections) == (3, 1)
 
 
 @KINDS

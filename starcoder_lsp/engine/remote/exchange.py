@@ -12,7 +12,7 @@ from starcoder_lsp.engine.engine import GenerationRequest
 from starcoder_lsp.engine.remote.answer import AnswerReader
 from starcoder_lsp.engine.remote.errors import EngineAwayError
 from starcoder_lsp.engine.remote.events import EventReader
-from starcoder_lsp.engine.remote.http import Http
+from starcoder_lsp.engine.remote.http import Http, read_rest
 from starcoder_lsp.engine.remote.pace import Pace
 from starcoder_lsp.engine.remote.protocol import Adapter, Ask
 from starcoder_lsp.engine.remote.sessions import Sessions
@@ -73,6 +73,8 @@ class Exchange:
                     for event in events.feed(chunk):
                         self._take(adapter, reader, event)
                     if events.is_done or (reader.is_over and (not self.is_ended or self._counts is not None)):
+                        if self.is_ended:
+                            await read_rest(chunks)
                         break
                     self._wait()
         finally:

@@ -6,10 +6,11 @@ machine no proxy is asked. Redirects are not followed: they would take source te
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from time import time
@@ -37,6 +38,10 @@ MAX_ANSWER_BYTES: Final = 8 << 20
 MAX_REASON_CHARACTERS: Final = 200
 BUSY: Final = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.REQUEST_TIMEOUT}
 KEY_REFUSED: Final = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+
+
+REST_S: Final = 0.5
+"""The time that a server has to end a body behind the last part of an answer; the end follows at once. Not measured."""
 
 
 @define(eq=False)
@@ -137,6 +142,20 @@ class Http:
         client, self._client = self._client, None
         if client is not None:
             await client.aclose()
+
+
+async def read_rest(chunks: AsyncIterator[bytes]) -> None:
+    """Read a body to its end, of which nothing matters any more.
+
+    HTTP/1.1 must close a connection whose answer was left before its end, and the next request needs another one: two
+    or three trips to the server. One that breaks, or says more for too long, is closed without an error.
+    """
+    import httpx2
+
+    with suppress(httpx2.HTTPError, httpx2.StreamError, TimeoutError):
+        async with asyncio.timeout(REST_S):
+            async for _chunk in chunks:
+                pass
 
 
 def _client_for(endpoint: Endpoint) -> httpx2.AsyncClient:
