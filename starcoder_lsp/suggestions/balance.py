@@ -88,7 +88,7 @@ def scope_span(cursor: CursorContext, start_byte: int, end_byte: int) -> tuple[i
         if line.strip() and indent_width(line) <= indent:
             return start, max(end, at + len(line) + 1 if _leading_closers(line) else at)
         at += len(line)
-    return start, end
+    return start, end if end >= min(at, len(data)) else len(data)  # the tree may have ended it at an error
 
 
 def statements_span(cursor: CursorContext) -> tuple[int, int]:

@@ -154,7 +154,7 @@ class Ground:
         if n_errors > self.n_excused:
             return False
         line = self.cursor.line_before + part.text + self.cursor.line_after[part.n_replaced_bytes :]
-        return b"\n" in part.text or leaves_open(line, self.cursor).endswith(self._needed_openers)
+        return b"\n" in part.text.strip() or leaves_open(line, self.cursor).endswith(self._needed_openers)
 
     @cached_property
     def _needed_openers(self) -> bytes:

@@ -89,3 +89,17 @@ def test_a_scope_ends_with_the_bracket_at_its_own_indentation() -> None:
     data = cursor.snapshot.text.data
     start, end = scope_span(cursor, 0, data.index(b"  }") + 3)
     assert data[start:end].endswith(b"\n  }\n}\n")
+
+
+@pytest.mark.parametrize("n_body_lines", [3, 100, 400])
+def test_a_scope_that_the_parser_ends_too_early_has_the_closing_bracket(n_body_lines: int) -> None:
+    """A class whose method lacks its opening bracket ends for the parser where the parameters do."""
+    body = "".join(f"        self.a{n} = a\n" for n in range(n_body_lines))
+    method = f"    def f█\n        self,\n        a: int = 1,\n    ) -> None:\n{body}\n"
+    cursor = _in("python", "class B:\n    pass\n\n\nclass A:\n" + method + "\ndef g():\n    pass\n" * 2000)
+    assert cursor.scopes
+    start, end = scope_span(cursor, cursor.scopes[-1].start_byte, cursor.scopes[-1].end_byte)
+    assert b") -> None:" in cursor.snapshot.text.data[start:end]
+    for written in (b"(self, b: int) -> None:", b"(self, b: int) -> None:\n        "):
+        assert not postprocess(Suggestion(written, "line_end"), cursor)[0].text
+    assert postprocess(Suggestion(b"(", "line_end"), cursor)[0].text == b"("
