@@ -126,7 +126,7 @@ class Relay:
         if method == "initialize":
             if self._is_child:
                 watch_editor(message.get("params"), lambda: self.leave(END_TIMEOUT_S))
-            body = self._replay.initialize(message, body)
+            body = self._replay.initialize(message)
         self._replay.take(method, message.get("params"))  # a notification with an id is one still
         pending = Pending(message["id"], method, body, self._watchdog.completion_s)
         if not self._lives.has_been_up:
@@ -189,7 +189,7 @@ class Relay:
         self._is_ending = self._is_ending or pending.method == "shutdown"
         self._requests.note_reply(pending, message)
         if pending.method == "initialize" and "result" in message:
-            self._replay.initialized_with(message["result"])
+            self._replay.accept(pending.body, message["result"])
             self._await_start()
         if self._lives.is_up:
             self._lives.count_answer()

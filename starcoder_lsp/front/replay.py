@@ -22,37 +22,36 @@ class Replay:
 
     def __init__(self) -> None:
         self.texts = OpenTexts()
-        self.is_initialized = False
-        """True if a session has answered `initialize`."""
+        self.has_begun = False
+        """True if the editor has sent `initialize`."""
         self._initialize: Message = {}
+        """The one that a session has accepted."""
         self._was_told_initialized = False
         self._initialized_params: Any = None
         self._last: dict[str, Any] = {}
         self._folders: list[Any] = []
         self._commands: list[Message] = []
 
-    def initialize(self, message: Message, body: bytes) -> bytes:
-        """Keep the editor's `initialize`, and return it with this process as the session's parent."""
-        if self._initialize:
-            return body  # the second one, which the session refuses
+    @property
+    def is_initialized(self) -> bool:
+        """Return whether a session has accepted `initialize`."""
+        return bool(self._initialize)
+
+    def initialize(self, message: Message) -> bytes:
+        """Return the editor's `initialize` with this process as the session's parent."""
+        self.has_begun = True
         params = message.get("params")
         if isinstance(params, dict):
             message = {**message, "params": {**params, "processId": os.getpid()}}
-        self._initialize = message
         return json.dumps(message).encode()
-
-    @property
-    def has_begun(self) -> bool:
-        """Return whether the editor has sent `initialize`."""
-        return bool(self._initialize)
 
     def again(self, msg_id: str) -> bytes:
         """Return `initialize` for a later session."""
         return json.dumps({**self._initialize, "id": msg_id}).encode()
 
-    def initialized_with(self, result: Any) -> None:
-        """Take the session's reply."""
-        self.is_initialized = True
+    def accept(self, initialize: bytes, result: Any) -> None:
+        """Keep the `initialize` that the session has accepted, and read its reply."""
+        self._initialize = json.loads(initialize)
         capabilities = result.get("capabilities") if isinstance(result, dict) else None
         if isinstance(capabilities, dict):
             self.texts.encoding = capabilities.get("positionEncoding") or "utf-16"

@@ -206,6 +206,19 @@ def test_a_command_counts_for_later_sessions_too(wire: Start) -> None:
     assert server.stop() == 0
 
 
+def test_a_later_session_gets_the_initialize_that_was_accepted(wire: Start) -> None:
+    server = wire()
+    assert "error" in server.ask("refused", "initialize", {"capabilities": 3})
+    server.start()
+    assert "error" in server.ask("again", "initialize", {"capabilities": {}})
+    server.model_is_loaded()
+    server.open(URI, CODE)
+    os.kill(session_of(server), signal.SIGKILL)
+    is_back(server)
+    assert "result" in server.complete(1, URI, *CURSOR)
+    assert server.stop() == 0
+
+
 def with_session(wire: Start, program: str) -> Wire:
     """A server whose session is another program, before its first message."""
     return wire(command=[sys.executable, "-c", FRONT.replace(repr(SABOTAGED), repr(program))])
