@@ -159,6 +159,8 @@ def check(peer: Peer, case: dict[str, Any]) -> int:
     peer.settle()
     peer.respond = lambda _request: None
     peer.notify("workspace/didChangeConfiguration", {"settings": {"starcoder": SETTINGS}})
+    while "error" not in peer.ask("no/such").message:
+        pass  # by the front: the session has not read the settings yet, and its deadline may still be a short one
     for uri in URIS[:2]:
         peer.close_document(uri)
     uri = f"untitled:{peer.new_id()}.py"
