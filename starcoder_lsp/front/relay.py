@@ -54,7 +54,7 @@ class Relay:
         self._is_ready = True
         """True if messages go straight to the session, which reads them when it has started."""
         self._was_shut_down = self._is_ending = self._is_leaving = self._was_never_up = False
-        self._restart_at = NEVER
+        self._restart_at = self._wakes_at = NEVER
         self.session = self._start()
 
     def run(self, receive: Callable[[int], bytes], first: bytes | None = None) -> None:
@@ -134,7 +134,8 @@ class Relay:
         self._requests.add(pending)
         if self._is_ready:
             self._forward(pending)
-        self._out.wake.notify()
+        if min(pending.due_at, time.monotonic() + PING_INTERVAL_S) < self._wakes_at:
+            self._out.wake.notify()  # the timer looks at all that wait: not for each of 500 requests at once
 
     def _take_notification(self, message: Message, body: bytes) -> None:
         method, params = message["method"], message.get("params")
@@ -231,11 +232,9 @@ class Relay:
             self._out.queue_all(self._requests.answer_sent())
             self._is_ready = False
             self._watchdog.forget_ping()
-            if self._lives.has_never_started():
-                self._was_never_up = True
-                self._out.wake.notify()
-                return
-            self._restart_at = time.monotonic() + self._lives.pause_s()
+            self._was_never_up = self._lives.has_never_started()
+            if not self._was_never_up:
+                self._restart_at = time.monotonic() + self._lives.pause_s()
             self._out.wake.notify()
 
     def _restart(self) -> None:
@@ -262,9 +261,9 @@ class Relay:
     def _watch(self) -> None:
         while True:
             with self._lock:
-                wakes_at = time.monotonic() + (timeout_s := self._time_to_next())
+                self._wakes_at = time.monotonic() + (timeout_s := self._time_to_next())
                 self._out.wake.wait(timeout_s)
-                self._watchdog.note_waking(wakes_at)
+                self._watchdog.note_waking(self._wakes_at)
                 now = time.monotonic()
                 self._out.queue_all(self._requests.answer(until=now))
                 if self._restart_at <= now:

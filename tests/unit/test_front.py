@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 import time
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,8 +20,10 @@ from starcoder_lsp.documents.documents import Documents, Edit
 from starcoder_lsp.front.framing import Frames, TwoLengthsError, first_body, framed
 from starcoder_lsp.front.open_texts import MAX_CHANGES, OpenTexts
 from starcoder_lsp.front.pending import METRICS, NO_METRICS, Pending, deadline_s, key_of
+from starcoder_lsp.front.relay import Relay
 from starcoder_lsp.front.requests import Requests
 from starcoder_lsp.front.suspects import MIN_CHANGED_CHARACTERS, Suspects
+from starcoder_lsp.front.watchdog import PING_INTERVAL_S
 from starcoder_lsp.session.session import Session
 
 URI = "file:///a.py"
@@ -246,3 +250,29 @@ def _note(path: Any) -> None:
 
 async def test_counters_before_the_first_ones_have_the_shape_of_all() -> None:
     assert await Session().report() == NO_METRICS
+
+
+def test_the_timer_does_not_look_at_all_requests_for_each_new_one(tmp_path: Path) -> None:
+    """Looking is linear, so 500 requests at once would hold the reader of messages up for long."""
+    n_requests, n_looks = 300, 0
+
+    class Counted(Relay):
+        def _time_to_next(self) -> float:
+            nonlocal n_looks
+            n_looks += 1
+            return super()._time_to_next()
+
+    silent = (sys.executable, "-c", "import sys; sys.stdin.buffer.read()")
+    with (tmp_path / "output").open("wb") as output:
+        relay = Counted(output, is_child=False, command=silent)
+        threading.Thread(target=relay._watch, daemon=True).start()
+        started = time.monotonic()
+        for number in range(n_requests):
+            relay._on_editor(json.dumps({"id": number, "method": "textDocument/inlineCompletion"}).encode())
+        elapsed_s = time.monotonic() - started
+        with relay._lock:
+            assert len(list(relay._requests)) == n_requests
+            assert n_looks <= 3 + elapsed_s / PING_INTERVAL_S
+            relay._is_leaving = True
+        relay.session.kill()
+        assert relay.session.wait(60)
