@@ -9,6 +9,7 @@ notification a character.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -112,9 +113,11 @@ def _notifications(case: dict[str, Any]) -> Iterator[Any]:
 def compare(peer: Peer, uri: str, text: str) -> None:
     """Compare the end of the server's text with `text`. Raises `FaultError`."""
     lines = _lines(text)
+    asked_s = time.monotonic()
     seen = peer.explain(uri, len(lines) - 1, len(_encoded(lines[-1], peer.encoding)) // UNITS[peer.encoding][1])
     if seen is None or "prompt" not in seen:
-        raise peer.fault("nothing is explained")
+        message = f"nothing is explained after {time.monotonic() - asked_s:.1f} s"
+        raise peer.fault(message)
     shown, wanted = _before_the_cursor(seen["prompt"]), _normal(text)
     is_whole = all("whole file" in each["why"] for each in seen["segments"] if each["kind"] == "prefix")
     if shown != wanted if is_whole else not wanted.endswith(shown[-100:]):

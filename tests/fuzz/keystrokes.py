@@ -15,6 +15,8 @@ from tests.fuzz.files import SOURCES
 from tests.fuzz.peer import Peer
 
 AUTOMATIC = 2
+N_DOCUMENTS = 4
+"""That are typed in again and again. The host keeps the state of each other one, up to `cache.ramMiB`."""
 N_AT_ONCE = 50
 """Keystrokes in one write. The replies to the requests among them are waited for before the next write."""
 CASES = st.fixed_dictionaries({"source": st.sampled_from(SOURCES), "every": st.sampled_from([7, 20])})
@@ -22,7 +24,7 @@ CASES = st.fixed_dictionaries({"source": st.sampled_from(SOURCES), "every": st.s
 
 def check(peer: Peer, case: dict[str, Any]) -> int:
     """Type the source, compare the text now and then, and return the number of keystrokes. Raises `FaultError`."""
-    uri, source = f"untitled:{peer.new_id()}.py", case["source"]
+    uri, source = f"untitled:{peer.new_id() % N_DOCUMENTS}.py", case["source"]
     peer.open(uri, "", "python")
     line = character = 0
     sent: list[object] = []

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -164,13 +165,12 @@ class Soak:
                 return True
             return False
 
-        small = reduced(case, LISTS[kind], fails, N_TRIES)
-        try:
-            with saved(kind, small, f"{self.first_seed}-{number}"):
-                self._check(kind, small)
-        except Exception:  # noqa: BLE001  saved
+        if not fails(case):
+            print(f"{kind}: it did not fail again", flush=True)
             return
-        print(f"{kind}: it did not fail again", flush=True)
+        small = reduced(case, LISTS[kind], fails, N_TRIES)
+        with suppress(Exception), saved(kind, small, f"{self.first_seed}-{number}"):
+            self._check(kind, small)
 
     def _start(self, kind: str) -> Peer:
         root = self.root / kind
