@@ -1,7 +1,8 @@
-"""Decoding speed as a share of the memory bandwidth that `models list` measures: EFFICIENCY of `models/advice.py`.
+"""Measure the decoding speed as a share of memory bandwidth: `python bench/bandwidth.py [SIZE]`.
 
-`bandwidth.py [SIZE]` writes a model of StarCoder2's shape with random weights. It measures bandwidth and decoding in
-turns, with one thread and in processor time, so that other work on the machine counts less.
+The bandwidth is that of `models list`, and the share is EFFICIENCY of `models/advice.py`. A model of StarCoder2's shape
+with random weights is written. Bandwidth and decoding are measured in turns, with one thread and in processor time, so
+that other work on the machine counts less. Each round prints both in GB/s and their ratio.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What the border between server and host costs: `python bench/border.py FILE [--keystrokes N] [--model GGUF]`.
+"""Measure the cost of the host as a process of its own: `python bench/border.py FILE [--keystrokes N] [--model GGUF]`.
 
-The same requests go by turns to a model thread in this process and to a host: a file is typed on, one character a
-request, and each is answered with so many tokens. What of a request does not pass inside llama.cpp's decode calls is
-compared, request by request; so is the time of each token behind the first one.
+The same requests go in turns to a model thread in this process and to a host: a file is typed on, one character a
+request, and each answer has `N_TOKENS` tokens. The report compares, request by request, the milliseconds outside of
+llama.cpp's decode calls, and those of each token behind the first one.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from tests.local_engine import LocalEngine
 
 N_TOKENS = 16
 N_BYTES = 4000
-"""Of the file before the place where it is typed on."""
+"""The bytes of the file before the place of typing."""
 
 
 @frozen
 class Spent:
-    """What one request took beside llama.cpp, until its answer, and for each token behind the first one."""
+    """The milliseconds of one request outside of llama.cpp, and of each token behind the first one."""
 
     request_ms: float
     token_ms: float
 
 
 async def ask(engine: Engine, prompts: PromptModel, text: bytes) -> Spent:
-    """Ask for `N_TOKENS` tokens behind a text."""
+    """Request `N_TOKENS` tokens behind a text."""
     encode = prompts.tokenizer.encode
     prompt = prompts.fim.infill(encode(text[:N_BYTES]), encode(b"\n"), encode(text[N_BYTES:]))
     request = GenerationRequest("typed", evolve(prompt, stop_ids=frozenset()), N_TOKENS, 60_000)
@@ -58,7 +58,7 @@ async def ask(engine: Engine, prompts: PromptModel, text: bytes) -> Spent:
 
 
 async def run(settings: Settings, typed: bytes, n_keystrokes: int) -> tuple[list[Spent], list[Spent]]:
-    """Ask both by turns."""
+    """Send the requests to both in turns."""
     here, there = [], []
     async with opened(settings) as (prompts, host):
         own = LocalEngine.load(prompts, model_path(settings), host.caution)
@@ -73,7 +73,7 @@ async def run(settings: Settings, typed: bytes, n_keystrokes: int) -> tuple[list
 
 
 def row(name: str, here: Sequence[float], there: Sequence[float]) -> str:
-    """A line of the table."""
+    """Return a line of the table."""
     more = [one - other for one, other in zip(there, here, strict=True)]
     cells = [f"{median(each):.2f} | {percentile(each, 0.95):.2f}" for each in (here, there, more)]
     return f"| {name} | {' | '.join(cells)} |"

@@ -1,7 +1,8 @@
-"""Measure a burst of 500 requests for 20 documents: the time to the last reply, and of metrics meanwhile.
+"""Measure a burst of 500 requests for 20 documents, in milliseconds: `python bench/burst.py`.
 
-`python bench/burst.py`. Only the newest request of a document is worked on, few at once, and none that has waited for
-too long (`session/admission.py`); the others are answered `null`.
+The report has the time to the last reply, and that of `starcoder/metrics` meanwhile. Only the newest request of a
+document is worked on, few at once, and none that has waited for too long (`session/admission.py`); the others are
+answered `null`.
 """
 
 from __future__ import annotations

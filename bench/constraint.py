@@ -1,8 +1,9 @@
-"""Measure what a constraint costs a token: `python bench/constraint.py FILE.gguf [--rounds N] [--token-ms N]`.
+"""Measure the time that a constraint adds to a token: `python bench/constraint.py FILE.gguf [--rounds N]`.
 
 The constraint is the choice of a token among those without a line end (`Prompt.avoid`) and among those that agree with
-a text (`Prompt.heal`), as at a fork. Chooses from random logits over the file's own vocabulary, with the constraint
-and without. `--token-ms` is what a token of the model takes; by default that of StarCoder2 3B on two CPU cores.
+a text (`Prompt.heal`), as at a fork. Tokens are chosen from random logits over the file's own vocabulary, with the
+constraint and without, in milliseconds of CPU time. `--token-ms` is the time of a token of the model; by default that
+of StarCoder2 3B on two CPU cores.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from starcoder_lsp.engine.vocabulary import read_vocabulary
 TOKEN_MS_3B = 62.0
 """StarCoder2 3B in Q4_0 on two cores of an AMD EPYC, one token."""
 N_TOKENS = 16
-"""Tokens of a draft that goes on: the constraint holds for the first one only."""
+"""The tokens of a further draft: the constraint applies to the first one only."""
 
 
 def timed_ms(work: Callable[[], object], n_rounds: int) -> float:

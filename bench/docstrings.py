@@ -1,7 +1,8 @@
-"""Count the docstrings that are offered unasked: `python bench/docstrings.py FOLDER... [--holes N]`.
+"""Count the docstrings suggested in place of bodies: `python bench/docstrings.py FOLDER... [--holes N]`.
 
-Hides the bodies of Python functions, and asks the real pipeline behind their headers. Counts how many suggestions begin
-with a docstring, apart for files of which most other functions have one, and beside how many functions had one.
+Hides the bodies of Python functions, and requests suggestions of the real pipeline behind their headers. Counts the
+suggestions that begin with a docstring and the functions that had one, separately for files of which most other
+functions have one.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def _function_in(source: Source, rng: Random) -> Offer | None:
 
 
 async def offers(folders: Sequence[Path], n_holes: int, seed: int, model: str | None) -> list[Offer]:
-    """Ask behind each header."""
+    """Request a suggestion behind each header."""
     settings = configured(model, ["context.maxTokens=512", "context.maxSnippetTokens=0"])
     settings = evolve(settings, completion=evolve(settings.completion, timeout_ms=60_000))
     places = [each for folder in folders for each in functions_in(folder, n_holes, seed)]

@@ -1,9 +1,9 @@
-"""Whether short drafts from the document itself pay: `python bench/drafts.py GGUF FOLDER... [--holes N] [--seed N]`.
+"""Measure the gain of drafting tokens from the document: `python bench/drafts.py GGUF FOLDER... [--holes N]`.
 
-A draft is what stood behind the last tokens the last time they occurred in the prompt or the answer; the model would
+A draft is the tokens that followed the last ones at their earlier occurrence in prompt or answer; the model would
 verify it in the same batch as the next token. The answers are the hidden texts themselves, as of a model that is always
-right, in the tokens of the file's vocabulary: no weights are needed. With `--decode` the file is loaded, and a batch of
-one token is timed against batches of several.
+right, in the tokens of the file's vocabulary: no weights are needed. The unit is decode calls of one token. With
+`--decode` the file is loaded, and a batch of one token is timed against batches of several, in milliseconds.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ N_TIMED = 12
 def answers(
     model: PromptBuilder, settings: Settings, folders: Sequence[Path], n_holes: int, seed: int
 ) -> Iterator[list[int]]:
-    """Prompts with their answers behind them, and then the number of tokens of each answer."""
+    """Yield the ids of each prompt and its answer, and then the number of tokens of the answer."""
     holes = cut_holes(read_sources(folders, settings, seed), n_holes, seed)
     with watching(holes, len(holes), "reading") as watched:
         for hole in watched:
@@ -49,7 +49,7 @@ def answers(
 
 
 def draft_of(ids: Sequence[int], n_gram: int, max_tokens: int) -> list[int]:
-    """What stood behind the last `n_gram` tokens when they occurred before."""
+    """Return the tokens behind the earlier occurrence of the last `n_gram` tokens."""
     last = list(ids[-n_gram:])
     for at in range(len(ids) - n_gram - 1, -1, -1):
         if ids[at] == last[0] and list(ids[at : at + n_gram]) == last:
@@ -58,7 +58,7 @@ def draft_of(ids: Sequence[int], n_gram: int, max_tokens: int) -> list[int]:
 
 
 def decode(ids: list[int], n_answer: int, n_gram: int, max_tokens: int) -> tuple[float, int, int]:
-    """The time of an answer in decodes of one token, and how many tokens were drafted and right."""
+    """Return the time of an answer in decodes of one token, and the numbers of drafted and of right tokens."""
     at, end, cost, n_drafted, n_right = len(ids) - n_answer, len(ids), 0.0, 0, 0
     while at < end:
         draft = draft_of(ids[:at], n_gram, max_tokens)
@@ -72,7 +72,7 @@ def decode(ids: list[int], n_answer: int, n_gram: int, max_tokens: int) -> tuple
 
 
 async def find_caution(settings: Settings) -> Caution:
-    """How carefully llama.cpp must be run on this machine: what a host that may crash for it found out."""
+    """Return the rung of the ladder on which llama.cpp runs here, as a host finds it out."""
     async with opened(settings) as (_, engine):
         return engine.caution
 

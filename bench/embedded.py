@@ -1,11 +1,11 @@
-"""Count the places where blocks are offered, by the cursor's own language.
+"""Count the blocks suggested in pages of several languages.
 
 `python bench/embedded.py FOLDER... [--holes N] [--ext vue,svelte]`.
 
-Hides bodies of blocks in pages of several languages, or in files whose blocks a word ends, and asks the real pipeline
-at the end of the line that begins the block. A block is a line with deeper lines below and a closing sign or word at
-its own depth behind them. `--without-model` counts the places alone. `--time` measures how long it takes to find the
-language at a cursor, by the page's size.
+Hides bodies of blocks in pages of several languages, or in files with blocks that end with a word, and requests a
+suggestion of the real pipeline at the end of the line that begins the block. A block is a line with deeper lines below
+and a closing sign or word at its own depth behind them. `--without-model` counts the places alone. `--time` measures
+the milliseconds to find the language at a cursor, by the page's size.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ SIZES = (10_000, 100_000, 250_000)
 
 @frozen
 class Asked:
-    """A block, the languages of its page and of the cursor, and what is shown."""
+    """A block, the languages of its page and of the cursor, and the suggestion there."""
 
     host: str
     language: str
     hole: Hole
     is_wanted: bool
-    """Return whether the model is asked for a block there."""
+    """True if the pipeline requests a block there."""
     shown: str = ""
     is_sound: bool = False
 
@@ -113,7 +113,7 @@ def _n_faults(path: Path, text: str, at: int) -> int:
 
 
 async def ask_all(places: Sequence[Asked], model: str | None) -> list[Asked]:
-    """Ask at each place; what is shown is sound if the language at the cursor has no more errors than in the file."""
+    """Request a suggestion at each place. It is sound if the cursor's language has no more errors than in the file."""
     settings = configured(model, ["context.maxTokens=512", "context.maxSnippetTokens=0"])
     settings = evolve(settings, completion=evolve(settings.completion, timeout_ms=60_000))
     async with opened(settings, Listeners(on_message=warn)) as parts:
@@ -131,7 +131,7 @@ async def ask_all(places: Sequence[Asked], model: str | None) -> list[Asked]:
 
 
 def times() -> dict[str, float]:
-    """Return the milliseconds that it takes to find the language at the end of a page, by its size."""
+    """Return the milliseconds to find the language at the end of a page, by the page's size."""
     row = '<p class="a" @click="f(a)">{{ b }} and some text</p>\n'
     found = {}
     for n_bytes in SIZES:

@@ -1,7 +1,8 @@
-"""The cost of the record on the event loop, a keystroke: `python bench/events.py`.
+"""Measure the time of the statistics on the event loop for each keystroke: `python bench/events.py`.
 
-A file of 4,000 lines in which 50 accepted suggestions are followed. Each keystroke is an edit and an answer to it; the
-database is written to meanwhile. Times are the event loop's own CPU time, since other work on the machine pauses it.
+50 accepted suggestions are followed in a file of 4,000 lines. Each keystroke is an edit and an answer to it; the
+database is written meanwhile. The unit is milliseconds of the event loop's own CPU time, since other work on the
+machine pauses it.
 """
 
 from __future__ import annotations

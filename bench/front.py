@@ -1,6 +1,7 @@
-"""Measure what the front adds to a message: round trips of `starcoder/alive`, through it and without it, in turns.
+"""Measure the milliseconds that the front adds to a message, and to the start: `python bench/front.py`.
 
-`python bench/front.py`. The same for the time from start to the reply to `initialize`.
+Round trips of `starcoder/alive` and the time from start to the reply to `initialize` are measured through the front and
+without it, in turns.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Trains the gate on holes of some packages, and measures it on those of others: `python bench/gate.py --help`.
+"""Train the gate on holes of some packages, and measure it on those of others: `python bench/gate.py TRAIN TEST`.
 
-Holes are filled through the real pipeline, in windows of 384 tokens without other files. What came of each is kept in a
-file, since filling takes longest.
+Holes are filled through the real pipeline, in windows of 384 tokens without other files. The results are kept in a
+file, since filling takes longest. The report has the AUC, and the shares of wrong and right suggestions that are
+hidden.
 """
 
 from __future__ import annotations
@@ -35,19 +36,19 @@ it. The goal is at most 5%; at 4% of all training packages together, 6.6% were l
 LOST = (0.02, 0.05)
 RIDGE = 3.0
 N_NEWTON = 15
-"""Steps: Newton's method doubles the digits that are right in each."""
+"""The number of Newton's steps: each doubles the number of correct digits."""
 UNTRAINED = ("pause", "latency", "recent acceptances")
-"""Holes have none of these: their weights begin at 0 and are learnt on each machine."""
+"""Features that holes do not have: their weights begin at 0 and are learnt on each machine."""
 Row = tuple[str, Ready, bool]
 """A package, a suggestion that is shown, and whether it is exactly what was hidden."""
 
 
 MIN_SCALE = 1e-3
-"""A feature that varies less is left as it is."""
+"""A feature with a smaller deviation is not scaled."""
 
 
 async def rows_of(folder: Path, n_holes: int, seed: int) -> list[Row]:
-    """Fill holes of each package in a folder; those at which nothing is suggested are left out."""
+    """Fill holes of each package in a folder; holes without a suggestion are left out."""
     settings, rows = Settings(context=CONTEXT), list[Row]()
     packages = [path for path in sorted(folder.iterdir()) if path.is_dir()]  # noqa: ASYNC240  nothing else runs
     sources = {path.name: read_sources([path], settings, seed) for path in packages}
@@ -99,7 +100,7 @@ def threshold(rows: list[Row], features: np.ndarray, right: np.ndarray) -> float
 
 
 def probabilities(gate: Gate, features: np.ndarray) -> np.ndarray:
-    """Return what the gate says of each row; the first rows also by the code that the server uses."""
+    """Return the gate's probability of each row, and compare the first rows with the server's code."""
     logits = (features - np.array(gate.centres)) / np.array(gate.scales) @ np.array(gate.weights) + gate.bias
     p = 1 / (1 + np.exp(-logits))
     np.testing.assert_allclose(p[:9], [gate.probability(row) for row in features[:9].tolist()], rtol=1e-6)
@@ -115,7 +116,7 @@ def auc(p: np.ndarray, right: np.ndarray) -> float:
 
 
 def hidden_at(p: np.ndarray, right: np.ndarray, lost: float) -> float:
-    """Return the share of the wrong ones that are hidden where that share of the right ones is lost."""
+    """Return the share of wrong ones that are hidden at the threshold that loses the share `lost` of the right ones."""
     return float((p[right == 0] < np.quantile(p[right > 0], lost)).mean())
 
 

@@ -1,4 +1,4 @@
-"""Measure the gate's weights as they are in the package: `python bench/gate_unseen.py FOLDER`.
+"""Measure the package's weights of the gate on other packages: `python bench/gate_unseen.py FOLDER`.
 
 The folder has a folder for each package; none of them is in another table. Nothing is fitted but for the comparison of
 features: there each package is judged by weights that are fitted to the others, with all features and without each.

@@ -6,8 +6,8 @@ of lines are edited from top to bottom. Text that a group loses is deleted at on
 gains is typed, one character a transaction; the indentation of a line comes with the newline before it, as from an
 editor. What both versions of a group share at their beginning and end is left alone.
 
-A history has no thinking, no typos and no reading around, so it says how much jumps and typing cost, and not how a
-person works.
+A history has no pauses, no typos and no reading. So a trace shows the cost of jumps and typing, and not how a person
+works.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Texts made to be slow, through the real pipeline: `python bench/hostile.py [--json FILE] [--only NAME]`.
+"""Measure answers in texts that are made to be slow: `python bench/hostile.py [--json FILE] [--only NAME]`.
 
-Types a character at the middle and at the end of each text and asks for a suggestion there. The answer may take
-`completion.timeoutMs` and 100 ms. Meanwhile a task on the event loop wakes each millisecond: the longest time between
-two wakes is the longest that anything held the loop, the edit included. The demonstrator answers.
+Types a character at the middle and at the end of each text, and requests a suggestion of the real pipeline there, with
+the demonstrator. The answer may take `completion.timeoutMs` and 100 ms. Meanwhile a task on the event loop wakes each
+millisecond: the longest time between two wakes, in milliseconds, is the longest block of the loop, the edit included.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ TEXTS = {
 
 @frozen
 class Asked:
-    """One request: how long its answer took, and the longest time for which the event loop was held."""
+    """One request: the milliseconds until its answer, and the longest block of the event loop meanwhile."""
 
     text: str
     place: str
@@ -78,7 +78,7 @@ class Ticker:
 
 
 async def ask_at(name: str, language: str, text: str, share: float, ask: object) -> Asked:
-    """Open a text, type one character and ask behind it, with a clock on the event loop."""
+    """Open a text, type one character and request a suggestion behind it, with a clock on the event loop."""
     documents = Documents()
     uri = "file:///hostile"
     documents.open(uri, language, 1, text)
@@ -101,7 +101,7 @@ async def ask_at(name: str, language: str, text: str, share: float, ask: object)
 
 
 async def run(only: str) -> tuple[list[Asked], int]:
-    """Ask at all places; return what came, and `completion.timeoutMs`."""
+    """Send the requests at all places; return the results, and `completion.timeoutMs`."""
     settings = configured(None, [])
     async with opened(settings, Listeners(on_message=warn)) as parts:
         ask = pipeline(Model.of(*parts), settings)

@@ -1,10 +1,10 @@
-"""Count the suggestions that are indented as the file is.
+"""Count the suggestions that have the file's indentation.
 
 `python bench/indentation.py FOLDER... [--holes N] [--units tab,2,3,4,8]`.
 
-Gives Python files another indentation, hides bodies of blocks, and asks the real pipeline there. A suggestion of
-several lines is right if Python's tokenizer finds each block in it one unit deeper than the one around it, and each
-line that goes on with another made of units, or aligned with a bracket. `--list` prints the others.
+Gives Python files another indentation, hides bodies of blocks, and requests suggestions of the real pipeline there. One
+of several lines is right if Python's tokenizer finds each block in it one unit deeper than the block around it, and
+each continuation line indented by units or aligned with a bracket. `--list` prints the others.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SKIPPED = (tokenize.NL, tokenize.COMMENT)
 
 @frozen
 class Answer:
-    """A place, what is shown there, and whether its lines are indented by `unit`; `None` for a single line."""
+    """A place, the suggestion there, and whether its lines are indented by `unit`; `None` for a single line."""
 
     unit: str
     place: str
@@ -46,7 +46,7 @@ class Answer:
 
 
 def lines_by_depth(text: str) -> list[tuple[str, int, int, bool]]:
-    """Return `(line, depth, first_line, is_text)` of each line: how deep its statement is, and where that begins.
+    """Return `(line, depth, first_line, is_text)` of each line: depth and first line of its statement.
 
     `is_text` for a line that begins inside a string. Raises `SyntaxError` for what Python cannot tokenize.
     """
@@ -158,7 +158,7 @@ def _body_in(source: Source, unit: str, rng: Random) -> Hole | None:
 
 
 async def answer(hole: Hole, unit: str, ask: object) -> Answer:
-    """Ask at a place and judge what is shown."""
+    """Request a suggestion at a place, and judge it."""
     asked = hole.snapshot("")
     completion = await ask(asked, len(hole.before.encode()), WorkspaceContext(None))  # type: ignore[operator]
     shown, first = completion.text, hole.before.count("\n")
@@ -171,7 +171,7 @@ async def answer(hole: Hole, unit: str, ask: object) -> Answer:
 async def answers(
     folders: Sequence[Path], units: Sequence[str], n_holes: int, seed: int, model: str | None
 ) -> list[Answer]:
-    """Ask in all folders, in each unit."""
+    """Request suggestions in all folders, in each unit."""
     settings = configured(model, ["context.maxTokens=512", "context.maxSnippetTokens=0"])
     settings = evolve(settings, completion=evolve(settings.completion, timeout_ms=60_000))
     holes = [(hole, unit) for unit in units for folder in folders for hole in places_in(folder, unit, n_holes, seed)]

@@ -1,4 +1,4 @@
-"""Judges of a suggestion that share no code with the filters: does the file parse, is a word doubled, is it a loop.
+"""Judge suggestions without the filters' code: whether the file parses, a word is doubled, or the text loops.
 
 Python files are judged by Python's own parser, others by tree-sitter's errors and missing nodes.
 """
@@ -15,9 +15,9 @@ from tree_sitter import Node, Parser, Tree
 from starcoder_lsp.documents.languages import Language, load_grammar
 
 MIN_LOOP = ((1, 4), (8, 3))
-"""Repeats that make a loop: four of a unit of at least one character other than space, three of at least eight."""
+"""Repetitions that make a loop: four of a unit with a character other than space, three of one of eight characters."""
 MIN_SINGLE = 6
-"""Repeats of a word or a number alone: `margin: 0 0 0 0` is meant. Brackets alone make no loop."""
+"""Repetitions of a single word or number: `margin: 0 0 0 0` is no loop. Brackets alone make none."""
 MAX_UNIT_TOKENS = 12
 TOKEN = re.compile(r"\w+|[^\w\s]")
 RULER = re.compile(r"[-=*#~_./| :]+")
@@ -55,10 +55,10 @@ def _nodes(tree: Tree) -> Iterator[Node]:
 
 
 def doubles_a_word(before: str, written: str, after: str) -> bool:
-    """Return whether `written`, between `before` and `after`, says again what stands behind it.
+    """Return whether `written`, between `before` and `after`, repeats the text behind it.
 
-    That is a word that is glued to the rest of another and makes one that is nowhere else in the file; the whole
-    beginning of the line behind, or the line behind at its own end.
+    That is a word that joins the rest of another to a word that occurs nowhere else in the file, the whole beginning of
+    the rest of the line, or that rest at the end of `written`.
     """
     text, rest = written.rstrip("\n"), after.split("\n", 1)[0]
     if not text.strip() or not rest.strip():
@@ -81,9 +81,9 @@ def _last_word(text: str) -> str:
 
 
 def loops(before: str, written: str, after: str) -> bool:
-    """Return whether one of the lines of `written` has the same tokens again and again, and no other line has.
+    """Return whether a line of `written` repeats the same tokens several times, and no other line of the file does.
 
-    Rulers in comments are none, nor is what the file has elsewhere: a table's next row.
+    Rulers in comments are no loops, nor are texts that the file has elsewhere, such as a table's next row.
     """
     elsewhere = f"{before.rpartition(chr(10))[0]}\n{after.partition(chr(10))[2]}"
     lines = (before.rpartition("\n")[2] + written + after.partition("\n")[0]).split("\n")

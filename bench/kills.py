@@ -1,4 +1,4 @@
-"""What a user notices when processes are killed: `python bench/kills.py FILE [--kills N] [--fronts N]`.
+"""Measure the recovery from kills of processes: `python bench/kills.py FILE [--kills N] [--fronts N]`.
 
 A client types its way through a file and requests a completion after each character, while the session or the host is
 killed by SIGKILL at random moments, also while they start. Every request must get its one reply, in time and for its
@@ -60,7 +60,7 @@ class Record:
     back_s: list[float] = field(factory=list)
     """From each kill to the next reply that is not null."""
     texts: list[str] = field(factory=list)
-    """What was shown, request by request; an empty text is nothing."""
+    """The suggestions, request by request; an empty text for none."""
     faults: list[str] = field(factory=list)
     killed_s: float | None = None
     metrics_ms: list[float] = field(factory=list)
@@ -97,7 +97,7 @@ def places(source: str) -> Iterator[tuple[str, int, int, str]]:
 
 
 def kill_at_random(peer: Peer, arguments: argparse.Namespace, record: Record, rng: random.Random) -> None:
-    """Kill the session or the host again and again.
+    """Kill the session or the host repeatedly.
 
     Most kills wait for the first suggestion after the last one. After three sessions that never answered the front
     waits longer and longer before it starts the next one.
@@ -125,7 +125,7 @@ def kill_at_random(peer: Peer, arguments: argparse.Namespace, record: Record, rn
 
 
 def probe(peer: Peer, record: Record, is_over: Callable[[], bool]) -> None:
-    """Request the counters again and again."""
+    """Request the counters repeatedly."""
     number = 0
     while not is_over():
         planned = time.monotonic() + PROBE_S
@@ -191,7 +191,7 @@ def look(peer: Peer, uri: str, typed: str, place: tuple[int, int], record: Recor
 
 
 def undisturbed(source: str, n_requests: int) -> list[str]:
-    """What is shown when the same is typed and all processes are left alone."""
+    """Return the suggestions for the same typing with undisturbed processes."""
     record = Record()
     with Peer(settings=SETTINGS) as peer:
         type_through(peer, source, record, lambda: len(record.texts) >= n_requests)
@@ -251,14 +251,14 @@ def kill_fronts(source: str, n_kills: int, most_s: float, rng: random.Random) ->
 
 
 def spread(values: list[float]) -> str:
-    """Percentiles, of at least one value."""
+    """Describe the percentiles of some values."""
     if not values:
         return "none"
     return f"p50 {median(values):.2f}, p95 {percentile(values, 0.95):.2f}, max {max(values):.2f} of {len(values)}"
 
 
 def left_over(processes: Iterable[psutil.Process], home: Path) -> str:
-    """What is left of processes that should have ended, in words."""
+    """Describe what is left of processes that should have ended."""
     _, alive = psutil.wait_procs(list(processes), timeout=LEFT_OVER_S)
     sockets = [path.name for path in home.rglob("*.sock")]
     return f"processes left over: {[each.pid for each in alive] or 'none'}; socket files: {sockets or 'none'}"

@@ -1,9 +1,9 @@
-"""Measure how far rounding moves an answer: `python bench/rounding.py FOLDER [--places N]`.
+"""Measure the effect of rounding on answers, in nats: `python bench/rounding.py FOLDER [--places N]`.
 
-At random places of files the demonstrator answers greedily, with its prompt evaluated in slices of random sizes, as the
-cache leaves them. Then other contexts evaluate prompt and answer anew: with other slices, and with other kernels of
-llama.cpp, which add in other orders as other CPUs do. For each token of the answers this prints how far its
-log-probability moves, and how much likelier the likeliest token is there.
+At random places of files the demonstrator answers greedily, with its prompt evaluated in slices of random sizes, as
+after cache hits. Then other contexts evaluate prompt and answer again: with other slices, and with other kernels of
+llama.cpp, which add in other orders as other CPUs do. For the tokens of the answers this prints the change of the
+log-probability, and the margin of the likeliest token.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What each stage is worth for suggestions: `python bench/stages.py FOLDER... [--holes N] [--seed N]`.
+"""Measure the effect of each stage on suggestions: `python bench/stages.py FOLDER... [--holes N] [--seed N]`.
 
 The model writes once into each hole, greedily, up to a stop token or `completion.maxTokens`, with token healing and
 without. Of that text suggestions are made in many ways: raw, by all stages, and by all but one. Raw text is cut at the
@@ -76,20 +76,20 @@ async def generate(hole: Hole, model: Model, settings: Settings, *, has_trees: b
 
 
 def as_it_is(written: CompletionOutput, raw: Raw) -> Item:
-    """The raw text, up to the first newline where that is all that is hidden."""
+    """Return the raw text, up to the first newline if only a line is hidden."""
     text = normalized(written.text)
     shown = text if raw.hole.kind == BLOCK else text.partition(b"\n")[0]
     return Item(shown.decode("utf-8", "replace").rstrip())
 
 
 def finished(written: CompletionOutput, raw: Raw, filters: Sequence[Filter] = FILTERS) -> Item:
-    """The text after the filters."""
+    """Return the text after the filters."""
     suggestion, _ = postprocess(Suggestion(normalized(written.text), written.stop_reason), raw.cursor, filters)
     return Item(suggestion.text.decode("utf-8", "replace"), suggestion.n_replaced_bytes)
 
 
 def raced(raw: Raw, n: int = 2, margin_nats: float = BEAM_MARGIN_NATS) -> CompletionOutput:
-    """The answer with the likeliest first line, of at most `n` that begin nearly as well as the first."""
+    """Return the answer with the likeliest first line, among at most `n` whose first tokens are within the margin."""
     first = raw.healed[0]
     if not first.ids or not raw.healed[1:] or not raw.healed[1].ids:
         return first
@@ -98,18 +98,18 @@ def raced(raw: Raw, n: int = 2, margin_nats: float = BEAM_MARGIN_NATS) -> Comple
 
 
 def without(name: str) -> Way:
-    """All filters but one."""
+    """Return the way with all filters but one."""
     filters = [each for each in FILTERS if each.__name__ != name]
     return lambda raw: finished(raced(raw), raw, filters)
 
 
 def confident(least: float) -> Way:
-    """All stages, and nothing that is less likely."""
+    """Return the way with all stages that drops answers below a confidence."""
     return lambda raw: finished(raced(raw), raw) if confidence(raced(raw).logprobs) >= least else Item("")
 
 
 def at_another_site(**changes: bool) -> Way:
-    """All stages, with another decision about one line or several."""
+    """Return the way with all stages, and another decision about one line or several."""
 
     def way(raw: Raw) -> Item:
         return finished(raced(raw), evolve(raw, cursor=evolve(raw.cursor, **changes)))
@@ -133,7 +133,7 @@ WAYS: dict[str, Way] = {
 
 
 def n_decoded(raw: Raw, model: Model) -> int:
-    """After how many tokens the stop rule ends the first answer."""
+    """Return the number of tokens after which the stop rule ends the first answer."""
     stop, text, heal = stop_rule(raw.cursor), b"", len(build_prompt(raw.window, model).heal)
     for number, token_id in enumerate(raw.healed[0].ids, 1):
         text += model.tokenizer.piece(token_id)
@@ -143,7 +143,7 @@ def n_decoded(raw: Raw, model: Model) -> int:
 
 
 def row(name: str, filled: Sequence[Filled], base: Sequence[Filled]) -> str:
-    """A line of the table, with what this way has less than all stages."""
+    """Return a line of the table, with the difference of this way to all stages."""
     cells = []
     for kind in KINDS:
         mine, theirs = ([one for one in each if one.hole.kind == kind] for each in (filled, base))
@@ -157,7 +157,7 @@ def row(name: str, filled: Sequence[Filled], base: Sequence[Filled]) -> str:
 
 
 def table(filled: dict[str, list[Filled]]) -> Iterable[str]:
-    """The table in Markdown."""
+    """Yield the lines of the table in Markdown."""
     heads = [*(f"exact, {kind}" for kind in KINDS), "similarity", "withheld", "no new error", "parses as before"]
     heads += ["repeat the next line", "other than with all stages"]
     yield f"| way | {' | '.join(heads)} |"
@@ -169,7 +169,7 @@ def table(filled: dict[str, list[Filled]]) -> Iterable[str]:
 async def fill_all(
     holes: Sequence[Hole], settings: Settings, *, has_trees: bool
 ) -> tuple[dict[str, list[Filled]], int, int]:
-    """What came of each way; and the tokens that the first answers had up to the stop rule, and without it."""
+    """Return the results of each way, and the tokens of the first answers with the stop rule and without it."""
     filled: dict[str, list[Filled]] = {name: [] for name in WAYS}
     n_stopped = n_all = 0
     async with opened(settings) as (prompts, engine):
@@ -184,7 +184,7 @@ async def fill_all(
 
 
 def answering(raw: Raw, item: Item) -> Ask:
-    """What answers with an item, or with nothing if that is empty."""
+    """Return a function that answers with an item, or with nothing if that is empty."""
 
     async def ask(_snapshot: Snapshot, _cursor_byte: int, _around: WorkspaceContext) -> Completion:
         return Completion(raw.window.snapshot, raw.window.cursor_byte, (item,) if item.text else ())

@@ -1,6 +1,7 @@
-"""Start-up times: from process start to the reply to `initialize`, and one whole `starcoder-lsp complete`.
+"""Measure start-up times in milliseconds: `python bench/startup.py`.
 
-`make bench` runs it; figures worth keeping go to `bench/RESULTS.md` with the date.
+The first is from process start to the reply to `initialize`, the second one whole `starcoder-lsp complete`. `make
+bench` runs it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from rich.table import Table
 ROOT = Path(__file__).parents[1]
 N_RUNS = 5
 ASKED_AT = "    started = time.perf_counter()"
-"""A line of the file in which a completion is asked for, before its last bracket."""
+"""The line of the file in which a completion is requested, before its last bracket."""
 SERVER = [sys.executable, "-m", "starcoder_lsp"]
 INITIALIZE = {
     "jsonrpc": "2.0",
@@ -30,13 +31,13 @@ INITIALIZE = {
 
 
 def framed(message: dict[str, object]) -> bytes:
-    """A message with its header."""
+    """Return a message with its header."""
     body = json.dumps(message).encode()
     return b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
 
 
 def initialize_ms() -> float:
-    """Milliseconds from starting the process to the first byte of its answer to `initialize`."""
+    """Return the milliseconds from the process' start to the first byte of its answer to `initialize`."""
     started = time.perf_counter()
     with subprocess.Popen(SERVER, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:  # noqa: S603  ours
         if process.stdin is None or process.stdout is None:
@@ -50,7 +51,7 @@ def initialize_ms() -> float:
 
 
 def complete_ms() -> float:
-    """Milliseconds of one `complete --json`, start-up and loading included."""
+    """Return the milliseconds of one `complete --json`, start-up and loading included."""
     path = ROOT / "starcoder_lsp/completion.py"
     line = path.read_text().splitlines().index(ASKED_AT) + 1
     place = f"{path}:{line}:{len(ASKED_AT) - 1}"
@@ -60,7 +61,7 @@ def complete_ms() -> float:
 
 
 def import_ms() -> float:
-    """Milliseconds of a Python process that imports nothing, to compare with."""
+    """Return the milliseconds of a Python process that imports nothing, for comparison."""
     started = time.perf_counter()
     subprocess.run([sys.executable, "-c", "pass"], check=True)
     return (time.perf_counter() - started) * 1000

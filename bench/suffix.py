@@ -1,4 +1,4 @@
-"""The gain of a longer suffix: the log-probability of hidden text, with windows that differ in their suffix only.
+"""Measure the gain of a longer suffix: the log-probability of hidden text, with windows of different suffixes.
 
 `python bench/suffix.py FOLDER... [--holes N] [--seed N]`. Holes hide the rest of a line (`bench context`), `--holes` of
 each folder; nothing is generated. A row for each pair of `MIN_SUFFIX_TOKENS` and `MAX_WHOLE_SUFFIX_TOKENS`; the gain is

@@ -1,8 +1,8 @@
-"""Two editors on one model: `python bench/two_editors.py FILE FILE [--keystrokes N] [--model GGUF]`.
+"""Measure two editors that share a host: `python bench/two_editors.py FILE FILE [--keystrokes N] [--model GGUF]`.
 
-First one server types its way through the first file alone. Then two servers on one shared host type in turn, each in a
-file of its own. Each asks after each keystroke. What the first one's keystrokes cost is compared, and what the second
-server takes in memory.
+First one client types the first file alone. Then two servers on one shared host get the keystrokes of two clients in
+turn, each in a file of its own, with a request after each keystroke. The report compares the milliseconds and evaluated
+tokens of the first client's keystrokes, and gives the memory, in MiB, of the second server.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ SETTINGS: dict[str, Any] = {
 
 
 def resident_mib(process_id: int) -> float:
-    """Memory of a process that is in RAM now."""
+    """Return the resident memory of a process in MiB."""
     status = Path(f"/proc/{process_id}/status").read_text()
     return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmRSS"))
 
 
 def hosts() -> list[int]:
-    """The hosts of this bench's own folder."""
+    """Return the hosts in this script's own folder."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -57,14 +57,14 @@ class Typist:
         client.open(self.uri, "python", "\n".join(lines[: self.at]) + "\n")
 
     def keystrokes(self) -> Iterator[tuple[int, int, str]]:
-        """Line, column and character of each."""
+        """Yield line, column and character of each keystroke."""
         for line, text in enumerate(self.rest, self.at):
             for column, character in enumerate(text + "\n"):
                 yield line, column, character
 
 
 async def play(paths: list[Path], model: dict[str, Any], n_keystrokes: int) -> tuple[list[list[Answer]], str]:
-    """Type in turn; the answers of each, and the memory in words."""
+    """Type in turn; return the answers of each client, and a description of the memory."""
     answers: list[list[Answer]] = [[] for _ in paths]
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slsp-")))
@@ -85,7 +85,7 @@ async def play(paths: list[Path], model: dict[str, Any], n_keystrokes: int) -> t
 
 
 def row(name: str, answers: list[Answer]) -> str:
-    """The figures of one typist, without its first prompt."""
+    """Return the figures of one client, without its first prompt."""
     later = answers[1:]
     asked = [answer for answer in later if not answer.is_from_memory]
     return (

@@ -1,8 +1,8 @@
-"""Are suggestions whole? `python bench/wholeness.py FOLDER... [--holes N] [--words N] [--seed N] [--json FILE]`.
+"""Count suggestions that are not whole: `python bench/wholeness.py FOLDER... [--holes N] [--words N] [--json FILE]`.
 
-Hides rests of lines in files that parse, and puts cursors inside words of files in which nothing is hidden. Asks the
-real pipeline, and lets judges decide that share no code with the filters (`bench/judges.py`). Each
-folder gets as many places as the others. `--list` prints what was judged bad.
+Hides rests of lines in files that parse, and puts cursors inside words of files in which nothing is hidden. Requests
+suggestions of the real pipeline there, and judges them by code that the filters do not share (`bench/judges.py`). Each
+folder gets the same number of places. `--list` prints the suggestions judged bad.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ WORDS = re.compile(r"[^\W\d]\w{2,}")
 
 @frozen
 class Judged:
-    """One place and the verdicts. All but the first four are `False` where nothing was shown."""
+    """One place and the verdicts. All but the first four are `False` if nothing was shown."""
 
     kind: str
     language: str
@@ -92,7 +92,7 @@ def _inside_word(source: Source, line: int, rng: Random) -> Hole | None:
 
 
 async def judge(hole: Hole, ask: object) -> Judged:
-    """Ask at a place, and judge the answer."""
+    """Request a suggestion at a place, and judge it."""
     asked = hole.snapshot(hole.closed)
     completion = await ask(asked, len(hole.before.encode()), WorkspaceContext(hole.root))  # type: ignore[operator]
     data, language = asked.text.data, language_of(asked)
@@ -120,7 +120,7 @@ async def judge(hole: Hole, ask: object) -> Judged:
 
 
 def summary(judged: Sequence[Judged]) -> dict[str, object]:
-    """Return the figures of some places: shares of all, and of what is shown."""
+    """Return the figures of some places: shares of all places, and of the shown suggestions."""
     shown = [one for one in judged if one.shown]
     return {
         "places": len(judged),

@@ -1,4 +1,4 @@
-"""Time that an edit, its incremental parse and the choice of a window take: `python bench/windows.py FILE...`.
+"""Measure an edit, its parse and the choice of a window, in milliseconds: `python bench/windows.py FILE...`.
 
 200 single-letter edits of each file, every fourth at a random line, the others where the last one was. The file is read
 ahead first, as the server does with a document that was opened; `--cold` leaves that out.
@@ -27,7 +27,7 @@ N_EDITS = 200
 def times_of(
     path: Path, model: PromptBuilder, settings: Settings, *, is_cold: bool
 ) -> Iterator[tuple[float, float, float]]:
-    """Milliseconds of each edit, its parse and its window."""
+    """Return the milliseconds of each edit, its parse and its window."""
     documents, rng, uri = Documents(), random.Random(1), path.resolve().as_uri()  # noqa: S311  not a secret
     snapshot = documents.open(uri, "", 0, path.read_bytes().decode())
     if not is_cold:

@@ -14,7 +14,7 @@ from pathlib import Path
 PROGRAMS = ("llama-bench", "llama-server")
 IN_MEMORY = Path("/dev/shm")  # noqa: S108  a folder of our own is made in it
 N_ROOMY_BYTES = 48 << 30
-"""The largest two models, and room to spare."""
+"""The bytes of the largest two models, and some more."""
 
 
 def roomy_folder() -> str:

@@ -24,16 +24,16 @@ from starcoder_lsp.percentile import percentile
 
 N_CELLS = 4096
 N_OFFLOADED_PROMPT = 512
-"""Tokens whose evaluation is timed where some layers stay on the CPU."""
+"""The tokens of a timed prompt if some layers stay on the CPU."""
 N_OFFLOADED_TOKENS = 16
 N_ROUNDS = 5
 N_COPIES = 20
 WAIT_S = 20.0
-"""For a cancelled prompt: longer than any slice takes."""
+"""The wait for the end of a cancelled prompt: longer than any slice takes."""
 
 
 def opened(task: Task, n_gpu_layers: int = -1, n_slice: int = N_SLICE) -> tuple[llama.LlamaContext, PromptModel]:
-    """The task's model, loaded and warmed up, with a row about that."""
+    """Return the task's model, loaded and warmed up, and write a row about that."""
     path = task.model_file()
     prompts = read_prompt_model(path, N_CELLS)
     options = llama.LoadOptions(path, N_CELLS, prompts.n_bytes, n_gpu_layers, n_slice=n_slice)
@@ -52,7 +52,7 @@ def opened(task: Task, n_gpu_layers: int = -1, n_slice: int = N_SLICE) -> tuple[
 
 
 def prefill_s(context: llama.LlamaContext, n_tokens: int) -> float:
-    """Seconds in which a prompt of so many tokens is evaluated, in slices of the context's size."""
+    """Return the seconds to evaluate a prompt of `n_tokens`, in slices of the context's size."""
     cached, ids = CachedSequence(0), [token % len(context.pieces) for token in range(n_tokens)]
     started = time.perf_counter()
     for first in range(0, n_tokens, context.n_slice):
@@ -138,7 +138,7 @@ def read_layers(task: Task) -> int:
 
 @define(eq=False)
 class Listener:
-    """Hears when a job ends."""
+    """Sets an event when a job ends."""
 
     ended: threading.Event = field(factory=threading.Event)
     is_complete: bool = False
@@ -148,7 +148,7 @@ class Listener:
         """Nothing is decoded here."""
 
     def on_end(self, usage: Usage, *, is_complete: bool, error: str) -> None:  # noqa: ARG002  as it is called
-        """The model thread is done with the job."""
+        """Note that the model thread is done with the job."""
         self.ended_s, self.is_complete = time.perf_counter(), is_complete
         self.ended.set()
 
@@ -186,7 +186,7 @@ def cancel(task: Task) -> None:
 
 
 def cancelled_ms(worker: Worker, n_prompt: int, number: int, delay_s: float) -> float | None:
-    """Milliseconds from the cancel of a prompt to its end; `None` if it was done before. Nothing of it was kept."""
+    """Return the milliseconds from the cancel of a prompt to its end; `None` if it was done before."""
     listener = Listener()
     ids = tuple((number + 1) * 7 + token % 1000 for token in range(n_prompt))
     job = worker.submit(

@@ -29,11 +29,11 @@ from typed import write_trace
 
 ROOT = Path(__file__).parents[2]
 MACHINE_S = 60.0
-"""For the first step: llama.cpp's CUDA code is read from disk, and the GPU wakes up."""
+"""The limit of the first step, in which llama.cpp's CUDA code is read from disk and the GPU wakes up."""
 NEEDED = {"llama_bench": "llama-bench", "compare": "llama-server"}
-"""Programs of llama.cpp's that steps run."""
+"""The programs of llama.cpp that steps run."""
 LEFT_S = 5.0
-"""Kept for the end: every step ends at least so long before the deadline."""
+"""The time kept for the end: every step ends at least so long before the deadline."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Step:
 
 @dataclass
 class Run:
-    """The run's state: where things are, what is left of the time, and what came out so far."""
+    """The run's state: paths, the time left, and the results so far."""
 
     sizes: Sizes
     folder: Path
@@ -120,7 +120,7 @@ class Run:
         return self.deadline_s - time.monotonic()
 
     def write(self) -> None:
-        """Write all figures so far, so that there is a whole file at any time."""
+        """Write all figures so far, so that the file is complete at any time."""
         self.output.parent.mkdir(parents=True, exist_ok=True)
         part = self.output.with_name(self.output.name + ".part")
         part.write_text(json.dumps(self.report, indent=1))

@@ -26,15 +26,15 @@ from starcoder_lsp.cli.bench.traces import (
 from starcoder_lsp.settings import Settings
 
 CRASHING = "tests/host/crashing"
-"""On a host's path this lets it die where `CRASH` says."""
+"""A folder on a host's path that lets it crash as `CRASH` says."""
 CRASH = "loading/SIGSEGV/2"
-"""While it loads, by SIGSEGV, on every rung below the one without a GPU."""
+"""Crash while loading, by SIGSEGV, on every rung before the one without a GPU."""
 N_BATCH = "2048"
 T = TypeVar("T")
 
 
 def in_time(task: Task, items: Iterable[T]) -> Iterator[T]:
-    """The items, until nothing new is to be begun."""
+    """Yield the items until the step must begin nothing new."""
     for item in items:
         if task.is_late:
             return
@@ -42,7 +42,7 @@ def in_time(task: Task, items: Iterable[T]) -> Iterator[T]:
 
 
 def traced(task: Task, n_edits: int) -> Excerpt:
-    """So many edits from the task's first one on, as long as there is time."""
+    """Return `n_edits` edits from the task's first one on."""
     trace = read_trace(task.trace)
     n_edits = check_range(trace, task.trace, task.first, n_edits)
     edits = in_time(task, edits_of(trace, task.first, n_edits))
@@ -50,7 +50,7 @@ def traced(task: Task, n_edits: int) -> Excerpt:
 
 
 async def replay(task: Task) -> None:
-    """An editing session through a real server, whose host has the model on the GPU."""
+    """Replay an editing session on a real server, whose host has the model on the GPU."""
     path = task.model_file()
     replayed = await replaying.play(traced(task, task.sizes["n_edits"]), path)
     for name, answers in (grouped(replayed.answers) | {"agreeing": replayed.agreeing}).items():
@@ -94,7 +94,7 @@ async def ladder(task: Task) -> None:
 
 
 async def compare(task: Task) -> None:
-    """The time to the first token after an edit: llama-server's, and this program's."""
+    """Measure the time to the first token after an edit: llama-server's, and this program's."""
     from starcoder_lsp.cli.bench import compare as comparing
     from starcoder_lsp.cli.bench.llama_server import arguments, llama_server
     from starcoder_lsp.engine.threads import default_n_threads

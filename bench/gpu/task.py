@@ -1,4 +1,4 @@
-"""The input of one step, the model that it works on, and the file that its rows go to."""
+"""The input of one step: its model, its limits, and the file for its rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from starcoder_lsp.engine.synthetic_header import (
 
 TINY = Shape(n_embd=256, n_layers=2, n_heads=2, n_kv_heads=1, n_ff=512, rope_base=1e6)
 SHOWN = 180
-"""Characters of a row that are printed."""
+"""The most characters of a row that are printed."""
 
 
 @frozen

@@ -1,4 +1,4 @@
-"""An editing trace of our own, where no recorded one is at hand: a source file, typed. Needs Python alone."""
+"""Make an editing trace from a source file, if no recorded one is at hand. Needs Python alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 N_PLACES = 6
 N_TYPED = 60
-"""Characters typed at each place."""
+"""The characters typed at each place."""
 
 
 def write_trace(source: Path, path: Path) -> Path:
