@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +22,7 @@ from starcoder_lsp.session import reading
 from starcoder_lsp.session.reading import Reader
 from starcoder_lsp.settings import Settings
 
-SOURCE = Path(__file__).with_name("test_worker.py").read_text()
+SOURCE = Path(argparse.__file__).read_text()
 
 
 @pytest.fixture

@@ -1,0 +1,229 @@
+"""Requests, cancels and failures in any order: every answer is right, and records and context agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from attrs import frozen
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from starcoder_lsp.engine.engine import (
+    CompletionOutput,
+    EngineError,
+    Sampling,
+)
+from starcoder_lsp.engine.local.decoding import Decoding
+from starcoder_lsp.engine.local.jobs import Job
+from starcoder_lsp.engine.local.kv_cache import Owner
+from starcoder_lsp.engine.local.llama import N_RESIDENTS, LlamaContext
+from starcoder_lsp.engine.local.parking import ParkedStates
+from starcoder_lsp.engine.local.worker import Worker
+from starcoder_lsp.engine.prompt_model import PromptModel
+from tests.local_engine import LocalEngine, differences
+from tests.unit.worker.clients import N_CONTEXT, Reader, Recorder, text, wait_for
+
+
+class FailingContext(Recorder):
+    """Fails in some of its evaluations, before or after the cells are there."""
+
+    def __init__(self, context: LlamaContext, failures: dict[int, bool]) -> None:
+        super().__init__(context)
+        self._failures = failures
+
+    def decode(self, *given: object) -> bool:
+        self._fail(before=True)
+        is_done = super().decode(*given)
+        self._fail(before=False)
+        return is_done
+
+    def step(self, *given: object) -> None:
+        self._fail(before=True)
+        super().step(*given)
+        self._fail(before=False)
+
+    def _fail(self, *, before: bool) -> None:
+        n = len(self.evaluated)
+        if self._failures.get(n) is before:
+            del self._failures[n]
+            raise EngineError("made up")
+
+
+@frozen
+class Ask:
+    client: str
+    document: str
+    prompt: str
+    n_tokens: int
+    n_answers: int
+    beam: float
+    max_new_tokens: int
+    temperature: float
+    is_ahead: bool
+
+
+@frozen
+class Wait:
+    n_tokens: int
+
+
+@frozen
+class Drop:
+    job: int
+    answer: int
+
+
+@frozen
+class Cancel:
+    job: int
+    kept: int
+
+
+@frozen
+class Of:
+    """`forget`, `leave`, `persist` or `settle`."""
+
+    what: str
+    client: str
+    document: str
+
+
+CLIENTS, DOCUMENTS, PROMPTS = st.sampled_from("pqr"), st.sampled_from(["x", "y"]), st.sampled_from("abc")
+
+
+ASKS = st.builds(
+    Ask,
+    CLIENTS,
+    DOCUMENTS,
+    PROMPTS,
+    st.sampled_from([4, 30, 100, 200, 400, N_CONTEXT - 3]),
+    st.sampled_from([0, 1, 1, 2, 3, 8]),
+    st.sampled_from([0.0, 3.0]),
+    st.sampled_from([1, 2, 6, 300]),
+    st.sampled_from([0.0, 0.0, 1.0]),
+    st.booleans(),
+)
+
+
+DEEDS = st.one_of(
+    ASKS,
+    ASKS,
+    ASKS,
+    st.builds(Wait, st.sampled_from([1, 3])),
+    st.builds(Drop, st.integers(0, 9), st.integers(0, 3)),
+    st.builds(Cancel, st.integers(0, 9), st.integers(0, 3)),
+    st.builds(Of, st.sampled_from(["forget", "leave", "persist", "settle"]), CLIENTS, DOCUMENTS),
+)
+
+
+@pytest.fixture(scope="module")
+def longest(alone: LocalEngine, prompts: PromptModel) -> Callable[[Ask], CompletionOutput]:
+    """Return the first 6 tokens that an engine with one client answers to a prompt; each prompt is run once."""
+    known: dict[tuple[str, int], CompletionOutput] = {}
+
+    def answer(asked: Ask) -> CompletionOutput:
+        key = asked.prompt, asked.n_tokens
+        if key not in known:
+            reader = Reader()
+            ids = text(*key, prompts)
+            asked_for = Decoding(ids, prompts.fim.stop_ids, b"", 6)
+            alone.worker.forget("alone")
+            job = alone.worker.submit(Owner("alone", "doc"), asked_for, reader, is_ahead=False)
+            reader.wait()
+            alone.worker.cancel(job)
+            wait_for(alone.worker)
+            known[key] = reader.first_answer()
+        return known[key]
+
+    return answer
+
+
+class Play:
+    """Runs the calls of several clients."""
+
+    def __init__(self, worker: Worker, prompts: PromptModel) -> None:
+        self.jobs: list[tuple[Job, Reader, Ask]] = []
+        self._worker, self._prompts = worker, prompts
+
+    def do(self, deed: object) -> None:
+        match deed:
+            case Ask():
+                self._ask(deed)
+            case Of("settle"):
+                wait_for(self._worker)
+            case Of("persist", client, document):
+                self._worker.persist(Owner(client, document))
+            case Of(what, client):
+                getattr(self._worker, what)(client)
+            case _ if self.jobs:
+                self._go_on(deed)
+
+    def _ask(self, asked: Ask) -> None:
+        owner = Owner(asked.client, asked.document)
+        for job, _, _ in self.jobs:
+            if job.owner == owner:
+                self._worker.cancel(job)
+        decoding = Decoding(
+            text(asked.prompt, asked.n_tokens, self._prompts),
+            self._prompts.fim.stop_ids,
+            b"",
+            asked.max_new_tokens,
+            asked.n_answers,
+            asked.beam,
+            Sampling(asked.temperature, 1),
+        )
+        reader = Reader()
+        self.jobs.append((self._worker.submit(owner, decoding, reader, is_ahead=asked.is_ahead), reader, asked))
+
+    def _go_on(self, deed: object) -> None:
+        match deed:
+            case Wait(n_tokens):
+                self.jobs[-1][1].wait(n_tokens)
+            case Drop(number, answer):
+                job, reader, _ = self.jobs[number % len(self.jobs)]
+                self._worker.drop(job, answer)
+                reader.dropped.add(answer)
+            case Cancel(job, kept):
+                self._worker.cancel(self.jobs[job % len(self.jobs)][0], kept)
+
+    def end(self) -> None:
+        """Wait for short answers, and cancel everything."""
+        for _, reader, asked in self.jobs:
+            if asked.max_new_tokens <= 6:
+                reader.wait()
+        for job, _, _ in self.jobs:
+            self._worker.cancel(job)
+        wait_for(self._worker)
+
+
+@settings(max_examples=60)
+@given(
+    deeds=st.lists(DEEDS, min_size=5, max_size=14),
+    failures=st.dictionaries(st.integers(0, 12), st.booleans(), max_size=3),
+)
+def test_after_anything_in_any_order_all_is_clean(
+    loaded: LocalEngine,
+    prompts: PromptModel,
+    longest: Callable[[Ask], CompletionOutput],
+    deeds: list[object],
+    failures: dict[int, bool],
+) -> None:
+    worker = loaded.worker
+    for client in "pqr":
+        worker.leave(client)
+    wait_for(worker)
+    worker.sequences.states = ParkedStates(1_000_000)
+    worker.sequences.backend = FailingContext(loaded.context._context, dict(failures))
+    play = Play(worker, prompts)
+    for deed in deeds:
+        play.do(deed)
+    play.end()
+    loaded.check_cells()
+    assert worker._turns.jobs == []
+    assert [each.job for each in worker.sequences.residents] == [None] * N_RESIDENTS
+    for _, reader, asked in play.jobs:
+        assert reader.n_ends == 1
+        assert reader.error == "" or failures or asked.is_ahead
+        if asked.temperature == 0 and not (asked.beam and asked.n_answers == 1):
+            differences(reader.first_answer(), longest(asked))

@@ -1,0 +1,108 @@
+"""Prompts and answers that fit the context and the sequences, others that are refused, and the end of the thread."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+from attrs import evolve
+
+from starcoder_lsp.engine.engine import (
+    Cancellation,
+    EngineError,
+)
+from starcoder_lsp.engine.host.ladder import Caution
+from starcoder_lsp.engine.loading import DEMONSTRATOR
+from starcoder_lsp.engine.local.decoding import Decoding
+from starcoder_lsp.engine.local.kv_cache import Owner
+from starcoder_lsp.engine.local.llama import N_BRANCHES
+from starcoder_lsp.engine.local.parking import ParkedStates
+from starcoder_lsp.engine.local.sequences import Sequences
+from starcoder_lsp.engine.local.turns import MAX_ANSWERS
+from starcoder_lsp.engine.local.worker import Worker
+from starcoder_lsp.engine.prompt_model import PromptModel
+from tests.local_engine import LocalEngine
+from tests.unit.worker.clients import N_CELLS, N_CONTEXT, Reader, ask, held, request, text
+
+
+@pytest.mark.parametrize("ids", [(), (10**9,), (1, -1), (1, 2, 49152)], ids=str)
+async def test_a_prompt_that_makes_no_sense_is_refused(
+    host: LocalEngine, prompts: PromptModel, ids: tuple[int, ...]
+) -> None:
+    asked = request(prompts, "a")
+    with pytest.raises(EngineError, match="prompt"):
+        await ask(host, evolve(asked, prompt=evolve(asked.prompt, ids=ids)))
+    assert (await ask(host, asked)).n_generated > 0
+
+
+@pytest.mark.parametrize("n_tokens", [N_CONTEXT, N_CONTEXT + 1, N_CELLS])
+async def test_a_prompt_as_long_as_the_context_is_refused(
+    host: LocalEngine, prompts: PromptModel, n_tokens: int
+) -> None:
+    asked = request(prompts, "a", n_tokens)
+    assert len(asked.prompt.ids) == n_tokens
+    with pytest.raises(EngineError, match="no room"):
+        await ask(host, asked)
+    with pytest.raises(EngineError, match="no room"):
+        await host.prefill("doc", asked.prompt, Cancellation())
+
+
+@pytest.mark.parametrize("n_answers", [1, 2, 8, 99])
+@pytest.mark.parametrize("n_room", [1, 2, 7, 40])
+async def test_prompt_and_answers_fit_the_context(
+    host: LocalEngine, prompts: PromptModel, n_room: int, n_answers: int
+) -> None:
+    asked = request(prompts, "a", N_CONTEXT - n_room, max_new_tokens=12, n_answers=n_answers)
+    answer = await ask(host, asked)
+    assert len(answer.written) == min(n_answers, MAX_ANSWERS, n_room)
+    assert 0 < answer.n_generated <= n_room
+    assert all(len(each.ids) <= 12 for each in answer.written)
+
+
+async def test_an_answer_without_answers_is_a_prefill(host: LocalEngine, prompts: PromptModel) -> None:
+    asked = request(prompts, "a", n_answers=0)
+    stream = host.generate(asked)
+    assert [tokens async for tokens in stream] == []
+    usage = await stream.ended()
+    assert (usage.n_evaluated, usage.is_complete) == (len(asked.prompt.ids), True)
+
+
+async def test_two_clients_may_ask_for_eight_answers_each(host: LocalEngine, prompts: PromptModel) -> None:
+    asked = [request(prompts, name, 100, n_answers=99) for name in "ab"]
+    with held(host.worker):
+        answers = [
+            asyncio.ensure_future(ask(host.beside(each.document + str(i)), each)) for i, each in enumerate(asked)
+        ]
+        await asyncio.wait(answers, timeout=0)
+    assert [len(each.written) for each in await asyncio.gather(*answers)] == [8, 8]
+
+
+async def test_a_plain_answer_takes_no_sequence_for_further_ones(host: LocalEngine, prompts: PromptModel) -> None:
+    stream = host.generate(request(prompts, "a", max_new_tokens=500))
+    async for _ in stream:
+        break
+    branches = await host.ask(lambda: list(host.worker.sequences.branches))
+    stream.close()
+    assert len(branches) == N_BRANCHES
+
+
+def test_an_error_that_nobody_expected_is_told(host: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threading, "excepthook", lambda _error: None)
+    is_told = threading.Event()
+    worker = Worker(Sequences.of(host.context, ParkedStates(0), 1, 1), 8, is_told.set)
+    worker.start()
+    worker.call(lambda: 1 / 0)
+    assert is_told.wait(60)
+    assert worker.close(60)
+
+
+def test_the_end_ends_every_job(prompts: PromptModel, caution: Caution) -> None:
+    engine = LocalEngine.load(prompts, DEMONSTRATOR, caution)
+    reader = Reader()
+    asked = Decoding(text("a", 40, prompts), prompts.fim.stop_ids, b"", 500)
+    with held(engine.worker):
+        engine.worker.submit(Owner("one", "doc"), asked, reader, is_ahead=False)
+        threading.Thread(target=engine.worker.close, args=(60,)).start()
+    engine.end()
+    assert reader.n_ends == 1

@@ -1,0 +1,100 @@
+"""Cells belong to a document of a client: shared beginnings, copies, and clients that leave."""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from starcoder_lsp.engine.local.kv_cache import Owner
+from starcoder_lsp.engine.local.parking import ParkedStates
+from starcoder_lsp.engine.prompt_model import PromptModel
+from tests.local_engine import LocalEngine
+from tests.unit.worker.clients import ask, check_answer, request
+
+
+async def test_documents_of_two_clients_with_one_name_are_two(
+    host: LocalEngine, prompts: PromptModel, alone: LocalEngine
+) -> None:
+    one, two = host.beside("one"), host.beside("two")
+    first, second = request(prompts, "a", 200), request(prompts, "b", 300)
+    for _ in range(2):
+        check_answer(await ask(one, first), await ask(alone, first))
+        check_answer(await ask(two, second), await ask(alone, second))
+    assert max((await ask(one, first)).n_evaluated, (await ask(two, second)).n_evaluated) == 0
+    for engine, asked in ((one, first), (two, second)):
+        (cached,) = await engine.cached()
+        assert (cached.document, cached.where) == ("doc", "device")
+        assert len(asked.prompt.ids) <= cached.n_tokens <= len(asked.prompt.ids) + asked.max_new_tokens
+
+
+async def test_what_two_clients_have_in_common_is_evaluated_once(host: LocalEngine, prompts: PromptModel) -> None:
+    asked = request(prompts, "a", 300)
+    await ask(host.beside("one"), asked)
+    assert (await ask(host.beside("two"), asked)).n_evaluated == 1
+    await ask(host.beside("two"), request(prompts, "b", 300))
+    assert (await ask(host.beside("one"), asked)).n_evaluated == 0
+
+
+async def test_a_copy_that_serves_another_client_stays(host: LocalEngine, prompts: PromptModel) -> None:
+    """Only its beginning is of use there."""
+    one, two = host.beside("one"), host.beside("two")
+    asked = request(prompts, "a", 600)
+    await ask(one, asked)
+    await ask(one, request(prompts, "b", 300))
+    ids = (*asked.prompt.ids[:200], *request(prompts, "c", 100).prompt.ids)
+    answer = await ask(two, evolve(asked, prompt=evolve(asked.prompt, ids=ids)))
+    assert answer.n_reused == 200
+    assert (await ask(one, asked)).n_evaluated == 1
+
+
+async def test_forget_drops_ones_own_only(host: LocalEngine, prompts: PromptModel) -> None:
+    one, two = host.beside("one"), host.beside("two")
+    asked = request(prompts, "a", 200), request(prompts, "b", 200)
+    for engine in (one, two):
+        for each in asked:
+            await ask(engine, each)
+    await one.forget()
+    assert await one.cached() == []
+    assert {each.where for each in await two.cached()} == {"device", "ram"}
+    assert (await ask(two, asked[1])).n_evaluated == 0
+
+
+async def test_a_client_that_leaves_is_parked(host: LocalEngine, prompts: PromptModel) -> None:
+    asked = request(prompts, "a", 300)
+    cold = await ask(host.beside("goes"), asked)
+    host.worker.leave("goes")
+    await host.settled()
+    host.check_cells()
+    assert not any(each.cached.ids for each in host.worker.sequences.residents)
+    (parked,) = host.worker.sequences.states
+    assert parked.owner == Owner("goes", "doc")
+    back = await ask(host.beside("comes back"), asked)
+    assert back.n_evaluated == 1
+    check_answer(back, cold)
+
+
+async def test_a_client_that_leaves_ends_its_jobs(host: LocalEngine, prompts: PromptModel) -> None:
+    stream = host.beside("goes").generate(request(prompts, "a", 100, max_new_tokens=500))
+    async for _ in stream:
+        break
+    host.worker.leave("goes")
+    await stream.ended()
+    host.check_cells()
+
+
+async def test_copies_of_all_clients_share_one_limit(host: LocalEngine, prompts: PromptModel) -> None:
+    states = host.worker.sequences.states = ParkedStates(1_500_000)
+    for name in "abcd":
+        await ask(host.beside(name), request(prompts, name, 300))
+        host.worker.leave(name)
+    await host.settled()
+    kept = list(states)
+    assert 0 < len(kept) < 4
+    assert [each.owner.client for each in kept] == ["d", "c", "b", "a"][: len(kept)]
+    assert sum(each.state.nbytes for each in kept) <= 1_500_000
+
+
+async def test_a_few_tokens_are_not_copied(host: LocalEngine, prompts: PromptModel) -> None:
+    await ask(host.beside("goes"), request(prompts, "a", 20))
+    host.worker.leave("goes")
+    await host.settled()
+    assert list(host.worker.sequences.states) == []
