@@ -75,3 +75,30 @@ def test_replies_are_spelled_as_the_client_does_and_deep_values_are_left_alone()
     assert (params["textDocument"], params["cells"]) == ({"uri": uri}, [{"document": uri}])
     assert uris.spelled(uri) == spelled
     assert uris.spelled("file:///other") == "file:///other"
+
+
+PATHS = [
+    ("file:///home/me/a%20b/%C3%A9.py", "/home/me/a b/é.py"),
+    ("file:///c%3A/Users/me/a.py", "c:/Users/me/a.py"),
+    ("file:///C:/Users/me/a.py", "C:/Users/me/a.py"),
+    ("file://localhost/a.py", "/a.py"),
+    ("file://server/share/a.py", "//server/share/a.py"),
+    ("untitled:Untitled-1", "Untitled-1"),
+    ("vscode-remote://ssh-remote%2Bhost/home/me/.env", "/home/me/.env"),
+    ("vscode-notebook-cell:/home/me/a.ipynb#W0sZmlsZQ%3D%3D", "/home/me/a.ipynb"),
+    ("file:///a%23b.py", "/a#b.py"),
+    ("/home/me/a.py", "/home/me/a.py"),
+    ("file://[broken", "//[broken"),
+    ("", ""),
+]
+
+
+@pytest.mark.parametrize(("uri", "path"), PATHS)
+def test_the_path_of_a_uri(uri: str, path: str) -> None:
+    assert path_of(uri) == path
+
+
+@given(st.text())
+def test_every_text_has_some_path(text: str) -> None:
+    assert "\\" not in path_of(text)
+    assert path_of("file:///p/" + quote(text)) == "/p/" + text.replace("\\", "/")

@@ -1,0 +1,16 @@
+"""A model that answers requests: the demonstrator."""
+
+from __future__ import annotations
+
+import pytest
+
+from starcoder_lsp.engine.prompt_model import PromptModel
+from starcoder_lsp.prompting import (
+    Model,
+)
+from tests.local_engine import LocalEngine
+
+
+@pytest.fixture(scope="session")
+def model(prompts: PromptModel, engine: LocalEngine) -> Model:
+    return Model.of(prompts, engine)

@@ -1,0 +1,211 @@
+"""Running hosts, editors, the path and folders."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+from filelock import FileLock
+
+from starcoder_lsp.cli.doctor.check import OK, WARNING, Check
+from starcoder_lsp.cli.doctor.editors import check_editors, check_path
+from starcoder_lsp.cli.doctor.environment import check_folders, check_hosts
+from starcoder_lsp.cli.doctor.facts import Facts, Places, RunningHost
+from starcoder_lsp.cli.doctor.gather import _find_hosts
+from starcoder_lsp.cli.doctor.report import _lines
+from starcoder_lsp.engine.host import wire
+from starcoder_lsp.engine.host.address import Address, is_alive
+from starcoder_lsp.engine.host.launch import HostConnection, HostProcess, inquire, join
+from starcoder_lsp.engine.host.options import HostOptions
+from starcoder_lsp.engine.loading import DEMONSTRATOR
+from starcoder_lsp.engine.model_file import check_model_file
+from starcoder_lsp.settings import HostSettings, Settings
+from tests.unit.doctor.machine import MIB, one
+
+
+def test_a_host_that_does_not_answer(facts: Facts, runtime: Path) -> None:
+    with FileLock(runtime / "mute.lock"), socket.socket(socket.AF_UNIX) as mute:
+        mute.bind(str(runtime / "mute.sock"))
+        mute.listen()
+        hosts, gone, problem = _find_hosts()
+    assert (gone, problem) == ({}, "")
+    (check,) = check_hosts(evolve(facts, hosts=hosts))
+    assert check.state == WARNING
+    assert "does not answer within" in check.found
+    assert "starcoder_lsp host mute" in check.advice
+
+
+async def test_asking_a_host_changes_nothing_there(runtime: Path) -> None:
+    model = check_model_file(DEMONSTRATOR)
+    options = HostOptions.of(Settings(host=HostSettings(shared=False)), model)
+    address = Address.of("one-of-its-own", "auto")
+    process = HostProcess.start(options, address)
+    try:
+        assert await process.listens()
+        for _ in range(3):
+            status = await inquire(Address.known(runtime, "one-of-its-own"))
+            assert status["clients"] == []
+        host = await join(options, address, "a client")
+        assert isinstance(host, HostConnection)
+        status = await inquire(address)
+        assert [client["name"] for client in status["clients"]] == ["a client"]
+        assert status["state"] in {"loading", "ready"}
+        host.close()
+        await process.exit_code()
+        assert not is_alive(runtime, "one-of-its-own")
+    finally:
+        process.process.kill()
+
+
+async def test_who_asked_is_told_no_more(runtime: Path) -> None:
+    settings = Settings(host=HostSettings(shared=False, transport="port"))
+    options = HostOptions.of(settings, check_model_file(DEMONSTRATOR))
+    address = Address.of("talkative", "port")
+    process = HostProcess.start(options, address)
+    try:
+        assert await process.listens()
+        assert (await inquire(Address.known(runtime, "talkative")))["processId"] == process.process.pid
+        reader, writer, _ = await address.connect()
+        writer.write(wire.framed(wire.Inquiry("not the secret")) + wire.framed(wire.Status(1)))
+        assert isinstance(await wire.read_from_host(reader), wire.Refused)
+        assert await wire.read_from_host(reader) is None
+        reader, writer, secret = await address.connect()
+        writer.write(wire.framed(wire.Inquiry(secret)) + wire.framed(wire.Score(1, [0], b"", [0])))
+        assert isinstance(await wire.read_from_host(reader), wire.Done)
+        assert await wire.read_from_host(reader) is None
+    finally:
+        process.process.kill()
+        await asyncio.sleep(0)
+
+
+def test_a_host_of_another_version(facts: Facts) -> None:
+    told = RunningHost("x", {"version": "0.0.9", "processId": 7, "clients": None})
+    (check,) = check_hosts(evolve(facts, hosts=(told,)))
+    assert check.state == WARNING
+    assert "0.0.9" in check.found
+
+
+def test_what_may_not_be_looked_at_is_a_line(facts: Facts) -> None:
+    def check_something(_facts: Facts) -> Iterator[Check]:
+        yield Check("first", OK, "seen")
+        raise PermissionError(13, "Permission denied", "/some/folder")
+
+    first, second = _lines(check_something, facts)
+    assert first.name == "first"
+    assert (second.name, second.state) == ("something", WARNING)
+    assert "/some/folder" in second.found
+
+
+def written(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+HELIX = """
+[language-server.starcoder]
+command = "{command}"
+[[language]]
+name = "rust"
+language-servers = ["rust-analyzer", "starcoder"]
+[[language]]
+name = "go"
+language-servers = [{{ name = "starcoder", only-features = ["completion"] }}]
+"""
+
+
+SETTING_UP: list[tuple[str, Callable[[Path], None]]] = [
+    ("Neovim", lambda home: written(home / ".config/nvim/lua/plugins/ai.lua", "vim.g.starcoder = {}")),
+    ("Helix", lambda home: written(home / ".config/helix/languages.toml", HELIX.format(command=sys.executable))),
+    ("Emacs", lambda home: written(home / ".emacs", '(load "~/starcoder-lsp/editor-configs/emacs/starcoder.el")')),
+    ("VS Code", lambda home: written(home / ".vscode/extensions/starcoder-lsp.starcoder-lsp-0.1.0/package.json", "{}")),
+    ("VSCodium", lambda home: written(home / ".vscode-oss/extensions/starcoder-lsp.starcoder-lsp/package.json", "{}")),
+    ("code-server", lambda home: written(home / ".local/share/code-server/extensions/x.starcoder-lsp/p.json", "{}")),
+]
+
+
+@pytest.mark.parametrize(("editor", "set_up"), SETTING_UP)
+def test_editors(
+    facts: Facts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, editor: str, set_up: Callable[[Path], None]
+) -> None:
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    there = evolve(facts, places=Places(home=tmp_path))
+    assert one(check_editors(there), "editors").state == WARNING
+    written(tmp_path / ".config/nvim/init.lua", "-- nothing")
+    set_up(tmp_path)
+    lines = list(check_editors(there))
+    assert one(iter(lines), editor).found.startswith("set up")
+    others = {line.name for line in lines if line.found == "not set up"}
+    assert others == {"Neovim", "Helix", "Emacs", "VS Code"} - {editor}
+    assert not any(line.name == "editors" for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[language-server.starcoder", "cannot be understood"),
+        ('language-server = "starcoder"', "cannot be understood"),
+        ('[language-server.starcoder]\ncommand = "no-such-program"', "no-such-program"),
+        (f'[language-server.starcoder]\ncommand = "{sys.executable}"', "no language that uses it"),
+    ],
+)
+def test_a_helix_that_will_not_do(
+    facts: Facts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, words: str
+) -> None:
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    written(tmp_path / ".config/helix/languages.toml", text)
+    check = one(check_editors(evolve(facts, places=Places(home=tmp_path))), "Helix")
+    assert check.state == WARNING
+    assert words in check.found
+
+
+def test_the_program_on_the_path(facts: Facts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def found() -> tuple[str, bool]:
+        (check,) = check_path(facts)
+        return check.state, "another one" in check.found
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert found() == (WARNING, False)
+    script = tmp_path / "starcoder-lsp"
+    written(script, "#!/bin/sh\nexec something\n")
+    script.chmod(0o755)
+    assert found() == (WARNING, True)
+    written(script, f"#!{sys.executable}\nimport sys\n")
+    assert found() == (OK, False)
+    script.unlink()
+    own = Path(sys.executable).parent / "starcoder-lsp"
+    script.symlink_to(own)  # as pipx does
+    if own.exists():
+        assert found() == (OK, False)
+
+
+def test_folders_that_others_may_use(facts: Facts, tmp_path: Path) -> None:
+    cache, state = tmp_path / "it's a cache", tmp_path / "state"
+    written(cache / "states" / "a.kv", "x" * 3 * MIB)
+    state.mkdir()
+    (cache / "states").chmod(0o755)
+    state.chmod(0o722)
+    lines = list(check_folders(evolve(facts, cache_path=cache, state_path=state)))
+    assert "3 MiB" in one(iter(lines), "cache folder").found
+    for name, folder in (("states on disk", cache / "states"), ("state folder", state)):
+        check = one(iter(lines), name)
+        assert check.state == WARNING
+        subprocess.run(["/bin/sh", "-c", check.advice.splitlines()[-1]], check=True)  # noqa: S603
+        assert folder.stat().st_mode & 0o077 == 0
+    lines = list(check_folders(evolve(facts, cache_path=cache, state_path=state)))
+    assert {one(iter(lines), name).state for name in ("cache folder", "states on disk", "state folder")} == {OK}
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_to(facts: Facts, tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    check = one(check_folders(evolve(facts, state_path=tmp_path)), "state folder")
+    tmp_path.chmod(0o700)
+    assert check.state == WARNING
+    assert "cannot be written to" in check.found

@@ -1,0 +1,73 @@
+"""Globs of the settings, and the files that they match."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from starcoder_lsp.documents.globs import matches
+
+ENV = "/home/me/project/config/prod.env"
+
+
+GLOBS = [
+    ("**/*.env", ENV, True),
+    ("*.env", ENV, True),
+    (".env", ENV, False),
+    (".env", "/home/me/.env", True),
+    ("**/.env*", "/home/me/.env.local", True),
+    ("*.ENV", ENV, True),
+    ("prod.env", ENV, True),
+    ("od.env", ENV, False),
+    ("config", ENV, True),
+    ("config/", ENV, True),
+    ("config/**", ENV, True),
+    ("config/*", ENV, True),
+    ("./config/*.env", ENV, True),
+    ("fig/**", ENV, False),
+    ("project/**/*.env", ENV, True),
+    ("project/*.env", ENV, False),
+    ("project/**/config/**", ENV, True),
+    ("/home/me/project/**", ENV, True),
+    ("/home/me/project", ENV, True),
+    ("/home/me/proj", ENV, False),
+    ("/project/**", ENV, False),
+    ("**", ENV, True),
+    ("*", ENV, True),
+    ("", ENV, False),
+    (" ", ENV, False),
+    ("*.{pem,env,key}", ENV, True),
+    ("*.{pem,key}", ENV, False),
+    ("{config,secret}/**", ENV, True),
+    ("prod.en?", ENV, True),
+    ("prod.en[a-v]", ENV, True),
+    ("prod.en[!a-v]", ENV, False),
+    ("prod.env[", ENV, False),
+    ("[z-a]", ENV, False),
+    ("[z-a].py", "/x/[z-a].py", True),
+    ("a+b.(1).py", "/x/a+b.(1).py", True),
+    ("secret dir/*", "/home/me/secret dir/é.py", True),
+    ("C:\\Users\\me\\**", "c:/Users/me/a.py", True),
+    ("secret\\**", "c:/Users/secret/a.py", True),
+    ("~/secret/**", (Path.home() / "secret/a.py").as_posix(), True),
+    ("~other/**", "/home/~other/a.py", True),
+    ("**/secret/**", "secret/a.py", True),
+    ("Untitled-*", "Untitled-1", True),
+]
+
+
+@pytest.mark.parametrize(("glob", "path", "is_meant"), GLOBS)
+def test_which_files_a_glob_means(glob: str, path: str, is_meant: bool) -> None:  # noqa: FBT001
+    assert matches(path, glob) == is_meant
+
+
+@given(
+    glob=st.text(st.sampled_from("ab/.*?[]{},!-\\~"), max_size=12), path=st.text(st.sampled_from("ab/."), max_size=9)
+)
+def test_every_glob_means_whole_folders_in_small_and_capital_letters(glob: str, path: str) -> None:
+    is_meant = matches(path, glob)
+    assert matches(path.upper(), glob) == is_meant
+    assert matches(f"{path}/deeper/in.py", glob) or not is_meant
