@@ -69,3 +69,10 @@ def test_earlier_lines_do_not_depend_on_later_ones(unit: str, place: str, text: 
     cursor = site(place.format(unit))
     begun = reindented(text[:n].encode(), cursor).rpartition(b"\n")[0]
     assert reindented(text.encode(), cursor).startswith(begun)
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("n_units", [0, 1, 2, 3])
+def test_a_first_line_behind_whole_units_stays(unit: str, n_units: int) -> None:
+    text = (unit * n_units + "x = 1").encode()
+    assert reindented(text, site((FILE + "\n{0}").format(unit))) == text
