@@ -1,7 +1,7 @@
 """Read files of a workspace safely: only regular files, and only up to a limited size.
 
-A cloned repository may have a link to `/dev/zero` where a program expects a small file, or a FIFO to which nobody
-writes. Opening a FIFO waits, and a link to `/dev/stdin` would read the editor's messages.
+A cloned repository may have a link to `/dev/zero` where a program expects a small file, or a FIFO without a writer.
+Opening a FIFO waits, and a link to `/dev/stdin` would read the editor's messages.
 """
 
 from __future__ import annotations

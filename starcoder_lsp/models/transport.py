@@ -30,5 +30,5 @@ def open_client(read_s: float = READ_S) -> Client:
             verify=verification(httpx.create_ssl_context),
         )
     except (OSError, ValueError, ImportError) as error:  # a proxy or a certificate file that makes no sense
-        message = f"the network cannot be used: {error}; look at HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE"
+        message = f"the network cannot be used: {error}; check HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE"
         raise ModelsError(message) from error

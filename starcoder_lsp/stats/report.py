@@ -65,7 +65,7 @@ def _notes(totals: Totals) -> list[str]:
         "checks missing": "{} accepted answers were not followed for 10 minutes, since the document or the editor was"
         " closed or the time is not over: unknown",
         "impossible times": "{} answers have a time in the future, from a clock that jumped: left out",
-        "commit unknown": "{} accepted answers are in no commit of a repository that was looked at: unknown",
+        "commit unknown": "{} accepted answers are in no commit of the repositories that were read: unknown",
         "assisted commits": "{} commits hold accepted text",
         "assisted commits with a mark": "{} of them have a mark of tests (starcoder-lsp stats mark)",
     }

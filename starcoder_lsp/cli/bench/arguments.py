@@ -53,7 +53,7 @@ def add_benches(bench: argparse.ArgumentParser) -> None:
     synthetic.add_argument("--vocabulary", type=Path, metavar="GGUF", help="a file to take the vocabulary from")
     add_number(synthetic, "tokens", 1024, "number of tokens to evaluate")
     synthetic.add_argument(
-        "--batch", dest="batches", metavar="N[,N]", default="", help="batches of so many tokens, for a curve"
+        "--batch", dest="batches", metavar="N[,N]", default="", help="batches of N tokens, for a curve"
     )
 
     compare = benches.add_parser("compare", help="compare with llama.cpp's own server on the same edits")
@@ -70,7 +70,7 @@ def add_benches(bench: argparse.ArgumentParser) -> None:
     compare.add_argument("--model", required=True, metavar="GGUF", help="the model file for both")
     add_number(compare, "edits", None, "number of edits; by default 40, or as many as three minutes have")
 
-    context = benches.add_parser("context", help="measure what each part of the prompt is worth")
+    context = benches.add_parser("context", help="measure the effect of each part of the prompt")
     context.set_defaults(runs="bench.context.bench_context")
     context.add_argument(
         "folders", type=Path, nargs="+", metavar="FOLDER", help="files that the model was not trained on"
@@ -80,11 +80,13 @@ def add_benches(bench: argparse.ArgumentParser) -> None:
     add_number(context, "seed", 0, "another seed cuts other holes", dest="seed")
     add_model(context)
 
-    fleet = benches.add_parser("fleet", help="a team of simulated users on one engine")
+    fleet = benches.add_parser("fleet", help="simulate a team of users on one engine")
     fleet.set_defaults(runs="bench.fleet.fleet")
     add_engine(fleet, "the running engine", required=True)
     add_number(fleet, "users", 30, "number of users")
-    fleet.add_argument("--minutes", type=float, default=10.0, metavar="M", help="for each of the two kinds of prompts")
+    fleet.add_argument(
+        "--minutes", type=float, default=10.0, metavar="M", help="minutes for each of the two kinds of prompts"
+    )
     add_model(fleet)
 
     for each in (replay, compare, fleet):
@@ -92,8 +94,8 @@ def add_benches(bench: argparse.ArgumentParser) -> None:
         each.add_argument("--as", dest="name", metavar="NAME", help="the edited file's name, which sets its language")
         add_number(each, "first", 0, "number of the first edit", dest="first")
     for each in (replay, synthetic, compare, context):
-        each.add_argument("--seconds", type=float, metavar="S", help="begin nothing new after so many seconds")
+        each.add_argument("--seconds", type=float, metavar="S", help="begin nothing new after S seconds")
     for each in (replay, synthetic, compare, context, fleet):
         add_json(each)
         each.add_argument("--save", type=Path, metavar="FILE", help="write the figures to a file, too")
-        each.add_argument("--against", type=Path, metavar="FILE", help="compare with figures that were saved before")
+        each.add_argument("--against", type=Path, metavar="FILE", help="compare with figures of --save")

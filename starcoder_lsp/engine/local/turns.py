@@ -133,7 +133,7 @@ class Turns:
                 return True
         for other in others:
             if other.is_ahead:
-                self.finish(other, error="a request that somebody waits for needed the room")
+                self.finish(other, error="a request that a user waits for needed the room")
                 return True
         return False
 

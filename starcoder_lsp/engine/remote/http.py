@@ -179,7 +179,7 @@ def _client_for(endpoint: Endpoint) -> httpx2.AsyncClient:
     except (OSError, ValueError, ImportError) as error:  # SSL_CERT_FILE or a proxy's address is wrong
         named = str(error) if isinstance(error, OSError) else ""  # a proxy's address may hold a password
         why = getattr(error, "strerror", None) or named or type(error).__name__
-        message = f"connections cannot be set up ({why}): look at SSL_CERT_FILE, HTTPS_PROXY and their kin"
+        message = f"connections cannot be set up ({why}): check SSL_CERT_FILE, HTTPS_PROXY and similar variables"
         raise EngineError(message) from error
 
 
