@@ -9,15 +9,15 @@ def limits_of(capabilities: Capabilities) -> tuple[str, ...]:
     """Return a sentence for each feature that is missing, and what it means for the user."""
     counts = {
         "all": "",
-        "finished": "what was reused and evaluated is only known of answers that the server ended itself",
-        "none": "the server does not say what it reused and evaluated: starcoder/metrics has null there",
+        "finished": "reused and evaluated tokens are known only for answers that the server ended itself",
+        "none": "the server does not report reused and evaluated tokens: they are null in starcoder/metrics",
     }[capabilities.counts]
     found = (
-        ("prompts go as text: a marker that a file spells is split by a space", not capabilities.takes_ids),
-        ("one suggestion a request, whatever completion.maxItems says", capabilities.n_answers == 1),
-        ("no log-probabilities for sure: completion.minConfidence may have no effect", not capabilities.logprobs),
+        ("prompts are sent as text: a marker in a file's text is split by a space", not capabilities.takes_ids),
+        ("one suggestion for each request, whatever completion.maxItems is", capabilities.n_answers == 1),
+        ("log-probabilities may be missing: then completion.minConfidence has no effect", not capabilities.logprobs),
         (counts, bool(counts)),
-        ("nothing is evaluated before it is asked for (engine.prefillAhead)", not capabilities.prefill),
+        ("no prompt is evaluated ahead of its request (engine.prefillAhead)", not capabilities.prefill),
     )
     return tuple(text for text, is_missing in found if is_missing)
 

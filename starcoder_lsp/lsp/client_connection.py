@@ -127,7 +127,7 @@ class ServerConnection(LanguageClient):
             while not task.done():
                 left_s = self.child.heard_at + SILENCE_TIMEOUT_S - loop.time()
                 if left_s <= 0:
-                    message = f"the server has said nothing for {SILENCE_TIMEOUT_S:.0f} s"
+                    message = f"the server has sent nothing for {SILENCE_TIMEOUT_S:.0f} s"
                     raise ServerEndedError(message)
                 await asyncio.wait([task], timeout=left_s)
             return task.result()

@@ -71,7 +71,7 @@ async def _download(server: Server, puller: Puller, plan: Plan) -> StoredModel |
         task = asyncio.current_task()
         if task is not None:
             task.uncancel()
-        message = f"the download of {title} was cancelled. What came is kept: starcoder.pullModel continues it"
+        message = f"the download of {title} was cancelled. The downloaded part is kept: starcoder.pullModel continues"
         server.show_message(types.MessageType.Info, message)
         return None
 

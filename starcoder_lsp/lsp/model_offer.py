@@ -87,7 +87,7 @@ class ModelOffer:
             self._say(f"set engine.kind and engine.url in {user_file()}; docs/settings.md lists them")
         elif pressed == NOT_NOW:
             Offer().decline()
-            self._say(f"as you like. Later: the command starcoder.pullModel, or {COMMAND} {best.name}")
+            self._say(f"no model was chosen. Later: the command starcoder.pullModel, or {COMMAND} {best.name}")
 
     async def _choose(self) -> None:
         """Let the user choose among the catalogue's models, the recommended one first."""
@@ -119,7 +119,7 @@ class ModelOffer:
             )
             return
         by_button = {_found_button(each): each for each in found}
-        pressed = await ask(self._server, "which file? It is used where it is.", (*by_button, NOT_NOW))
+        pressed = await ask(self._server, "which file? It is used in place.", (*by_button, NOT_NOW))
         if pressed in by_button:
             await self._use(path=str(by_button[pressed].path))
 

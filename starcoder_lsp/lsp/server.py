@@ -171,7 +171,7 @@ class Server(LanguageServer):
         except EngineError as error:
             self.show_message(types.MessageType.Error, str(error))
         except SupersededError:
-            outcome = "given up"
+            outcome = "cancelled"
         finally:
             progress.end(outcome)
 

@@ -109,7 +109,7 @@ async def download(
                 raise
             return await _download_once(hub, wanted, path, on_bytes, patience or Patience())
     except OSError as error:
-        message = f"{error.filename or path}: {error.strerror or error}; what has come is kept"
+        message = f"{error.filename or path}: {error.strerror or error}; the downloaded part is kept"
         raise ModelsError(message) from error
 
 

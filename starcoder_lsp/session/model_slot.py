@@ -18,7 +18,7 @@ MODEL_KEY = "model"
 DEMONSTRATOR_NOTE = (
     "the demonstrator, not StarCoder2: run starcoder.pullModel, or starcoder-lsp models pull starcoder2-3b"
 )
-COMES_BACK = "Suggestions come by themselves once it answers."
+COMES_BACK = "Suggestions resume once it answers."
 
 
 def ignore(_given: object) -> None:

@@ -236,7 +236,7 @@ def test_nothing_of_use_is_an_error_and_no_edit(wire: Start) -> None:
     served.open(uri, "package main\n\nfunc total(values []int) int {\n\treturn 0\n}\n", "go")
     error = resolve(served, "resolve", picked(served, "body", (2, 6), uri=uri))["error"]
     assert error["code"] == REQUEST_FAILED
-    assert error["message"].startswith("the model wrote nothing of use")
+    assert error["message"].startswith("the model wrote nothing usable")
 
 
 # How it ends otherwise

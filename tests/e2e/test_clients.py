@@ -143,7 +143,7 @@ def test_code_actions(editor: Editor) -> None:
     assert any(action.title.startswith("Fill the body") for action in actions)
     replies = [editor.wire.ask(action["title"], "codeAction/resolve", action) for action in answer]
     edits = [reply["result"]["edit"] for reply in replies if "result" in reply]
-    assert edits, "the model wrote nothing of use anywhere"
+    assert edits, "the model wrote nothing usable anywhere"
     assert all(reply["error"]["code"] == REQUEST_FAILED for reply in replies if "error" in reply)
     versioned = capability(editor.profile, "workspace", "workspaceEdit", "documentChanges")
     for edit in edits:

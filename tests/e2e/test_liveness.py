@@ -134,7 +134,7 @@ async def test_a_server_that_starts_and_says_nothing_is_given_up(
     monkeypatch.setattr(client, "SERVER_COMMAND", (sys.executable, "-c", "import signal; signal.pause()"))
     monkeypatch.setattr(client_connection, "SILENCE_TIMEOUT_S", 1.0)
     monkeypatch.setattr(client_connection, "EXIT_TIMEOUT_S", 0.1)
-    with pytest.raises(ServerEndedError, match="has said nothing for 1 s"):
+    with pytest.raises(ServerEndedError, match="has sent nothing for 1 s"):
         await session(tmp_path)
 
 

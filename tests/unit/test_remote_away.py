@@ -85,7 +85,7 @@ class Watched:
 async def test_an_engine_that_is_away_at_the_start_is_found_later() -> None:
     port = free_port()
     watched = Watched(settings(port))
-    with pytest.raises(EngineLostError, match="Suggestions come by themselves"):
+    with pytest.raises(EngineLostError, match="Suggestions resume"):
         await watched.load()
     assert watched.states[-1].kind == "error"
     watched.session.documents.open(URI, "python", 1, "def f(x):\n    ")

@@ -111,7 +111,7 @@ def check_speed(facts: Facts) -> Iterator[Check]:
         yield Check("speed", WARNING, message, "See the line `crashes`.")
     if facts.speed_problem:
         command = rebuild_command()
-        found, _, _ = facts.speed_problem.partition(f"; build it anew: {command}")
+        found, _, _ = facts.speed_problem.partition(f"; rebuild it: {command}")
         advice = f"Rebuild it:\n{command}" if found != facts.speed_problem else "See the other lines of this report."
         yield Check("speed", ERROR, found, advice)
     if facts.speed is None or facts.prompts is None:

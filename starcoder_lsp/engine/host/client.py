@@ -85,7 +85,7 @@ class HostEngine:
 
         With `is_restart` a shared one ends now, too, unless another client uses it.
         """
-        self._pending.failure = error = EngineLostError("the model was let go of")
+        self._pending.failure = error = EngineLostError("the model was unloaded")
         await self._supervisor.close(is_restart=is_restart)
         self._pending.fail_sent(error)
 

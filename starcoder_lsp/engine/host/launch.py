@@ -161,7 +161,7 @@ async def inquire(address: Address) -> dict[str, Any]:
     finally:
         writer.close()
     if not isinstance(status, dict):
-        message = answer.reason if isinstance(answer, wire.Refused) else "it does not say how it is"
+        message = answer.reason if isinstance(answer, wire.Refused) else "it does not report its status"
         raise ConnectionError(message)
     return status
 

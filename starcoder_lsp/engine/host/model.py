@@ -45,7 +45,7 @@ def load(options: HostOptions, on_progress: Callable[[float], None]) -> LoadedMo
     try:
         from starcoder_lsp.engine.local import llama
     except (ImportError, OSError, RuntimeError) as error:
-        message = f"llama-cpp-python cannot be loaded ({error}); build it anew: {rebuild_command()}"
+        message = f"llama-cpp-python cannot be loaded ({error}); rebuild it: {rebuild_command()}"
         raise EngineError(message) from error
     from starcoder_lsp.engine.local.load_options import LoadOptions
     from starcoder_lsp.engine.local.parking import ParkedStates

@@ -75,7 +75,7 @@ class PendingRequests:
         number = self.next_number()
         answer = asyncio.get_running_loop().create_future()
         if not self.send(question(number)):
-            raise self.failure or EngineLostError("the process of the model is not there")
+            raise self.failure or EngineLostError("the process of the model is not running")
         self._questions[number] = answer
         try:
             return await answer

@@ -156,7 +156,7 @@ class Supervisor:
         what = f"llama.cpp crashed while it was {stage or 'being started'} ({how}{f': {words}' if words else ''})"
         rung = next_rung(self.caution, self.options)
         if stage in LIBRARY_STAGES or rung is None:
-            message = f"{what}. It may be built for another CPU; build it anew: {rebuild_command()}"
+            message = f"{what}. It may be built for another CPU; rebuild it: {rebuild_command()}"
             raise EngineError(message)
         self.caution = rung
         self.ladder.remember(self.kind, rung, crash={"stage": stage, "how": how, "words": words})

@@ -54,7 +54,7 @@ class Picked:
                 str(data["uri"]), int(data["version"]), str(data["kind"]), types.Range(start, end), str(data["message"])
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            message = "this is no code action that came from here"
+            message = "this server did not offer this code action"
             raise JsonRpcInvalidParams(message) from error
 
     def as_json(self) -> dict[str, Any]:
@@ -155,7 +155,7 @@ async def written(server: Server, view: View, picked: Picked, report: Callable[[
         rewrite = await fill_hole(hole, request, cancellation, on_texts=on_texts)
         session.metrics.count_tokens(rewrite.completion)
         if rewrite.completion.reason:
-            message = f"the model wrote nothing of use ({rewrite.completion.reason})"
+            message = f"the model wrote nothing usable ({rewrite.completion.reason})"
             raise CannotWriteError(message)
         return rewrite
 
@@ -167,7 +167,7 @@ async def written(server: Server, view: View, picked: Picked, report: Callable[[
         with suppress(UnknownDocumentError):
             now = session.builder.writable(picked.uri)
         is_same = now is not None and now.own.version == picked.version
-        raise failed("something newer was asked for") if is_same else JsonRpcContentModified() from superseded
+        raise failed("a newer request replaced this one") if is_same else JsonRpcContentModified() from superseded
     except (EngineError, CannotWriteError) as problem:
         raise failed(str(problem)) from problem
     finally:
@@ -182,7 +182,7 @@ def placed(server: Server, kind: ActionKind, asked: ActionRequest, around: Works
     hole = kind.place(hole, around, server.session.settings)
     if hole.is_new_file and not can_make_files(server):
         name = hole.snapshot.uri.rpartition("/")[2]
-        message = f"there is no {name} yet, and this editor lets no server make a file"
+        message = f"there is no {name} yet, and this editor does not let a server create a file"
         raise CannotWriteError(message)
     return hole
 

@@ -97,7 +97,7 @@ def test_a_crash_while_the_speed_is_measured(facts: Facts) -> None:
     (failed,) = check_speed(evolve(facts, speed_problem="the process of the model ended"))
     assert (failed.state, failed.found) == (ERROR, "the process of the model ended")
     what = "llama.cpp crashed. It may be built for another CPU"
-    (failed,) = check_speed(evolve(facts, speed_problem=f"{what}; build it anew: {rebuild_command()}"))
+    (failed,) = check_speed(evolve(facts, speed_problem=f"{what}; rebuild it: {rebuild_command()}"))
     assert (failed.state, failed.found) == (ERROR, what)
     assert failed.advice.splitlines()[-1] == rebuild_command()
     slower = evolve(facts, speed=Speed(70, 16, 1.0, 0, ("It runs more carefully now",)))
