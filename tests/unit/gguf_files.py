@@ -102,21 +102,24 @@ def gguf(
     return start + bytes(-len(start) % 32) + (bytes(n_data_bytes) if data is None else data)
 
 
+MARKERS = (
+    "<|endoftext|>",
+    "<fim_prefix>",
+    "<fim_middle>",
+    "<fim_suffix>",
+    "<fim_pad>",
+    "<repo_name>",
+    "<file_sep>",
+)
+"""The special tokens of StarCoder2, in the order of its vocabulary."""
+
+
 def starcoder2_metadata(n_embd: int = 8, n_vocab: int = 7, **changes: object) -> dict[str, object]:
     """The metadata of a one-layer StarCoder2; `changes` sets keys, `__` for the dot, and `None` removes one.
 
     The first 256 tokens after the 7 markers would be the bytes of byte-level BPE; the default has the markers only.
     """
-    markers = [
-        "<|endoftext|>",
-        "<fim_prefix>",
-        "<fim_middle>",
-        "<fim_suffix>",
-        "<fim_pad>",
-        "<repo_name>",
-        "<file_sep>",
-    ]
-    tokens = [*markers, *byte_tokens()][:n_vocab]
+    tokens = [*MARKERS, *byte_tokens()][:n_vocab]
     metadata: dict[str, object] = {
         "general.architecture": "starcoder2",
         "general.name": "tiny",

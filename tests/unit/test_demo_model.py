@@ -18,19 +18,11 @@ from hypothesis import strategies as st
 
 from demo_model import evaluate, holes, scoring
 from starcoder_lsp.engine.host.ladder import Caution
+from tests.unit.gguf_files import MARKERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MARKERS = (
-    "<|endoftext|>",
-    "<fim_prefix>",
-    "<fim_middle>",
-    "<fim_suffix>",
-    "<fim_pad>",
-    "<repo_name>",
-    "<file_sep>",
-)
 MAX_BYTES = 30_000_000
 SOURCE = Path(__file__).read_text("utf-8")
 CODE = st.text(st.sampled_from("ab_ \n:#(\t\u00e91"), min_size=1, max_size=200)
