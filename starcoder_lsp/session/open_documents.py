@@ -17,7 +17,7 @@ from starcoder_lsp.session.document_state import DocumentStates
 from starcoder_lsp.session.model_slot import ModelSlot
 from starcoder_lsp.session.observation import Observation
 from starcoder_lsp.session.prefetch import Prefetcher
-from starcoder_lsp.session.reading import Reader
+from starcoder_lsp.session.read_ahead import ReadAhead
 from starcoder_lsp.session.request_builder import RequestBuilder
 from starcoder_lsp.session.requests import RequestManager
 
@@ -36,7 +36,7 @@ class OpenDocuments:
     slot: ModelSlot
     acceptance: AcceptanceTracker
     observation: Observation
-    reader: Reader
+    read_ahead: ReadAhead
 
     def open(self, uri: str, language_id: str, version: int, text: str) -> None:
         """Open a document; it replaces one that is open under that URI already."""
@@ -63,7 +63,7 @@ class OpenDocuments:
     def _focus(self, uri: str, view: View | None) -> None:
         if view is not None:
             self.builder.history.use(view.whole.uri)
-            self.reader.read(view.whole, *self.builder.now())
+            self.read_ahead.read(view.whole, *self.builder.now())
         self.prefetcher.on_focus(uri)
 
     def change(self, uri: str, version: int, edits: Sequence[Edit]) -> None:
@@ -155,5 +155,5 @@ class OpenDocuments:
         whole_uris = self.builder.texts.whole_uris(key)
         for uri in whole_uris:
             self.builder.history.close(uri)
-            self.reader.forget(uri)
+            self.read_ahead.forget(uri)
         return whole_uris

@@ -22,7 +22,7 @@ from starcoder_lsp.session.observation import Observation
 from starcoder_lsp.session.open_documents import OpenDocuments
 from starcoder_lsp.session.open_texts import OpenTexts
 from starcoder_lsp.session.prefetch import Prefetcher
-from starcoder_lsp.session.reading import Reader
+from starcoder_lsp.session.read_ahead import ReadAhead
 from starcoder_lsp.session.request_builder import RequestBuilder
 from starcoder_lsp.session.requests import RequestManager
 from starcoder_lsp.session.scheduler import Scheduler
@@ -47,7 +47,7 @@ class Session:
     acceptance: AcceptanceTracker = field(factory=AcceptanceTracker)
     status: StatusReporter = field(factory=StatusReporter)
     scheduler: Scheduler = field(factory=Scheduler)
-    reader: Reader = field(factory=Reader)
+    read_ahead: ReadAhead = field(factory=ReadAhead)
     gatekeeper: Gatekeeper = field(factory=Gatekeeper)
     slot: ModelSlot = field(init=False)
     builder: RequestBuilder = field(init=False)
@@ -69,7 +69,7 @@ class Session:
             slot=self.slot,
             acceptance=self.acceptance,
             observation=self.observation,
-            reader=self.reader,
+            read_ahead=self.read_ahead,
         )
         self.slot.on_ready = self.documents.refocus
         self.answering = Answering(self.documents, self.gatekeeper, self.metrics, self.acceptance, self.observation)
@@ -96,7 +96,7 @@ class Session:
 
     def stop(self) -> None:
         """Supersede all work."""
-        self.reader.stop()
+        self.read_ahead.stop()
         self.scheduler.supersede_all()
 
     async def end(self) -> None:

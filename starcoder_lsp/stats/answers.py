@@ -50,7 +50,7 @@ class Change:
         return len(self.after) - len(self.before)
 
 
-class Fate(Enum):
+class EditEffect(Enum):
     """The effects of an edit on an open answer."""
 
     OPEN = auto()
@@ -68,7 +68,7 @@ class Fate(Enum):
 class Verdict:
     """The effect of an edit: it inserted `text`, a part of `suggestion`, at `start_byte`."""
 
-    fate: Fate
+    effect: EditEffect
     suggestion: Suggestion | None = None
     start_byte: int = 0
     text: bytes = b""
@@ -81,7 +81,7 @@ class Verdict:
         return b"\n" in self.text or not behind or behind.startswith((b"\n", b"\r"))
 
 
-OPEN, LEFT = Verdict(Fate.OPEN), Verdict(Fate.LEFT)
+OPEN, LEFT = Verdict(EditEffect.OPEN), Verdict(EditEffect.LEFT)
 
 
 @define(eq=False)
@@ -156,8 +156,8 @@ class Answer:
             is_there = is_long and change.after.startswith(each.text, self.start_byte)
             is_near = region.new_end_byte >= self.start_byte and region.new_end_byte <= end + n_left
             if is_there and is_near and change.before[head] == change.after[head]:
-                fate = Fate.INSERTED if n_left > 1 else Fate.TYPED
-                return Verdict(fate, each, cursor, each.text[self.n_typed :])
+                effect = EditEffect.INSERTED if n_left > 1 else EditEffect.TYPED
+                return Verdict(effect, each, cursor, each.text[self.n_typed :])
         return None
 
     def _advance(self, change: Change) -> Verdict:
@@ -173,13 +173,13 @@ class Answer:
             return LEFT
         left = [each for n, each in fits if n == n_new]
         whole = next((each for each in left if len(each.text) == self.n_typed + n_new), None)
-        fate = Fate.OPEN if n_new == 1 else Fate.PART
+        effect = EditEffect.OPEN if n_new == 1 else EditEffect.PART
         if whole is not None:
-            fate = Fate.TYPED if n_new == 1 else Fate.INSERTED
+            effect = EditEffect.TYPED if n_new == 1 else EditEffect.INSERTED
         self.n_typed += n_new
         self.n_closed += len(behind) - len(deleted)
-        verdict = Verdict(fate, whole or left[0], cursor, inserted[:n_new])
-        self.part = verdict if fate is Fate.PART else None
+        verdict = Verdict(effect, whole or left[0], cursor, inserted[:n_new])
+        self.part = verdict if effect is EditEffect.PART else None
         return verdict
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from attrs import define, field
 
 from starcoder_lsp.stats.events import CHECKS_S, Checked
-from starcoder_lsp.stats.tracked import MIN_MOVED_BYTES, Splice, Standing, TrackedText
+from starcoder_lsp.stats.tracked import MIN_MOVED_BYTES, Remains, Splice, TrackedText
 
 MAX_FOLLOWED = 64
 """The most suggestions followed in one document; the oldest beyond that are given up and count as unknown."""
@@ -36,7 +36,7 @@ class Followed:
         """Return the result of the due check in the document `data`; `None` for `data` means that it was closed."""
         after_s = CHECKS_S[self.n_checked]
         self.n_checked += 1
-        found = [None if data is None else part.standing(data) for part in self.parts]
+        found = [None if data is None else part.remains(data) for part in self.parts]
         known = [standing for standing in found if standing is not None]
         if len(known) < len(found):
             return Checked(self.number, after_s, None, None)
@@ -45,7 +45,7 @@ class Followed:
         return Checked(self.number, after_s, share, _mean_distance(known, n_chars))
 
 
-def _mean_distance(found: Sequence[Standing], n_chars: Sequence[int]) -> float | None:
+def _mean_distance(found: Sequence[Remains], n_chars: Sequence[int]) -> float | None:
     distances = [one.distance for one in found if one.distance is not None]
     if len(distances) < len(found):
         return None

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from attrs import define, field, frozen
 
-from starcoder_lsp.stats.answers import Answer, Change, Fate, Region, Suggestion, Verdict
+from starcoder_lsp.stats.answers import Answer, Change, EditEffect, Region, Suggestion, Verdict
 from starcoder_lsp.stats.events import (
     ACCEPTED,
     BLOCK,
@@ -211,20 +211,20 @@ class SuggestionLog:
     def _judge(self, document: _Document, answer: Answer, verdict: Verdict) -> None:
         """Record the effect of an edit on an open answer."""
         suggestion = verdict.suggestion
-        if verdict.fate is Fate.LEFT:
+        if verdict.effect is EditEffect.LEFT:
             self._leave(document, answer)
         elif suggestion is None:
             return
-        elif verdict.fate is Fate.INSERTED or (verdict.fate is Fate.TYPED and suggestion.is_reported):
+        elif verdict.effect is EditEffect.INSERTED or (verdict.effect is EditEffect.TYPED and suggestion.is_reported):
             is_reported = suggestion.is_reported or answer.expects_part or suggestion.n_accepted_chars
             self._take(suggestion, answer.uri, verdict)
             self._end(suggestion, Outcome.WHOLE if is_reported else Outcome.INFERRED, suggestion.n_accepted_chars)
             self._leave(document, answer)
-        elif verdict.fate is Fate.TYPED:
+        elif verdict.effect is EditEffect.TYPED:
             if not suggestion.n_accepted_chars:
                 self._end(suggestion, Outcome.TYPED)
             self._leave(document, answer)
-        elif verdict.fate is Fate.PART:
+        elif verdict.effect is EditEffect.PART:
             is_line = verdict.ends_line and len(verdict.text) >= MIN_LINE_BYTES
             if answer.expects_part or is_line:
                 self._take_part(answer, verdict)

@@ -63,7 +63,7 @@ class _Done:
 
 
 @frozen
-class Standing:
+class Remains:
     """The remaining `share` of an accepted text's characters, and its edit distance divided by their number.
 
     The distance is that to the text between the range's ends now. It is at most 1, and `None` for a very long text.
@@ -245,20 +245,20 @@ class TrackedText:
                 self.start_byte, self.end_byte = at, at + len(text)
                 return
 
-    def standing(self, data: bytes) -> Standing | None:
+    def remains(self, data: bytes) -> Remains | None:
         """Return the remainder of the text in the document `data`; `None` if it is unknown."""
         if not self.is_known:
             return None
         if not self._pieces:
-            return Standing(0.0, 1.0)
+            return Remains(0.0, 1.0)
         kept = b"".join(self.text[piece.offset_byte : piece.offset_byte + piece.n_bytes] for piece in self._pieces)
         accepted, now = _decoded(self.text), _decoded(data[self.start_byte : self.end_byte])
         share = len(_decoded(kept)) / len(accepted) if accepted else 1.0
         if len(accepted) > MAX_COMPARED_CHARS:
-            return Standing(share, None)
+            return Remains(share, None)
         nearest = now[: 2 * len(accepted)]  # a longer one is at a distance of all of it anyway
         distance = Levenshtein.distance(accepted, nearest) if len(now) <= 2 * len(accepted) else len(accepted)
-        return Standing(share, min(1.0, distance / max(1, len(accepted))))
+        return Remains(share, min(1.0, distance / max(1, len(accepted))))
 
     def survivors(self) -> list[tuple[int, int]]:
         """Return `(byte of the document, byte of the text)` of each remaining byte."""

@@ -14,7 +14,7 @@ from attrs import evolve
 from starcoder_lsp.suggestions.cursor_context import CLOSERS, N_CLOSED_BYTES, CursorContext, first_line, indent_width
 from starcoder_lsp.suggestions.lexing import ends_in_string, open_brackets
 from starcoder_lsp.suggestions.suggestion import Suggestion
-from starcoder_lsp.suggestions.trial import Ground
+from starcoder_lsp.suggestions.trial import TrialText
 from starcoder_lsp.suggestions.words import glues, without_moved_tail
 
 MAX_PARTS = 5
@@ -34,14 +34,14 @@ def fit(suggestion: Suggestion, cursor: CursorContext, *, only_whole: bool = Fal
     is_readable = cursor.line_end != b"\r"  # which ends no line for a grammar
     if syntax is None or syntax.tree is None or not suggestion.text.strip() or not is_readable:
         return suggestion
-    ground = Ground.of(cursor)
+    trial_text = TrialText.of(cursor)
     passable, max_bytes, n_tried = None, len(suggestion.text), 0
-    for part in _parts(suggestion, cursor, is_in_token=ground.is_in_token):
+    for part in _parts(suggestion, cursor, is_in_token=trial_text.is_in_token):
         if only_whole and part.text != suggestion.text and passable is None:
             break
         if len(part.text) > max_bytes:
             continue
-        verdict = ground.judge(part)
+        verdict = trial_text.judge(part)
         if verdict.fits:
             return _without_repeated_tail(part, cursor, suggestion.n_replaced_bytes)
         passable = passable or (part if verdict.is_passable else None)

@@ -15,7 +15,7 @@ from starcoder_lsp.suggestions.lines import repeated_line, scope_end, unmatched_
 from starcoder_lsp.suggestions.loops import loop_start
 from starcoder_lsp.suggestions.reindent import reindented
 from starcoder_lsp.suggestions.suggestion import Suggestion, n_whole_bytes
-from starcoder_lsp.suggestions.trial import Ground
+from starcoder_lsp.suggestions.trial import TrialText
 from starcoder_lsp.suggestions.unwanted import LICENCE, chatter_start, has_secret
 from starcoder_lsp.suggestions.words import glues, join, without_tail
 
@@ -202,7 +202,7 @@ def prepare(cursor: CursorContext) -> None:
     if cursor.may_open or not cursor.one_line:
         cursor.indentation()
     if cursor.snapshot.syntax is not None:
-        Ground.of(cursor).prepare()
+        TrialText.of(cursor).prepare()
 
 
 _WHOLE_FILTERS = tuple(_fitting_whole if each is fitting_syntax else each for each in FILTERS)

@@ -35,7 +35,7 @@ class Verdict:
 
 
 @define(eq=False)
-class Ground:
+class TrialText:
     """The text around the cursor in which parts are parsed. All drafts of a request share it."""
 
     cursor: CursorContext
@@ -46,25 +46,25 @@ class Ground:
     _judged: dict[tuple[bytes, int], Verdict] = field(factory=dict)
 
     @classmethod
-    def of(cls, cursor: CursorContext) -> Ground:
+    def of(cls, cursor: CursorContext) -> TrialText:
         """Return the document, or a part of a long one, if that parses with some line at the cursor: see `_part`.
 
         Returns the same object for a cursor and for the contexts that `after` made of it.
         """
-        ground = cursor.memo.get(cls)
-        if not isinstance(ground, cls):
+        trial_text = cursor.memo.get(cls)
+        if not isinstance(trial_text, cls):
             part = cls._part(cursor)
-            ground = part if part is not None and not part.n_excused else cls.whole(cursor)
-            cursor.memo[cls] = ground
-        return ground
+            trial_text = part if part is not None and not part.n_excused else cls.whole(cursor)
+            cursor.memo[cls] = trial_text
+        return trial_text
 
     @classmethod
-    def whole(cls, cursor: CursorContext) -> Ground:
+    def whole(cls, cursor: CursorContext) -> TrialText:
         """Return the document."""
         return cls(cursor, cursor.snapshot, cursor.cursor_byte, _is_in_token(cursor))
 
     @classmethod
-    def _part(cls, cursor: CursorContext) -> Ground | None:
+    def _part(cls, cursor: CursorContext) -> TrialText | None:
         data = cursor.snapshot.text.data
         if len(data) <= N_LONG_BYTES:
             return None

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from starcoder_lsp.stats.follow import Follower
-from starcoder_lsp.stats.tracked import Splice, Standing, TrackedText
+from starcoder_lsp.stats.tracked import Remains, Splice, TrackedText
 
 ACCEPTED = b"accepted(text, with) + parts"
 
@@ -58,7 +58,7 @@ def test_positions_survive_ten_thousand_random_edits_around_accepted_text() -> N
                 n_edits += 1
             tracked.apply(batch, before, document.data)
             assert tracked.survivors() == document.survivors(), (seed, n_edits)
-            standing = tracked.standing(document.data)
+            standing = tracked.remains(document.data)
             assert standing is not None
             assert standing.share == len(document.survivors()) / len(ACCEPTED)
     assert seed > 1
@@ -80,7 +80,7 @@ def test_an_undo_brings_it_back(data: st.DataObject) -> None:
     for undo in reversed(undos):
         before, document = document, document[: undo.start_byte] + undo.inserted + document[undo.end_byte :]
         tracked.apply([undo], before, document)
-    standing = tracked.standing(document)
+    standing = tracked.remains(document)
     assert standing is not None
     assert (standing.share, standing.distance) == (1.0, 0.0)
     assert (tracked.start_byte, tracked.end_byte) == (13, 13 + len(ACCEPTED))
@@ -105,7 +105,7 @@ def test_moved_lines_stand(splices: list[Splice]) -> None:
     for splice in splices:
         document = document[: splice.start_byte] + splice.inserted + document[splice.end_byte :]
     tracked.apply(splices, before, document)
-    standing = tracked.standing(document)
+    standing = tracked.remains(document)
     assert standing is not None
     assert (standing.share, standing.distance) == (1.0, 0.0)
     assert document[tracked.start_byte : tracked.end_byte] == b"accepted"
@@ -116,19 +116,19 @@ def test_lines_that_are_cut_and_pasted_later_stand() -> None:
     tracked.apply([Splice(6, 25, b"")], b"first\n" + LINE + b"last()\n", cut := b"first\nlast()\n")
     tracked.apply([Splice(0, 0, b"x\n")], cut, b"x\n" + cut)
     tracked.apply([Splice(15, 15, LINE)], b"x\n" + cut, pasted := b"x\n" + cut + LINE)
-    assert tracked.standing(pasted) == Standing(1.0, 0.0)
+    assert tracked.remains(pasted) == Remains(1.0, 0.0)
 
 
 def test_a_document_that_was_replaced_as_a_whole_is_unknown() -> None:
     tracked = TrackedText(b"accepted", 6)
     tracked.apply([Splice(0, 20, b"something else")], b"......accepted......", b"something else", is_whole=True)
-    assert tracked.standing(b"something else") is None
+    assert tracked.remains(b"something else") is None
 
 
 def test_what_is_typed_over_it_is_far_from_it() -> None:
     tracked = TrackedText(b"abcd", 2)
     tracked.apply([Splice(2, 6, b"wxyz")], b"x=abcd;", b"x=wxyz;")
-    standing = tracked.standing(b"x=wxyz;")
+    standing = tracked.remains(b"x=wxyz;")
     assert standing is not None
     assert (standing.share, standing.distance) == (0.0, 1.0)
 
@@ -166,5 +166,5 @@ def test_a_follower_of_many_texts_does_what_each_text_does_alone(data: st.DataOb
     checked = {check.suggestion: check.share for check in follower.due(31.0, now)}
     survivors = [part.survivors() for each in follower.followed.values() for part in each.parts]
     assert survivors == [text.survivors() for text in alone]
-    standing = [text.standing(now) for text in alone]
+    standing = [text.remains(now) for text in alone]
     assert checked == {number: each.share if each else None for number, each in enumerate(standing)}

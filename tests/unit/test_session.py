@@ -132,7 +132,7 @@ async def test_a_document_that_is_opened_again_is_a_new_one(editor: Editor, engi
     assert await editor.ask() is not None
     editor.type("x")
     editor.open()
-    await editor.session.reader.settled()
+    await editor.session.read_ahead.settled()
     editor.session.documents.open(OTHER, "python", 1, "")
     request = editor.session.builder.request_at(editor.session.builder.writable(OTHER))
     assert request is not None

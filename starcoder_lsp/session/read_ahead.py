@@ -26,7 +26,7 @@ MAX_BYTES = 1 << 20
 
 
 @define(eq=False)
-class Reader:
+class ReadAhead:
     """Reads each document once for a tokenizer. On the event loop."""
 
     _read: dict[str, CachingTokenizer | None] = field(factory=dict)

@@ -18,8 +18,8 @@ from starcoder_lsp.documents.documents import Documents, Snapshot
 from starcoder_lsp.documents.languages import load_query
 from starcoder_lsp.engine.prompt_model import PromptModel
 from starcoder_lsp.prompting import CompletionRequest, PromptBuilder, choose_window
-from starcoder_lsp.session import reading
-from starcoder_lsp.session.reading import Reader
+from starcoder_lsp.session import read_ahead
+from starcoder_lsp.session.read_ahead import ReadAhead
 from starcoder_lsp.settings import Settings
 
 SOURCE = Path(argparse.__file__).read_text()
@@ -34,7 +34,7 @@ async def test_a_window_anywhere_compiles_nothing_and_tokenizes_little(
     prompts: PromptModel, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load_query.cache_clear()
-    builder, reader = PromptBuilder.reading(prompts), Reader()
+    builder, reader = PromptBuilder.reading(prompts), ReadAhead()
     reader.read(snapshot, Settings(), builder)
     await reader.settled()
     monkeypatch.setattr(languages, "query_source", lambda *_: pytest.fail("a query was compiled while a user waits"))
@@ -58,7 +58,7 @@ async def test_a_window_anywhere_compiles_nothing_and_tokenizes_little(
 
 
 async def test_a_document_is_read_once_for_a_model(prompts: PromptModel, snapshot: Snapshot) -> None:
-    builder, reader = PromptBuilder.reading(prompts), Reader()
+    builder, reader = PromptBuilder.reading(prompts), ReadAhead()
     for model, n_tasks in ((None, 1), (None, 0), (builder, 1), (builder, 0), (None, 0)):
         reader.read(snapshot, Settings(), model)
         assert len(reader._tasks) == n_tasks
@@ -71,7 +71,7 @@ async def test_a_document_is_read_once_for_a_model(prompts: PromptModel, snapsho
 
 
 async def test_reading_ends_when_the_document_is_closed(prompts: PromptModel, snapshot: Snapshot) -> None:
-    builder, reader = PromptBuilder.reading(prompts), Reader()
+    builder, reader = PromptBuilder.reading(prompts), ReadAhead()
     reader.read(snapshot, Settings(), builder)
     reader.forget(snapshot.uri)
     await reader.settled()
@@ -90,8 +90,8 @@ async def test_one_step_at_a_time_waits_for_the_thread(prompts: PromptModel, mon
         finally:
             n_waiting -= 1
 
-    monkeypatch.setattr(reading, "in_background", counted)
-    builder, reader, documents = PromptBuilder.reading(prompts), Reader(), Documents()
+    monkeypatch.setattr(read_ahead, "in_background", counted)
+    builder, reader, documents = PromptBuilder.reading(prompts), ReadAhead(), Documents()
     for number in range(20):
         reader.read(documents.open(f"file:///{number}.py", "", 1, f"x = {number}\n" * 20), Settings(), builder)
     await reader.settled()
@@ -100,6 +100,6 @@ async def test_one_step_at_a_time_waits_for_the_thread(prompts: PromptModel, mon
 
 
 async def test_a_document_without_suggestions_is_not_read(prompts: PromptModel, snapshot: Snapshot) -> None:
-    reader = Reader()
+    reader = ReadAhead()
     reader.read(snapshot, Settings(enabled=False), PromptBuilder.reading(prompts))
     assert not reader._tasks
