@@ -73,7 +73,7 @@ class Completion:
     features: tuple[float, ...] = field(default=(), repr=False)
     """The features of the first suggestion, see `stats/gate_features.py`; empty if the gate was not used."""
     latency_ms: float = 0.0
-    """From the arrival of the client's request to this answer; 0 where no client waited."""
+    """The time from the arrival of the client's request to this answer; 0 if no client waited."""
 
     @property
     def text(self) -> str:

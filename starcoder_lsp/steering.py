@@ -41,7 +41,7 @@ N_OTHERS = 3
 """The number of drafts with other first tokens, if neither the first draft nor a part of it can be shown. Other numbers
 are not measured."""
 MIN_LEFT_MS = 50.0
-"""With less time left no further draft begins. Not measured."""
+"""The least time for which a further draft begins. Not measured."""
 
 
 @frozen
@@ -143,7 +143,7 @@ class Drafts:
     writer: Writer
     cursor: CursorContext
     deadline_s: float
-    """By `time.perf_counter`."""
+    """The deadline on the clock of `time.perf_counter`."""
     total: Generation
     written: list[CompletionOutput] = field(factory=list)
     judging_ms: float = 0.0

@@ -42,7 +42,7 @@ class Pending:
     def __init__(self, msg_id: Any, method: str, body: bytes, completion_s: float) -> None:
         self.id, self.method, self.body = msg_id, method, body
         self.sent_at: float | None = None
-        """When the session got it, `None` before that."""
+        """The time at which the session got it; `None` before that."""
         self.is_answered = False
         self._deadline_s = deadline_s(method, completion_s)
         self.due_at = time.monotonic() + self._deadline_s

@@ -51,7 +51,7 @@ class Observation:
     _known: tuple[Settings, str] | None = None
     """The last settings, and their `changed_settings`."""
     _conditions_of: LruDict[tuple[str, str, str], Conditions] = field(factory=lambda: LruDict(64))
-    """By language, model and its hash, under those settings."""
+    """The conditions by language, model and its hash, for the last settings."""
     _hashes: LruDict[str, tuple[str, str]] = field(factory=lambda: LruDict(64))
     """Keyed hashes of path and root folder, by document or cell."""
     _uris: dict[str, set[str]] = field(factory=dict)

@@ -29,7 +29,7 @@ class CachedSuggestion:
 
 @frozen
 class Remainder:
-    """What is left of a suggestion: `text` in place of `n_replaced_bytes` behind the cursor."""
+    """The rest of a suggestion: `text` in place of `n_replaced_bytes` behind the cursor."""
 
     text: bytes
     n_replaced_bytes: int

@@ -44,7 +44,9 @@ MEASURED = (
     "recent acceptances",
 )
 FEATURES = (*MEASURED, *(f"ends by {reason}" for reason in STOP_REASONS), *(f"node {n}" for n in range(N_NODES)))
-"""In the order of `features_of`. First log-odds stand for the margin between the two likeliest first tokens, which
+"""The features' names in the order of `features_of`.
+
+First log-odds stand for the margin between the two likeliest first tokens, which
 engines do not report."""
 
 

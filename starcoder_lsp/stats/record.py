@@ -46,7 +46,7 @@ class AnswerRecord:
     document: str
     repository: str
     checks: dict[int, Check] = field(factory=dict)
-    """By seconds after the acceptance."""
+    """The checks, by seconds after the acceptance."""
     fragments: tuple[tuple[int, str], ...] = ()
 
     @property

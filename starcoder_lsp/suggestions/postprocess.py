@@ -1,4 +1,4 @@
-"""From the model's text to a suggestion: one ordered tuple of pure filters, which shorten or drop and never add."""
+"""Turn the model's text into a suggestion by an ordered tuple of pure filters, which shorten or drop and never add."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ N_HEAD_BYTES = 500
 
 
 class Effect(StrEnum):
-    """What a filter does with a suggestion."""
+    """The kind of effect of a filter on a suggestion."""
 
     KEPT = "kept"
     CUT = "cut"

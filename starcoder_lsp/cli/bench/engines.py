@@ -22,7 +22,7 @@ COUNTERS = {
     "vllm": ("vllm:prefix_cache_queries_total", "vllm:prefix_cache_hits_total", "vllm:generation_tokens_total"),
     "llama-server": ("llamacpp:prompt_tokens_total", "", "llamacpp:tokens_predicted_total"),
 }
-"""By `engine.kind`: the counters of prompt tokens, of those of them that were cached, and of tokens written."""
+"""The names of an engine's counters by `engine.kind`: prompt tokens, cached ones of these, and written tokens."""
 TIMEOUT_S = 30.0
 
 

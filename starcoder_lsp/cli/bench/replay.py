@@ -100,8 +100,10 @@ def figures(answers: Sequence[Answer]) -> Report:
 
 
 LIMITS = Limits(n_items=200, seconds=60.0)
-"""Without `--edits` and `--seconds`. With the demonstrator 200 edits take some ten seconds, with a 3B model on a CPU
-minutes."""
+"""The limits without `--edits` and `--seconds`.
+
+With the demonstrator 200 edits take some ten seconds, with a 3B model on a CPU minutes.
+"""
 
 
 def replay(  # noqa: PLR0913  # one for each option of the command

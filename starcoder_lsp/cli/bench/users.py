@@ -47,7 +47,7 @@ class Tally:
     failed: int = 0
     lost: int = 0
     first_token_ms: list[float] = field(factory=list)
-    """From the prompt to the first token, of each answer that a user got from the engine."""
+    """The time from the prompt to the first token, for each answer that a user got from the engine."""
 
 
 @define

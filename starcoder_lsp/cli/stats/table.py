@@ -14,7 +14,7 @@ from starcoder_lsp.stats.words import spread_in_words, value_in_words
 
 BARS = "▁▂▃▄▅▆▇█"
 N_WEEKS = 12
-"""Of the trend, the last of so many weeks."""
+"""The number of weeks in the trend."""
 
 
 def sparkline(values: Sequence[float | None]) -> str:

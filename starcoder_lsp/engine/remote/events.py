@@ -16,7 +16,7 @@ from attrs import define, field
 from starcoder_lsp.engine.remote.errors import BadAnswerError
 
 MAX_EVENT_BYTES: Final = 1 << 20
-"""Of one event or line. The largest that a known engine sends repeats a prompt of 16,384 tokens: some 200 KB."""
+"""The most bytes of one event or line. The largest of a known engine repeats a prompt of 16,384 tokens: some 200 KB."""
 DONE: Final = b"[DONE]"
 _LINE_END: Final = re.compile(rb"\r\n|\n|\r(?!$)")
 """A carriage return at the end of the data may be half of `\\r\\n`."""

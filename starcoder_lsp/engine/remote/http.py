@@ -34,7 +34,7 @@ MAX_CONNECT_S: Final = 5.0
 KEEPALIVE_S: Final = 90.0
 """The lifetime of an idle connection: a new one costs a TLS handshake, two trips to the server. Not measured."""
 MAX_ANSWER_BYTES: Final = 8 << 20
-"""Of an answer that is not streamed; the largest is a list of models."""
+"""The most bytes of an answer that is not streamed; the largest is a list of models."""
 MAX_REASON_CHARACTERS: Final = 200
 BUSY: Final = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.REQUEST_TIMEOUT}
 KEY_REFUSED: Final = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}

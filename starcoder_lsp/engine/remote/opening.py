@@ -1,4 +1,4 @@
-"""From settings to a remote engine that has answered, or to one line about why there is none."""
+"""Open the remote engine that settings name, or raise an error of one line with the reason."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ MAX_WAIT_S: Final = 0.6
 PROMPT_S: Final = 0.3
 """A first token within this time ends all waiting. Not measured."""
 WEIGHT: Final = 0.5
-"""Of the newest time to a first token in its average."""
+"""The weight of the newest time to a first token in the average."""
 
 
 @define(eq=False)

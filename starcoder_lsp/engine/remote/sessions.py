@@ -22,7 +22,7 @@ MAX_SESSIONS: Final = 256
 
 @define(eq=False)
 class Sessions:
-    """Of each document, the headers of its requests. The id says nothing about the document."""
+    """The session headers of each document's requests. The id is random and says nothing about the document."""
 
     names: Sequence[str]
     _headers: LruDict[str, dict[str, str]] = field(factory=lambda: LruDict(MAX_SESSIONS))
