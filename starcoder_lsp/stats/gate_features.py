@@ -46,8 +46,8 @@ MEASURED = (
 FEATURES = (*MEASURED, *(f"ends by {reason}" for reason in STOP_REASONS), *(f"node {n}" for n in range(N_NODES)))
 """The features' names in the order of `features_of`.
 
-First log-odds stand for the margin between the two likeliest first tokens, which
-engines do not report."""
+First log-odds stand for the margin between the two likeliest first tokens, which engines do not report.
+"""
 
 
 @frozen

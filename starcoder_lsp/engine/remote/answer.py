@@ -1,6 +1,6 @@
-"""One remote answer on its way to tokens: ids, or a text that is tokenized here; healing where the engine has none.
+"""Turn a remote answer into tokens: ids, or a text that is tokenized here. Heal if the engine cannot.
 
-Nothing that does not begin with the text to be healed gets out, and nothing that came twice.
+An answer that does not begin with the text to be healed yields no token, and no token is yielded twice.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from starcoder_lsp.engine.stream import StopReason, Token
 from starcoder_lsp.engine.tokenizer import GgufTokenizer
 
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
-"""The replacement that a server writes for half a character. The text ends before it."""
+"""The replacement that a server sends for half a character. The text ends before it."""
 
 
 class HealError(Exception):
@@ -24,7 +24,7 @@ class HealError(Exception):
 class AnswerReader:
     """Turns parts into tokens of answer 0. `n_left` more tokens are wanted.
 
-    `heal` is what is still missing of the text that the answer must begin with, if that is checked here.
+    `heal` is the missing rest of the text that the answer must begin with, if that is checked here.
     """
 
     tokenizer: GgufTokenizer
@@ -36,7 +36,7 @@ class AnswerReader:
     n_written: int = 0
     """Tokens that the engine has sent."""
     _held: list[Token] = field(factory=list)
-    """Tokens that are not out, as they are all inside the text to be healed."""
+    """Tokens that are held back, since all of them are inside the text to be healed."""
 
     def take(self, part: Part) -> tuple[Token, ...]:
         """Return the tokens of a part. Raises `BadAnswerError`, and `HealError` as soon as the heal does not fit."""
@@ -71,7 +71,7 @@ class AnswerReader:
         return tokens
 
     def _healed(self, tokens: list[Token]) -> list[Token]:
-        """Hold tokens back until they agree with all that is to be healed. Raises `HealError`."""
+        """Hold tokens back until they cover the text to be healed. Raises `HealError`."""
         if not self.heal:
             return tokens
         self._held += tokens

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from attrs import define
 
 MAX_FAILURES = 3
-"""Failures in a row after which the engine counts as away. One may be chance; not measured."""
+"""The failures in a row after which the engine counts as away. One may be chance; not measured."""
 MIN_PAUSE_S = 1.0
 MAX_PAUSE_S = 60.0
 """Pauses double from the first to the second. Not measured: a restart of vLLM takes 20 to 48 s."""
@@ -23,7 +23,7 @@ MAX_ASKED_PAUSE_S = 300.0
 
 @define(eq=False)
 class Breaker:
-    """Counts failures. `is_away` says that no request is to be sent."""
+    """Counts failures. While `is_away` is true, no request is sent."""
 
     now: Callable[[], float] = time.monotonic
     jitter: Callable[[], float] = random.random

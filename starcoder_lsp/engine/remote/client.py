@@ -1,4 +1,4 @@
-"""An `Engine` whose model runs on a server: requests, healing, and what happens while the server is away.
+"""An `Engine` whose model runs on a server. While the server is away, requests fail at once and probes are sent.
 
 The stop rule closes a stream, which ends the request at the server. On the event loop.
 """
@@ -122,7 +122,7 @@ class RemoteEngine:
         self._judge(error)
 
     async def _answer(self, exchange: Exchange) -> None:
-        """Ask with healing; and without, if what comes does not begin with the text before the cursor."""
+        """Request with healing, and again without if the answer does not begin with the text before the cursor."""
         request = exchange.request
         heal = request.prompt.heal
         is_healed = False
@@ -136,7 +136,7 @@ class RemoteEngine:
         await self._read(exchange, evolve(request.prompt, ids=request.prompt.ids + heal_ids, heal=b""), "", b"")
 
     async def _read(self, exchange: Exchange, prompt: Prompt, heal_text: str, heal: bytes) -> None:
-        """Read one answer. What the server refuses is asked once more without optional fields."""
+        """Read one answer. A refused request is sent once more without optional fields."""
         max_tokens = exchange.request.max_new_tokens
         ask = self._ask(prompt, heal_text, exchange.request)
         reader = AnswerReader(self.prompts.tokenizer, prompt.stop_ids, max_tokens, heal)
@@ -183,7 +183,7 @@ class RemoteEngine:
             self.on_message(str(error))
 
     async def _probe(self) -> None:
-        """Ask for one token after each pause until the server answers."""
+        """Request one token after each pause until the server answers."""
         fim = self.prompts.fim
         prompt = fim.infill((), ())
         while self.breaker.is_away:

@@ -19,7 +19,7 @@ def state_file() -> Path:
 def disclose(host: str, limits: Sequence[str], on_message: Callable[[str], None], path: Path | None = None) -> None:
     """Name a host and its limits to the user unless that was done before.
 
-    A file that cannot be written means: again next time.
+    If the file cannot be written, the message comes again next time.
     """
     path = path or state_file()
     named: list[object] = []

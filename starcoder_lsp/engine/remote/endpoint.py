@@ -21,7 +21,7 @@ _KEY_HEADERS: Final = re.compile(r"authorization|cookie|api-?key|token|secret|pa
 _KEY_SHAPES: Final = re.compile(r"(?:sk|hf|nvapi|key|gsk|xai|pk)[-_]|eyJ|[0-9a-f]{32}", re.IGNORECASE)
 """The beginnings of keys: OpenAI's, Hugging Face's, NVIDIA's and others', a JWT, or a hexadecimal one."""
 BASES: Final = ("/v1/completions", "/v1", "/completion", "/api/generate", "/api", "/generate_stream", "/generate")
-"""Ends of an address that users copy from documentation, and that a protocol adds by itself."""
+"""Ends of an address that users copy from documentation, although the protocol adds them."""
 
 
 @frozen
@@ -122,7 +122,7 @@ def _session_header(name: str) -> str:
 
 
 def _key(name: str, environ: Mapping[str, str]) -> str:
-    """Return the key that the variable holds. What may be a key itself is never quoted."""
+    """Return the key in the variable. A name that may be a key itself is never quoted in a message."""
     if not name:
         return ""
     if not _NAME.fullmatch(name) or _KEY_SHAPES.match(name):

@@ -34,7 +34,7 @@ class Exchange:
     """True if the server has ended the answer, and only counts may follow."""
     prefill_speed: float = 0.0
     pace: Pace | None = None
-    """Gets to know how long the first token takes; `None` for a request that no user waits for."""
+    """Records the time to the first token; `None` for a request that no user waits for."""
     _sent_s: float = 0.0
     """The time at which it was sent first; 0 before, and once it has a token."""
     _counts: Usage | None = None

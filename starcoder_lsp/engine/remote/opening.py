@@ -26,7 +26,7 @@ from starcoder_lsp.printable import printable
 from starcoder_lsp.settings import Settings
 
 SAMPLE: Final = "def f(x):\n    return 12 + x['é']  # <\t>\n"
-"""A text on whose tokens server and vocabulary must agree: words, digits, indentation, a character of two bytes."""
+"""A text that server and vocabulary must tokenize equally: words, digits, indentation, a character of two bytes."""
 
 
 async def open_remote(
@@ -73,7 +73,7 @@ def _prefills(settings: Settings, endpoint: Endpoint) -> bool:
 
 
 def read_remote_prompts(settings: Settings) -> PromptModel:
-    """Read what choosing a prompt needs, but for what only the server knows. Raises `EngineError`."""
+    """Read the prompt model without the values that only the server knows. Raises `EngineError`."""
     endpoint = endpoint_of(settings.engine)
     architecture, tokenizer = read_vocabulary(vocabulary_path(settings))
     return PromptModel(

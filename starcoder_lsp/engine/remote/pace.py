@@ -1,7 +1,8 @@
 """Send fewer requests to an engine that answers more slowly than the user types.
 
-A request that is left before its first token has cost a place in the engine's queue, and the next one begins at the end
-of it. After some of these in a row the next ones wait for a pause in typing, and are not sent if none comes.
+A request that is superseded before its first token has taken a place in the engine's queue, and the next one begins at
+the queue's end. After some of these in a row, the next requests wait for a pause in typing, and are not sent without
+one.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Final
 from attrs import define
 
 MIN_LEFT: Final = 2
-"""Requests in a row that are left without a token before any waits. Not measured."""
+"""The requests in a row that must be superseded without a token until one waits. Not measured."""
 FIRST_WAIT_S: Final = 0.1
 MAX_WAIT_S: Final = 0.6
 """Waits double from the first to the second. Pauses between words are longer, those inside a word shorter."""
@@ -24,12 +25,12 @@ WEIGHT: Final = 0.5
 
 @define(eq=False)
 class Pace:
-    """Says how long the next request waits before it is sent, from what became of the last ones."""
+    """Decides how long the next request waits before it is sent, by the fates of the last ones."""
 
     n_left: int = 0
-    """Requests in a row that were left without a token."""
+    """The requests in a row that were superseded without a token."""
     expected_s: float = 0.0
-    """The time to the first token, as far as it is known."""
+    """The average time to the first token; 0 before the first one."""
 
     @property
     def wait_s(self) -> float:
@@ -40,7 +41,7 @@ class Pace:
         return min(MAX_WAIT_S, wait_s, self.expected_s)
 
     async def wait(self) -> None:
-        """Wait before a request is sent. A cancelled wait means that it never is."""
+        """Wait before a request is sent. If the wait is cancelled, it is not sent."""
         if self.wait_s:
             await asyncio.sleep(self.wait_s)
 
@@ -50,6 +51,6 @@ class Pace:
         self.n_left = 0 if after_s <= PROMPT_S else self.n_left // 2
 
     def left(self, after_s: float) -> None:
-        """Note that nobody waited for a request any more, and it had no token yet."""
+        """Note that a request was superseded or cancelled before its first token."""
         self.expected_s = max(self.expected_s, after_s)
         self.n_left += 1

@@ -1,7 +1,7 @@
 """A prompt as text, for engines that take no token ids.
 
-Such an engine reads the spelling of a marker as that marker, wherever it stands. In the text of files it is split by a
-space, so that a file cannot end its own prefix.
+Such an engine reads the spelling of a marker as that marker, wherever it occurs. In the text of files the spelling is
+split by a space, so that a file cannot end its own prefix.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ MAX_STOP_TEXTS = 4
 
 @frozen
 class Ask:
-    """One request. `text` is the prompt for an engine that takes no ids; `heal` is what the answer must begin with."""
+    """One request. `text` is the prompt for an engine that takes no ids; the answer must begin with `heal`."""
 
     ids: tuple[int, ...]
     text: str
@@ -33,15 +33,15 @@ class Ask:
     sampling: Sampling
     ends_with_line: bool = False
     is_plain: bool = False
-    """Leave out what a server of the protocol may not know."""
+    """True if optional fields are left out, which some servers of the protocol refuse."""
 
 
 @frozen
 class Part:
-    """A part of an answer: ids, or a text where the engine gives none.
+    """A part of an answer: ids, or a text if the engine sends none.
 
     `logprobs` are in nats, one for each token, or none. `end` is `"stop"` or `"length"` if the engine ended the answer.
-    `n_written` is how many tokens it has written by its own count, this part included.
+    `n_written` is the engine's own count of written tokens, this part included.
     """
 
     ids: tuple[int, ...] | None = None
@@ -81,11 +81,11 @@ class Adapter(Protocol):
 
     @property
     def constrains(self) -> bool:
-        """Return whether the engine can be made to begin with `Ask.heal`."""
+        """Return whether the engine can be forced to begin with `Ask.heal`."""
 
     @property
     def has_plain_form(self) -> bool:
-        """Return whether `Ask.is_plain` changes the body: servers of the protocol differ in what they know."""
+        """Return whether `Ask.is_plain` changes the body: servers of the protocol support different fields."""
 
     async def describe(self, http: Http) -> About:
         """Ask for the model. Raises `EngineError`."""
@@ -128,7 +128,7 @@ def token_ids(values: object) -> tuple[int, ...]:
 
 
 def only_model(models: Sequence[str], wanted: str, host: str) -> str:
-    """Return the model to ask for. Raises `EngineError` naming those that there are."""
+    """Return the model to request. Raises `EngineError`, which names the server's models."""
     if wanted:
         return wanted
     if len(models) == 1:
