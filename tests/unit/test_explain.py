@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from starcoder_lsp.context.explain import explain
+from starcoder_lsp.context.explain import PromptSegment, explain, list_segments
 from starcoder_lsp.context.new_window import new_window
-from starcoder_lsp.context.window import Budget, Window
+from starcoder_lsp.context.snippet import Snippet
+from starcoder_lsp.context.window import Budget, CrossFileContext, Window
 from starcoder_lsp.documents.documents import Documents
 from starcoder_lsp.engine.engine import Prompt
 from starcoder_lsp.engine.prompt_model import PromptModel
@@ -100,3 +102,14 @@ def test_markers_in_the_text_are_text(model: PromptBuilder) -> None:
         == 3
     )
     assert window.prefix.text.decode() == text
+
+
+def test_a_piece_of_another_file_is_the_first_segment(model: PromptBuilder) -> None:
+    window, *_ = seen(model, SOURCE, 100, 300)
+    text = b"def g(x):\n    return x\n"
+    ids = model.tokenizer.encode(text)
+    other = Snippet("lib/b.py", 40, 40 + len(text), 3, 4, text, ids, "defines g")
+    window = evolve(window, cross_file=CrossFileContext((other,), model.prompts.fim.frame, len(ids)))
+    first, *own = list_segments(window, model.tokenizer, "src/a.py")
+    assert first == PromptSegment("snippet", "lib/b.py", 3, 4, len(ids), "defines g", text)
+    assert {each.path for each in own} == {"src/a.py"}
