@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from starcoder_lsp.context.outline import NO_OUTLINE
-from starcoder_lsp.context.pinned import pinned, spans_of
+from starcoder_lsp.context.pinned import MAX_DOCSTRING_LINES, pinned, spans_of
 from starcoder_lsp.documents.documents import Documents
 from starcoder_lsp.engine.prompt_model import PromptModel
 
@@ -51,3 +52,27 @@ def test_what_little_room_holds_is_what_is_named_in_the_files_order(prompts: Pro
     assert [line for line in (PYTHON[0], PYTHON[151], PYTHON[-1], "def f(text):\n") if line not in shown] == []
     assert shown.startswith(PYTHON[0])
     assert shown.endswith(PYTHON[-1] + "def f(text):\n")
+
+
+LONG = MAX_DOCSTRING_LINES + 1
+
+
+@pytest.mark.parametrize(
+    ("docstring", "n_shown"),
+    [
+        (['"""Return it."""'], 1),
+        (['"""Return it', 'in two lines."""'], 2),
+        (['"""Return it', *["more"] * (MAX_DOCSTRING_LINES - 2), '"""'], MAX_DOCSTRING_LINES),
+        (['"""Return it', *["more"] * LONG, '"""'], 1),
+        (["x = 1", 'y = """a string"""'], 0),
+    ],
+    ids=["one line", "two lines", "as many as are shown", "too long", "none"],
+)
+def test_a_header_comes_with_its_docstring_or_its_first_line(docstring: list[str], n_shown: int) -> None:
+    lines = ["def f(text):", *("    " + line for line in docstring), "    return text", ""]
+    snapshot = Documents().open("file:///case", "python", 1, "\n".join(lines))
+    assert snapshot.syntax is not None
+    cursor_byte = len(snapshot.text.data) - 1
+    wanted = pinned(snapshot, cursor_byte, snapshot.syntax.enclosing_scopes(cursor_byte), NO_OUTLINE)
+    (header,) = [snapshot.text.data[start:end].decode() for start, end, why in wanted if why.startswith("header")]
+    assert header.split("\n") == lines[: 1 + n_shown]
