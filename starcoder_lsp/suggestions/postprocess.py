@@ -199,7 +199,7 @@ def _effect_of(apply: Filter, before: Suggestion, after: Suggestion) -> FilterEf
 def prepare(cursor: CursorContext) -> None:
     """Compute the parts of the filters that depend on the document alone, before the model's text is known."""
     prepare_docstrings(cursor)
-    if cursor.may_open or not cursor.one_line:
+    if not cursor.one_line:
         cursor.indentation()
     if cursor.snapshot.syntax is not None:
         TrialText.of(cursor).prepare()

@@ -16,9 +16,11 @@ from starcoder_lsp.suggestions.lexing import OPENER_OF, ends_in_string, open_bra
 
 def reindented(text: bytes, cursor: CursorContext) -> bytes:
     """Return `text` with the file's indentation on its later lines; unchanged if the file has no indented line."""
-    below = text.partition(b"\n")[2]
-    if text[:1] not in (b" ", b"\t") and (b"\n" not in text or (cursor.line_before and not below.strip())):
-        return text  # as `_Writer` would; to look at the file's indentation takes a millisecond
+    first, newline, below = text.partition(b"\n")
+    is_begun = bool(cursor.line_before.strip()) or text[:1] not in (b" ", b"\t")
+    has_below = bool(newline) and not (cursor.line_before and not below.strip()) and not cursor.after(first).one_line
+    if is_begun and not has_below:
+        return text  # as `_Writer` would, but for lines that are not shown; to read the file's indentation takes 1 ms
     indentation = cursor.indentation()
     return _Writer(indentation, cursor).write(text) if indentation is not None else text
 
