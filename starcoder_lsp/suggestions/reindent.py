@@ -33,6 +33,8 @@ class _Writer:
         self.levels = list(indentation.levels)
         self.last, self.last_blank = indentation.line_above, self.levels[-1].blank
         self.at_line_start = not cursor.line_before
+        self.is_in_string = False
+        """True for a line that begins inside a string: its blanks say nothing of the next one."""
         self.of_statement = self.last_blank, self.last_blank
         """The blanks that the last line outside of strings had, and those that it has now."""
 
@@ -41,6 +43,7 @@ class _Writer:
         lines, written, at = text.split(b"\n"), list[bytes](), 0
         for number, line in enumerate(lines):
             is_first = number == 0 and not self.at_line_start
+            self.is_in_string = False
             if is_first and not self.cursor.line_before.strip() and line.strip():
                 written.append(self._begun(line))
             elif is_first or not line.strip():
@@ -50,7 +53,8 @@ class _Writer:
                 written.append(self._blank_for(line, blank, text[:at]) + line[len(blank) :])
             if line.strip():
                 whole = (self.cursor.line_before if number == 0 else b"") + written[-1]
-                self.last, self.last_blank = whole, blank_of(whole)
+                self.last = whole
+                self.last_blank = self.last_blank if self.is_in_string else blank_of(whole)
             elif is_first and self.cursor.line_before.strip():
                 self.last = self.cursor.line_before
             at += len(line) + 1
@@ -75,6 +79,7 @@ class _Writer:
         if code.startswith(b"*") and self.last.lstrip(BLANK).startswith((b"/*", b"*")):
             return self.last_blank + (b" " if self.last.lstrip(BLANK).startswith(b"/*") else b"")
         if ends_in_string(self.cursor.line_before + before, has_comments=self.cursor.has_comments):
+            self.is_in_string = True
             was, now = self.of_statement
             return now + blank[len(was) :] if was and blank.startswith(was) else blank
         written = self._blank_for_code(code, blank, width)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from starcoder_lsp.documents.documents import Documents
@@ -44,6 +44,9 @@ def test_blocks_of_any_depth_get_the_unit_of_the_file(unit: str, body: list[str]
 
 
 @given(unit=st.sampled_from(UNITS), place=PLACES, text=RAW)
+@example(
+    unit="\t", place="class A:\n{0}def g(self):\n{0}{0}return 1\n\n{0}def f(self):", text='"""\n """\n         x = 1'
+)
 def test_what_is_indented_stays_so_and_only_blanks_change(unit: str, place: str, text: str) -> None:
     cursor = site(place.format(unit))
     once = reindented(text.encode(), cursor)
