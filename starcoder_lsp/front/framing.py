@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 CONTENT_LENGTH: Final = re.compile(rb"content-length *: *([0-9]+)\s*$", re.IGNORECASE)
@@ -85,6 +85,19 @@ class Frames:
             return False
         self._buffer += data
         return bool(data)
+
+
+def bodies(frames: Frames, on_two_lengths: Callable[[], None]) -> Iterator[bytes]:
+    """Yield the bodies to the end of the stream. A header with two lengths is reported and passed over."""
+    while True:
+        try:
+            body = frames.read()
+        except TwoLengthsError:
+            on_two_lengths()
+            continue
+        if body is None:
+            return
+        yield body
 
 
 def first_body(receive: Receive) -> tuple[bytes, Receive]:

@@ -11,11 +11,12 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from itertools import chain
 from typing import Any, BinaryIO, Final
 
 from starcoder_lsp.front import session_process
 from starcoder_lsp.front.editor_process import watch_editor
-from starcoder_lsp.front.framing import Frames, TwoLengthsError, parsed
+from starcoder_lsp.front.framing import Frames, bodies, parsed
 from starcoder_lsp.front.lives import Lives
 from starcoder_lsp.front.output import Output
 from starcoder_lsp.front.pending import Pending, key_of
@@ -60,20 +61,13 @@ class Relay:
     def run(self, receive: Callable[[int], bytes], first: bytes | None = None) -> None:
         """Relay until the editor leaves, then end the process. `first` is a message that was read before."""
         threading.Thread(target=self._watch, name="timer", daemon=True).start()
-        frames = Frames(receive)
-        body = first
-        while True:
-            if body is not None:
-                self._on_editor(body)
-            try:
-                body = frames.read()
-            except TwoLengthsError:
-                body = None
-                with self._lock:
-                    self._out.queue_error(None, PARSE_ERROR, "a header has two content lengths")
-                continue
-            if body is None:
-                self.leave(END_TIMEOUT_S)
+        for body in chain(() if first is None else (first,), bodies(Frames(receive), self._refuse_lengths)):
+            self._on_editor(body)
+        self.leave(END_TIMEOUT_S)
+
+    def _refuse_lengths(self) -> None:
+        with self._lock:
+            self._out.queue_error(None, PARSE_ERROR, "a header has two content lengths")
 
     def leave(self, timeout_s: float) -> None:
         """End the session, at once if it does not end itself in time, and the process."""
@@ -149,7 +143,7 @@ class Relay:
         if method == "$/cancelRequest" and not self._is_ready:
             self._out.queue_all(self._requests.cancel(params))
         if self._lives.is_freed(method, params, text):
-            self._send(QUARANTINE, self._lives.suspects.as_json())
+            self.session.send_message(QUARANTINE, self._lives.suspects.as_json())
 
     def _forward(self, pending: Pending) -> None:
         pending.send()
@@ -210,7 +204,7 @@ class Relay:
             for number, (method, params, is_request) in enumerate(
                 self._replay.messages(self._lives.suspects.as_json())
             ):
-                self._send(method, params, f"{OWN}{number}" if is_request else None)
+                self.session.send_message(method, params, f"{OWN}{number}" if is_request else None)
             self._is_ready = True
             for pending in self._requests:
                 if pending.sent_at is None and not pending.is_answered:
@@ -219,7 +213,7 @@ class Relay:
     def _await_start(self) -> None:
         """Ask the session, which has answered `initialize`, for a sign that it reads messages now."""
         self._watchdog.await_start()
-        self._send("starcoder/alive", None, f"{OWN}start")
+        self.session.send_message("starcoder/alive", None, f"{OWN}start")
 
     def _on_end(self, session: SessionProcess) -> None:
         """Answer the requests that wait, report why the session ended, and start a new one."""
@@ -299,9 +293,5 @@ class Relay:
     def _ping(self) -> None:
         """Ask the session whether it is alive, at most once a second."""
         if self._lives.is_up and self._is_ready and self._watchdog.ping():
-            self._send("starcoder/alive", None, f"{OWN}ping")
+            self.session.send_message("starcoder/alive", None, f"{OWN}ping")
             self._out.wake.notify()
-
-    def _send(self, method: str, params: Any, msg_id: str | None = None) -> None:
-        message = {"jsonrpc": "2.0", "method": method, "params": params}
-        self.session.send(json.dumps(message if msg_id is None else {**message, "id": msg_id}).encode())

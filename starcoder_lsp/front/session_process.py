@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -10,7 +11,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from starcoder_lsp import black_box
 from starcoder_lsp.front.framing import Frames, framed
@@ -73,6 +74,11 @@ class SessionProcess:
             if data:
                 self._to_write.append(data)
                 self._has_more.notify()
+
+    def send_message(self, method: str, params: Any, msg_id: str | None = None) -> None:
+        """Send a notification of the front's own, or a request with an id."""
+        message = {"jsonrpc": "2.0", "method": method, "params": params}
+        self.send(json.dumps(message if msg_id is None else {**message, "id": msg_id}).encode())
 
     def close(self) -> None:
         """Send no more: the session ends when it has read what was sent."""
