@@ -35,6 +35,8 @@ class Asked:
 
     request: GenerationRequest
     stream: TokenStream
+    n_edits: int
+    """The edits before it: equal for the drafts of one answer."""
     answers: dict[int, list[int]] = field(factory=dict)
 
     def __getattr__(self, name: str) -> Any:
@@ -60,13 +62,14 @@ class Recording:
 
     engine: HostEngine
     asked: list[Asked] = field(factory=list)
+    n_edits: int = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.engine, name)
 
     def generate(self, request: GenerationRequest) -> Asked:
         """Ask the engine."""
-        self.asked.append(Asked(request, self.engine.generate(request)))
+        self.asked.append(Asked(request, self.engine.generate(request), self.n_edits))
         return self.asked[-1]
 
 
@@ -86,6 +89,7 @@ async def play(arguments: argparse.Namespace) -> None:
         for version, edit in enumerate(edits_of(trace, arguments.first, arguments.edits), 2):
             changes = [Edit(c.start_line, c.start_character, c.end_line, c.end_character, c.text) for c in edit.changes]
             session.documents.change(uri, version, changes)
+            recording.n_edits = version
             completion = await session.answering.complete(uri, edit.line, edit.character, automatic=True)
             n_answered += completion is not None and bool(completion.text)
             n_typing += edit.is_typing
@@ -95,25 +99,27 @@ async def play(arguments: argparse.Namespace) -> None:
 
 
 def report(asked: list[Asked], n_edits: int, n_typing: int, n_answered: int) -> None:
-    """Print what was asked, and what of it was there."""
-    n_logits = n_same = n_again = n_evaluated = n_decoded = 0
-    before: list[list[int]] = []
-    last_prompt: tuple[int, ...] = ()
-    for each in asked:
-        ids = each.request.prompt.ids
-        n_evaluated += each.stream.usage.n_evaluated
-        n_decoded += sum(map(len, each.answers.values()))
-        n_same += ids == last_prompt
-        for text in before:
-            if ids != last_prompt and len(ids) > len(last_prompt) and common_prefix_length(text, ids) == len(ids):
-                n_logits += 1
-                break
-        for text in each.texts():
-            n_again += max([0, *(common_prefix_length(text, other) - len(ids) for other in before)])
-        before, last_prompt = each.texts(), ids
-    print(f"{n_edits} edits, {n_typing} typing, {n_answered} with ghost text; {len(asked)} requests to the engine")
-    print(f"evaluated {n_evaluated}, decoded {n_decoded}; same prompt as before {n_same}")
-    print(f"logits were there: {n_logits} requests; decoded again: {n_again} tokens")
+    """Print what was asked, and what of it was there, apart for first and further drafts of an answer."""
+    print(f"{n_edits} edits, {n_typing} typing, {n_answered} with ghost text")
+    pairs = list(zip([None, *asked], asked, strict=False))
+    firsts = [(before, each) for before, each in pairs if before is None or before.n_edits != each.n_edits]
+    further = [(before, each) for before, each in pairs if before is not None and before.n_edits == each.n_edits]
+    for name, group in (("first drafts", firsts), ("further drafts", further)):
+        n_logits = n_again = n_same = n_decoded = n_evaluated = 0
+        for before, each in group:
+            ids, texts = each.request.prompt.ids, before.texts() if before is not None else []
+            last_ids = before.request.prompt.ids if before is not None else ()
+            n_evaluated += each.stream.usage.n_evaluated
+            n_decoded += sum(map(len, each.answers.values()))
+            n_same += ids == last_ids
+            is_inside = any(common_prefix_length(text, ids) == len(ids) for text in texts)
+            n_logits += is_inside and len(ids) > len(last_ids)
+            for text in each.texts():
+                n_again += max([0, *(common_prefix_length(text, other) - len(ids) for other in texts)])
+        print(
+            f"{name}: {len(group)} requests, {n_same} with the prompt of the one before; {n_evaluated} evaluated,"
+            f" {n_decoded} decoded; logits were there at {n_logits}; decoded again {n_again}"
+        )
 
 
 def main() -> None:

@@ -12,6 +12,11 @@ from typing import NamedTuple
 from attrs import define, field
 
 from starcoder_lsp.engine.local.backend import Backend, Interrupted, Logits
+from starcoder_lsp.lru import LruDict
+
+MAX_KEPT_LOGITS = 64
+"""Places behind which logits are kept: a prompt, and each token of an answer of `completion.maxTokens`. StarCoder2's
+take 192 KiB, so 12 MiB a sequence."""
 
 
 class Owner(NamedTuple):
@@ -50,27 +55,29 @@ class CachedSequence:
     owner: Owner = NOBODY
     ids: list[int] = field(factory=list)
     n_prompt: int = 0
-    _logits: tuple[tuple[int, ...], Logits] | None = None
-    """The last complete prompt, and a copy of the logits behind it: 192 KiB for StarCoder2."""
+    _logits: LruDict[tuple[int, ...], Logits] = field(factory=lambda: LruDict(MAX_KEPT_LOGITS))
+    """Copies of the logits behind the last prompt and behind each token of its answer, by all ids before them."""
 
     def match(self, prompt_ids: Sequence[int]) -> int:
         """Return the number of leading ids of `prompt_ids` that need no evaluation.
 
-        The last id is evaluated for its logits, unless this was the last prompt: while the user types inside a word,
-        the prompt ends before the word and stays the same.
+        The last id is evaluated for its logits, unless these are kept: while the user types inside a word, the prompt
+        ends before the word and stays the same; and a further draft of an answer ends inside the one before.
         """
         n_shared = common_prefix_length(self.ids, prompt_ids)
         return n_shared if self.logits_after(prompt_ids) is not None else min(n_shared, len(prompt_ids) - 1)
 
     def keep_logits(self, logits: Logits) -> None:
-        """Copy the logits behind all of `ids`, which are a whole prompt."""
-        self._logits = tuple(self.ids), logits.copy()
+        """Copy the logits behind all of `ids`, which are a whole prompt, or one and the beginning of its answer."""
+        self._logits[tuple(self.ids)] = logits.copy()
+
+    def forget_logits(self) -> None:
+        """Free the logits: the cells are another text's from now on."""
+        self._logits.clear()
 
     def logits_after(self, prompt_ids: Sequence[int]) -> Logits | None:
         """Return the logits behind a prompt if they are kept."""
-        if self._logits is None or self._logits[0] != tuple(prompt_ids):
-            return None
-        return self._logits[1]
+        return self._logits.get(tuple(prompt_ids))
 
 
 def rewind(backend: Backend, cached: CachedSequence, n_tokens: int) -> None:
@@ -80,6 +87,8 @@ def rewind(backend: Backend, cached: CachedSequence, n_tokens: int) -> None:
         n_tokens = 0
     del cached.ids[n_tokens:]
     cached.n_prompt = min(cached.n_prompt, n_tokens)
+    if not n_tokens:
+        cached.forget_logits()
 
 
 def evaluate_slice(backend: Backend, cached: CachedSequence, ids: Sequence[int], interrupted: Interrupted) -> bool:

@@ -202,6 +202,7 @@ class Turns:
             assert job.resident is not None  # noqa: S101  it decodes
             if answers[0].sequence == job.resident.cached.sequence:
                 job.resident.cached.ids.append(answers[0].ids[-1])
+                job.resident.cached.keep_logits(self._backend.logits(first_row))
             tokens = choose_next(self._backend, job.decoding, answers, first_row)
             first_row += len(answers)
             job.evaluation_ms += elapsed_ms

@@ -34,6 +34,18 @@ async def test_what_two_clients_have_in_common_is_evaluated_once(host: LocalEngi
     assert (await ask(host.beside("one"), asked)).n_evaluated == 0
 
 
+async def test_a_prompt_that_ends_inside_the_answer_before_is_not_evaluated(
+    host: LocalEngine, prompts: PromptModel
+) -> None:
+    asked = request(prompts, "a", 200, max_new_tokens=12)
+    ids = (await ask(host, asked)).written[0].ids
+    for n in (9, 1, 5):  # each behind a prompt that was longer or shorter
+        further = evolve(asked, prompt=evolve(asked.prompt, ids=(*asked.prompt.ids, *ids[:n])), max_new_tokens=12 - n)
+        got = await ask(host, further)
+        assert (got.n_evaluated, got.n_reused) == (0, 200 + n)
+        assert got.written[0].ids == ids[n:]
+
+
 async def test_a_copy_that_serves_another_client_stays(host: LocalEngine, prompts: PromptModel) -> None:
     """Only its beginning is of use there."""
     one, two = host.beside("one"), host.beside("two")
