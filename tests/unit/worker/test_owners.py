@@ -90,6 +90,7 @@ async def test_a_client_that_leaves_ends_its_jobs(host: LocalEngine, prompts: Pr
         break
     host.worker.leave("goes")
     await stream.ended()
+    await host.settled()  # the stream ends before the cells are copied out
     host.check_cells()
 
 
