@@ -35,7 +35,7 @@ def lasting() -> Iterator[Wire]:
     """A server that lives through everything in this section."""
     made = Wire()
     made.start()
-    made.model_is_loaded()
+    made.until(lambda message: message.get("method") == "window/logMessage")  # its last: the model is ready
     made.open(URI, CODE)
     yield made
     code = made.stop()
