@@ -76,6 +76,14 @@ def is_back(server: Wire) -> None:
         n += 1
 
 
+def first_items(server: Wire) -> Any:
+    """The suggestions in the ordinary document, asked for until there are some: a busy machine needs a second try."""
+    n = 0
+    while (result := server.complete(f"again {n}", URI, *CURSOR)["result"]) is None:
+        n += 1
+    return result["items"]
+
+
 @pytest.mark.parametrize("way", ["crash", "hang"])
 def test_a_document_that_stops_the_session_is_answered_and_gets_no_tree(wire: Start, way: str) -> None:
     server = sabotaged(wire)
@@ -87,7 +95,7 @@ def test_a_document_that_stops_the_session_is_answered_and_gets_no_tree(wire: St
     assert time.monotonic() - started < 1.5 + MARGIN_S + SLACK_S
     is_back(server)
     assert session_of(server) != before
-    assert server.complete(2, URI, *CURSOR)["result"]["items"], "the other document is there again"
+    assert first_items(server), "the other document is there again"
     assert "result" in server.complete(3, uri, 1, 4)
     is_back(server)
     (message,) = told(server)
