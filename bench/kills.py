@@ -65,7 +65,7 @@ class Record:
     killed_s: float | None = None
     metrics_ms: list[float] = field(factory=list)
     overslept_ms: list[float] = field(factory=list)
-    """How much later than planned the measuring thread itself woke up."""
+    """The delay of the measuring thread itself: by how much it woke up later than planned."""
     front: list[tuple[int, float, int, int]] = field(factory=list)
     """Kills, MiB, descriptors and threads."""
     seen: set[psutil.Process] = field(factory=set)

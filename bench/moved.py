@@ -1,4 +1,4 @@
-"""How many prompt tokens could be saved by cells of the same text at another place: a bound, by simulation.
+"""A bound, by simulation, of the prompt tokens that cells of the same text at another place could save.
 
 `python bench/moved.py TRACE --model GGUF [--as NAME] [--first N] [--edits N] [--ram-mib N]`. As `bench/evaluated.py`,
 but a run of evaluated tokens that stands elsewhere in the cells of the document counts as saved: *resident* if in the

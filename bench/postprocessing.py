@@ -1,4 +1,4 @@
-"""What the stages behind the model cost: `python bench/postprocessing.py FOLDER... [--holes N] [--hostile]`.
+"""Processor time of the stages behind the model: `python bench/postprocessing.py FOLDER... [--holes N] [--hostile]`.
 
 Asks at holes of all kinds, and with `--hostile` in the texts of `bench/hostile.py`. Reports processor time for one
 suggestion, so that other work on the machine counts little: what is prepared while the model works, the stop rule, and

@@ -1,4 +1,4 @@
-"""What windows and cached lines hold of one document, by the number of edits: whether that memory has an end.
+"""Memory that windows and cached lines of one document take, by the number of edits.
 
 `python bench/session_memory.py TRACE [--model GGUF] [--as NAME] [--first N] [--edits N]`. The windows, anchors and
 prompts are the server's; nothing is evaluated or generated.

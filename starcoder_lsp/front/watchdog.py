@@ -29,7 +29,7 @@ class Watchdog:
         self.completion_s = DEFAULT_COMPLETION_S
         """The seconds that a completion may take, as the session says."""
         self._start_due_at = NEVER
-        """When a session that starts must read messages; `NEVER` for one that does."""
+        """The time by which a session that starts must read messages; `NEVER` for one that does."""
         self._up_at = 0.0
         self._output, self._requests = output, requests
         self._ping_sent_at: float | None = None

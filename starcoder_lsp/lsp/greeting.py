@@ -62,7 +62,7 @@ _READ: Final = {
         "experimental": _ANYTHING,
     },
 }
-"""What the server reads, as the shape of its JSON: a handler that reads more needs a row here."""
+"""The members that the server reads, as the shape of their JSON. A handler that reads more needs a row here."""
 _REQUIRED: Final[dict[str, Any]] = {"codeActionKind": {"valueSet": []}, "synchronization": {}}
 """Members that the specification requires of objects that are there."""
 
@@ -117,7 +117,7 @@ def _fits(value: Any, shape: Any) -> bool:
 
 @frozen
 class Offers:
-    """What the server offers a client."""
+    """The capabilities that depend on the client and its settings."""
 
     position_encoding: str
     menu: bool

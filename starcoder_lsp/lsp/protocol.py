@@ -57,7 +57,7 @@ class Protocol(LanguageServerProtocol):
         super().__init__(server, converter)
         self.uris = ClientUris()
         self.initialize_parts: dict[str, Any] = {}
-        """What the server reads of the client's parameters of `initialize`."""
+        """The members of the client's `initialize` that the server reads."""
         self._greeted_id: int | str | None = None
         self._unanswered: set[asyncio.Task[Any]] = set()
 

@@ -252,7 +252,7 @@ def test_a_session_that_never_starts_ends_the_server(wire: Start, program: str, 
 
 
 def test_initialize_has_its_reply_before_the_session_has_started(wire: Start, tmp_path: Path) -> None:
-    """What the editor sends meanwhile is read afterwards."""
+    """Messages that the editor sends meanwhile are read afterwards."""
     gate = tmp_path / "gate"
     os.mkfifo(gate)
     server = with_session(wire, with_start(f"open({str(gate)!r}).read()"))

@@ -48,7 +48,7 @@ REPORT_S = 60.0
 
 @define
 class Tally:
-    """What one kind of case came to. `n` counts edits, keystrokes, messages, files or workspaces."""
+    """The outcome of one kind of case. `n` counts edits, keystrokes, messages, files or workspaces."""
 
     n: int = 0
     n_cases: int = 0

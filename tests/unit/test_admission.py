@@ -1,4 +1,4 @@
-"""Which generations begin, in which order and until when: properties on an event loop whose clock is the test's."""
+"""The order in which generations begin, and their waits: properties on an event loop whose clock is the test's."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ ASKED = st.lists(st.builds(Asked, SECONDS, SECONDS, st.booleans(), st.none() | S
 
 @define
 class Log:
-    """What became of each request, by its number."""
+    """The outcome of each request, by its number."""
 
     began_s: dict[int, float] = field(factory=dict)
     ended_s: dict[int, float] = field(factory=dict)

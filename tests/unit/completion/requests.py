@@ -34,7 +34,7 @@ def opened(text: str, language: str = "python", uri: str = "file:///src/a.py") -
 
 
 async def suggest(prompts: PromptModel, marked: str, writes: str, *, ends_by: str = "stop_token") -> Completion:
-    """What is shown at `█` where the model writes `writes` and then ends, or says no more until somebody else ends it.
+    """Return the suggestion at `█` for a model that writes `writes` and then ends, or waits until it is ended.
 
     That is a timeout or a cancel.
     """

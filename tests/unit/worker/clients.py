@@ -140,7 +140,7 @@ class Reader:
             assert self.changed.wait_for(lambda: self.n_ends or len(self.tokens) >= n_tokens or self._is_silent(), 60)
 
     def _is_silent(self) -> bool:
-        """Whether all answers ended that began."""
+        """True if all answers that began have ended."""
         ended = {token.answer for token in self.tokens if token.end} | self.dropped
         return bool(self.tokens) and ended >= {token.answer for token in self.tokens}
 
