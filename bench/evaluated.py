@@ -8,26 +8,19 @@ measurement. The report has the mean number of evaluated tokens for each edit, f
 
 from __future__ import annotations
 
-import argparse
-import time
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import fmean
-from urllib.parse import quote
 
 import numpy as np
 from attrs import define
+from trace_windows import Replay, options
 
-from starcoder_lsp.cli.bench.traces import document_name, edits_of, grouped, read_trace, text_before
-from starcoder_lsp.documents.documents import Documents, Edit
-from starcoder_lsp.engine.loading import read_prompts
+from starcoder_lsp.cli.bench.traces import grouped
 from starcoder_lsp.engine.local.backend import Interrupted, Logits
 from starcoder_lsp.engine.local.kv_cache import CachedSequence, Owner, evaluate_slice, rewind
 from starcoder_lsp.engine.local.parking import ParkedStates, swap_in
 from starcoder_lsp.engine.local.pieces import TokenIds
 from starcoder_lsp.percentile import percentile
-from starcoder_lsp.prompting import CompletionRequest, PromptBuilder, build_prompt, choose_window
-from starcoder_lsp.settings import CompletionSettings, ModelSettings, Settings
 
 N_CELL_BYTES = 30 * 1024
 """The bytes of a cell of StarCoder2 3B, for the limit of parked states."""
@@ -96,34 +89,18 @@ def evaluate(context: Counting, cached: CachedSequence, ids: Sequence[int]) -> i
 
 def main() -> None:
     """Replay and print the means."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("trace", type=Path)
-    parser.add_argument("--model", type=Path, required=True, help="only its vocabulary is read")
-    parser.add_argument("--as", dest="name", help="the edited file's name, which sets its language")
-    parser.add_argument("--first", type=int, default=2000)
-    parser.add_argument("--edits", type=int, default=4000)
+    parser = options(__doc__)
     parser.add_argument("--ram-mib", type=int, default=512)
     arguments = parser.parse_args()
-    settings = Settings(model=ModelSettings(path=str(arguments.model)), completion=CompletionSettings(max_tokens=16))
-    model = PromptBuilder.reading(read_prompts(settings))
+    replay = Replay.of(arguments)
     context, cached = Counting(), CachedSequence(sequence=0)
     states = ParkedStates(arguments.ram_mib * 1024 * 1024 // N_CELL_BYTES)
-    trace, documents = read_trace(arguments.trace), Documents()
-    uri = f"file:///{quote(document_name(trace, arguments.name))}"
-    documents.open(uri, "", 0, text_before(trace, arguments.first))
     measured: list[tuple[bool, tuple[int, int, float]]] = []
-    for version, edit in enumerate(edits_of(trace, arguments.first, arguments.edits), 1):
-        changes = [Edit(c.start_line, c.start_character, c.end_line, c.end_character, c.text) for c in edit.changes]
-        snapshot = documents.change(uri, version, changes, "utf-32")
-        cursor_byte = snapshot.text.byte_at(edit.line, edit.character, "utf-32")
-        started = time.perf_counter()
-        window = choose_window(CompletionRequest(snapshot, cursor_byte, model, settings))
-        see_ms = (time.perf_counter() - started) * 1000
-        model.anchors.remember(window)
-        ids = build_prompt(window, model).ids
-        swap_in(context, cached, (), states, Owner("bench", uri), ids)
+    for step in replay.steps():
+        ids = step.prompt.ids
+        swap_in(context, cached, (), states, Owner("bench", replay.uri), ids)
         n_evaluated = evaluate(context, cached, ids)
-        measured.append((edit.is_typing, (n_evaluated, len(ids), see_ms)))
+        measured.append((step.edit.is_typing, (n_evaluated, len(ids), step.window_ms)))
     for name, group in grouped(measured).items():
         evaluated, prompts, times_ms = zip(*group, strict=True)
         tokens = f"{fmean(evaluated):9.2f} evaluated{fmean(prompts):9.1f} in the prompt"

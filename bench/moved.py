@@ -9,21 +9,15 @@ bound says what giving that up would be worth.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from statistics import fmean
-from urllib.parse import quote
 
 from evaluated import N_CELL_BYTES, Counting, evaluate
+from trace_windows import Replay, options
 
-from starcoder_lsp.cli.bench.traces import document_name, edits_of, grouped, read_trace, text_before
-from starcoder_lsp.documents.documents import Documents, Edit
-from starcoder_lsp.engine.loading import read_prompts
+from starcoder_lsp.cli.bench.traces import grouped
 from starcoder_lsp.engine.local.kv_cache import CachedSequence, Owner
 from starcoder_lsp.engine.local.parking import ParkedStates, swap_in
-from starcoder_lsp.prompting import CompletionRequest, PromptBuilder, build_prompt, choose_window
-from starcoder_lsp.settings import CompletionSettings, ModelSettings, Settings
 
 MIN_RUN = 32
 """The shortest run that is worth a shift: half a slice on two CPU cores."""
@@ -50,42 +44,28 @@ def n_found(ids: Sequence[int], elsewhere: Iterable[Sequence[int]]) -> int:
 
 def main() -> None:
     """Replay and print the means."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("trace", type=Path)
-    parser.add_argument("--model", type=Path, required=True, help="only its vocabulary is read")
-    parser.add_argument("--as", dest="name", help="the edited file's name, which sets its language")
-    parser.add_argument("--first", type=int, default=2000)
-    parser.add_argument("--edits", type=int, default=4000)
+    parser = options(__doc__)
     parser.add_argument("--ram-mib", type=int, default=512)
     arguments = parser.parse_args()
-    settings = Settings(model=ModelSettings(path=str(arguments.model)), completion=CompletionSettings(max_tokens=16))
-    model = PromptBuilder.reading(read_prompts(settings))
+    replay = Replay.of(arguments)
     context, cached = Counting(), CachedSequence(sequence=0)
     states = ParkedStates(arguments.ram_mib * 1024 * 1024 // N_CELL_BYTES)
-    trace, documents = read_trace(arguments.trace), Documents()
-    uri = f"file:///{quote(document_name(trace, arguments.name))}"
-    documents.open(uri, "", 0, text_before(trace, arguments.first))
     measured: list[tuple[bool, tuple[int, ...]]] = []
-    for version, edit in enumerate(edits_of(trace, arguments.first, arguments.edits), 1):
-        changes = [Edit(c.start_line, c.start_character, c.end_line, c.end_character, c.text) for c in edit.changes]
-        snapshot = documents.change(uri, version, changes, "utf-32")
-        cursor_byte = snapshot.text.byte_at(edit.line, edit.character, "utf-32")
-        window = choose_window(CompletionRequest(snapshot, cursor_byte, model, settings))
-        model.anchors.remember(window)
-        ids = build_prompt(window, model).ids
-        suffix_at = ids.index(model.prompts.fim.suffix)
-        swap_in(context, cached, (), states, Owner("bench", uri), ids)
+    for step in replay.steps():
+        ids = step.prompt.ids
+        suffix_at = ids.index(replay.model.prompts.fim.suffix)
+        swap_in(context, cached, (), states, Owner("bench", replay.uri), ids)
         held = list(cached.ids)
         n_evaluated = evaluate(context, cached, ids)
         start = len(ids) - n_evaluated
         parts = ids[start:suffix_at], ids[max(start, suffix_at) :]
         if n_evaluated < MIN_RUN:
-            measured.append((edit.is_typing, (n_evaluated, *map(len, parts), 0, 0, 0, 0)))
+            measured.append((step.edit.is_typing, (n_evaluated, *map(len, parts), 0, 0, 0, 0)))
             continue
         everywhere = [held, *(state.ids for state in states)]
         resident = [n_found(part, [held]) for part in parts]
         parked = [n_found(part, everywhere) for part in parts]
-        measured.append((edit.is_typing, (n_evaluated, *map(len, parts), *resident, *parked)))
+        measured.append((step.edit.is_typing, (n_evaluated, *map(len, parts), *resident, *parked)))
     for name, group in grouped(measured).items():
         total, prefix, suffix, *found = (fmean(column) for column in zip(*group, strict=True))
         print(
