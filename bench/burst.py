@@ -37,7 +37,7 @@ class Server:
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
-        frames = Frames(self.process.stdout.read)  # type: ignore[union-attr]
+        frames = Frames(self.process.stdout.read)  # type: ignore[union-attr]  # a pipe
         while body := frames.read():
             message = json.loads(body)
             if "method" not in message:
@@ -47,7 +47,7 @@ class Server:
         """Send a request, or a notification if it has no id; return the time."""
         message = {"jsonrpc": "2.0", "method": method, "params": params}
         now = time.perf_counter()
-        self.process.stdin.write(framed(json.dumps(message if msg_id is None else {**message, "id": msg_id}).encode()))  # type: ignore[union-attr]
+        self.process.stdin.write(framed(json.dumps(message if msg_id is None else {**message, "id": msg_id}).encode()))  # type: ignore[union-attr]  # a pipe
         return now
 
     def load(self) -> None:

@@ -84,7 +84,7 @@ async def play(arguments: argparse.Namespace) -> None:
     n_answered = n_typing = 0
     async with opened(settings) as (prompts, engine):
         recording = Recording(engine)
-        session.slot.model = Model.of(prompts, recording)  # type: ignore[arg-type]
+        session.slot.model = Model.of(prompts, recording)  # type: ignore[arg-type]  # it passes on what it does not record
         session.documents.open(uri, "", 1, text_before(trace, arguments.first))
         for version, edit in enumerate(edits_of(trace, arguments.first, arguments.edits), 2):
             changes = [Edit(c.start_line, c.start_character, c.end_line, c.end_character, c.text) for c in edit.changes]

@@ -37,43 +37,43 @@ class Counting:
     prefill_speed: float = 0.0
     n_held: int = 0
 
-    def decode(self, sequence: int, ids: Sequence[int], first_position: int, interrupted: Interrupted) -> bool:  # noqa: ARG002
+    def decode(self, sequence: int, ids: Sequence[int], first_position: int, interrupted: Interrupted) -> bool:  # noqa: ARG002  # the protocol has it
         """Add cells."""
         self.n_held += len(ids)
         return True
 
-    def truncate(self, sequence: int, n_tokens: int) -> bool:  # noqa: ARG002
+    def truncate(self, sequence: int, n_tokens: int) -> bool:  # noqa: ARG002  # the protocol has it
         """Drop cells."""
         self.n_held = min(self.n_held, n_tokens)
         return True
 
-    def n_cells_of(self, sequence: int) -> int:  # noqa: ARG002
+    def n_cells_of(self, sequence: int) -> int:  # noqa: ARG002  # the protocol has it
         """Return the number of cells."""
         return self.n_held
 
-    def save(self, sequence: int) -> memoryview:  # noqa: ARG002
+    def save(self, sequence: int) -> memoryview:  # noqa: ARG002  # the protocol has it
         """Return a stand-in for a state, with one byte for each cell."""
         return memoryview(bytes(self.n_held))
 
-    def restore(self, sequence: int, state: memoryview) -> bool:  # noqa: ARG002
+    def restore(self, sequence: int, state: memoryview) -> bool:  # noqa: ARG002  # the protocol has it
         """Set the number of cells to that of the state."""
         self.n_held = state.nbytes
         return True
 
     def step(self, tokens: Sequence[tuple[int, int, int]]) -> None:
-        """Nothing is generated."""
+        """Part of the protocol; counting never calls it."""
         raise NotImplementedError
 
     def logits(self, row: int = -1) -> Logits:
-        """Nothing is generated."""
+        """Part of the protocol; counting never calls it."""
         raise NotImplementedError
 
     def branch(self, source: int, target: int, n_tokens: int = -1) -> None:
-        """Do nothing: there is only one sequence."""
+        """Part of the protocol; with one sequence it is never called."""
         raise NotImplementedError
 
     def agreeing(self, text: bytes) -> TokenIds:
-        """Nothing is generated."""
+        """Part of the protocol; counting never calls it."""
         raise NotImplementedError
 
 

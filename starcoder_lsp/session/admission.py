@@ -58,6 +58,8 @@ class Admission:
         timer = loop.call_later(MAX_WAIT_S, self._expire, turn)
         try:
             await turn.begins
+            timer.cancel()
+            timer = loop.call_later(MAX_WAIT_S, self._leave, turn)  # it holds no other up any more
             return await work()
         finally:
             timer.cancel()
@@ -72,7 +74,6 @@ class Admission:
                 continue
             turn.begins.set_result(None)
             self._running.add(turn)
-            asyncio.get_running_loop().call_later(MAX_WAIT_S, self._leave, turn)
 
     def _expire(self, turn: Turn) -> None:
         if turn.is_automatic:
