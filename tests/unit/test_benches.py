@@ -9,7 +9,11 @@ import pytest
 
 BENCH = Path(__file__).parents[2] / "bench"
 PROGRAMS = sorted([*BENCH.glob("*.py"), BENCH / "gpu" / "run.py"])
-MODULES = [BENCH / "judges.py", *sorted(path for path in (BENCH / "gpu").glob("*.py") if path.name != "run.py")]
+MODULES = [
+    BENCH / "judges.py",
+    BENCH / "trace_windows.py",
+    *sorted(path for path in (BENCH / "gpu").glob("*.py") if path.name != "run.py"),
+]
 
 
 @pytest.mark.parametrize("path", [*PROGRAMS, *MODULES], ids=lambda path: path.name)
