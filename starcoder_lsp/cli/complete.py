@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import sys
@@ -13,7 +12,7 @@ from typing import Any
 
 from attrs import frozen
 
-from starcoder_lsp.cli import CommandError, warn
+from starcoder_lsp.cli import CommandError, coroutines, warn
 from starcoder_lsp.cli.place import byte_at, open_file, parse_place, workspace_context_of
 from starcoder_lsp.completion import Completion, complete
 from starcoder_lsp.documents.documents import Snapshot
@@ -56,7 +55,7 @@ def complete_at(place: str, *, as_json: bool, model: str | None) -> int:
     """Write the completion at a position to standard output."""
     position = read_position(place, model)
     try:
-        completion = asyncio.run(_complete(position))
+        completion = coroutines.run(_complete(position))
     except EngineError as error:
         raise CommandError(str(error)) from error
     write_out(json.dumps(described(completion), indent=2) if as_json else completion.text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from rich.table import Table
 from rich.text import Text as RichText
 
 import starcoder_lsp
-from starcoder_lsp.cli import CommandError
+from starcoder_lsp.cli import CommandError, coroutines
 from starcoder_lsp.cli.page import PAGE_COLUMNS
 from starcoder_lsp.cli.place import open_file, parse_place
 from starcoder_lsp.documents.documents import language_of
@@ -115,7 +114,7 @@ def demo(place: str | None) -> int:
         f"{scene.path.name}, line {scene.at + 1}, by the model that comes with the package (a demonstrator):\n"
     )
     try:
-        answers = asyncio.run(type_line(scene, console))
+        answers = coroutines.run(type_line(scene, console))
     except ServerEndedError as error:
         raise CommandError(str(error)) from error
     console.print(summary(answers))

@@ -7,7 +7,6 @@ completes, and `summary`.
 
 from __future__ import annotations
 
-import asyncio
 import difflib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from statistics import fmean, pstdev
 from attrs import evolve, frozen
 from rich.table import Table
 
-from starcoder_lsp.cli import CommandError, warn
+from starcoder_lsp.cli import CommandError, coroutines, warn
 from starcoder_lsp.cli.bench.eval_page import page_of
 from starcoder_lsp.cli.bench.figures import Report, machine, model_file, write_report
 from starcoder_lsp.cli.bench.holes import BLOCK, INSIDE_LINE, MID_WORD, REST_OF_LINE, Hole, cut_holes, read_sources
@@ -258,7 +257,7 @@ def fill_all(holes: Sequence[Hole], way: Way) -> list[Filled]:
                 return [await fill(hole, ask) for hole in each]
 
     try:
-        return asyncio.run(run())
+        return coroutines.run(run())
     except EngineError as error:
         raise CommandError(str(error)) from error
 

@@ -17,7 +17,7 @@ from typing import Any
 from attrs import evolve
 from rich.table import Table
 
-from starcoder_lsp.cli import CommandError
+from starcoder_lsp.cli import CommandError, coroutines
 from starcoder_lsp.cli.bench.engines import Counts, counts_of, with_engine
 from starcoder_lsp.cli.bench.figures import Report, machine, model_file
 from starcoder_lsp.cli.bench.output import Output
@@ -79,7 +79,7 @@ def fleet(  # noqa: PLR0913  # one for each option of the command
     settings = evolve(merged, engine=with_engine(own, engine, str(model_file(own).path)).engine)
     parts = list(parts_of(trace, first, n_users, n_edits))
     try:
-        report = asyncio.run(_both(parts, settings, minutes * 60))
+        report = coroutines.run(_both(parts, settings, minutes * 60))
     except EngineError as error:
         raise CommandError(str(error)) from error
     report = {

@@ -14,7 +14,7 @@ from attrs import define, field, frozen
 from rich.console import Console
 from rich.progress import Progress
 
-from starcoder_lsp.cli import CommandError, warn
+from starcoder_lsp.cli import CommandError, coroutines, warn
 
 MAX_SILENT_S = 20.0
 """The longest time without a line about progress, if standard error is no terminal."""
@@ -141,7 +141,7 @@ def run_interruptible(main: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine in which Ctrl-C ends the block of `until_interrupted`. Raises `CommandError` outside of one."""
     previous = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        return asyncio.run(main)
+        return coroutines.run(main)
     except KeyboardInterrupt:
         message = "interrupted"
         raise CommandError(message) from None

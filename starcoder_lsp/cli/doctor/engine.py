@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
+from starcoder_lsp.cli import coroutines
 from starcoder_lsp.cli.doctor.check import ERROR, OK, WARNING, Check
 from starcoder_lsp.cli.doctor.facts import EngineFacts, Facts
 from starcoder_lsp.engine.engine import EngineError
@@ -25,7 +26,7 @@ def look_at_engine(settings: Settings) -> EngineFacts | None:
     host = ""
     try:
         host = endpoint_of(settings.engine).host
-        return asyncio.run(_look(settings, host))
+        return coroutines.run(_look(settings, host))
     except TimeoutError:
         return EngineFacts(host, problem=f"{host} did not answer within {ANSWER_S:g} s")
     except EngineError as error:

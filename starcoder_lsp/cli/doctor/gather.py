@@ -18,6 +18,7 @@ from typing import Any
 import platformdirs
 from attrs import evolve
 
+from starcoder_lsp.cli import coroutines
 from starcoder_lsp.cli.doctor.engine import look_at_engine
 from starcoder_lsp.cli.doctor.facts import Facts, Library, Memory, Places, RunningHost
 from starcoder_lsp.cli.doctor.speed import measure
@@ -173,7 +174,7 @@ def _find_hosts() -> tuple[tuple[RunningHost, ...], Mapping[str, str], str]:
     alive = [name for name in names if is_alive(folder, name)]
     ended = {name: last_words(Address.known(folder, name)) for name in names if name not in alive}
     sweep(folder)
-    return tuple(asyncio.run(_inquire_all(folder, alive))) if alive else (), ended, ""
+    return tuple(coroutines.run(_inquire_all(folder, alive))) if alive else (), ended, ""
 
 
 async def _inquire_all(folder: Path, names: Sequence[str]) -> list[RunningHost]:

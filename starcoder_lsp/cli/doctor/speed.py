@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 
+from starcoder_lsp.cli import coroutines
 from starcoder_lsp.cli.doctor.facts import Speed
 from starcoder_lsp.engine.engine import Cancellation, EngineError, GenerationRequest, Prompt
 from starcoder_lsp.engine.generation import generate
@@ -22,7 +22,7 @@ SAMPLE = b"def area(width, height):\n    return width * height\n\n\n"
 def measure(settings: Settings) -> tuple[Speed | None, str]:
     """Return the model's speed in a host of its own, or why it does not run."""
     try:
-        return asyncio.run(_measured(settings)), ""
+        return coroutines.run(_measured(settings)), ""
     except EngineError as error:
         return None, str(error)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from typing import Any
 
 from rich.console import Console
 
-from starcoder_lsp.cli import CommandError, write_error_line
+from starcoder_lsp.cli import CommandError, coroutines, write_error_line
 from starcoder_lsp.cli.models.choosing import command_errors
 from starcoder_lsp.cli.models.naming import own_settings
 from starcoder_lsp.cli.models.progress import watching_bytes
@@ -36,13 +35,13 @@ def pull_model(model: str, *, accepts_licence: bool, uses: bool | None, as_json:
             message = f"--use chooses a model, and {model} is a vocabulary: name its path in engine.vocabulary"
             raise CommandError(message)
         puller = Puller()
-        plan = asyncio.run(puller.plan(wanted))
+        plan = coroutines.run(puller.plan(wanted))
         for note in plan.notes:
             write_error_line(note)
         if plan.stored is None:
             _ask_licence(plan, accepts_licence=accepts_licence)
         with watching_bytes(plan.n_bytes, f"downloading {wanted.name}") as advance:
-            stored = asyncio.run(puller.pull(plan, lambda n, _all: advance(n)))
+            stored = coroutines.run(puller.pull(plan, lambda n, _all: advance(n)))
         n_parameters = _checked(stored, is_vocabulary=is_vocabulary)
         is_used = not is_vocabulary and (_uses_none() if uses is None else uses)
         if is_used:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import sys
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from attrs import evolve
 from rich.console import Console
 from rich.table import Table
 
-from starcoder_lsp.cli import CommandError, warn
+from starcoder_lsp.cli import CommandError, coroutines, warn
 from starcoder_lsp.cli.bench.eval import Ask, fill, pipeline
 from starcoder_lsp.cli.bench.figures import model_file
 from starcoder_lsp.cli.bench.holes import cut_holes, read_sources
@@ -88,7 +87,7 @@ def _seen(paths: Sequence[Path], n_holes: int, settings: Settings) -> list[tuple
         return seen
 
     try:
-        return asyncio.run(run())
+        return coroutines.run(run())
     except EngineError as error:
         raise CommandError(str(error)) from error
 
