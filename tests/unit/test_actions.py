@@ -1,4 +1,4 @@
-"""What is offered where, what is hidden from the model, and that nothing around a hole is touched."""
+"""Code actions: the offers at a place, the hole that the model fills, and the edit, which changes nothing around it."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def opened(text: str, language: str = "python", uri: str = "") -> Snapshot:
     return Documents().open(uri or f"file:///src/a.{ENDINGS.get(language, language)}", language, 1, text)
 
 
-def asked(marked: str, language: str = "python", message: str = "", uri: str = "") -> ActionRequest:
-    """At `█`, or from one to the other."""
+def action_request(marked: str, language: str = "python", message: str = "", uri: str = "") -> ActionRequest:
+    """Return the request at `█`, or for the text between two of them."""
     before, *rest = marked.split("█")
     start = len(before.encode())
     selected = rest[0] if len(rest) > 1 else ""
@@ -40,7 +40,7 @@ def asked(marked: str, language: str = "python", message: str = "", uri: str = "
     return ActionRequest(snapshot, start, start + len(selected.encode()), message)
 
 
-def names(at: ActionRequest) -> list[str]:
+def offered_names(at: ActionRequest) -> list[str]:
     return [kind.name for kind, _ in offer_actions(at)]
 
 
@@ -50,15 +50,15 @@ def hole_of(kind: str, at: ActionRequest, around: WorkspaceContext = NO_WORKSPAC
     return KIND_OF[kind].place(hole, around, DEFAULTS)
 
 
-def after(rewrite: Rewrite) -> str:
-    """The text with the edit in it."""
+def edited_text(rewrite: Rewrite) -> str:
+    """Return the document's text after the edit."""
     data = rewrite.snapshot.text.data
     return (data[: rewrite.start_byte] + rewrite.text.encode() + data[rewrite.end_byte :]).decode()
 
 
 @frozen
 class Run:
-    """One action on an engine that writes what it is told."""
+    """The outcome of an action whose text a scripted engine wrote."""
 
     rewrite: Rewrite
     hole: Hole
@@ -66,25 +66,25 @@ class Run:
 
     @property
     def text(self) -> str:
-        return after(self.rewrite)
+        return edited_text(self.rewrite)
 
 
-def asking(hole: Hole, model: Model, context: WorkspaceContext = NO_WORKSPACE) -> CompletionRequest[Model]:
+def completion_request(hole: Hole, model: Model, context: WorkspaceContext = NO_WORKSPACE) -> CompletionRequest[Model]:
     return CompletionRequest(hole.snapshot, hole.start_byte, model, DEFAULTS, context)
 
 
-async def act(
+async def run_action(
     prompts: PromptModel, kind: str, at: ActionRequest, writes: str, around: WorkspaceContext = NO_WORKSPACE
 ) -> Run:
     engine = Scripted(prompts, writes.encode())
     hole = hole_of(kind, at, around)
-    rewrite = await fill_hole(hole, asking(hole, Model.of(prompts, engine), around), Cancellation())
+    rewrite = await fill_hole(hole, completion_request(hole, Model.of(prompts, engine), around), Cancellation())
     request = engine.requests[-1].prompt
     prompt = (b"".join(map(prompts.tokenizer.piece, request.ids)) + request.heal).decode()
     return Run(rewrite, hole, prompt)
 
 
-# What is offered
+# Offers
 
 
 FUNCTION = "import os\n\n\ndef read(path):\n    with open(path) as file:\n        return file.read()\n\n\nx = 1\n"
@@ -100,28 +100,30 @@ FUNCTION = "import os\n\n\ndef read(path):\n    with open(path) as file:\n      
         ("x = 1", []),
     ],
 )
-def test_a_function_can_be_filled_documented_and_tested(place: str, offered: list[str]) -> None:
-    assert names(asked(FUNCTION.replace(place, "█" + place, 1))) == offered
+def test_inside_a_function_its_body_docstring_and_test_are_offered(place: str, offered: list[str]) -> None:
+    assert offered_names(action_request(FUNCTION.replace(place, "█" + place, 1))) == offered
 
 
-def test_a_selection_can_be_rewritten() -> None:
-    assert names(asked(FUNCTION.replace("x = 1", "█x = 1█"))) == ["selection"]
-    assert names(asked(FUNCTION.replace("x = 1", "██x = 1"))) == []
-    assert names(asked("a = 1\n█\n  \n█b = 2\n")) == []
+def test_a_rewrite_is_offered_for_a_selection_that_is_not_blank() -> None:
+    assert offered_names(action_request(FUNCTION.replace("x = 1", "█x = 1█"))) == ["selection"]
+    assert offered_names(action_request(FUNCTION.replace("x = 1", "██x = 1"))) == []
+    assert offered_names(action_request("a = 1\n█\n  \n█b = 2\n")) == []
 
 
-def test_a_diagnostic_is_about_its_own_lines_only() -> None:
-    assert names(asked(FUNCTION.replace("open", "█open"), message="no such name")) == ["diagnostic"]
-    assert names(asked(FUNCTION.replace("open", "█open"), message=" \n\\\n")) == []
-    assert names(asked("{\n█  'a': 1\n}\n", "json", message="no such quote")) == []  # which has no comments
+def test_a_rewrite_is_offered_for_the_lines_of_a_diagnostic() -> None:
+    assert offered_names(action_request(FUNCTION.replace("open", "█open"), message="no such name")) == ["diagnostic"]
+    assert offered_names(action_request(FUNCTION.replace("open", "█open"), message=" \n\\\n")) == []
+    assert (
+        offered_names(action_request("{\n█  'a': 1\n}\n", "json", message="no such quote")) == []
+    )  # JSON has no comments for the message
 
 
-def test_what_is_too_long_is_not_rewritten() -> None:
+def test_no_rewrite_is_offered_for_too_many_lines() -> None:
     lines = [f"x{n} = {n}\n" for n in range(MAX_LINES + 1)]
-    assert names(asked("█" + "".join(lines[:-1]) + "█")) == ["selection"]
-    assert names(asked("█" + "".join(lines) + "█")) == []
+    assert offered_names(action_request("█" + "".join(lines[:-1]) + "█")) == ["selection"]
+    assert offered_names(action_request("█" + "".join(lines) + "█")) == []
     body = "".join(f"    {line}" for line in lines)
-    assert names(asked(f"def f():█\n{body}")) == ["docstring", "test"]
+    assert offered_names(action_request(f"def f():█\n{body}")) == ["docstring", "test"]
 
 
 @pytest.mark.parametrize(
@@ -141,25 +143,25 @@ def test_what_is_too_long_is_not_rewritten() -> None:
         ("f█ x = x\n", "haskell", True),
     ],
 )
-def test_a_docstring_is_offered_where_there_is_none(text: str, language: str, is_there: bool) -> None:  # noqa: FBT001
-    assert ("docstring" in names(asked(text, language))) != is_there
+def test_a_docstring_is_offered_for_functions_without_one(text: str, language: str, is_there: bool) -> None:  # noqa: FBT001
+    assert ("docstring" in offered_names(action_request(text, language))) != is_there
 
 
 @pytest.mark.parametrize(
     ("uri", "is_offered"),
     [("file:///src/a.py", True), ("file:///src/test_a.py", False), ("untitled:Untitled-1", False)],
 )
-def test_a_test_is_offered_for_files_that_are_none(uri: str, is_offered: bool) -> None:  # noqa: FBT001
-    assert ("test" in names(asked("def f():█\n    pass\n", uri=uri))) == is_offered
+def test_a_test_is_offered_except_in_files_of_tests(uri: str, is_offered: bool) -> None:  # noqa: FBT001
+    assert ("test" in offered_names(action_request("def f():█\n    pass\n", uri=uri))) == is_offered
 
 
 @pytest.mark.parametrize("language", ["plaintext", "json", "markdown", "cobol", "unheard-of"])
-def test_where_nothing_is_known_of_functions_none_are_offered(language: str) -> None:
-    assert names(asked("def f():█\n    pass\n", language)) == []
-    assert names(asked("def █f():█\n    pass\n", language)) == ["selection"]
+def test_nothing_is_offered_for_functions_in_languages_without_queries(language: str) -> None:
+    assert offered_names(action_request("def f():█\n    pass\n", language)) == []
+    assert offered_names(action_request("def █f():█\n    pass\n", language)) == ["selection"]
 
 
-# What is written
+# Edits
 
 
 @pytest.mark.parametrize(
@@ -200,13 +202,13 @@ def test_where_nothing_is_known_of_functions_none_are_offered(language: str) -> 
         ("lua", "function f(x)█\n  return 0\nend\n", "return x\nend\n", "function f(x)\n  return x\nend\n"),
     ],
 )
-async def test_a_body_is_filled(prompts: PromptModel, language: str, text: str, writes: str, expected: str) -> None:
-    assert (await act(prompts, "body", asked(text, language), writes)).text == expected
+async def test_a_body_is_replaced(prompts: PromptModel, language: str, text: str, writes: str, expected: str) -> None:
+    assert (await run_action(prompts, "body", action_request(text, language), writes)).text == expected
 
 
 @pytest.mark.parametrize("text", ["f = x => x█ + 1;\n", "interface A {\n  f(█): number;\n}\n"])
-def test_a_body_that_is_none_is_not_filled(text: str) -> None:
-    assert "body" not in names(asked(text, "typescript"))
+def test_a_function_without_a_block_gets_no_offer_for_its_body(text: str) -> None:
+    assert "body" not in offered_names(action_request(text, "typescript"))
 
 
 @pytest.mark.parametrize(
@@ -218,8 +220,8 @@ def test_a_body_that_is_none_is_not_filled(text: str) -> None:
         ("é = 'ö█'█\n", "ü = 'ß'\n", "ü = 'ß'\n"),
     ],
 )
-async def test_lines_are_rewritten(prompts: PromptModel, text: str, writes: str, expected: str) -> None:
-    run = await act(prompts, "selection", asked(text), writes)
+async def test_selected_lines_are_replaced(prompts: PromptModel, text: str, writes: str, expected: str) -> None:
+    run = await run_action(prompts, "selection", action_request(text), writes)
     assert run.text == expected
 
 
@@ -259,23 +261,25 @@ async def test_lines_are_rewritten(prompts: PromptModel, text: str, writes: str,
         ),
     ],
 )
-async def test_a_docstring_is_written(
+async def test_a_docstring_is_inserted(
     prompts: PromptModel, language: str, text: str, writes: str, expected: str
 ) -> None:
-    assert (await act(prompts, "docstring", asked(text, language), writes)).text == expected
+    assert (await run_action(prompts, "docstring", action_request(text, language), writes)).text == expected
 
 
-async def test_what_is_hidden_is_not_in_the_prompt_and_what_is_around_is(prompts: PromptModel) -> None:
-    run = await act(prompts, "body", asked(FUNCTION.replace("read(path)", "read(█path)")), "return path")
+async def test_the_prompt_has_the_text_around_the_hole_and_not_the_hidden_text(prompts: PromptModel) -> None:
+    run = await run_action(
+        prompts, "body", action_request(FUNCTION.replace("read(path)", "read(█path)")), "return path"
+    )
     assert "with open" not in run.prompt
     assert "def read(path):\n" in run.prompt
     assert "x = 1\n" in run.prompt
 
 
-async def test_a_message_stands_in_the_prompt_only(prompts: PromptModel) -> None:
+async def test_a_diagnostics_message_is_a_comment_in_the_prompt_only(prompts: PromptModel) -> None:
     text = "def f():\n    return raed(█1)\n\n\ny = 1\n"
-    run = await act(
-        prompts, "diagnostic", asked(text, message="no raed:\n  did you mean read?\\\n"), "return read(1)\n"
+    run = await run_action(
+        prompts, "diagnostic", action_request(text, message="no raed:\n  did you mean read?\\\n"), "return read(1)\n"
     )
     assert "    # no raed:\n    #   did you mean read?\n" in run.prompt
     assert "raed(1)" not in run.prompt
@@ -285,7 +289,7 @@ async def test_a_message_stands_in_the_prompt_only(prompts: PromptModel) -> None
 
 def test_a_long_message_is_cut() -> None:
     trace = "".join(f"frame {n} {'x' * 500}\n\n" for n in range(300))
-    hint = hole_of("diagnostic", asked("a = █b\n", message=trace)).hint.decode().splitlines()
+    hint = hole_of("diagnostic", action_request("a = █b\n", message=trace)).hint.decode().splitlines()
     assert len(hint) == MAX_HINT_LINES
     assert all(line.startswith("# frame") and len(line) <= MAX_HINT_CHARACTERS + 2 for line in hint)
     assert "frame 0 " in hint[0]
@@ -293,66 +297,70 @@ def test_a_long_message_is_cut() -> None:
 
 
 @pytest.mark.parametrize("writes", ["", "   \n\n", "password = 'hunter2hunter2'\n", ")\n"])
-async def test_nothing_of_use(prompts: PromptModel, writes: str) -> None:
-    rewrite = (await act(prompts, "selection", asked("a = 1\n█b = 2█\nc = 3\n"), writes)).rewrite
+async def test_an_answer_without_usable_text_has_a_reason(prompts: PromptModel, writes: str) -> None:
+    rewrite = (await run_action(prompts, "selection", action_request("a = 1\n█b = 2█\nc = 3\n"), writes)).rewrite
     assert (rewrite.text, rewrite.completion.reason != "") == ("", True)
 
 
-async def test_a_loop_of_lines_is_written_once(prompts: PromptModel) -> None:
+async def test_a_loop_of_lines_is_cut_to_its_first_turn(prompts: PromptModel) -> None:
     turn = "if x:\n        raise ValueError(x)\n    "
-    run = await act(prompts, "body", asked("def f(x):█\n    pass\n\n\ny = 1\n"), "x = 1\n    " + turn * 9)
+    run = await run_action(
+        prompts, "body", action_request("def f(x):█\n    pass\n\n\ny = 1\n"), "x = 1\n    " + turn * 9
+    )
     assert run.text == "def f(x):\n    x = 1\n    if x:\n        raise ValueError(x)\n\n\ny = 1\n"
 
 
-async def test_lines_that_are_alike_are_no_loop(prompts: PromptModel) -> None:
+async def test_similar_lines_are_not_taken_for_a_loop(prompts: PromptModel) -> None:
     body = "f(1)\n    f(2)\n    f(1)\n    f(2)\n    return [0]"
-    run = await act(prompts, "body", asked("def f(x):█\n    pass\n\n\ny = 1\n"), body)
+    run = await run_action(prompts, "body", action_request("def f(x):█\n    pass\n\n\ny = 1\n"), body)
     assert run.text == f"def f(x):\n    {body}\n\n\ny = 1\n"
 
 
-async def test_a_generation_that_is_cancelled(prompts: PromptModel, engine: LocalEngine) -> None:
-    hole = hole_of("body", asked(FUNCTION.replace("def", "█def")))
-    rewrite = await fill_hole(hole, asking(hole, Model.of(prompts, engine)), Cancellation(is_cancelled=True))
+async def test_a_cancelled_action_has_no_text(prompts: PromptModel, engine: LocalEngine) -> None:
+    hole = hole_of("body", action_request(FUNCTION.replace("def", "█def")))
+    rewrite = await fill_hole(
+        hole, completion_request(hole, Model.of(prompts, engine)), Cancellation(is_cancelled=True)
+    )
     assert (rewrite.text, rewrite.completion.reason) == ("", "cancelled")
 
 
-async def test_windows_of_texts_that_nobody_wrote_are_not_remembered(prompts: PromptModel) -> None:
+async def test_windows_of_texts_with_a_hole_are_not_stored(prompts: PromptModel) -> None:
     scripted = Model.of(prompts, Scripted(prompts, b"return 1"))
     snapshot = opened("def f():\n    pass\n\n\ny = 1\n")
     await complete(CompletionRequest(snapshot, 13, scripted, DEFAULTS), Cancellation())
     before = dict(scripted.anchors._by_uri)
     hole = hole_of("body", ActionRequest(snapshot, 5, 5))
-    await fill_hole(hole, asking(hole, scripted), Cancellation())
+    await fill_hole(hole, completion_request(hole, scripted), Cancellation())
     assert scripted.anchors._by_uri == before
 
 
-async def test_a_window_that_shows_what_is_hidden_is_not_used(prompts: PromptModel) -> None:
-    """Elsewhere a window serves while a few letters behind the cursor come and go; here they may be the whole body."""
+async def test_a_stored_window_that_shows_the_hidden_text_is_not_used(prompts: PromptModel) -> None:
+    """A completion may reuse a window if a few letters behind the cursor differ; here these may be the whole body."""
     scripted = Scripted(prompts, b"return 1")
     model = Model.of(prompts, scripted)
     snapshot = opened("def f():\n    pass\n\n\ny = 1\n")
     await complete(CompletionRequest(snapshot, 13, model, DEFAULTS), Cancellation())
     hole = hole_of("body", ActionRequest(snapshot, 5, 5))
-    await fill_hole(hole, asking(hole, model), Cancellation())
+    await fill_hole(hole, completion_request(hole, model), Cancellation())
     prompt = b"".join(map(prompts.tokenizer.piece, scripted.requests[-1].prompt.ids))
     assert b"y = 1" in prompt
     assert b"pass" not in prompt
 
 
-async def test_a_small_context_has_room_for_prompt_and_answer(prompts: PromptModel) -> None:
-    engine, hole = Scripted(prompts, b"return 1"), hole_of("body", asked(FUNCTION.replace("def", "█def")))
+async def test_prompt_and_answer_fit_a_small_context(prompts: PromptModel) -> None:
+    engine, hole = Scripted(prompts, b"return 1"), hole_of("body", action_request(FUNCTION.replace("def", "█def")))
     small = Model.of(evolve(prompts, n_context=256), engine)
-    await fill_hole(hole, asking(hole, small), Cancellation())
+    await fill_hole(hole, completion_request(hole, small), Cancellation())
     request = engine.requests[-1]
     assert request.max_new_tokens == 64
     assert len(request.prompt.ids) + request.max_new_tokens <= 256
 
 
 @pytest.mark.parametrize("source", sorted((Path(__file__).parents[2] / "starcoder_lsp" / "documents").glob("*.py")))
-async def test_every_function_of_a_file_can_be_filled_and_what_is_around_stays(
+async def test_actions_on_real_files_change_the_hole_only_and_leave_valid_python(
     prompts: PromptModel, source: Path
 ) -> None:
-    """On the real demonstrator's answers nothing is sure but this: the text around the hole is there, byte for byte."""
+    """The text around the hole stays byte for byte, and the file with the edit compiles."""
     text = source.read_text()  # noqa: ASYNC240  a small file of this machine
     model, snapshot = Model.of(prompts, Scripted(prompts, b"return None")), opened(text, uri=source.as_uri())
     for match in list(re.finditer(r"^ *def \w+", text, re.MULTILINE))[:12]:
@@ -360,15 +368,15 @@ async def test_every_function_of_a_file_can_be_filled_and_what_is_around_stays(
         for kind, hole in offer_actions(at):
             if kind.name == "test":
                 continue
-            rewrite = await fill_hole(hole, asking(hole, model), Cancellation())
-            data, made = snapshot.text.data, after(rewrite).encode()
+            rewrite = await fill_hole(hole, completion_request(hole, model), Cancellation())
+            data, made = snapshot.text.data, edited_text(rewrite).encode()
             assert made.startswith(data[: hole.start_byte])
             assert made.endswith(data[hole.end_byte :])
             assert b"return None" in made
             compile(made, str(source), "exec", dont_inherit=True)
 
 
-# Tests for a function
+# Tests for functions
 
 
 @pytest.fixture
@@ -379,51 +387,53 @@ def project(tmp_path: Path) -> Path:
 
 
 def source_in(project: Path, name: str, text: str, language: str = "python") -> tuple[ActionRequest, WorkspaceContext]:
-    at = asked(text, language, uri=(project / name).as_uri())
+    at = action_request(text, language, uri=(project / name).as_uri())
     return at, WorkspaceContext(project, (at.snapshot,))
 
 
-async def test_a_new_file_of_tests(prompts: PromptModel, project: Path) -> None:
+async def test_a_test_is_written_to_a_new_file(prompts: PromptModel, project: Path) -> None:
     at, around = source_in(project, "pkg/sub/a.py", "class A:\n    def _go(self):█\n        return 1\n")
-    run = await act(prompts, "test", at, "():\n    assert A()._go() == 1\n\n\ndef test_x():", around)
+    run = await run_action(prompts, "test", at, "():\n    assert A()._go() == 1\n\n\ndef test_x():", around)
     assert run.rewrite.is_new_file
     assert run.rewrite.snapshot.uri == (project / "tests/test_a.py").as_uri()
     assert run.text == "from pkg.sub.a import A\n\n\ndef test_go():\n    assert A()._go() == 1\n"
     assert "# def _go(self):\n#         return 1\n" in run.prompt
 
 
-async def test_a_test_is_added_to_the_file_that_is_there(prompts: PromptModel, project: Path) -> None:
+async def test_a_test_is_added_to_an_existing_file(prompts: PromptModel, project: Path) -> None:
     there = project / "tests/test_a.py"
     there.write_text("def test_b():\n    pass")
     at, around = source_in(project, "pkg/a.py", "def f():█\n    return 1\n")
-    run = await act(prompts, "test", at, "():\n    assert f() == 1\n", around)
+    run = await run_action(prompts, "test", at, "():\n    assert f() == 1\n", around)
     assert not run.rewrite.is_new_file
     assert run.text == "def test_b():\n    pass\n\n\ndef test_f():\n    assert f() == 1\n"
     assert run.prompt.index("def test_b") < run.prompt.index("# def f():") < run.prompt.index("def test_f")
 
 
 @pytest.mark.parametrize("writes", ["_more(expr):\n", "():", "():\n    def g():\n\n", "():\n    class A(B):", "_more"])
-async def test_what_is_not_whole_is_nothing_of_use(prompts: PromptModel, project: Path, writes: str) -> None:
+async def test_an_incomplete_test_is_dropped(prompts: PromptModel, project: Path, writes: str) -> None:
     at, around = source_in(project, "pkg/a.py", "def f():█\n    return 1\n")
-    run = await act(prompts, "test", at, writes, around)
+    run = await run_action(prompts, "test", at, writes, around)
     assert run.rewrite.text == ""
     assert run.rewrite.completion.reason in ("not whole", "fitting_syntax")
 
 
-async def test_an_open_file_of_tests_counts_as_it_is_in_the_editor(prompts: PromptModel, project: Path) -> None:
+async def test_a_test_is_added_to_the_editors_text_of_an_open_file(prompts: PromptModel, project: Path) -> None:
     at, around = source_in(project, "pkg/a.py", "def f():█\n    return 1\n")
     tests = Documents().open((project / "tests/test_a.py").as_uri(), "python", 7, "import a\r\n")
-    run = await act(prompts, "test", at, "():\n    assert f()\n", evolve(around, open_documents=(at.snapshot, tests)))
+    run = await run_action(
+        prompts, "test", at, "():\n    assert f()\n", evolve(around, open_documents=(at.snapshot, tests))
+    )
     assert run.rewrite.snapshot is tests
     assert not run.rewrite.is_new_file
     assert run.text == "import a\r\n\r\n\r\ndef test_f():\r\n    assert f()\r\n"
 
 
-async def test_a_file_of_tests_that_may_not_be_read(prompts: PromptModel, project: Path) -> None:
+async def test_a_file_of_tests_that_the_model_may_not_see_is_an_error(prompts: PromptModel, project: Path) -> None:
     (project / "tests/test_a.py").write_bytes(b"\0")
     at, around = source_in(project, "pkg/a.py", "def f():█\n    return 1\n")
     with pytest.raises(CannotWriteError, match=r"test_a\.py exists, but the model may not see it"):
-        await act(prompts, "test", at, "(): pass", around)
+        await run_action(prompts, "test", at, "(): pass", around)
 
 
 @pytest.mark.parametrize(
@@ -447,11 +457,11 @@ async def test_a_file_of_tests_that_may_not_be_read(prompts: PromptModel, projec
         ),
     ],
 )
-async def test_other_conventions(
+async def test_tests_follow_the_conventions_of_their_language(
     prompts: PromptModel, project: Path, name: str, language: str, text: str, writes: str, test_name: str, expected: str
 ) -> None:
     at, around = source_in(project, name, text, language)
-    run = await act(prompts, "test", at, writes, around)
+    run = await run_action(prompts, "test", at, writes, around)
     assert run.rewrite.snapshot.uri == (project / test_name).as_uri()
     assert run.text == expected
 
@@ -466,7 +476,9 @@ async def test_other_conventions(
         ("web/a.js", ["web/__tests__/a.test.js"], ("web/__tests__/a.test.js", True)),
     ],
 )
-def test_where_tests_are(project: Path, source: str, there: list[str], found: tuple[str, bool]) -> None:
+def test_the_file_of_tests_is_found_by_convention(
+    project: Path, source: str, there: list[str], found: tuple[str, bool]
+) -> None:
     for name in there:
         (project / name).parent.mkdir(exist_ok=True)
         (project / name).write_text("")
@@ -477,8 +489,8 @@ def test_where_tests_are(project: Path, source: str, there: list[str], found: tu
     assert (path, is_there) == (f"{project}/{found[0]}", found[1])
 
 
-def test_without_a_workspace_tests_go_beside_the_file(tmp_path: Path) -> None:
-    at = asked("def f():█\n    return 1\n", uri=(tmp_path / "a.py").as_uri())
+def test_without_a_workspace_tests_are_written_beside_the_file(tmp_path: Path) -> None:
+    at = action_request("def f():█\n    return 1\n", uri=(tmp_path / "a.py").as_uri())
     hole = hole_of("test", at)
     assert (hole.snapshot.uri, hole.is_new_file) == ((tmp_path / "test_a.py").as_uri(), True)
     assert hole.lead.decode().startswith("from a import f\n")

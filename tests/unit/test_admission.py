@@ -1,4 +1,4 @@
-"""The order in which generations begin, and their waits: properties on an event loop whose clock is the test's."""
+"""The order and the waits of generations: properties, on an event loop with a simulated clock."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from starcoder_lsp.session.scheduler import SupersededError
 
 
 class NoWaiting(selectors.SelectSelector):
-    """Returns at once, and notes how long it should have waited."""
+    """A selector that never blocks, and adds up the time for which it should have."""
 
     waited_s = 0.0
 
@@ -29,7 +29,7 @@ class NoWaiting(selectors.SelectSelector):
 
 
 class OwnClockLoop(asyncio.SelectorEventLoop):
-    """Its time passes when nothing is to be done, and then at once."""
+    """An event loop with a simulated clock, which jumps to the next timer whenever nothing else is ready."""
 
     def __init__(self) -> None:
         self.clock = NoWaiting()
@@ -40,14 +40,14 @@ class OwnClockLoop(asyncio.SelectorEventLoop):
         return self.clock.waited_s
 
 
-def at_once(coroutine: Coroutine[Any, Any, None]) -> None:
+def run_simulated(coroutine: Coroutine[Any, Any, None]) -> None:
     with asyncio.Runner(loop_factory=OwnClockLoop) as runner:
         runner.run(coroutine)
 
 
 @frozen
-class Asked:
-    """A request: when it comes, how long its work takes, and when it is cancelled, if ever."""
+class SimulatedRequest:
+    """A request: the time of its arrival, the duration of its work, and the time of its cancellation, if any."""
 
     at_s: float
     work_s: float
@@ -56,7 +56,7 @@ class Asked:
 
 
 SECONDS = st.integers(0, 24).map(lambda quarters: quarters / 4)
-ASKED = st.lists(st.builds(Asked, SECONDS, SECONDS, st.booleans(), st.none() | SECONDS), max_size=12)
+REQUESTS = st.lists(st.builds(SimulatedRequest, SECONDS, SECONDS, st.booleans(), st.none() | SECONDS), max_size=12)
 
 
 @define
@@ -68,13 +68,13 @@ class Log:
     refused_s: dict[int, float] = field(factory=dict)
     cancelled_s: dict[int, float] = field(factory=dict)
     order: list[int] = field(factory=list)
-    """Requests in the order in which they came."""
+    """Numbers of requests in the order of arrival."""
 
 
-async def played(asked: list[Asked], log: Log) -> None:
+async def simulate(asked: list[SimulatedRequest], log: Log) -> None:
     admission, loop = Admission(), asyncio.get_running_loop()
 
-    async def one(number: int, request: Asked) -> None:
+    async def one(number: int, request: SimulatedRequest) -> None:
         await asyncio.sleep(request.at_s)
         cancellation = Cancellation()
 
@@ -103,10 +103,10 @@ async def played(asked: list[Asked], log: Log) -> None:
     await asyncio.gather(*(one(number, request) for number, request in enumerate(asked)))
 
 
-@given(ASKED)
-def test_each_request_begins_or_is_refused_in_time(asked: list[Asked]) -> None:
+@given(REQUESTS)
+def test_each_request_begins_or_is_refused_in_time(asked: list[SimulatedRequest]) -> None:
     log = Log()
-    at_once(played(asked, log))
+    run_simulated(simulate(asked, log))
     for number, request in enumerate(asked):
         assert (number in log.ended_s) != (number in log.refused_s)
         if number in log.refused_s:
@@ -116,49 +116,49 @@ def test_each_request_begins_or_is_refused_in_time(asked: list[Asked]) -> None:
             assert was_cancelled or (request.is_automatic and waited_s == MAX_WAIT_S)
         elif request.is_automatic:
             assert log.began_s[number] - request.at_s <= MAX_WAIT_S
-        if number in log.ended_s and number not in log.cancelled_s:  # what has begun goes on
+        if number in log.ended_s and number not in log.cancelled_s:  # started work runs to its end
             assert log.ended_s[number] == log.began_s[number] + request.work_s
 
 
-@given(ASKED)
-def test_few_hold_others_up_and_never_for_long(asked: list[Asked]) -> None:
+@given(REQUESTS)
+def test_at_most_n_at_once_block_others_and_each_for_a_limited_time(asked: list[SimulatedRequest]) -> None:
     log = Log()
-    at_once(played(asked, log))
+    run_simulated(simulate(asked, log))
     for number, began_s in log.began_s.items():
-        held_up = [other for other in log.began_s if _holds_up(log, other, began_s) and other != number]
+        held_up = [other for other in log.began_s if _blocks(log, other, began_s) and other != number]
         assert len(held_up) < N_AT_ONCE
-        if began_s > asked[number].at_s:  # there was a reason to wait, up to that moment
-            just_before = [other for other in log.began_s if _held_up_until(log, other, began_s) and other != number]
+        if began_s > asked[number].at_s:  # it waited, so enough others blocked it until then
+            just_before = [other for other in log.began_s if _blocked_until(log, other, began_s) and other != number]
             assert len(just_before) >= N_AT_ONCE
 
 
-def _end_of_hold_s(log: Log, number: int) -> float:
+def _end_of_block_s(log: Log, number: int) -> float:
     ends = [log.began_s[number] + MAX_WAIT_S, log.ended_s[number]]
     return min([*ends, *([log.cancelled_s[number]] if number in log.cancelled_s else [])])
 
 
-def _holds_up(log: Log, number: int, at_s: float) -> bool:
-    """Return whether work holds others up both before and after a moment."""
-    return log.began_s[number] < at_s < _end_of_hold_s(log, number)
+def _blocks(log: Log, number: int, at_s: float) -> bool:
+    """Return whether work blocks others both before and after a moment."""
+    return log.began_s[number] < at_s < _end_of_block_s(log, number)
 
 
-def _held_up_until(log: Log, number: int, at_s: float) -> bool:
-    return log.began_s[number] <= at_s <= _end_of_hold_s(log, number)
+def _blocked_until(log: Log, number: int, at_s: float) -> bool:
+    return log.began_s[number] <= at_s <= _end_of_block_s(log, number)
 
 
 @given(st.lists(st.booleans(), min_size=N_AT_ONCE + 1, max_size=12))
-def test_what_the_user_invoked_goes_first_and_then_the_newest(automatic: list[bool]) -> None:
-    """All wait behind work that ends at the same moment; each then takes no time."""
+def test_invoked_requests_run_first_and_then_the_newest(automatic: list[bool]) -> None:
+    """All wait for work that ends at the same moment; their own work takes no time."""
     log = Log()
-    busy = [Asked(0.0, 1.0, is_automatic=False, cancelled_s=None)] * N_AT_ONCE
-    waiting = [Asked(0.25, 0.0, is_automatic=each, cancelled_s=None) for each in automatic]
-    at_once(played([*busy, *waiting], log))
+    busy = [SimulatedRequest(0.0, 1.0, is_automatic=False, cancelled_s=None)] * N_AT_ONCE
+    waiting = [SimulatedRequest(0.25, 0.0, is_automatic=each, cancelled_s=None) for each in automatic]
+    run_simulated(simulate([*busy, *waiting], log))
     came = [number for number in log.order if number >= N_AT_ONCE]
     began = [number for number in log.began_s if number >= N_AT_ONCE]
     assert began == sorted(came, key=lambda number: (waiting[number - N_AT_ONCE].is_automatic, -came.index(number)))
 
 
-def test_one_that_an_invoked_request_takes_over_waits_on() -> None:
+def test_an_automatic_request_that_becomes_an_invoked_one_is_not_refused() -> None:
     async def play() -> None:
         admission, turns = Admission(), [Turn(is_automatic=True) for _ in range(N_AT_ONCE + 1)]
         forever = asyncio.Event()
@@ -172,14 +172,14 @@ def test_one_that_an_invoked_request_takes_over_waits_on() -> None:
         await asyncio.sleep(MAX_WAIT_S / 2)
         turns[-1].is_automatic = False
         assert await running[-1] is turns[-1]
-        assert asyncio.get_running_loop().time() == MAX_WAIT_S  # others hold it up for no longer
+        assert asyncio.get_running_loop().time() == MAX_WAIT_S  # others block it no longer than that
         forever.set()
         assert await asyncio.gather(*running) == turns
 
-    at_once(play())
+    run_simulated(play())
 
 
-def test_a_cancelled_await_leaves_its_place_to_others() -> None:
+def test_a_cancelled_await_frees_its_place() -> None:
     async def play() -> None:
         admission, forever = Admission(), asyncio.Event()
         running = [
@@ -196,4 +196,4 @@ def test_a_cancelled_await_leaves_its_place_to_others() -> None:
         assert [type(each) for each in done] == [asyncio.CancelledError, bool, bool, asyncio.CancelledError]
         assert asyncio.get_running_loop().time() == 0
 
-    at_once(play())
+    run_simulated(play())

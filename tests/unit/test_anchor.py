@@ -1,4 +1,4 @@
-"""When a window goes on and when a new one is chosen. `█` is the cursor."""
+"""Whether an earlier window is extended or a new one is chosen. `█` is the cursor."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def opened(marked: str, uri: str = URI) -> tuple[Snapshot, int]:
     return Documents().open(uri, "python", 1, before + after), len(before.encode())
 
 
-def grown(prompts: PromptModel, first: str, then: str) -> Window | None:
+def extended(prompts: PromptModel, first: str, then: str) -> Window | None:
     snapshot, cursor_byte = opened(first)
     window = new_window(snapshot, cursor_byte, BUDGET, prompts.tokenizer)
     return extend_in_later_text(window, *opened(then), prompts.tokenizer)
 
 
-GOES_ON = [
+EXTENDED = [
     ("a = 1\nb = █\nc = 3\n", "a = 1\nb = 2█\nc = 3\n"),
     ("a = 1\nb = 2█\nc = 3\n", "a = 1\nb = █\nc = 3\n"),
     ("a = 1\nb = █\nc = 3\n", "a = 1\nb = 2\nd = █\nc = 3\n"),
@@ -46,7 +46,7 @@ GOES_ON = [
     ("a = f█", "a = f([{'█'}])"[: 8 + MAX_STICKY_BYTES]),
     ("é = '😀█'\n", "é = '😀😀█'\n"),
 ]
-IS_CHOSEN_ANEW = [
+REPLACED = [
     ("a = 1\nb = █\nc = 3\n", "a = 2\nb = █\nc = 3\n"),
     ("a = 1\nb = █\nc = 3\n", "a = 1\nb = █\nc = 4\n"),
     ("a = 1\nb = █\nc = 3\n", "a = 1█\nb = \nc = 3\n"),
@@ -64,9 +64,9 @@ IS_CHOSEN_ANEW = [
 ]
 
 
-@pytest.mark.parametrize(("first", "then"), GOES_ON)
-def test_goes_on(prompts: PromptModel, first: str, then: str) -> None:
-    window = grown(prompts, first, then)
+@pytest.mark.parametrize(("first", "then"), EXTENDED)
+def test_a_window_is_extended_to_the_cursor(prompts: PromptModel, first: str, then: str) -> None:
+    window = extended(prompts, first, then)
     assert window is not None
     snapshot, cursor_byte = opened(then)
     assert window.cursor_byte == cursor_byte
@@ -76,12 +76,12 @@ def test_goes_on(prompts: PromptModel, first: str, then: str) -> None:
         assert cursor_byte <= segment.start_byte <= segment.end_byte <= len(snapshot.text.data)
 
 
-@pytest.mark.parametrize(("first", "then"), IS_CHOSEN_ANEW)
-def test_is_chosen_anew(prompts: PromptModel, first: str, then: str) -> None:
-    assert grown(prompts, first, then) is None
+@pytest.mark.parametrize(("first", "then"), REPLACED)
+def test_a_window_that_no_longer_fits_is_not_extended(prompts: PromptModel, first: str, then: str) -> None:
+    assert extended(prompts, first, then) is None
 
 
-def test_a_middle_that_outgrows_its_room_is_chosen_anew(prompts: PromptModel) -> None:
+def test_a_middle_that_outgrows_its_budget_ends_a_window(prompts: PromptModel) -> None:
     snapshot, cursor_byte = opened("x = 1\n" * 500 + "█\n" + "y = 2\n" * 200)
     window: Window | None = new_window(snapshot, cursor_byte, BUDGET, prompts.tokenizer)
     n_followed = 0
@@ -94,8 +94,8 @@ def test_a_middle_that_outgrows_its_room_is_chosen_anew(prompts: PromptModel) ->
     assert 5 <= n_followed <= 100
 
 
-def test_closing_and_typing_over_a_bracket_again_and_again_does_not_drift(prompts: PromptModel) -> None:
-    """Stickiness is measured against what was evaluated, not against the step before."""
+def test_the_suffix_tolerates_a_limited_number_of_auto_closed_brackets(prompts: PromptModel) -> None:
+    """The limit counts from the suffix that was evaluated, not from the window of the edit before."""
     anchors = Anchors()
     line = "a = f"
     first = anchors.window(*opened(line + "█\n"), BUDGET, BUDGET, prompts.tokenizer)
@@ -108,7 +108,7 @@ def test_closing_and_typing_over_a_bracket_again_and_again_does_not_drift(prompt
         assert (window.suffix.ids == first.suffix.ids) == (n_open <= MAX_STICKY_BYTES)
 
 
-def test_returning_to_a_place_finds_its_window(prompts: PromptModel) -> None:
+def test_a_return_to_a_place_reuses_its_window(prompts: PromptModel) -> None:
     anchors = Anchors()
     text = ["a = \n", *["x = 1\n"] * 400, "b = \n", *["y = 2\n"] * 400]
     places = (0, 401)
@@ -125,7 +125,7 @@ def test_returning_to_a_place_finds_its_window(prompts: PromptModel) -> None:
     assert [(w.prefix.ids, w.suffix.ids) for w in first] == [(w.prefix.ids, w.suffix.ids) for w in again]
 
 
-def test_edits_elsewhere_move_a_window_along(prompts: PromptModel) -> None:
+def test_windows_move_with_edits_elsewhere(prompts: PromptModel) -> None:
     anchors = Anchors()
     filler = [f"name_{n} = {n}\n" for n in range(600)]
     place = "".join([*filler[:400], "b = █\n", *filler[400:]])
@@ -137,8 +137,8 @@ def test_edits_elsewhere_move_a_window_along(prompts: PromptModel) -> None:
         check(window)
 
 
-def test_a_new_window_begins_where_an_earlier_one_began(prompts: PromptModel) -> None:
-    """So that two places near each other share what is above both, whatever was written far above meanwhile."""
+def test_a_new_window_begins_at_the_line_of_an_earlier_one(prompts: PromptModel) -> None:
+    """So two places near each other share the text above both, even after edits far above."""
     anchors = Anchors()
     filler = [f"name_{n} = {n}\n" for n in range(600)]
 
@@ -156,7 +156,7 @@ def test_a_new_window_begins_where_an_earlier_one_began(prompts: PromptModel) ->
         assert first.prefix.text[:n_shared] == second.prefix.text[:n_shared]
 
 
-def test_only_so_many_windows_are_remembered(prompts: PromptModel) -> None:
+def test_a_document_remembers_a_limited_number_of_windows(prompts: PromptModel) -> None:
     anchors = Anchors()
     filler = [f"name_{n} = {n}\n" for n in range(2000)]
     for line in range(0, 2000, 40):
@@ -167,7 +167,7 @@ def test_only_so_many_windows_are_remembered(prompts: PromptModel) -> None:
 
 
 def check(window: Window) -> None:
-    """The model sees what stands there; only closers at the start of the cursor's line may differ."""
+    """Check that a window shows the document's text, but for closing brackets behind the cursor."""
     data = window.snapshot.text.data
     for part in (window.prefix, window.middle):
         assert normalized(b"".join(data[s.start_byte : s.end_byte] for s in part.segments)) == part.text
@@ -193,7 +193,7 @@ PIECES = st.sampled_from(["a", "x = 1\n", "\n", "é", "(", ")", "'", " ", "not "
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 40), st.lists(PIECES, max_size=4)), min_size=1, max_size=12))
-def test_windows_name_their_text_after_any_edits(
+def test_windows_show_the_documents_text_after_any_edits(
     prompts: PromptModel, edits: list[tuple[float, int, list[str]]]
 ) -> None:
     text = "import os\n" + "".join(f"def f_{n}():\n    return {n}\n" for n in range(80))
@@ -208,7 +208,7 @@ def test_windows_name_their_text_after_any_edits(
 
 
 @given(st.text("ab\n", max_size=12), st.text("ab\n", max_size=12))
-def test_a_move_finds_the_same_text(before: str, now: str) -> None:
+def test_a_text_change_maps_places_to_the_same_text(before: str, now: str) -> None:
     old, new = before.encode(), now.encode()
     move = TextChange.between(old, new)
     changed_start, changed_end, _ = splice_between(old, new)
@@ -234,7 +234,7 @@ SHORT = "a = █\n"
 WHOLE = Budget(1024, 0.25, 400, 1400)
 
 
-def test_other_files_are_looked_at_once_and_again_ahead_of_need(prompts: PromptModel) -> None:
+def test_snippets_are_chosen_once_and_renewed_ahead_of_need(prompts: PromptModel) -> None:
     asked: list[int] = []
     cross_file = cross_file_context(prompts, b"def first(): pass\n")
 
@@ -265,8 +265,8 @@ def test_other_files_are_looked_at_once_and_again_ahead_of_need(prompts: PromptM
 
 
 @pytest.mark.parametrize("text", ["█", "x = 1\n█", "x = 1\ny = █\n", SHORT])
-def test_text_that_the_tokenizer_knows_whole_gets_new_pieces_of_other_files(prompts: PromptModel, text: str) -> None:
-    """The ids of a short text are one object in all windows: what tells them apart is the rest."""
+def test_windows_of_equal_ids_get_renewed_snippets(prompts: PromptModel, text: str) -> None:
+    """The tokenizer caches the ids of a short text as one object, so windows must not be compared by those ids."""
     anchors = Anchors()
     for code in (b"def one(): pass\n", b"def two(): pass\n"):
         cross_file = cross_file_context(prompts, code)
@@ -277,8 +277,8 @@ def test_text_that_the_tokenizer_knows_whole_gets_new_pieces_of_other_files(prom
             assert window.cross_file == cross_file
 
 
-def test_a_head_that_is_there_takes_nothing_of_a_cold_window(prompts: PromptModel) -> None:
-    """However slow the machine: the head's cells are in the cache, and the cursor's file must be seen."""
+def test_snippets_that_are_cached_do_not_count_in_the_budget_of_a_cold_window(prompts: PromptModel) -> None:
+    """Their cells cost nothing, so even on a slow machine the budget is left for the cursor's file."""
     anchors, cold = Anchors(), Budget(128, 0.25, 32, 128)
     cross_file = cross_file_context(prompts, b"def helper(x): return x\n" * 40)
     assert cross_file.n_tokens > cold.max_prompt_tokens

@@ -1,4 +1,4 @@
-"""The brackets that a line has to open or close, told from the lines around it; and suggestions held to that."""
+"""The brackets that a line must open or close by the lines around it, and suggestions that must do so."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _in(language: str, marked: str) -> CursorContext:
 
 
 @given(openers=OPENERS, indent=INDENTS, n_inner=st.integers(0, 4))
-def test_a_line_must_open_what_a_line_below_at_its_indentation_closes(
+def test_a_line_must_open_the_bracket_that_a_line_below_at_its_indentation_closes(
     openers: bytes, indent: str, n_inner: int
 ) -> None:
     closers = b"".join(CLOSER_OF[bytes([each])] for each in reversed(openers)).decode()
@@ -35,12 +35,12 @@ def test_a_line_must_open_what_a_line_below_at_its_indentation_closes(
     [
         "switch (a) {\ncase 1:█\n  foo()\n}\n",  # the line above has opened it
         "foo█\n  inner\nbelow\n",
-        "  foo█\n  inner\n}\n",  # of a line further out
+        "  foo█\n  inner\n}\n",  # closes a bracket of an outer line
         "█\n  inner\n}\n",
         "if (a) {\n  b\n} foo█\nc()\n",
     ],
 )
-def test_a_line_need_not_open_what_others_opened(marked: str) -> None:
+def test_a_line_need_not_open_brackets_that_other_lines_open(marked: str) -> None:
     assert needed_openers(_in("javascript", marked)) == b""
 
 
@@ -59,7 +59,7 @@ def test_a_line_need_not_open_what_others_opened(marked: str) -> None:
         ("cpp", "int f() {\n  if ( █)\n    return 0;\n  }\n  return 1;\n}\n", b"a"),
     ],
 )
-def test_a_line_that_lacks_a_bracket_is_not_whole(language: str, marked: str, written: bytes) -> None:
+def test_a_suggestion_that_lacks_a_bracket_is_not_whole(language: str, marked: str, written: bytes) -> None:
     cursor = _in(language, marked)
     assert not is_whole(written, "line_end", cursor)
     assert postprocess(Suggestion(written, "line_end"), cursor)[0].text != written
@@ -75,16 +75,16 @@ def test_a_line_that_lacks_a_bracket_is_not_whole(language: str, marked: str, wr
         ("c", "MACRO(a) b c d\nint f() {\n  if (█\n    return 0;\n  }\n  return 1;\n}\n", b"a) {"),
     ],
 )
-def test_a_line_that_has_its_brackets_is_shown(language: str, marked: str, written: bytes) -> None:
+def test_a_suggestion_with_its_brackets_is_shown(language: str, marked: str, written: bytes) -> None:
     cursor = _in(language, marked)
     assert postprocess(Suggestion(written, "line_end"), cursor)[0].text == written
 
 
-def test_mending_lines_leave_open_what_stands_behind_the_cursor() -> None:
+def test_completed_lines_leave_brackets_open_that_close_behind_the_cursor() -> None:
     assert all(line.endswith(b"{") for line in mending_lines(_in("javascript", "if (█) {\n")))
 
 
-def test_a_scope_ends_with_the_bracket_at_its_own_indentation() -> None:
+def test_a_scope_ends_at_the_closing_bracket_of_its_indentation() -> None:
     cursor = _in("javascript", "function f() {\n  if (a█\n    b();\n  }\n}\nfunction g() {\n}\n")
     data = cursor.snapshot.text.data
     start, end = scope_span(cursor, 0, data.index(b"  }") + 3)
@@ -92,8 +92,8 @@ def test_a_scope_ends_with_the_bracket_at_its_own_indentation() -> None:
 
 
 @pytest.mark.parametrize("n_body_lines", [3, 100, 400])
-def test_a_scope_that_the_parser_ends_too_early_has_the_closing_bracket(n_body_lines: int) -> None:
-    """A class whose method lacks its opening bracket ends for the parser where the parameters do."""
+def test_a_scope_that_the_parser_ends_too_early_reaches_to_its_closing_bracket(n_body_lines: int) -> None:
+    """If a method lacks its opening bracket, the parser ends the class behind the method's parameters."""
     body = "".join(f"        self.a{n} = a\n" for n in range(n_body_lines))
     method = f"    def f█\n        self,\n        a: int = 1,\n    ) -> None:\n{body}\n"
     cursor = _in("python", "class B:\n    pass\n\n\nclass A:\n" + method + "\ndef g():\n    pass\n" * 2000)

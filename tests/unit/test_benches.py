@@ -1,4 +1,4 @@
-"""The programs in `bench/` can be imported: nothing else runs them when what they import is renamed."""
+"""The programs in `bench/` can be imported. No other test would notice that a name they use was renamed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys and values in 8 bits: half of the memory, nearly the same numbers, and the cache still changes no text."""
+"""Keys and values in 8 bits take half of the memory and give nearly the same numbers and the same text."""
 
 from __future__ import annotations
 
@@ -47,17 +47,19 @@ def test_a_state_takes_half_of_the_memory(contexts: dict[str, LlamaContext], pro
         state = context.save(0)
         assert state is not None
         n_bytes[name] = state.nbytes
-    assert n_bytes["q8_0"] / n_bytes["f16"] == pytest.approx(34 / 64, rel=0.02)  # 32 numbers and a scale
+    assert n_bytes["q8_0"] / n_bytes["f16"] == pytest.approx(
+        34 / 64, rel=0.02
+    )  # q8_0 stores 32 numbers and a scale in 34 bytes
 
 
-def test_the_numbers_are_nearly_the_same(contexts: dict[str, LlamaContext], prompts: PromptModel) -> None:
+def test_logits_are_nearly_those_of_16_bits(contexts: dict[str, LlamaContext], prompts: PromptModel) -> None:
     ids = prompts.tokenizer.encode(SOURCE)
     exact, rounded = (evaluated(context, ids) for context in contexts.values())
     assert np.isfinite(rounded).all()
     assert 0 < np.abs(exact - rounded).max() < 0.05 * (exact.max() - exact.min())
 
 
-def test_a_parked_state_comes_back_as_it_was(contexts: dict[str, LlamaContext], prompts: PromptModel) -> None:
+def test_a_parked_state_is_restored_unchanged(contexts: dict[str, LlamaContext], prompts: PromptModel) -> None:
     context, ids = contexts["q8_0"], prompts.tokenizer.encode(SOURCE)
     evaluated(context, ids[:-1])
     state = context.save(0)
@@ -70,7 +72,7 @@ def test_a_parked_state_comes_back_as_it_was(contexts: dict[str, LlamaContext], 
     assert (context.logits() == before).all()
 
 
-def test_states_of_one_type_are_no_use_for_the_other(contexts: dict[str, LlamaContext]) -> None:
+def test_a_context_of_one_type_does_not_restore_states_of_the_other(contexts: dict[str, LlamaContext]) -> None:
     assert len({context.cells_key for context in contexts.values()}) == 2
     model = check_model_file(DEMONSTRATOR)
     hosts = [HostOptions.of(Settings(cache=CacheSettings(type=each)), model) for each in contexts]
@@ -79,7 +81,7 @@ def test_states_of_one_type_are_no_use_for_the_other(contexts: dict[str, LlamaCo
     assert HostOptions.from_json(hosts[1].to_json()) == hosts[1]
 
 
-def test_without_flash_attention_they_have_16_bits(prompts: PromptModel, caution: Caution) -> None:
+def test_without_flash_attention_states_have_16_bits(prompts: PromptModel, caution: Caution) -> None:
     extra = caution < Caution.PLAIN_WEIGHTS
     options = LoadOptions(DEMONSTRATOR, 256, prompts.n_bytes, 0, 1, extra, use_flash_attention=False, cache_type="q8_0")
     context = LlamaContext(options, prompts.tokenizer.pieces)
@@ -87,7 +89,7 @@ def test_without_flash_attention_they_have_16_bits(prompts: PromptModel, caution
     context.close()
 
 
-def test_a_model_whose_heads_do_not_fit() -> None:
+def test_a_model_with_unsuitable_heads_has_states_of_16_bits() -> None:
     model = evolve(check_model_file(DEMONSTRATOR), n_head_embd=80)
     with pytest.raises(ModelFileError, match=r"heads of 80 numbers.* set cache\.type to f16"):
         HostOptions.of(Settings(cache=CacheSettings(type="q8_0")), model)

@@ -1,4 +1,4 @@
-"""A model that answers requests: the demonstrator."""
+"""A fixture with the demonstrator as the model of completion requests."""
 
 from __future__ import annotations
 

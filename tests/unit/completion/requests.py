@@ -34,9 +34,9 @@ def opened(text: str, language: str = "python", uri: str = "file:///src/a.py") -
 
 
 async def suggest(prompts: PromptModel, marked: str, writes: str, *, ends_by: str = "stop_token") -> Completion:
-    """Return the suggestion at `█` for a model that writes `writes` and then ends, or waits until it is ended.
+    """Return the suggestion at `█` if the model generates `writes`.
 
-    That is a timeout or a cancel.
+    `ends_by` says how the generation ends: by itself, at the deadline, or because the request is cancelled.
     """
     before, _, after = marked.partition("█")
     scripted, cancellation, settings = Scripted(prompts, writes.encode(), ends_by), Cancellation(), DEFAULTS

@@ -1,4 +1,4 @@
-"""From a prompt to suggestions: line ends, half words, cancels and deadlines."""
+"""The pipeline from a document to suggestions: line ends, half-typed words, cancellation and deadlines."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ FILES = {
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("marked", ["def f():\n    █\n", "def f():\n    █", "def f():\n    █\n    c()\n"])
-async def test_inserted_lines_end_as_the_document_does(prompts: PromptModel, line_end: str, marked: str) -> None:
+async def test_inserted_lines_have_the_documents_line_ends(prompts: PromptModel, line_end: str, marked: str) -> None:
     completion = await suggest(prompts, marked.replace("\n", line_end), "a()\n    b()")
     assert completion.text == f"a(){line_end}    b()"
 
 
-async def test_line_ends_that_the_model_writes_are_no_part_of_the_text(prompts: PromptModel) -> None:
+async def test_carriage_returns_of_the_model_are_removed(prompts: PromptModel) -> None:
     assert (await suggest(prompts, "def f():\n    █\n", "a()\r\n    b()")).text == "a()\n    b()"
     assert (await suggest(prompts, "def f():\r\n    █\r\n", "a()\r\n    b()")).text == "a()\r\n    b()"
     assert (await suggest(prompts, "x = █\r\n", "1\r\n")).text == "1"
 
 
-async def test_the_prompt_has_no_carriage_return(prompts: PromptModel) -> None:
+async def test_a_prompt_contains_no_carriage_return(prompts: PromptModel) -> None:
     snapshot = opened("a = 1\r\nb = 2\r\nc = \r\nd = 4\r\n")
     scripted = Scripted(prompts, b"3")
     completion = await complete(CompletionRequest(snapshot, 18, Model.of(prompts, scripted), DEFAULTS), Cancellation())
@@ -65,7 +65,7 @@ async def test_the_prompt_has_no_carriage_return(prompts: PromptModel) -> None:
     assert (completion.cursor_byte, completion.end_byte, completion.text) == (18, 18, "3")
 
 
-async def test_an_empty_text_has_a_reason(prompts: PromptModel) -> None:
+async def test_an_empty_suggestion_has_a_reason(prompts: PromptModel) -> None:
     assert (await suggest(prompts, "x = █\n", "")).reason == "stop_token"
     assert (await suggest(prompts, "x = █\n", "   ")).reason == "visible"
     assert (await suggest(prompts, "x = █\n", "\ny")).reason == "within_line"
@@ -73,16 +73,16 @@ async def test_an_empty_text_has_a_reason(prompts: PromptModel) -> None:
 
 
 @pytest.mark.parametrize("writes", ["1 + 2", "   ", ""])
-async def test_a_cancelled_request_shows_nothing_and_says_so(prompts: PromptModel, writes: str) -> None:
+async def test_a_cancelled_request_gets_no_text_and_the_reason_cancelled(prompts: PromptModel, writes: str) -> None:
     completion = await suggest(prompts, "x = █\n", writes, ends_by="cancelled")
     assert (completion.text, completion.reason) == ("", "cancelled")
 
 
 @pytest.mark.parametrize("stage", ["describe_cursor", "to_completion"])
-async def test_a_slow_stage_is_no_late_answer(
+async def test_a_slow_stage_ends_at_the_deadline(
     prompts: PromptModel, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
-    """The stage goes on until the test lets it: the answer is there before."""
+    """The stage blocks until the test releases it, after the answer has come."""
     is_answered = threading.Event()
     monkeypatch.setattr(completion_module, stage, lambda *_given: is_answered.wait(60))
     settings = evolve(DEFAULTS, completion=evolve(DEFAULTS.completion, timeout_ms=100))
@@ -95,7 +95,7 @@ async def test_a_slow_stage_is_no_late_answer(
         is_answered.set()
 
 
-async def test_after_a_timeout_there_is_what_there_is_by_then(prompts: PromptModel) -> None:
+async def test_at_the_deadline_the_text_generated_so_far_is_used(prompts: PromptModel) -> None:
     assert (await suggest(prompts, "x = █\n", "1 + ", ends_by="timeout")).text == "1"
     assert (await suggest(prompts, "def f():\n    █\n", "a()\n    b(c", ends_by="timeout")).text == "a()"
     completion = await suggest(prompts, "x = █\n", "", ends_by="timeout")
@@ -103,7 +103,7 @@ async def test_after_a_timeout_there_is_what_there_is_by_then(prompts: PromptMod
 
 
 class Interrupted:
-    """The demonstrator on a machine where every request is cancelled as soon as it began."""
+    """The demonstrator; each request is cancelled as soon as its generation has begun."""
 
     def __init__(self, engine: LocalEngine, cancellation: Cancellation) -> None:
         self._engine, self._cancellation = engine, cancellation
@@ -117,7 +117,7 @@ class Interrupted:
         return getattr(self._engine, name)
 
 
-async def test_a_real_cancel_ends_it_before_anything_is_written(prompts: PromptModel, engine: LocalEngine) -> None:
+async def test_a_cancelled_generation_ends_before_its_first_token(prompts: PromptModel, engine: LocalEngine) -> None:
     cancellation = Cancellation()
     model = Model.of(prompts, Interrupted(engine, cancellation))
     completion = await complete(CompletionRequest(opened("import os\n" * 50), 500, model, DEFAULTS), cancellation)
@@ -128,7 +128,7 @@ async def test_a_real_cancel_ends_it_before_anything_is_written(prompts: PromptM
     engine.check_cells()
 
 
-async def test_what_is_cancelled_before_its_turn_costs_nothing(prompts: PromptModel) -> None:
+async def test_a_request_that_is_cancelled_before_it_begins_costs_nothing(prompts: PromptModel) -> None:
     scripted, cancellation = Scripted(prompts, b"x"), Cancellation()
     model = Model.of(prompts, scripted)
     asking = asyncio.ensure_future(complete(CompletionRequest(opened("a = "), 4, model, DEFAULTS), cancellation))
@@ -144,8 +144,8 @@ async def test_stages_are_timed(model: Model) -> None:
     assert timings.total_ms >= timings.window_ms + timings.prefill_ms + timings.decode_ms > 0
 
 
-async def test_prompt_and_answer_fit_the_context(prompts: PromptModel) -> None:
-    """Whatever the settings say."""
+async def test_prompt_and_answer_fit_the_context_whatever_the_settings(prompts: PromptModel) -> None:
+    """Even if the settings ask for a longer answer than the context has room for."""
     snapshot = opened(LONG_FILE)
     completion_settings = evolve(DEFAULTS.completion, max_tokens=700)
     settings = evolve(DEFAULTS, completion=completion_settings, context=evolve(DEFAULTS.context, max_tokens=16_384))
@@ -156,7 +156,7 @@ async def test_prompt_and_answer_fit_the_context(prompts: PromptModel) -> None:
         assert cursor_byte == 0 or len(scripted.requests[-1].prompt.ids) > 800
 
 
-async def test_the_suggestion_is_for_the_snapshot_that_was_asked_about(model: Model) -> None:
+async def test_a_suggestion_belongs_to_the_snapshot_of_its_request(model: Model) -> None:
     snapshot = opened("def add(a, b):\n    return a\n")
     completion = await complete(CompletionRequest(snapshot, 27, model, DEFAULTS), Cancellation())
     assert completion.snapshot is snapshot
@@ -164,13 +164,13 @@ async def test_the_suggestion_is_for_the_snapshot_that_was_asked_about(model: Mo
 
 
 def cursors_in_words(text: str) -> list[int]:
-    """Offsets in characters with a letter on either side."""
+    """Return the cursors, in characters, that have a letter on either side."""
     return [n for n in range(1, len(text)) if text[n - 1].isalnum() and text[n].isalnum()]
 
 
 @hypothesis_settings(deadline=None, max_examples=100)
 @given(data=st.data(), language=st.sampled_from(sorted(FILES)), cuts_line=st.booleans())
-def test_prompt_and_heal_are_the_text_up_to_the_cursor(
+def test_prompt_and_healed_text_together_are_the_text_before_the_cursor(
     model: Model,
     data: st.DataObject,
     language: str,
@@ -194,8 +194,8 @@ def test_prompt_and_heal_are_the_text_up_to_the_cursor(
     assert b"".join(map(model.tokenizer.piece, ids[suffix_at + 1 : middle_at])) == window.suffix.text
 
 
-async def test_what_is_written_in_a_word_continues_it(model: Model) -> None:
-    """The first tokens spell what was typed of the word, and the text is what comes behind that."""
+async def test_an_answer_inside_a_word_continues_that_word(model: Model) -> None:
+    """The first tokens repeat the typed part of the word; the suggestion is the text after them."""
     rng = random.Random(4)
     n_new_tokens, settings = 0, evolve(DEFAULTS, completion=evolve(DEFAULTS.completion, max_tokens=6))
     for language, text in FILES.items():
@@ -208,14 +208,14 @@ async def test_what_is_written_in_a_word_continues_it(model: Model) -> None:
             assert generation is not None
             (answer,) = generation.written
             written = b"".join(map(model.tokenizer.piece, answer.ids))
-            spelled = prompt.heal + answer.text  # a part of a later draft has the tokens of all of it
+            spelled = prompt.heal + answer.text  # of a later draft that is shortened, all tokens are counted
             assert written.startswith(spelled) or spelled.startswith(written)
             assert answer.text.startswith(completion.text.encode())
             n_new_tokens += answer.ids[:1] != model.tokenizer.encode(prompt.heal)
     assert n_new_tokens > 5, "healing never chose another token than the one that it took back"
 
 
-def test_showing_nothing_of_half_a_character(model: Model) -> None:
+def test_an_incomplete_character_is_not_shown(model: Model) -> None:
     snapshot = opened("x = '")
     window = choose_window(CompletionRequest(snapshot, 5, model, DEFAULTS))
     half = generation_of(CompletionOutput("é".encode()[:1], (), (), "max_tokens"))

@@ -27,9 +27,7 @@ from tests.unit.completion.requests import DEFAULTS, opened
         (evolve(DEFAULTS, disabled_globs=("**/*.env", "src/**")), "'src/**'"),
     ],
 )
-async def test_a_document_is_declined_without_asking_the_model(
-    prompts: PromptModel, settings: Settings, reason: str
-) -> None:
+async def test_a_declined_document_costs_no_model_call(prompts: PromptModel, settings: Settings, reason: str) -> None:
     scripted = Scripted(prompts, b"x")
     completion = await complete(
         CompletionRequest(opened("a = "), 4, Model.of(prompts, scripted), settings), Cancellation()
@@ -54,14 +52,19 @@ async def test_binary_and_huge_documents_are_declined(model: Model, text: str) -
         ("python", "file:///a.py", (), True),
         ("python", "file:///a.py", ("python",), True),
         ("python", "file:///a.py", ("rust",), False),
-        ("", "file:///a.py", ("python",), True),  # the command line knows a file's name only
+        ("", "file:///a.py", ("python",), True),  # the command line has a file's name and no language id
         ("python3", "file:///a", ("python",), True),
         ("python3", "file:///a", ("python3",), True),
         ("my-own-language", "file:///a.mine", ("my-own-language",), True),
         ("", "file:///a.mine", ("python",), False),
     ],
 )
-def test_languages(language_id: str, uri: str, languages: tuple[str, ...], is_wanted: bool) -> None:  # noqa: FBT001
+def test_only_languages_of_the_settings_get_completions(
+    language_id: str,
+    uri: str,
+    languages: tuple[str, ...],
+    is_wanted: bool,  # noqa: FBT001
+) -> None:
     reason = decline_reason(opened("x", language_id, uri), evolve(DEFAULTS, languages=languages))
     assert (reason == "") == is_wanted
     assert is_wanted or "languages" in reason

@@ -1,4 +1,4 @@
-"""Typing, slow machines and prefill ahead of need: few prompt tokens are evaluated, and no prompt takes too long."""
+"""The cost of prompts: while typing, on slow machines, and when they are prefilled ahead of need."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tests.scripted import Scripted
 from tests.unit.completion.requests import DEFAULTS, LONG_FILE, opened
 
 
-async def test_typing_evaluates_little(model: Model) -> None:
-    """Each letter at the end of a long file costs a few tokens; the first request paid for all of them."""
+async def test_a_typed_letter_evaluates_few_tokens(model: Model) -> None:
+    """The first request in a long file evaluates the whole prompt, and each typed letter a few tokens more."""
     text = LONG_FILE[:60_000]
     settings = evolve(DEFAULTS, completion=evolve(DEFAULTS.completion, max_tokens=1))
     costs = []
@@ -40,7 +40,7 @@ async def test_typing_evaluates_little(model: Model) -> None:
 
 
 class Slow:
-    """The demonstrator as a machine would run it that evaluates `prefill_speed` tokens a second."""
+    """The demonstrator with a reported speed of `prefill_speed` prompt tokens a second."""
 
     def __init__(self, engine: LocalEngine, prefill_speed: float) -> None:
         self._engine, self.prefill_speed = engine, prefill_speed
@@ -56,7 +56,7 @@ TYPED_AT = len(LONG) // 2
 
 
 @given(st.floats(0, 1e5), st.integers(50, 120_000))
-def test_a_cold_prompt_takes_no_longer_than_it_may(
+def test_a_cold_prompt_is_prefilled_within_its_time_limit(
     prompts: PromptModel, tokens_per_s: float, max_prefill_ms: int
 ) -> None:
     model = Model.of(prompts, Scripted(prompts, prefill_speed=tokens_per_s))
@@ -66,7 +66,7 @@ def test_a_cold_prompt_takes_no_longer_than_it_may(
     assert n_tokens >= MIN_COLD_TOKENS
 
 
-async def test_a_slow_machine_begins_with_a_narrow_window_and_goes_on_with_a_whole_one(
+async def test_a_slow_machine_gets_a_small_window_first_and_the_whole_one_after_prefill(
     prompts: PromptModel, engine: LocalEngine
 ) -> None:
     model = Model.of(prompts, Slow(engine, 100.0))
@@ -85,10 +85,8 @@ async def test_a_slow_machine_begins_with_a_narrow_window_and_goes_on_with_a_who
     assert (await prepare(CompletionRequest(typed, cursor_byte + 1, model, settings), Cancellation())).n_evaluated <= 1
 
 
-async def test_what_is_prepared_is_not_remembered_once_it_is_not_wanted(
-    prompts: PromptModel, engine: LocalEngine
-) -> None:
-    """A later text may be remembered by then, which the window of an earlier one would push aside."""
+async def test_a_cancelled_prefill_does_not_store_its_window(prompts: PromptModel, engine: LocalEngine) -> None:
+    """A window of a later text may be stored already, and the window of the earlier text would replace it."""
     cancellation = Cancellation()
 
     class Late(Slow):
@@ -105,7 +103,7 @@ async def test_what_is_prepared_is_not_remembered_once_it_is_not_wanted(
 
 @pytest.mark.parametrize("is_from_top", [True, False])
 @pytest.mark.parametrize("cursor_byte", [0, 1, 2, 10**9])
-async def test_any_place_can_be_prepared(
+async def test_a_prompt_can_be_prefilled_at_any_cursor(
     prompts: PromptModel, engine: LocalEngine, cursor_byte: int, *, is_from_top: bool
 ) -> None:
     snapshot = opened("é = 'ö'\n" * 20, "python")

@@ -1,4 +1,4 @@
-"""Lines of the report, and the parts of a machine that tests change."""
+"""Lines of the report, and parts of a machine that tests replace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running hosts, editors, the path and folders."""
+"""The checks of running hosts, editors, `PATH` and folders."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from starcoder_lsp.settings import HostSettings, Settings
 from tests.unit.doctor.machine import MIB, one
 
 
-def test_a_host_that_does_not_answer(facts: Facts, runtime: Path) -> None:
+def test_a_host_that_does_not_answer_is_a_warning(facts: Facts, runtime: Path) -> None:
     with FileLock(runtime / "mute.lock"), socket.socket(socket.AF_UNIX) as mute:
         mute.bind(str(runtime / "mute.sock"))
         mute.listen()
@@ -42,7 +42,7 @@ def test_a_host_that_does_not_answer(facts: Facts, runtime: Path) -> None:
     assert "starcoder_lsp host mute" in check.advice
 
 
-async def test_asking_a_host_changes_nothing_there(runtime: Path) -> None:
+async def test_an_inquiry_leaves_a_host_unchanged(runtime: Path) -> None:
     model = check_model_file(DEMONSTRATOR)
     options = HostOptions.of(Settings(host=HostSettings(shared=False)), model)
     address = Address.of("one-of-its-own", "auto")
@@ -64,7 +64,7 @@ async def test_asking_a_host_changes_nothing_there(runtime: Path) -> None:
         process.process.kill()
 
 
-async def test_who_asked_is_told_no_more(runtime: Path) -> None:
+async def test_an_inquiry_gets_no_answer_but_the_status(runtime: Path) -> None:
     settings = Settings(host=HostSettings(shared=False, transport="port"))
     options = HostOptions.of(settings, check_model_file(DEMONSTRATOR))
     address = Address.of("talkative", "port")
@@ -85,14 +85,14 @@ async def test_who_asked_is_told_no_more(runtime: Path) -> None:
         await asyncio.sleep(0)
 
 
-def test_a_host_of_another_version(facts: Facts) -> None:
+def test_a_host_of_another_version_is_a_warning(facts: Facts) -> None:
     told = RunningHost("x", {"version": "0.0.9", "processId": 7, "clients": None})
     (check,) = check_hosts(evolve(facts, hosts=(told,)))
     assert check.state == WARNING
     assert "0.0.9" in check.found
 
 
-def test_what_may_not_be_looked_at_is_a_line(facts: Facts) -> None:
+def test_a_check_that_lacks_a_permission_is_a_warning(facts: Facts) -> None:
     def check_something(_facts: Facts) -> Iterator[Check]:
         yield Check("first", OK, "seen")
         raise PermissionError(13, "Permission denied", "/some/folder")
@@ -131,7 +131,7 @@ SETTING_UP: list[tuple[str, Callable[[Path], None]]] = [
 
 
 @pytest.mark.parametrize(("editor", "set_up"), SETTING_UP)
-def test_editors(
+def test_it_finds_editors_that_are_set_up(
     facts: Facts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, editor: str, set_up: Callable[[Path], None]
 ) -> None:
     monkeypatch.delenv("XDG_CONFIG_HOME")
@@ -155,7 +155,7 @@ def test_editors(
         (f'[language-server.starcoder]\ncommand = "{sys.executable}"', "no language that uses it"),
     ],
 )
-def test_a_helix_that_will_not_do(
+def test_a_faulty_helix_configuration_is_a_warning(
     facts: Facts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, words: str
 ) -> None:
     monkeypatch.delenv("XDG_CONFIG_HOME")
@@ -165,7 +165,7 @@ def test_a_helix_that_will_not_do(
     assert words in check.found
 
 
-def test_the_program_on_the_path(facts: Facts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_program_is_looked_up_on_the_path(facts: Facts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def found() -> tuple[str, bool]:
         (check,) = check_path(facts)
         return check.state, "another one" in check.found
@@ -180,12 +180,12 @@ def test_the_program_on_the_path(facts: Facts, tmp_path: Path, monkeypatch: pyte
     assert found() == (OK, False)
     script.unlink()
     own = Path(sys.executable).parent / "starcoder-lsp"
-    script.symlink_to(own)  # as pipx does
+    script.symlink_to(own)  # as pipx installs it
     if own.exists():
         assert found() == (OK, False)
 
 
-def test_folders_that_others_may_use(facts: Facts, tmp_path: Path) -> None:
+def test_folders_with_permissions_for_others_are_reported(facts: Facts, tmp_path: Path) -> None:
     cache, state = tmp_path / "it's a cache", tmp_path / "state"
     written(cache / "states" / "a.kv", "x" * 3 * MIB)
     state.mkdir()
@@ -203,7 +203,7 @@ def test_folders_that_others_may_use(facts: Facts, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_cannot_be_written_to(facts: Facts, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_writable_is_reported(facts: Facts, tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     check = one(check_folders(evolve(facts, state_path=tmp_path)), "state folder")
     tmp_path.chmod(0o700)

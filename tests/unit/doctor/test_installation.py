@@ -1,4 +1,4 @@
-"""The installed llama.cpp: its version, its CPU and GPU, and its crashes."""
+"""The checks of the installed llama.cpp: version, CPU, GPU and crashes."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from starcoder_lsp.settings import ModelSettings, Settings
 from tests.unit.doctor.machine import BUILD, ITS_CPU, child, one
 
 
-def test_nothing_is_an_error_where_all_is_fine(facts: Facts) -> None:
+def test_a_machine_without_faults_has_no_errors(facts: Facts) -> None:
     lines = examine(facts)
     assert {line.state for line in lines} == {OK, WARNING}
     assert all(line.advice for line in lines if line.state != OK)
-    assert one(iter(lines), "model").state == WARNING  # it is the demonstrator
+    assert one(iter(lines), "model").state == WARNING  # since the model is the demonstrator
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,9 @@ def test_nothing_is_an_error_where_all_is_fine(facts: Facts) -> None:
         ("CPU : NEON = 1 | DOTPROD = 1 | ", {"asimd"}, ERROR, "built for DOTPROD"),
     ],
 )
-def test_what_llama_cpp_was_built_for(facts: Facts, system_info: str, flags: Any, state: str, words: str) -> None:
+def test_a_build_for_another_cpu_is_reported(
+    facts: Facts, system_info: str, flags: Any, state: str, words: str
+) -> None:
     library = evolve(facts.library, system_info=system_info)
     check = one(check_library(evolve(facts, library=library, cpu_flags=frozenset(flags))), "CPU")
     assert check.state == state
@@ -60,7 +62,7 @@ def test_what_llama_cpp_was_built_for(facts: Facts, system_info: str, flags: Any
         ("time.sleep(60)", "not loaded after 1 s"),
     ],
 )
-def test_a_library_that_cannot_be_loaded(facts: Facts, code: str, words: str) -> None:
+def test_a_library_that_does_not_load_is_an_error_with_the_rebuild_command(facts: Facts, code: str, words: str) -> None:
     library = library_of(child(code), 1 if "sleep" in code else 30)
     check = one(check_library(evolve(facts, library=library)), "llama.cpp")
     assert check.state == ERROR
@@ -68,18 +70,18 @@ def test_a_library_that_cannot_be_loaded(facts: Facts, code: str, words: str) ->
     assert rebuild_command() in check.advice
 
 
-def test_a_library_that_says_more_than_it_was_asked() -> None:
+def test_other_output_of_the_library_is_ignored() -> None:
     library = library_of(child("""print('found 1 device\\n{"systemInfo": "CPU : NEON = 1", "canOffload": true}')"""))
     assert (library.failure, library.system_info, library.can_offload) == ("", "CPU : NEON = 1", True)
 
 
 @pytest.mark.parametrize(("version", "state"), [("0.3.36", OK), ("0.3.9", WARNING), ("", ERROR)])
-def test_another_version_of_the_library(facts: Facts, version: str, state: str) -> None:
+def test_another_version_of_the_library_is_reported(facts: Facts, version: str, state: str) -> None:
     changed = evolve(facts, library=evolve(facts.library, version=version))
     assert one(check_programs(changed), "llama-cpp-python").state == state
 
 
-def test_flags_and_memory_as_linux_tells_them(tmp_path: Path) -> None:
+def test_cpu_flags_and_memory_are_read_from_linux_files(tmp_path: Path) -> None:
     file = tmp_path / "told"
     file.write_text("processor\t: 0\nFeatures\t: fp asimd\n\nprocessor\t: 1\nFeatures\t: fp\n")
     assert cpu_flags(file) == {"fp", "asimd"}
@@ -103,7 +105,7 @@ def test_flags_and_memory_as_linux_tells_them(tmp_path: Path) -> None:
         ((), True, 7, False, OK, "7 layers"),
     ],
 )
-def test_the_gpu(
+def test_use_of_the_gpu_is_reported(
     facts: Facts,
     backends: tuple[str, ...],
     layers: int,
@@ -123,7 +125,7 @@ def test_the_gpu(
         assert "-DGGML_CUDA=on" in check.advice.splitlines()[-1]
 
 
-def test_what_is_remembered_of_crashes_and_forgotten(tmp_path: Path) -> None:
+def test_crashes_are_stored_and_forgotten_by_architecture(tmp_path: Path) -> None:
     ladder = LadderFile(tmp_path / "state" / "ladder.json")
     assert ladder.forget(["starcoder2"]) == 0
     assert not ladder.path.exists()
@@ -137,7 +139,7 @@ def test_what_is_remembered_of_crashes_and_forgotten(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("crash", [{}, {"at": "2026-01-02", "stage": "warming up", "how": "x", "words": "GGML"}])
-def test_an_entry_of_an_earlier_version(facts: Facts, crash: dict[str, str]) -> None:
+def test_a_crash_stored_by_an_earlier_version_is_shown(facts: Facts, crash: dict[str, str]) -> None:
     entry = {"caution": 1, "kind": "starcoder2", "crash": crash}
     (check,) = check_crashes(evolve(facts, crashes=(entry,)))
     assert check.state == WARNING

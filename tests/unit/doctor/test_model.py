@@ -1,4 +1,4 @@
-"""The model's memory and speed."""
+"""The checks of the model's memory and speed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def of_size(facts: Facts, n_weights: int, n_available: int, n_total: int, *, n_c
     )
 
 
-def test_the_cells_of_a_token() -> None:
+def test_the_size_of_a_tokens_cells() -> None:
     assert check_model_file(DEMONSTRATOR).n_kv_bytes > 0
     shape = SHAPES["3b"]
     model = evolve(check_model_file(DEMONSTRATOR), n_layers=30, n_kv_heads=2, n_head_embd=128)
@@ -43,28 +43,30 @@ def test_the_cells_of_a_token() -> None:
     ("n_available", "n_total", "state", "advice"),
     [
         (8 * GIB, 16 * GIB, OK, ""),
-        (2700 * MIB, 8 * GIB, OK, ""),  # 1,700 of weights, 240 of cells, 512 parked, 200 besides: 2,652
+        (2700 * MIB, 8 * GIB, OK, ""),  # MiB: 1,700 weights, 240 cells, 512 parked states, 200 for the rest: 2,652
         (2600 * MIB, 8 * GIB, WARNING, "set cache.ramMiB to 460 in"),
         (2100 * MIB, 8 * GIB, WARNING, "cache.ramMiB to 0 and model.contextLength to 3328"),
         (1000 * MIB, 8 * GIB, WARNING, "smaller model"),
         (1000 * MIB, 2 * GIB, ERROR, "smaller model"),
     ],
 )
-def test_memory(facts: Facts, n_available: int, n_total: int, state: str, advice: str) -> None:
+def test_a_model_that_is_too_large_for_memory_is_reported(
+    facts: Facts, n_available: int, n_total: int, state: str, advice: str
+) -> None:
     (check,) = check_memory(of_size(facts, 1700 * MIB, n_available, n_total))
     assert check.state == state, check
     assert "2.6 GiB (1.7 GiB of weights, 240 MiB for 8,192 tokens, 512 MiB for parked documents" in check.found
     assert advice in check.advice
 
 
-def test_the_advice_about_memory_helps(facts: Facts) -> None:
+def test_advice_about_memory_solves_the_problem_that_it_is_for(facts: Facts) -> None:
     tight = of_size(facts, 1700 * MIB, 2100 * MIB, 8 * GIB)
     settings = evolve(tight.settings, cache=CacheSettings(ram_mib=0))
     helped = evolve(tight, settings=settings, prompts=evolve(tight.prompts, n_context=3328))
     assert [check.state for check in check_memory(helped)] == [OK]
 
 
-def test_memory_where_it_is_not_needed(facts: Facts) -> None:
+def test_memory_is_not_checked_without_a_local_model(facts: Facts) -> None:
     tight = of_size(facts, 1700 * MIB, 1000 * MIB, 2000 * MIB)
     on_gpu = evolve(tight, library=evolve(tight.library, can_offload=True))
     unknown = evolve(tight, memory=None)
@@ -82,7 +84,7 @@ def test_memory_where_it_is_not_needed(facts: Facts) -> None:
     ("prefill", "decode", "states"),
     [(70, 16, [OK, OK]), (20, 8, [WARNING, OK]), (70, 2, [OK, WARNING]), (5000, 900, [OK, OK])],
 )
-def test_speed(facts: Facts, prefill: float, decode: float, states: list[str]) -> None:
+def test_the_measured_speed_is_judged(facts: Facts, prefill: float, decode: float, states: list[str]) -> None:
     measured = evolve(facts, speed=Speed(prefill, decode, 1.0, 0))
     lines = list(check_speed(measured))
     assert [one(iter(lines), "prompt").state, one(iter(lines), "speed").state] == states
@@ -93,7 +95,7 @@ def test_speed(facts: Facts, prefill: float, decode: float, states: list[str]) -
         assert "6,400 ms" in one(iter(lines), "prompt").advice
 
 
-def test_a_crash_while_the_speed_is_measured(facts: Facts) -> None:
+def test_a_crash_during_the_measurement_is_an_error(facts: Facts) -> None:
     (failed,) = check_speed(evolve(facts, speed_problem="the process of the model ended"))
     assert (failed.state, failed.found) == (ERROR, "the process of the model ended")
     what = "llama.cpp crashed. It may be built for another CPU"
