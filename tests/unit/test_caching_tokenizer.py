@@ -1,4 +1,4 @@
-r"""Tokenizing by lines gives the ids of the whole, for any text; and the lines are remembered."""
+r"""Tokenizing line by line gives the ids of the whole text, for any text, and each line is cached."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ PIECES = st.sampled_from([*ODD, "\n", "\n", "a", "1", "_", "'s", "(", ";", "retu
 
 
 @given(st.lists(PIECES, max_size=30).map("".join))
-def test_the_ids_are_those_of_the_whole_text(prompts: PromptModel, text: str) -> None:
+def test_ids_equal_those_of_the_whole_text(prompts: PromptModel, text: str) -> None:
     data = text.encode()
     assert CachingTokenizer(prompts.tokenizer).encode(data) == prompts.tokenizer.encode(data)
 
 
 @given(st.binary(max_size=30) | st.lists(st.sampled_from([b"\x80", b"\n", b"a", b"\xc3"])).map(b"".join))
-def test_bytes_that_are_no_text_too(prompts: PromptModel, data: bytes) -> None:
+def test_ids_equal_those_of_the_whole_for_any_bytes(prompts: PromptModel, data: bytes) -> None:
     assert CachingTokenizer(prompts.tokenizer).encode(data) == prompts.tokenizer.encode(data)
 
 
@@ -113,7 +113,9 @@ def uncut() -> Trained:
     return Trained.on(CODE)
 
 
-def test_where_texts_are_cut_is_read_from_the_vocabulary(prompts: PromptModel, gluing: Trained, uncut: Trained) -> None:
+def test_the_places_for_cuts_are_read_from_the_vocabulary(
+    prompts: PromptModel, gluing: Trained, uncut: Trained
+) -> None:
     def cut(tokenizer: Trained) -> list[bytes] | None:
         return tokenizer.line_cut.split(b"a\nb;\n\n1\n_\n") if tokenizer.line_cut is not None else None
 
@@ -123,14 +125,16 @@ def test_where_texts_are_cut_is_read_from_the_vocabulary(prompts: PromptModel, g
 
 
 @given(st.lists(st.sampled_from(GLUING), max_size=30).map("".join) | st.text(max_size=30))
-def test_a_vocabulary_that_glues_newlines_is_cut_elsewhere(gluing: Trained, uncut: Trained, text: str) -> None:
+def test_ids_are_right_for_vocabularies_that_join_newlines_to_other_characters(
+    gluing: Trained, uncut: Trained, text: str
+) -> None:
     for tokenizer in (gluing, uncut):
         cached = CachingTokenizer(tokenizer)
         assert cached.encode(text.encode()) == tokenizer.encode(text.encode())
         assert cached.encode(text.encode()) == tokenizer.encode(text.encode()), "from the cache"
 
 
-def test_cuts_of_the_other_kind_would_be_seen(gluing: Trained, prompts: PromptModel) -> None:
+def test_cuts_for_another_vocabulary_give_other_ids(gluing: Trained, prompts: PromptModel) -> None:
     text = b"f(a)\n\ng(b)\n"
     parts = prompts.tokenizer.line_cut.split(text)
     assert tuple(token_id for part in parts for token_id in gluing.encode(part)) != gluing.encode(text)
@@ -159,7 +163,7 @@ def test_a_line_is_tokenized_once(prompts: PromptModel) -> None:
     assert first != second
 
 
-def test_what_is_remembered_has_an_end(prompts: PromptModel) -> None:
+def test_the_cache_has_a_limited_size(prompts: PromptModel) -> None:
     tokenizer = CachingTokenizer(prompts.tokenizer)
     for start in range(0, 3 * MAX_LINES, 1000):
         lines = b"".join(b"x%d\n" % n for n in range(start, start + 1000))
@@ -168,7 +172,7 @@ def test_what_is_remembered_has_an_end(prompts: PromptModel) -> None:
         assert len(tokenizer._older) <= MAX_LINES
 
 
-def test_what_is_used_again_outlives_what_is_not(prompts: PromptModel) -> None:
+def test_lines_that_are_used_again_stay_in_the_cache(prompts: PromptModel) -> None:
     tokenizer, kept = CachingTokenizer(prompts.tokenizer), b"\nkept = 1"
     for start in range(0, 3 * MAX_LINES, 1000):
         tokenizer.encode(kept + b"".join(b"\nx%d" % n for n in range(start, start + 1000)))
@@ -176,12 +180,12 @@ def test_what_is_used_again_outlives_what_is_not(prompts: PromptModel) -> None:
 
 
 @given(st.lists(PIECES, max_size=30).map("".join), st.booleans())
-def test_lines_are_cut_where_the_pattern_says(prompts: PromptModel, gluing: Trained, text: str, other: bool) -> None:  # noqa: FBT001
+def test_lines_are_cut_as_by_the_pattern(prompts: PromptModel, gluing: Trained, text: str, other: bool) -> None:  # noqa: FBT001
     tokenizer = gluing if other else prompts.tokenizer
     assert CachingTokenizer(tokenizer)._lines(text.encode()) == tokenizer.line_cut.split(text.encode())
 
 
-def test_lines_that_were_learnt_are_not_tokenized_again(prompts: PromptModel) -> None:
+def test_lines_that_were_read_ahead_are_not_tokenized_again(prompts: PromptModel) -> None:
     asked: list[bytes] = []
 
     class Counting:

@@ -1,4 +1,4 @@
-"""Commands notice Ctrl-C while they wait."""
+"""Ctrl-C ends a command also while its coroutine waits."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="no signal can be sen
 
 
 @contextmanager
-def interrupted_from_another_thread() -> Iterator[None]:
-    """Send SIGINT to a thread that is not the main one: as if it came just before the loop began to wait.
+def interrupt_from_another_thread() -> Iterator[None]:
+    """Send SIGINT to a thread that is not the main one, as if it came just before the loop began to wait.
 
-    The operating system interrupts the loop's wait in neither case.
+    In both cases the operating system does not interrupt the loop's wait.
     """
     thread = threading.Thread(target=lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT))
     asyncio.get_running_loop().call_soon(thread.start)
@@ -35,9 +35,9 @@ def interrupted_from_another_thread() -> Iterator[None]:
 
 
 @posix
-def test_an_interrupt_beside_the_wait_ends_it() -> None:
+def test_an_interrupt_that_does_not_reach_the_wait_ends_it() -> None:
     async def wait() -> str:
-        with interrupted_from_another_thread(), until_interrupted():
+        with interrupt_from_another_thread(), until_interrupted():
             await asyncio.sleep(WAIT_S)
             return "waited"
         return "interrupted"
@@ -48,7 +48,7 @@ def test_an_interrupt_beside_the_wait_ends_it() -> None:
 @posix
 def test_a_handler_runs_while_a_command_waits() -> None:
     async def wait() -> None:
-        with interrupted_from_another_thread():
+        with interrupt_from_another_thread():
             await called.wait()
 
     called = asyncio.Event()
@@ -57,7 +57,7 @@ def test_a_handler_runs_while_a_command_waits() -> None:
         coroutines.run(asyncio.wait_for(wait(), WAIT_S))
     finally:
         signal.signal(signal.SIGINT, before)
-    assert signal.set_wakeup_fd(-1) == -1  # nothing is left behind
+    assert signal.set_wakeup_fd(-1) == -1  # the earlier signal handler is back
 
 
 def test_other_threads_may_run_coroutines() -> None:
@@ -69,7 +69,7 @@ def test_other_threads_may_run_coroutines() -> None:
         assert pool.submit(lambda: coroutines.run(three())).result() == 3
 
 
-def test_every_command_runs_its_coroutine_this_way() -> None:
+def test_every_command_runs_its_coroutine_through_this_module() -> None:
     folder = Path(coroutines.__file__).parent
     found = [path for path in folder.rglob("*.py") if re.search(r"asyncio\.run\(|run_until_complete", path.read_text())]
     assert [path.name for path in found] == ["coroutines.py"]

@@ -1,4 +1,4 @@
-"""What the demonstrator is measured on: holes by syntax, holes that need another file, and how both are filled."""
+"""The holes on which the demonstrator is measured: by syntax, across files, and how the model fills them."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def holes_in(text: str, language: str, kind: str) -> list[Hole]:
     return [syntax_holes.cut_out(text, span) for span in syntax_holes.spans_of(text, language)[kind]]
 
 
-def found(language: str, kind: str) -> list[str]:
+def hidden_texts(language: str, kind: str) -> list[str]:
     return [hole.middle for hole in holes_in(SOURCES[language], language, kind)]
 
 
@@ -90,7 +90,7 @@ def definitions(text: str, language: str) -> list[str]:
 
 @pytest.mark.parametrize("language", SOURCES)
 @pytest.mark.parametrize("kind", syntax_holes.KINDS)
-def test_a_hole_and_what_is_around_it_are_the_file(language: str, kind: str) -> None:
+def test_prefix_hole_and_suffix_together_are_the_file(language: str, kind: str) -> None:
     holes = holes_in(SOURCES[language], language, kind)
     assert holes or (language, kind) == ("shellscript", "call")
     assert len(set(holes)) == len(holes)
@@ -100,7 +100,7 @@ def test_a_hole_and_what_is_around_it_are_the_file(language: str, kind: str) -> 
 
 
 @pytest.mark.parametrize("language", SOURCES)
-def test_a_block_is_whole_lines_of_a_body_and_its_file_keeps_its_structure_without_them(language: str) -> None:
+def test_a_block_is_whole_lines_of_a_body_and_removing_it_keeps_the_structure(language: str) -> None:
     source = SOURCES[language]
     assert not has_error(source, language)
     blocks = holes_in(source, language, "block")
@@ -115,30 +115,30 @@ def test_a_block_is_whole_lines_of_a_body_and_its_file_keeps_its_structure_witho
         assert definitions(emptied, language) == definitions(source, language)
 
 
-def test_what_holds_declarations_is_no_block() -> None:
-    assert not any("run" in middle for language in SOURCES for middle in found(language, "block"))
+def test_a_body_with_declarations_is_no_block() -> None:
+    assert not any("run" in middle for language in SOURCES for middle in hidden_texts(language, "block"))
 
 
-def test_a_long_block_is_none() -> None:
+def test_a_body_with_too_many_lines_is_no_block() -> None:
     lines = "".join(f"    line({n})\n" for n in range(syntax_holes.MAX_BLOCK_LINES))
     assert len(holes_in(f"def run():\n{lines}", "python", "block")) == 1
     assert holes_in(f"def run():\n{lines}    x\n", "python", "block") == []
 
 
-def test_conditions_and_what_loops_go_through() -> None:
-    assert found("python", "control") == ["a > b and c", "find(a)", "q(1)"]
+def test_control_holes_are_conditions_and_iterated_expressions() -> None:
+    assert hidden_texts("python", "control") == ["a > b and c", "find(a)", "q(1)"]
     for language in ("javascript", "typescript", "java", "cpp", "csharp", "rust", "ruby"):
-        assert found(language, "control") == ["a > b", "find(a)", "q(1)"]
-    assert found("c", "control") == ["a > b", "find(a)", "q(1)"]
-    assert found("go", "control") == ["a > b", "find(a)", "q(1) == 2"]
-    assert found("php", "control") == ["$a > 1", "find($a)", "q(1)"]
-    assert found("shellscript", "control") == ['[ -f "$x" ]', "$(find a)", "read -r q"]
+        assert hidden_texts(language, "control") == ["a > b", "find(a)", "q(1)"]
+    assert hidden_texts("c", "control") == ["a > b", "find(a)", "q(1)"]
+    assert hidden_texts("go", "control") == ["a > b", "find(a)", "q(1) == 2"]
+    assert hidden_texts("php", "control") == ["$a > 1", "find($a)", "q(1)"]
+    assert hidden_texts("shellscript", "control") == ['[ -f "$x" ]', "$(find a)", "read -r q"]
     assert holes_in("x = [y for y in find(a) if y.is_good] if y.is_bad else 1\n", "python", "control") == []
 
 
-def test_calls_have_arguments_and_one_line() -> None:
-    assert found("python", "call") == ["go(a, b)", "find(a)", "q(1)"]
-    assert found("java", "call") == ["go(a, b)", "find(a)", "q(1)"]
+def test_call_holes_have_arguments_and_one_line() -> None:
+    assert hidden_texts("python", "call") == ["go(a, b)", "find(a)", "q(1)"]
+    assert hidden_texts("java", "call") == ["go(a, b)", "find(a)", "q(1)"]
     assert holes_in("run()\nself.run(\n    1,\n)\nself.run(1).walk(2)\n", "python", "call") == [
         Hole("run()\nself.run(\n    1,\n)\n", "self.run(1).walk(2)", "\n"),
         Hole("run()\nself.run(\n    1,\n)\n", "self.run(1)", ".walk(2)\n"),
@@ -146,7 +146,7 @@ def test_calls_have_arguments_and_one_line() -> None:
 
 
 @given(st.text(st.sampled_from("ab \n:{}()if;\té#"), max_size=120), st.sampled_from(sorted(SOURCES)))
-def test_any_text_has_holes_that_fit_it(text: str, language: str) -> None:
+def test_holes_of_any_text_are_parts_of_it(text: str, language: str) -> None:
     for kind in syntax_holes.KINDS:
         for hole in holes_in(text, language, kind):
             assert hole.prefix + hole.middle + hole.suffix == text
@@ -157,7 +157,7 @@ def test_a_language_without_a_grammar_has_no_holes_by_syntax() -> None:
     assert syntax_holes.pick_syntax_holes(["if (a > b) {\n  c;\n}\n"], "no-such-language", "block", 5, 0) == []
 
 
-def test_the_same_seed_draws_the_same_holes_and_no_file_gives_many() -> None:
+def test_a_seed_draws_the_same_holes_and_few_of_each_file() -> None:
     texts = [SOURCES["python"].replace("é", name) for name in "rstuv"]
     picked = syntax_holes.pick_syntax_holes(texts, "python", "block", 10, 3)
     assert len(picked) == 10
@@ -172,7 +172,7 @@ def test_comments_of_the_language_are_no_lines_of_code() -> None:
     assert {hole.middle for hole in pick_holes(texts, "whole_line", 9, 0, None)} == {"// one", "# two", "three"}
 
 
-def test_held_out_rows_may_tell_their_language(tmp_path: Path) -> None:
+def test_held_out_rows_may_name_their_language(tmp_path: Path) -> None:
     rows = [
         ["p", "a.py", "x = 1\n" * 9],
         ["p", "b.js", "let x;\n" * 9, "javascript"],
@@ -189,10 +189,10 @@ def test_held_out_rows_may_tell_their_language(tmp_path: Path) -> None:
     assert [file.text[:5] for file in files] == ["x = 1", "let x", "var x"]
 
 
-# Holes that need another file
+# Holes across files
 
 
-def test_a_cross_file_hole_uses_what_only_another_file_defines() -> None:
+def test_a_cross_file_hole_has_a_name_that_only_another_file_defines() -> None:
     holes = pick_cross_file_holes(PACKAGE, 9, 0)
     assert {(hole.file.path, hole.name, hole.hole.middle) for hole in holes} == {
         ("p/main.py", "Circle", "    c = Circle()"),
@@ -205,7 +205,7 @@ def test_a_cross_file_hole_uses_what_only_another_file_defines() -> None:
         assert hole.unrelated is PACKAGE[2]
 
 
-def test_a_name_that_two_files_define_needs_neither() -> None:
+def test_a_name_that_two_files_define_makes_no_cross_file_hole() -> None:
     twice = [*PACKAGE, SourceFile("p", "p/more.py", "class Circle:\n    def enlarge_by(self):\n        pass\n")]
     assert pick_cross_file_holes(twice, 9, 0) == []
 
@@ -217,7 +217,7 @@ def test_a_file_of_another_folder_must_be_imported() -> None:
     assert pick_cross_file_holes(unlinked, 9, 0) == []
 
 
-# Filling them
+# Filling holes
 
 
 def test_a_block_ends_where_a_line_is_less_indented() -> None:
@@ -229,14 +229,14 @@ def test_a_block_ends_where_a_line_is_less_indented() -> None:
 
 
 @given(st.lists(st.sampled_from(["  a", "    b", "", "c"]), min_size=1))
-def test_trailing_blanks_do_not_count(lines: list[str]) -> None:
+def test_trailing_blanks_are_ignored(lines: list[str]) -> None:
     text = "\n".join(lines)
     answer = scoring.Answer(Hole("", text, ""), "\n".join(line + "  " for line in lines) + "\n\n", -1.0)
     assert answer.is_exact
     assert answer.similarity == 1.0
 
 
-def test_what_prompts_have_in_common_is_evaluated_once(model: scoring.Model) -> None:
+def test_the_common_beginning_of_prompts_is_evaluated_once(model: scoring.Model) -> None:
     ids = model.ids("def read(path):\n    return open(path)\n")
     alone = model.decode(ids, 0, 2)
     model.evaluate([*ids[:4], *model.ids("something else")], 1)
@@ -245,7 +245,7 @@ def test_what_prompts_have_in_common_is_evaluated_once(model: scoring.Model) -> 
     assert again == pytest.approx(alone, abs=1e-2)
 
 
-def test_layouts_share_a_prompt_and_answer_as_they_do_alone(model: scoring.Model) -> None:
+def test_layouts_that_share_a_prompt_answer_as_each_alone(model: scoring.Model) -> None:
     hole = Hole("import os\n\n\ndef read(path):\n    with op", "en(path) as file:", "\n        return file.read()\n")
     together = scoring.fill(model, hole, ["anchored", "psm"])
     for layout, answer in zip(["anchored", "psm"], together, strict=True):
@@ -253,7 +253,7 @@ def test_layouts_share_a_prompt_and_answer_as_they_do_alone(model: scoring.Model
         assert alone.log_probability == pytest.approx(answer.log_probability, abs=0.5)
 
 
-def test_every_kind_is_filled_in_rounds_until_the_time_is_up(model: scoring.Model) -> None:
+def test_kinds_of_holes_are_filled_in_rounds_until_the_time_limit(model: scoring.Model) -> None:
     files = [*PACKAGE, SourceFile("p", "p/long.py", SOURCES["python"])]
     cells = evaluate.cells_of(files, 2, seed=0)
     assert {cell.kind for cell in cells} == {*evaluate.LAYOUTS, evaluate.CROSS_FILE}
@@ -271,7 +271,7 @@ def test_every_kind_is_filled_in_rounds_until_the_time_is_up(model: scoring.Mode
     assert not any(cell.answers or cell.costs for cell in fresh)
 
 
-def test_the_other_file_stands_in_front_as_in_training(model: scoring.Model) -> None:
+def test_the_other_file_comes_first_as_in_training(model: scoring.Model) -> None:
     text = "".join(f"def name_{n}():\n    return {n}\n" for n in range(400))
     at = text.index("def name_300")
     head = scoring.repository_head(model, SourceFile("pkg", "pkg/a.py", text), at)

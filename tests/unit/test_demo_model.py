@@ -1,7 +1,6 @@
-"""The bundled demonstrator as llama.cpp sees it, and the holes that it is trained and measured on.
+"""The bundled demonstrator, loaded by llama.cpp, and the holes on which it is trained and measured.
 
-No training here, and no torch: the file is looked at from outside. Where a part is not installed or not built, the test
-is skipped and says which.
+Nothing is trained, and torch is not needed. A test is skipped, with the reason, if a part is not installed or built.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ CODE = st.text(st.sampled_from("ab_ \n:#(\t\u00e91"), min_size=1, max_size=200)
 
 @pytest.fixture(scope="module")
 def path() -> Path:
-    """Where the bundled file is; skips if it is not built."""
+    """The path of the bundled file; skips if it is not built."""
     if not evaluate.DEFAULT_MODEL.exists():
         pytest.skip(f"{evaluate.DEFAULT_MODEL.name} is not built: see demo_model/README.md")
     return evaluate.DEFAULT_MODEL
@@ -38,13 +37,13 @@ def path() -> Path:
 
 @pytest.fixture(scope="module")
 def model(path: Path, caution: Caution) -> scoring.Model:
-    """Load the bundled file once, as carefully as this machine needs it."""
+    """Load the bundled file once, without the features that crash on this machine."""
     return scoring.Model(path, n_threads=1, lays_out_anew=caution < Caution.PLAIN_WEIGHTS)
 
 
 @pytest.fixture(scope="module")
 def metadata(path: Path) -> Iterator[dict[str, str]]:
-    """Read what the file says of itself."""
+    """Read the file's metadata."""
     params = llama_cpp.llama_model_default_params()
     params.vocab_only = True
     handle = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
@@ -60,13 +59,13 @@ def metadata(path: Path) -> Iterator[dict[str, str]]:
     llama_cpp.llama_model_free(handle)
 
 
-def test_file_is_small_enough_to_travel_in_the_package(path: Path) -> None:
+def test_file_is_small_enough_for_the_package(path: Path) -> None:
     """Everybody who installs the package downloads it."""
     assert path.stat().st_size <= MAX_BYTES
 
 
 def test_file_has_the_architecture_but_not_the_name_of_starcoder2(metadata: dict[str, str]) -> None:
-    """Nobody should take the file for the model that it imitates."""
+    """The file must not be mistaken for the model that it imitates."""
     assert metadata["general.architecture"] == "starcoder2"
     assert "demonstrator" in metadata["general.name"]
     assert "not StarCoder2" in metadata["general.description"]
@@ -74,7 +73,7 @@ def test_file_has_the_architecture_but_not_the_name_of_starcoder2(metadata: dict
 
 
 def test_special_tokens_have_starcoder2s_ids(model: scoring.Model) -> None:
-    """Ids 0 to 6 are the markers, and llama.cpp knows what they are for."""
+    """Ids 0 to 6 are the markers, and llama.cpp knows their roles."""
     assert tuple(llama_cpp.llama_vocab_get_text(model.vocab, i).decode() for i in range(len(MARKERS))) == MARKERS
     assert model.psm([], []) == [1, 3, 2]
     assert not llama_cpp.llama_vocab_get_add_bos(model.vocab)
@@ -83,8 +82,8 @@ def test_special_tokens_have_starcoder2s_ids(model: scoring.Model) -> None:
 
 
 @given(st.text(st.one_of(st.characters(codec="utf-8"), st.sampled_from(" \n\t<>_|09aé")), max_size=80))
-def test_tokens_spell_the_text_that_they_came_from(model: scoring.Model, text: str) -> None:
-    """Byte-level: every text has tokens, and they lose nothing."""
+def test_pieces_of_tokens_are_the_text(model: scoring.Model, text: str) -> None:
+    """The vocabulary is byte-level, so every text has tokens, and their pieces are that text."""
     assert b"".join(map(model.piece, model.ids(text))) == text.encode()
 
 
@@ -95,13 +94,13 @@ def test_a_marker_in_a_file_is_plain_text(model: scoring.Model, marker: str) -> 
 
 
 def test_model_predicts_python(model: scoring.Model) -> None:
-    """Mixed-up tensors cost what guessing does, `ln(n_vocab)` = 9.0 nats a token, or more; a sound file much less."""
+    """If tensors were mixed up, a token would cost `ln(n_vocab)` = 9.0 nats or more, as by guessing."""
     ids = model.ids(SOURCE)[:512]
     loss = -scoring.log_probabilities(model.decode(ids, 0, len(ids))[:-1], ids[1:]).mean()
     assert loss < math.log(model.n_vocab) * 2 / 3
 
 
-def test_answers_do_not_depend_on_what_was_decoded_before(model: scoring.Model) -> None:
+def test_answers_do_not_depend_on_earlier_answers(model: scoring.Model) -> None:
     """Each measured hole starts from an empty sequence."""
     picked = holes.pick_holes([SOURCE], "rest_of_line", 2, seed=0)
     (first,) = scoring.fill(model, picked[0], ["psm"])
@@ -112,8 +111,8 @@ def test_answers_do_not_depend_on_what_was_decoded_before(model: scoring.Model) 
 
 
 @given(st.text(st.sampled_from("ab \t=(é€🎉"), max_size=12))
-def test_stepping_back_loses_nothing(model: scoring.Model, typed: str) -> None:
-    """Tokens and owed bytes together spell what was typed, and the owed bytes are whole characters."""
+def test_tokens_and_healed_bytes_together_are_the_text(model: scoring.Model, typed: str) -> None:
+    """The bytes to heal are whole characters, and stand behind the tokens that are sent."""
     ids, owed = scoring.step_back(model, typed)
     assert b"".join(map(model.piece, ids)) + owed == typed.encode()
     assert owed.decode() == typed[len(typed) - len(owed.decode()) :]
@@ -121,8 +120,8 @@ def test_stepping_back_loses_nothing(model: scoring.Model, typed: str) -> None:
     assert typed == "" or scoring.agreeing(model, owed).any()
 
 
-def test_healing_writes_what_was_typed_again(model: scoring.Model) -> None:
-    """The first tokens of an anchored answer agree with the characters before the cursor, and are not part of it."""
+def test_healing_repeats_the_typed_characters(model: scoring.Model) -> None:
+    """The first tokens agree with the characters before the cursor, and are no part of the answer."""
     hole = holes.Hole("import os\nimport sy", "s", "\nprint(sys.argv)\n")
     (answer,) = scoring.fill(model, hole, ["anchored"])
     assert not answer.text.startswith(("sy", " sy"))

@@ -1,4 +1,4 @@
-"""How the demonstrator's corpus is cleaned, kept as tokens and laid out as training rows. No network and no torch."""
+"""The demonstrator's corpus: how it is cleaned, stored as tokens, and laid out as rows. Without network and torch."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ CODE = st.text(st.sampled_from("ab_ \n:#(\té1"), min_size=1, max_size=200)
 
 
 def make_tokenizer() -> Tokenizer:
-    """A vocabulary like the real one, and small."""
+    """Train a small vocabulary of the same kind as the real one."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
@@ -89,7 +89,7 @@ def test_a_heading_with_a_licence_is_cut_off() -> None:
     assert cleaning.without_heading("/* SPDX-License-Identifier: MIT */\nint a;\n") == "int a;\n"
 
 
-def test_a_file_under_a_licence_that_asks_for_more_is_left_out() -> None:
+def test_a_file_under_a_licence_with_further_conditions_is_left_out() -> None:
     assert cleaning.without_heading("/* Copyright: GNU General Public License */\nint a;\n") is None
     files = [("a.py", "# SPDX-License-Identifier: GPL-2.0\n" + BODY), ("b.py", LICENCE + BODY)]
     assert [file.path for file in cleaning.clean("shop", files)] == ["b.py"]
@@ -116,13 +116,13 @@ def test_a_header_has_the_language_of_its_package() -> None:
     assert cleaning.language_of("a.png", "") == ""
 
 
-def test_what_is_like_a_held_out_file_is_found() -> None:
+def test_a_file_similar_to_a_held_out_one_is_found() -> None:
     lines = cleaning.long_lines(BODY)
     assert cleaning.is_like(BODY + "# more\n", lines)
     assert not cleaning.is_like(MODEL, lines)
 
 
-def test_near_copies_are_left_out() -> None:
+def test_nearly_equal_files_are_left_out() -> None:
     pytest.importorskip("datasketch", reason="datasketch is not installed")
     a, b = SourceFile("shop", "a.py", "python", BODY), SourceFile("shop", "b.py", "python", BODY + "# more\n")
     c = SourceFile("shop", "c.py", "python", MODEL)
@@ -170,7 +170,7 @@ def test_imported_files_come_first() -> None:
     assert imports.import_order([[2], [], [1], [3]]) == [1, 2, 0, 3]
 
 
-def test_a_token_file_comes_back_as_it_was(tmp_path) -> None:
+def test_a_token_file_is_read_as_it_was_written(tmp_path) -> None:
     files = [tokenized("shop/model.py", MODEL, []), tokenized("shop/main.py", USER, [0])]
     token_file.TokenFile(files).write(tmp_path / "tokens.xz")
     again = token_file.read_token_file(tmp_path / "tokens.xz").files
@@ -187,7 +187,7 @@ def indent(line: str) -> int:
 
 
 @given(st.lists(CODE, min_size=1, max_size=3))
-def test_lines_are_those_of_the_text(texts: list[str]) -> None:
+def test_lines_of_tokens_are_lines_of_the_text(texts: list[str]) -> None:
     ids = [np.array(TOKENIZER.encode(text).ids, dtype=np.uint16) for text in texts]
     bounds = [0, *np.cumsum([len(own) for own in ids]).tolist()]
     files = [tokenized(f"{i}.py", text, []) for i, text in enumerate(texts)]
@@ -206,7 +206,7 @@ def test_indents_are_columns() -> None:
 
 
 @given(st.lists(st.sampled_from(["polite_greeting", "Greeting", "_hidden", "x1", "name"]), min_size=1, max_size=6))
-def test_a_name_has_one_hash_however_it_is_cut_into_tokens(names: list[str]) -> None:
+def test_the_hash_of_a_name_does_not_depend_on_its_tokens(names: list[str]) -> None:
     for around in ("{}", "  {}(", "a.{}\n", "({})"):
         text = " + ".join(around.format(name) for name in names)
         _, hashes = VOCABULARY.names(np.array(TOKENIZER.encode(text).ids, dtype=np.uint16))
@@ -223,8 +223,8 @@ def test_rows_have_exactly_their_length(corpus: samples.Corpus, seed: int, n_tok
 
 
 @given(st.integers())
-def test_a_hole_is_a_piece_of_its_file(corpus: samples.Corpus, seed: int) -> None:
-    """Put together again, what a document shows and hides is text that stands in the file."""
+def test_the_parts_of_a_row_are_text_of_its_file(corpus: samples.Corpus, seed: int) -> None:
+    """Prefix, middle and suffix, put together again, occur in the file."""
     document = samples.Sampler(corpus, seed).document(360)
     text = spelled(np.concatenate(document.pieces))
     assert document.n_tokens <= 360
@@ -249,8 +249,8 @@ def test_a_hole_is_a_piece_of_its_file(corpus: samples.Corpus, seed: int) -> Non
     assert document.weights[-2] in {samples.MIDDLE_WEIGHT, 1.0}
 
 
-def test_a_hole_behind_another_file_is_what_only_that_file_tells(corpus: samples.Corpus) -> None:
-    """Mostly: a tenth of them are anywhere."""
+def test_a_hole_behind_another_file_has_a_name_that_only_this_file_defines(corpus: samples.Corpus) -> None:
+    """A tenth of them are at random places."""
     sampler = samples.Sampler(corpus, 0)
     hidden = []
     for _ in range(400):
@@ -271,7 +271,7 @@ def test_chosen_positions_hold_every_middle_and_keep_the_sum(seed: int, n_chosen
         assert chosen.sum() == pytest.approx(weights[1:].sum(), rel=1e-5)
 
 
-def test_pieces_come_together_again(tmp_path, monkeypatch) -> None:
+def test_pieces_are_put_together_again(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(pieces, "PIECE_BYTES", 10)
     data = random.Random(0).randbytes(35)
     (tmp_path / "file").write_bytes(data)
@@ -309,7 +309,7 @@ def test_archives_of_all_registries_are_read_without_unpacking(tmp_path) -> None
     assert dict(sources.read(package, tmp_path / "a.deb")) == {"cart.go": "package cart"}
 
 
-def test_the_corpus_is_pinned_licensed_and_kept_apart() -> None:
+def test_the_corpus_is_pinned_and_licensed_and_held_out_packages_are_not_in_it() -> None:
     corpus = sources.read_corpus()
     rows = [(row.registry, row.name) for table in ("train", "held_out", "reserved") for row in corpus[table]]
     assert len(set(rows)) == len(rows)

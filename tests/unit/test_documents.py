@@ -1,4 +1,4 @@
-"""Documents: edits in the protocol's order, versions, and what happens when editor and server disagree."""
+"""Documents: edits in the protocol's order, versions, and recovery when editor and server disagree."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def text_of(documents: Documents) -> str:
 
 @settings(deadline=None)
 @given(strings, st.lists(strings, max_size=5))
-def test_a_whole_text_replaces_a_whole_text_whatever_they_have_in_common(first: str, others: list[str]) -> None:
+def test_a_whole_text_replaces_any_other(first: str, others: list[str]) -> None:
     documents = opened(first)
     for version, text in enumerate(others, 2):
         snapshot = documents.change(URI, version, [Edit.whole(text)], "utf-16")
@@ -56,9 +56,7 @@ def test_a_whole_text_replaces_a_whole_text_whatever_they_have_in_common(first: 
 
 @settings(deadline=None)
 @given(strings, strings, st.data())
-def test_edits_of_one_change_apply_each_to_the_result_of_the_one_before(
-    string: str, new: str, data: st.DataObject
-) -> None:
+def test_edits_of_a_notification_apply_one_after_another(string: str, new: str, data: st.DataObject) -> None:
     """Single-line texts, where a position in UTF-32 is an index into the string."""
     string, new = ("".join(part.splitlines()) for part in (string, new))
     documents = opened(string)
@@ -66,13 +64,13 @@ def test_edits_of_one_change_apply_each_to_the_result_of_the_one_before(
     for _ in range(data.draw(st.integers(0, 4))):
         start = data.draw(st.integers(0, len(string)))
         end = data.draw(st.integers(0, len(string)))
-        edits.append(Edit(0, start, 0, end, new))  # some run backwards
+        edits.append(Edit(0, start, 0, end, new))  # some versions run backwards
         string = string[: min(start, end)] + new + string[max(start, end) :]
     documents.change(URI, 2, edits, "utf-32")
     assert text_of(documents) == string
 
 
-def test_a_snapshot_stays_as_it_was() -> None:
+def test_a_snapshot_does_not_change() -> None:
     documents = opened()
     old = documents.get(URI)
     assert old is not None
@@ -91,7 +89,7 @@ def test_versions_may_have_gaps_and_a_change_may_be_empty() -> None:
 
 
 @pytest.mark.parametrize("versions", [[1, 1, 1], [0, 0, 0], [9, 3, 4], [-1, -1, 2]])
-def test_edits_are_applied_in_the_order_they_come_whatever_their_versions(versions: list[int]) -> None:
+def test_edits_apply_in_the_order_of_arrival_whatever_their_versions(versions: list[int]) -> None:
     documents = opened()
     seen = [documents.get(URI).version]
     for number, version in enumerate(versions):
@@ -102,7 +100,7 @@ def test_edits_are_applied_in_the_order_they_come_whatever_their_versions(versio
     assert seen == sorted(set(seen)), "two texts never have the same version"
 
 
-def test_a_document_whose_edit_is_missing_waits_for_its_whole_text() -> None:
+def test_a_document_that_misses_an_edit_is_unavailable_until_its_whole_text_comes() -> None:
     documents = opened()
     documents.mark_out_of_sync(URI)
     assert documents.out_of_sync == {URI}
@@ -118,7 +116,7 @@ def test_a_document_whose_edit_is_missing_waits_for_its_whole_text() -> None:
     assert documents.out_of_sync == set()
 
 
-def test_opening_again_sets_things_right() -> None:
+def test_opening_a_document_again_brings_it_back_into_sync() -> None:
     documents = opened()
     documents.mark_out_of_sync(URI)
     documents.open(URI, "python", 1, "fresh")
@@ -127,7 +125,7 @@ def test_opening_again_sets_things_right() -> None:
     assert documents.out_of_sync == set()
 
 
-def test_an_unknown_document_is_named() -> None:
+def test_an_error_names_the_unknown_document() -> None:
     documents = Documents()
     assert documents.get(URI) is None
     assert not documents.is_in_sync(URI)
@@ -137,14 +135,14 @@ def test_an_unknown_document_is_named() -> None:
         documents.close(URI)
 
 
-def test_a_closed_document_is_gone() -> None:
+def test_a_closed_document_is_forgotten() -> None:
     documents = opened()
     documents.close(URI)
     assert URI not in documents
     assert documents.get(URI) is None
 
 
-def test_iteration_goes_over_the_open_documents() -> None:
+def test_iteration_yields_the_open_documents() -> None:
     documents = opened()
     documents.open("file:///b.rs", "rust", 1, "")
     assert [snapshot.uri for snapshot in documents] == [URI, "file:///b.rs"]
@@ -167,7 +165,7 @@ def test_a_binary_or_large_document_is_declined_and_never_parsed(text: str, reas
     assert (snapshot.syntax is None) == (reason is not None)
 
 
-def test_a_document_is_declined_only_as_long_as_there_is_a_reason() -> None:
+def test_a_document_is_served_again_once_the_reason_is_gone() -> None:
     documents = opened("a = 1")
     assert documents.change(URI, 2, [insert("\0")], "utf-16").syntax is None
     mended = documents.change(URI, 3, [Edit(0, 0, 0, 1, "")], "utf-16")
@@ -180,6 +178,6 @@ def test_a_language_without_a_grammar_has_no_syntax() -> None:
 
 
 @pytest.mark.parametrize("uri", [URI, "untitled:x.py", "file:///c%3A/a.PY", "weird://[/x.py"])
-def test_a_language_that_the_editor_does_not_know_is_told_by_the_file_name(uri: str) -> None:
+def test_a_language_unknown_to_the_editor_is_found_by_the_file_name(uri: str) -> None:
     snapshot = Documents().open(uri, "plaintext", 1, "")
     assert language_of(snapshot).id == "python"

@@ -1,4 +1,4 @@
-"""What was used and edited lately."""
+"""Recently used documents and recent edits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def insertion(line: int, text: str = "x") -> Edit:
     return Edit(line, 0, line, 0, text)
 
 
-def test_documents_come_newest_used_first_and_closed_ones_not_at_all() -> None:
+def test_open_documents_are_ordered_by_their_last_use() -> None:
     documents, history = Documents(), EditHistory()
     for name in "abc":
         documents.open(f"file:///{name}", "python", 1, "")
@@ -35,7 +35,7 @@ def test_documents_come_newest_used_first_and_closed_ones_not_at_all() -> None:
     assert around.recent_edits == ()
 
 
-def test_edits_near_each_other_are_one_region() -> None:
+def test_adjacent_edits_are_one_region() -> None:
     history = EditHistory()
     history.edit("file:///a", [insertion(10), insertion(12, "x\ny\n"), insertion(100)])
     history.edit("file:///b", [insertion(11)])
@@ -48,7 +48,7 @@ def test_edits_near_each_other_are_one_region() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 2000), st.sampled_from(["", "x", "x\ny\nz\n"]))))
-def test_regions_stay_apart_and_few(edits: list[tuple[str, int, str]]) -> None:
+def test_regions_never_overlap_and_are_limited(edits: list[tuple[str, int, str]]) -> None:
     history = EditHistory()
     for uri, line, text in edits:
         history.edit(uri, [insertion(line, text)])

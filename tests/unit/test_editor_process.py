@@ -1,4 +1,4 @@
-"""The end of the editor's process is noticed, whichever means the system has."""
+"""The front notices the end of the editor's process by whatever system call there is."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def no_descriptor_left(*_arguments: object) -> int:
 
 @pytest.fixture(params=[None, no_such_call, not_permitted, no_descriptor_left])
 def means(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each way in which a system may refuse what Linux has."""
+    """Each way in which a system may lack the call that Linux has."""
     if request.param is not None:
         monkeypatch.setattr(os, "pidfd_open", request.param, raising=False)
     elif not hasattr(os, "pidfd_open"):
@@ -44,7 +44,7 @@ def editor() -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.mark.usefixtures("means")
-def test_the_end_of_a_process(editor: subprocess.Popen[bytes]) -> None:
+def test_the_end_of_a_process_is_noticed(editor: subprocess.Popen[bytes]) -> None:
     ended = threading.Event()
     editor_process.watch(editor.pid, ended.set)
     assert not ended.is_set()
@@ -53,7 +53,7 @@ def test_the_end_of_a_process(editor: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.mark.usefixtures("means")
-def test_a_process_that_is_gone(editor: subprocess.Popen[bytes]) -> None:
+def test_a_process_that_ended_before_is_noticed(editor: subprocess.Popen[bytes]) -> None:
     editor.communicate(b"\n")
     for process_id in (editor.pid, 2**40):
         ended = threading.Event()
@@ -64,13 +64,13 @@ def test_a_process_that_is_gone(editor: subprocess.Popen[bytes]) -> None:
 @pytest.mark.usefixtures("means")
 @pytest.mark.parametrize("process_id", [0, -1])
 def test_without_a_process_nothing_is_watched(process_id: int) -> None:
-    """0 and less mean groups of processes to the system."""
+    """To the system, 0 and negative numbers are groups of processes."""
     before = threading.active_count()
     editor_process.watch(process_id, unwanted)
     assert threading.active_count() == before
 
 
-def test_a_process_of_somebody_else_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_of_another_user_counts_as_running(monkeypatch: pytest.MonkeyPatch) -> None:
     looked = threading.Event()
 
     def kill(*_arguments: object) -> None:

@@ -97,7 +97,7 @@ TEXTS = [
 
 
 @pytest.mark.parametrize(("host", "text", "cursor_byte", "alone"), TEXTS)
-def test_other_text_is_blank(host: str, text: str, cursor_byte: int, alone: str) -> None:
+def test_text_of_other_languages_becomes_blanks(host: str, text: str, cursor_byte: int, alone: str) -> None:
     data = embedded_at(opened(host, text), cursor_byte).snapshot.text.data
     assert data.decode() == alone
 
@@ -136,7 +136,7 @@ PAGES = st.lists(st.sampled_from(PIECES), max_size=25).map("".join)
 
 
 @given(host=st.sampled_from(HOSTS), page=PAGES, typed=PAGES, share=st.floats(0, 1))
-def test_offsets_and_lines_stay_and_trees_are_those_of_a_fresh_parse(
+def test_offsets_and_lines_stay_and_trees_equal_those_of_a_fresh_parse(
     host: str, page: str, typed: str, share: float
 ) -> None:
     for text in (page, page[: len(page) // 2] + typed + page[len(page) // 2 :]):
@@ -154,20 +154,20 @@ def test_offsets_and_lines_stay_and_trees_are_those_of_a_fresh_parse(
             assert str(inner.syntax.tree.root_node) == str(alone.tree.root_node)
 
 
-def test_every_host_and_language_of_the_table_has_a_row() -> None:
+def test_every_region_of_the_table_has_a_test() -> None:
     ids = {language.id for language in all_languages()}
     for name, host in embedded._hosts().items():
         languages = {host.outside, *(region.language for region in host.regions)} - {""}
         assert {name, *languages} <= ids
 
 
-def test_a_document_in_several_languages_is_given_in_each() -> None:
+def test_a_page_is_converted_to_each_of_its_languages() -> None:
     page = '<script lang="ts">\nlet a\n</script>\n<p :b="c"/>\n<style>\n</style>\n'
     assert [language_of(each).id for each in embedded_documents(opened("vue", page))] == ["typescript", "css"]
     assert embedded_documents(opened("python", "x\n")) == ()
 
 
-def test_a_huge_page_has_its_own_language_only() -> None:
+def test_a_huge_page_has_only_its_own_language() -> None:
     snapshot = opened("html", "<script>\n" + " " * MAX_BYTES + "</script>")
     assert embedded_at(snapshot, 9).snapshot is snapshot
     assert embedded_documents(snapshot) == ()

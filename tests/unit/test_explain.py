@@ -1,4 +1,4 @@
-"""What a person is told of a prompt is what is sent."""
+"""`explain` shows exactly the prompt that the engine gets."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def model(prompts: PromptModel) -> PromptBuilder:
     return PromptBuilder.reading(prompts)
 
 
-def seen(model: PromptBuilder, text: str, n_characters: int, n_tokens: int) -> tuple[Window, Prompt, dict]:
+def explained_at(model: PromptBuilder, text: str, n_characters: int, n_tokens: int) -> tuple[Window, Prompt, dict]:
     snapshot = Documents().open("file:///a.py", "python", 1, text)
     cursor_byte = len(text[:n_characters].encode())
     window = new_window(snapshot, cursor_byte, Budget(n_tokens, 0.2), model.tokenizer)
@@ -38,8 +38,8 @@ def seen(model: PromptBuilder, text: str, n_characters: int, n_tokens: int) -> t
 
 @settings(deadline=None, max_examples=40)
 @given(at=st.integers(0, len(SOURCE)), n_tokens=st.sampled_from([64, 300, 1900]))
-def test_the_prompt_is_spelled_as_it_is_sent(model: PromptBuilder, at: int, n_tokens: int) -> None:
-    window, prompt, explained = seen(model, SOURCE, at, n_tokens)
+def test_the_shown_prompt_equals_the_sent_ids(model: PromptBuilder, at: int, n_tokens: int) -> None:
+    window, prompt, explained = explained_at(model, SOURCE, at, n_tokens)
     prefix, suffix, middle = (part.text.decode() for part in (window.prefix, window.suffix, window.middle))
     assert explained["prompt"] == f"{MARKERS[0]}{prefix}{MARKERS[1]}{suffix}{MARKERS[2]}{middle}"
     assert explained["promptTokens"] == len(prompt.ids)
@@ -51,7 +51,7 @@ def test_the_prompt_is_spelled_as_it_is_sent(model: PromptBuilder, at: int, n_to
 @settings(deadline=None, max_examples=40)
 @given(at=st.integers(0, len(SOURCE)), n_tokens=st.sampled_from([64, 300, 1900]))
 def test_the_segments_cover_the_prompt(model: PromptBuilder, at: int, n_tokens: int) -> None:
-    window, prompt, explained = seen(model, SOURCE, at, n_tokens)
+    window, prompt, explained = explained_at(model, SOURCE, at, n_tokens)
     segments = explained["segments"]
     lines = SOURCE.splitlines(keepends=True)
     for part, kind in ((window.prefix, "prefix"), (window.suffix, "suffix"), (window.middle, "middle")):
@@ -69,33 +69,33 @@ def test_the_segments_cover_the_prompt(model: PromptBuilder, at: int, n_tokens: 
 
 
 def test_an_empty_document_has_no_segments(model: PromptBuilder) -> None:
-    _, prompt, explained = seen(model, "", 0, 64)
+    _, prompt, explained = explained_at(model, "", 0, 64)
     assert explained["segments"] == []
     assert explained["prompt"] == "".join(MARKERS)
     assert explained["promptTokens"] == len(prompt.ids) == 3
 
 
-def test_it_is_json_and_names_language_and_format(model: PromptBuilder) -> None:
-    _, _, explained = seen(model, SOURCE, 5000, 300)
+def test_the_answer_is_json_and_names_language_and_format(model: PromptBuilder) -> None:
+    _, _, explained = explained_at(model, SOURCE, 5000, 300)
     assert json.loads(json.dumps(explained)) == explained
     assert explained["language"] == "Python"
     assert explained["format"] == "starcoder2/psm"
 
 
-def test_a_character_split_between_tokens_is_whole_in_the_spelling(model: PromptBuilder) -> None:
-    """What is healed may begin inside a character's bytes."""
+def test_a_character_split_between_tokens_is_shown_whole(model: PromptBuilder) -> None:
+    """The bytes to heal may begin inside a character."""
     n_split = 0
     for word in ("é😀", "😀é", "😀éé", "日本語😀", "🏳️‍🌈", "ab😀é"):
         text = f"x = '{word}"
-        _, prompt, explained = seen(model, text, len(text), 64)
+        _, prompt, explained = explained_at(model, text, len(text), 64)
         assert explained["prompt"].endswith(text)
         n_split += prompt.heal[0] & 0xC0 == 0x80
     assert n_split > 0
 
 
-def test_markers_in_the_text_are_text(model: PromptBuilder) -> None:
+def test_markers_in_the_text_are_plain_text(model: PromptBuilder) -> None:
     text = "a = '<fim_middle><|endoftext|>'\n"
-    window, prompt, explained = seen(model, text, len(text), 64)
+    window, prompt, explained = explained_at(model, text, len(text), 64)
     assert explained["prompt"].count("<fim_middle>") == 2
     assert (
         sum(i in {model.prompts.fim.prefix, model.prompts.fim.suffix, model.prompts.fim.middle} for i in prompt.ids)
@@ -104,8 +104,8 @@ def test_markers_in_the_text_are_text(model: PromptBuilder) -> None:
     assert window.prefix.text.decode() == text
 
 
-def test_a_piece_of_another_file_is_the_first_segment(model: PromptBuilder) -> None:
-    window, *_ = seen(model, SOURCE, 100, 300)
+def test_a_snippet_of_another_file_is_the_first_segment(model: PromptBuilder) -> None:
+    window, *_ = explained_at(model, SOURCE, 100, 300)
     text = b"def g(x):\n    return x\n"
     ids = model.tokenizer.encode(text)
     other = Snippet("lib/b.py", 40, 40 + len(text), 3, 4, text, ids, "defines g")

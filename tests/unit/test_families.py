@@ -1,6 +1,6 @@
-"""A family is a row: with one, a small file of Qwen2.5-Coder's architecture is read, tokenized and laid out.
+"""A model family takes one row: with one for Qwen2.5-Coder, a small file of that architecture is read and tokenized.
 
-The row is not in the package: no file with its real weights was ever tried here.
+The row is not in the package, because it was never tried with the model's real weights.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def model(path: Path) -> Iterator[PromptModel]:
         yield read_prompt_model(path, 512)
 
 
-def test_the_ids_are_llama_cpp_s(path: Path, model: PromptModel) -> None:
+def test_ids_equal_those_of_llama_cpp(path: Path, model: PromptModel) -> None:
     rng = random.Random(3)
     texts = [CODE[:50_000], *("".join(rng.choices([*GLUING, "'s", "1", "  "], k=30)) for _ in range(2000))]
     expected = llama(path, texts, MARKERS)
@@ -96,7 +96,7 @@ def test_the_ids_are_llama_cpp_s(path: Path, model: PromptModel) -> None:
     assert any(b")\n" in piece for piece in model.tokenizer.pieces), "no newline behind punctuation in any token"
 
 
-def test_exact_ids(model: PromptModel) -> None:
+def test_prompts_have_the_exact_ids(model: PromptModel) -> None:
     end, prefix, middle, suffix, _pad, repo, file = (model.tokenizer.marker(marker) for marker in MARKERS)
     encode = model.tokenizer.encode
     assert model.fim.infill((10,), (20,), (30,)).ids == (prefix, 10, suffix, 20, middle, 30)

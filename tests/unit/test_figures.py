@@ -1,4 +1,4 @@
-"""A progress bar ends with what it shows, however that ends, so that no error hides behind it and no process hangs."""
+"""A progress bar ends with its items, by an error too, so that it hides no message and keeps no process alive."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def terminal(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     return bool(request.param)
 
 
-def test_the_items_come_as_they_are(terminal: bool, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: FBT001
+def test_items_pass_through_unchanged(terminal: bool, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: FBT001
     with watching(iter("abc"), 3, "counting") as items:
         assert list(items) == ["a", "b", "c"]
     out, err = capsys.readouterr()
@@ -57,9 +57,9 @@ def test_an_error_ends_the_bar_and_its_thread(capsys: pytest.CaptureFixture[str]
     capsys.readouterr()
     del raised, items
     gc.collect()
-    assert capsys.readouterr().err == ""  # nothing that would come after the message
+    assert capsys.readouterr().err == ""  # no control sequence follows the message
 
 
-def test_a_process_ends_though_its_items_were_abandoned() -> None:
+def test_a_process_with_an_abandoned_bar_ends() -> None:
     ran = subprocess.run([sys.executable, "-c", ABANDONED], capture_output=True, check=False, timeout=TIMEOUT_S)  # noqa: S603
     assert ran.returncode == 7

@@ -1,4 +1,4 @@
-"""Exact token ids of each prompt format, and markers that are read from the vocabulary."""
+"""Exact token ids of each prompt layout, and markers read from the vocabulary."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_psm_with_a_known_part_of_the_middle() -> None:
     assert prompt.heal == b"hea"
 
 
-def test_repository_has_the_path_behind_the_prefix_marker() -> None:
+def test_in_repository_prompts_the_path_follows_the_prefix_marker() -> None:
     files = [OtherFile("a", (41, 42)), OtherFile("b", (51,))]
     frame = FIM.repository_frame(STARCODER2.encode, "r", "c", files)
     prompt = FIM.infill((10,), (20,), frame=frame)
@@ -76,8 +76,8 @@ def test_repository_has_the_path_behind_the_prefix_marker() -> None:
     assert FIM.n_file_tokens(STARCODER2.encode, files[0]) == 5
 
 
-def test_names_stand_in_a_prompt_as_they_are() -> None:
-    """Braces, signs and bytes that are no UTF-8 are part of a path and nothing else."""
+def test_file_names_stand_in_a_prompt_unchanged() -> None:
+    """Braces, signs and bytes that are no UTF-8 have no special meaning in a path."""
     frame = FIM.repository_frame(STARCODER2.encode, "{path}<fim_middle>", "{a}\udcff<file>", [OtherFile("{0}", ())])
     text = bytes(
         token_id for piece in frame.pieces for token_id in piece if isinstance(token_id, int) and token_id < 256
@@ -85,13 +85,13 @@ def test_names_stand_in_a_prompt_as_they_are() -> None:
     assert text == b"{path}<fim_middle>{0}\n{a}\xed\xb3\xbf<file>\n"
 
 
-def test_the_most_useful_file_stands_last() -> None:
+def test_the_most_useful_file_comes_last() -> None:
     assert FIM.in_order(iter("best")) == ("t", "s", "e", "b")
 
 
 WITHOUT_FILES = Settings(context=ContextSettings(max_snippet_tokens=0))
-# A second family, made up as a row of `FAMILIES` would be: other markers, another order, the path elsewhere, and other
-# separators. Nothing but this row says so.
+# An invented family, as a row of `FAMILIES`: other markers, another order, the path at another place, and other
+# separators. No other code knows it.
 OTHER_FAMILY = ModelFamily(
     markers={
         "end": "[END]",
@@ -133,7 +133,7 @@ OTHER_FAMILY = ModelFamily(
     ],
     ids=["made up", "Qwen2.5-Coder"],
 )
-def test_a_family_is_a_row(tmp_path: Path, family: ModelFamily, alone: str, with_files: str) -> None:
+def test_a_row_is_enough_for_another_family(tmp_path: Path, family: ModelFamily, alone: str, with_files: str) -> None:
     vocabulary = Vocabulary({text: 1000 + i for i, text in enumerate(family.markers.values())})
     fim = make_format("another", family, vocabulary)
     prompts = PromptModel("a model", "another", 4096, vocabulary, fim, n_parameters=0, n_bytes=0)
@@ -154,7 +154,7 @@ def test_a_family_is_a_row(tmp_path: Path, family: ModelFamily, alone: str, with
     assert spelled(build_prompt(choose_window(without), model), vocabulary) == alone
 
 
-def test_ids_come_from_the_vocabulary() -> None:
+def test_marker_ids_are_read_from_the_vocabulary() -> None:
     shuffled = Vocabulary(
         {
             "<fim_prefix>": 90,
@@ -179,7 +179,7 @@ def test_the_original_starcoder_has_no_repository_format() -> None:
         fim.repository_frame(bytes, "", "")
 
 
-def test_a_model_without_markers_is_refused_in_plain_words() -> None:
+def test_a_model_without_markers_is_refused_with_a_clear_message() -> None:
     with pytest.raises(EngineError, match="use a model that can infill"):
         format_for("starcoder2", Vocabulary({}))
     with pytest.raises(EngineError, match="'llama'"):

@@ -1,4 +1,4 @@
-"""Messages that are put right, and those whose parameters are refused by name."""
+"""Messages that are repaired, and errors that name the parameter of a wrong type."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ RANGE = {"start": PLACE, "end": PLACE}
         ("no/such/method", {"textDocument": {}}, {"textDocument": {}}),
     ],
 )
-def test_what_is_put_right(method: str, params: dict[str, Any], expected: dict[str, Any]) -> None:
+def test_harmless_mistakes_are_repaired(method: str, params: dict[str, Any], expected: dict[str, Any]) -> None:
     forgive(method, params)
     assert params == expected
 
 
 @pytest.mark.parametrize("junk", [None, 1, "x", [], [[]], {}, {"textDocument": 1}, {"contentChanges": {"a": 1}}])
 @pytest.mark.parametrize("name", ["textDocument", "contentChanges", "context", "notebookDocument", "change", ""])
-def test_any_junk_is_survived(name: str, junk: object) -> None:
+def test_junk_raises_nothing(name: str, junk: object) -> None:
     for method in types.METHOD_TO_TYPES:
         forgive(method, {name: junk} if name else junk)
 
@@ -74,7 +74,7 @@ def test_any_junk_is_survived(name: str, junk: object) -> None:
         ("textDocument/codeAction", {"context": {"only": "quickfix"}}, "context.only: expected a list"),
     ],
 )
-def test_a_wrong_type_is_named(method: str, params: dict[str, Any], wrong: str) -> None:
+def test_a_parameter_of_a_wrong_type_is_named(method: str, params: dict[str, Any], wrong: str) -> None:
     assert misfit(params, types.METHOD_TO_TYPES[method][2]) == f"params.{wrong}"
 
 
@@ -89,7 +89,7 @@ def test_a_wrong_type_is_named(method: str, params: dict[str, Any], wrong: str) 
         ("textDocument/inlineCompletion", {"position": {"line": 1.0, "character": 0}, "workDoneToken": None}),
     ],
 )
-def test_what_the_specification_allows_fits(method: str, params: dict[str, Any]) -> None:
+def test_valid_parameters_are_accepted(method: str, params: dict[str, Any]) -> None:
     assert misfit(params, types.METHOD_TO_TYPES[method][2]) == ""
 
 

@@ -1,4 +1,4 @@
-"""The parts of the front against oracles: frames, the texts that it keeps, deadlines, suspects, the black box."""
+"""Parts of the front against oracles: frames, stored texts, deadlines, suspects, and the black box."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ from starcoder_lsp.session.session import Session
 URI = "file:///a.py"
 
 
-def reading(data: bytes, cuts: list[int]) -> Frames:
-    """Frames of a stream whose bytes come in pieces."""
+def read_frames(data: bytes, cuts: list[int]) -> Frames:
+    """Return the frames of a stream whose bytes come in pieces."""
     edges = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
     pieces = iter([data[a:b] for a, b in pairwise(edges)])
     return Frames(lambda _n_bytes: next(pieces, b""))
 
 
 @given(st.lists(st.binary(min_size=1, max_size=50), max_size=5), st.lists(st.integers(0, 500), max_size=20))
-def test_bodies_come_whole_however_the_stream_is_cut(bodies: list[bytes], cuts: list[int]) -> None:
-    frames = reading(b"".join(map(framed, bodies)), cuts)
+def test_bodies_are_whole_however_the_stream_is_cut(bodies: list[bytes], cuts: list[int]) -> None:
+    frames = read_frames(b"".join(map(framed, bodies)), cuts)
     assert [frames.read() for _ in bodies] == bodies
     assert frames.read() is None
 
 
 @given(st.binary(min_size=1, max_size=50), st.binary(max_size=80), st.lists(st.integers(0, 200), max_size=9))
-def test_the_first_body_is_read_and_stays_in_the_stream(body: bytes, rest: bytes, cuts: list[int]) -> None:
+def test_peeking_at_the_first_body_leaves_it_in_the_stream(body: bytes, rest: bytes, cuts: list[int]) -> None:
     data = framed(body) + rest
     edges = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
     pieces = iter([data[a:b] for a, b in pairwise(edges)])
@@ -54,7 +54,7 @@ def test_the_first_body_is_read_and_stays_in_the_stream(body: bytes, rest: bytes
 
 
 @pytest.mark.parametrize("data", [b"", b"no message", b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n12"])
-def test_a_stream_without_a_first_body_is_read_whole(data: bytes) -> None:
+def test_peeking_into_a_stream_without_a_body_loses_nothing(data: bytes) -> None:
     pieces = iter([data])
     found, receive = first_body(lambda _n_bytes: next(pieces, b""))
     assert found == b""
@@ -72,13 +72,13 @@ def test_a_stream_without_a_first_body_is_read_whole(data: bytes) -> None:
         (b"Content-Length: 1\r\n\r\n123" + framed(b"4"), [b"1", b"4"]),
     ],
 )
-def test_headers_are_read_with_patience(data: bytes, bodies: list[bytes]) -> None:
-    frames = reading(data, [])
+def test_unusual_headers_are_accepted(data: bytes, bodies: list[bytes]) -> None:
+    frames = read_frames(data, [])
     assert [frames.read() for _ in range(len(bodies) + 1)] == [*bodies, None]
 
 
-def test_two_lengths_are_an_error_and_reading_goes_on() -> None:
-    frames = reading(b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n12" + framed(b"3"), [])
+def test_two_lengths_are_an_error_and_the_next_frame_is_read() -> None:
+    frames = read_frames(b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n12" + framed(b"3"), [])
     with pytest.raises(TwoLengthsError):
         frames.read()
     assert frames.read() == b"3"
@@ -98,8 +98,8 @@ changes = st.one_of(
 )
 
 
-def told(texts: OpenTexts) -> str:
-    """The text of a session that was told by the front's messages, as the editor's was by its own."""
+def replayed_text(texts: OpenTexts) -> str:
+    """Return the text that a new session has after the messages with which the front replays a document."""
     session = Documents()
     for method, params in json.loads(json.dumps(list(texts.messages()))):
         if method == "textDocument/didOpen":
@@ -137,10 +137,10 @@ def test_a_new_session_gets_the_editors_text(all_changes: list[list[Any]], fold_
         if number == fold_at and text.changes:
             text.item, n_folded = text.folded("utf-16")
             del text.changes[:n_folded]
-        assert told(texts) == expected
+        assert replayed_text(texts) == expected
 
 
-def test_long_lists_of_changes_are_folded_aside() -> None:
+def test_long_lists_of_changes_are_folded_on_another_thread() -> None:
     texts, lock = OpenTexts(), threading.RLock()
     texts.take("textDocument/didOpen", {"textDocument": {"uri": URI, "languageId": "x", "version": 0, "text": ""}})
     n = MAX_CHANGES * 3
@@ -156,7 +156,7 @@ def test_long_lists_of_changes_are_folded_aside() -> None:
     while any(thread.name == "fold" for thread in threading.enumerate()):
         pass
     assert len(texts.documents[URI].changes) <= MAX_CHANGES
-    assert told(texts) == "x" * n
+    assert replayed_text(texts) == "x" * n
 
 
 @given(
@@ -174,26 +174,26 @@ def test_long_lists_of_changes_are_folded_aside() -> None:
         max_leaves=8,
     )
 )
-def test_any_parameters_are_survived(params: Any) -> None:
+def test_junk_in_parameters_raises_nothing(params: Any) -> None:
     texts = OpenTexts()
     for method in ("textDocument/didOpen", "textDocument/didChange", "textDocument/didClose"):
         texts.take(method, params)
         texts.take(method.replace("textDocument", "notebookDocument"), params)
 
 
-def test_ids_of_different_types_differ_and_junk_is_none() -> None:
+def test_ids_of_different_types_differ_and_invalid_ones_are_none() -> None:
     assert len({key_of(1), key_of("1"), key_of(None)}) == 3
     assert all(key_of(each) is None for each in (True, [1], 1.5))
 
 
-def test_deadlines() -> None:
+def test_each_method_has_its_deadline() -> None:
     assert deadline_s("starcoder/metrics", 10.0) < 0.1
     assert 10.0 < deadline_s("textDocument/inlineCompletion", 10.0) < 10.1
     assert deadline_s("workspace/executeCommand", 10.0) == float("inf")
 
 
 @given(st.sampled_from(["textDocument/inlineCompletion", METRICS, "shutdown", "initialize"]), st.floats(0, 100))
-def test_the_time_of_requests_begins_when_the_first_session_reads_them(method: str, start_s: float) -> None:
+def test_deadlines_count_from_the_start_of_the_first_session(method: str, start_s: float) -> None:
     with pytest.MonkeyPatch.context() as patch:
         now = 1000.0
         patch.setattr(time, "monotonic", lambda: now)
@@ -208,7 +208,7 @@ def test_the_time_of_requests_begins_when_the_first_session_reads_them(method: s
         assert requests.next_overdue() == float("inf") or requests.next_overdue() > requests.next_due()
 
 
-def test_a_suspect_loses_its_tree_then_its_suggestions_until_it_changes_much() -> None:
+def test_a_suspect_loses_its_tree_and_then_its_suggestions_until_it_changes_much() -> None:
     suspects = Suspects()
     assert "a.py" in suspects.blame(URI, 0)
     assert suspects.as_json() == {"withoutTree": [URI], "withoutSuggestions": []}
@@ -219,12 +219,12 @@ def test_a_suspect_loses_its_tree_then_its_suggestions_until_it_changes_much() -
     assert suspects.as_json() == {"withoutTree": [URI], "withoutSuggestions": []}
 
 
-def test_a_kill_from_outside_blames_nobody_the_first_time() -> None:
+def test_a_document_is_suspected_at_the_second_kill_in_a_row_only() -> None:
     suspects = Suspects()
     assert [suspects.has_been_killed_on(uri) for uri in ("", "a", "b", "b", "b")] == [False, False, False, True, False]
 
 
-def test_the_black_box_says_what_was_worked_on(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_black_box_names_the_documents_being_worked_on(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "box"
     path.write_bytes(bytes(black_box.N_BYTES))
     black_box.share(os.open(path, os.O_RDWR))
@@ -248,12 +248,12 @@ def _note(path: Any) -> None:
         assert black_box.notes(path.read_bytes()) == ["file:///é", "file:///outer"]
 
 
-async def test_counters_before_the_first_ones_have_the_shape_of_all() -> None:
+async def test_the_fronts_empty_metrics_have_the_shape_of_the_sessions() -> None:
     assert await Session().report() == NO_METRICS
 
 
-def test_the_timer_does_not_look_at_all_requests_for_each_new_one(tmp_path: Path) -> None:
-    """Looking is linear, so 500 requests at once would hold the reader of messages up for long."""
+def test_a_new_request_does_not_make_the_timer_scan_all_requests(tmp_path: Path) -> None:
+    """A scan takes linear time, so 500 requests at once would block the thread that reads messages."""
     n_requests, n_looks = 300, 0
 
     class Counted(Relay):

@@ -1,4 +1,4 @@
-"""Answers of the real demonstrator, and the records of its cells on every way out."""
+"""Answers of the real demonstrator; however a generation ends, the recorded ids equal the context's cells."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def fresh(engine: LocalEngine) -> LocalEngine:
 
 @pytest.fixture(scope="module")
 def uncached(prompts: PromptModel, caution: Caution) -> Iterator[LocalEngine]:
-    """A second engine, which is made to forget before each question."""
+    """A second engine, whose cache is emptied before each request."""
     loaded = LocalEngine.load(prompts, DEMONSTRATOR, caution)
     yield loaded
     loaded.end()
@@ -53,7 +53,7 @@ async def run(
     stop: StopRule = lambda _text: None,
     cancellation: Cancellation | None = None,
 ) -> Generation:
-    """Ask, and see that records and context agree afterwards."""
+    """Run a request, and check that the recorded ids equal the cells afterwards."""
     piece = engine.context.pieces.__getitem__
     try:
         return await generate(engine, asked, piece, stop, cancellation or Cancellation())
@@ -72,10 +72,8 @@ async def test_counts_add_up(fresh: LocalEngine, prompts: PromptModel) -> None:
     assert again.written[0].text == first.written[0].text
 
 
-async def test_a_word_that_is_typed_on_evaluates_nothing_of_the_prompt(
-    fresh: LocalEngine, prompts: PromptModel
-) -> None:
-    """The prompt ends before the word. Each answer is the one of an engine that has nothing cached."""
+async def test_typing_on_inside_a_word_evaluates_no_prompt_token(fresh: LocalEngine, prompts: PromptModel) -> None:
+    """The prompt ends before the word. Each answer equals that of an engine without a cache."""
     asked = request(prompts)
     typed = [evolve(asked, prompt=evolve(asked.prompt, heal=b"import"[:n])) for n in range(7)]
     cached = [await run(fresh, each) for each in typed]
@@ -87,7 +85,7 @@ async def test_a_word_that_is_typed_on_evaluates_nothing_of_the_prompt(
         assert evaluated.written[0].ids == with_cache.written[0].ids
 
 
-async def test_a_stop_rule_ends_it_and_is_the_reason(fresh: LocalEngine, prompts: PromptModel) -> None:
+async def test_the_stop_rule_ends_a_generation_and_is_its_reason(fresh: LocalEngine, prompts: PromptModel) -> None:
     seen: list[bytes] = []
     generation = await run(
         fresh, request(prompts), stop=lambda text: seen.append(text) or ("enough" if len(seen) == 3 else None)
@@ -101,7 +99,7 @@ async def test_a_stop_rule_ends_it_and_is_the_reason(fresh: LocalEngine, prompts
 async def test_a_cancelled_prefill_keeps_what_it_evaluated(
     fresh: LocalEngine, prompts: PromptModel, n_looks: int
 ) -> None:
-    """Whether it is broken off at the start of a slice or in the middle of one."""
+    """At the start of a slice and in the middle of one."""
     asked = request(prompts, prefix=PREFIX * 20)
     cancellation = Cancellation()
     with fresh.cancelling(cancellation, n_looks):
@@ -115,14 +113,14 @@ async def test_a_cancelled_prefill_keeps_what_it_evaluated(
     assert goes_on.n_evaluated == goes_on.n_prompt - generation.n_evaluated
 
 
-async def test_a_cancel_breaks_a_slice_off(fresh: LocalEngine, prompts: PromptModel) -> None:
+async def test_a_cancel_interrupts_a_slice(fresh: LocalEngine, prompts: PromptModel) -> None:
     cancellation = Cancellation()
     with fresh.cancelling(cancellation, 100) as looks:
         await run(fresh, request(prompts, prefix=PREFIX * 20), cancellation=cancellation)
     assert len(looks) == 100, "no node of the graph is computed after the cancel"
 
 
-async def test_a_prompt_evaluated_ahead_is_not_evaluated_again(fresh: LocalEngine, prompts: PromptModel) -> None:
+async def test_a_prefilled_prompt_is_not_evaluated_again(fresh: LocalEngine, prompts: PromptModel) -> None:
     asked = request(prompts)
     ahead = await fresh.prefill("test", asked.prompt, Cancellation())
     fresh.check_cells()
@@ -139,8 +137,10 @@ def test_the_speed_of_a_prefill_is_known_from_the_start(engine: LocalEngine) -> 
     assert engine.prefill_speed > 0
 
 
-async def test_a_timeout_leaves_the_text_so_far(fresh: LocalEngine, prompts: PromptModel, monkeypatch) -> None:
-    """The deadline comes when three tokens were read; the model thread is two tokens ahead and waits for it."""
+async def test_at_the_deadline_the_text_so_far_is_returned(
+    fresh: LocalEngine, prompts: PromptModel, monkeypatch
+) -> None:
+    """The deadline comes after three tokens; the model thread is two tokens ahead and waits for the reader."""
     loop, step = asyncio.get_running_loop(), fresh.context.step
     timers: list[Callable[[], None]] = []
     seen: list[bytes] = []
@@ -167,7 +167,7 @@ async def test_a_timeout_leaves_the_text_so_far(fresh: LocalEngine, prompts: Pro
     assert generation.written[0].text == seen[-1]
 
 
-async def test_without_any_time_there_is_no_text(fresh: LocalEngine, prompts: PromptModel, monkeypatch) -> None:
+async def test_a_deadline_in_the_past_returns_no_text(fresh: LocalEngine, prompts: PromptModel, monkeypatch) -> None:
     decode, is_closed = fresh.context.decode, threading.Event()
     cancel = Worker.cancel
     monkeypatch.setattr(fresh.context, "decode", lambda *given: (is_closed.wait(), decode(*given))[1])
@@ -176,7 +176,7 @@ async def test_without_any_time_there_is_no_text(fresh: LocalEngine, prompts: Pr
     assert (generation.written[0].stop_reason, generation.n_generated) == ("timeout", 0)
 
 
-async def test_a_prompt_that_fills_the_context_is_refused_and_the_engine_lives(
+async def test_a_prompt_that_fills_the_context_is_refused_and_the_engine_goes_on(
     fresh: LocalEngine, prompts: PromptModel
 ) -> None:
     with pytest.raises(EngineError, match="no room"):
@@ -184,7 +184,7 @@ async def test_a_prompt_that_fills_the_context_is_refused_and_the_engine_lives(
     assert (await run(fresh, request(prompts))).n_generated > 0
 
 
-async def test_generation_ends_where_the_context_does(fresh: LocalEngine, prompts: PromptModel) -> None:
+async def test_a_generation_ends_when_the_context_is_full(fresh: LocalEngine, prompts: PromptModel) -> None:
     prefix = b""
     while len(prompts.tokenizer.encode(prefix)) < prompts.n_context - 60:
         prefix += b"x = 1\n"
@@ -193,7 +193,7 @@ async def test_generation_ends_where_the_context_does(fresh: LocalEngine, prompt
     assert generation.n_prompt + generation.n_generated <= prompts.n_context
 
 
-async def test_sampling_is_repeatable_under_a_seed(fresh: LocalEngine, prompts: PromptModel) -> None:
+async def test_a_seed_makes_sampling_repeatable(fresh: LocalEngine, prompts: PromptModel) -> None:
     texts = []
     for seed in (1, 1, 2, 3, 4):
         await fresh.forget()
@@ -203,21 +203,21 @@ async def test_sampling_is_repeatable_under_a_seed(fresh: LocalEngine, prompts: 
     assert len(set(texts)) > 2
 
 
-def test_greedy_takes_the_likeliest_and_reports_its_probability() -> None:
+def test_greedy_sampling_takes_the_likeliest_token_and_reports_its_probability() -> None:
     logits = np.log(np.array([0.1, 0.7, 0.2], dtype=np.float32))
     token_id, logprob = sample(logits, Sampling(), np.random.default_rng(0))
     assert token_id == 1
     assert logprob == pytest.approx(np.log(0.7), abs=1e-5)
 
 
-def test_drawn_tokens_follow_the_distribution() -> None:
+def test_sampled_tokens_follow_the_distribution() -> None:
     probabilities = np.array([0.1, 0.7, 0.2], dtype=np.float32)
     rng = np.random.default_rng(0)
     drawn = [sample(np.log(probabilities), Sampling(1.0), rng)[0] for _ in range(3000)]
     assert np.bincount(drawn) / 3000 == pytest.approx(probabilities, abs=0.03)
 
 
-async def test_several_answers_begin_differently_and_each_is_what_its_beginning_leads_to(
+async def test_several_answers_begin_differently_and_equal_those_generated_alone(
     fresh: LocalEngine, prompts: PromptModel, uncached: LocalEngine
 ) -> None:
     asked = request(prompts, n_answers=3)
@@ -239,17 +239,17 @@ async def test_several_answers_begin_differently_and_each_is_what_its_beginning_
     assert again.written[0].ids == generation.written[0].ids
 
 
-async def test_where_the_model_hesitates_the_likelier_line_wins(
+async def test_of_two_likely_first_tokens_the_one_with_the_likelier_line_is_kept(
     fresh: LocalEngine, prompts: PromptModel, uncached: LocalEngine
 ) -> None:
-    """As if both had been written, and chosen by the probability of their first lines; ties apart, as below."""
+    """The oracle generates both alone and compares the probabilities of their first lines, near ties apart."""
 
     def line_end(written: bytes) -> str | None:
         return "line_end" if b"\n" in written else None
 
     rng, text, n_second = random.Random(3), PREFIX, 0
     for _ in range(40):
-        text = edited(text, rng)
+        text = edit_at_random(text, rng)
         asked = request(prompts, prefix=text)
         raced = await run(fresh, evolve(asked, beam_margin_nats=2.0), line_end)
         (winner,) = raced.written
@@ -267,7 +267,7 @@ async def test_where_the_model_hesitates_the_likelier_line_wins(
     assert n_second > 2
 
 
-async def test_several_drawn_answers_are_repeatable_under_a_seed(fresh: LocalEngine, prompts: PromptModel) -> None:
+async def test_a_seed_makes_several_sampled_answers_repeatable(fresh: LocalEngine, prompts: PromptModel) -> None:
     asked = request(prompts, n_answers=4, sampling=Sampling(1.0, 5))
     first = await run(fresh, asked)
     await fresh.forget()
@@ -275,7 +275,7 @@ async def test_several_drawn_answers_are_repeatable_under_a_seed(fresh: LocalEng
     assert len({answer.text for answer in first.written}) > 2
 
 
-async def test_no_more_answers_than_there_is_room_for(fresh: LocalEngine, prompts: PromptModel) -> None:
+async def test_the_number_of_answers_is_limited_by_the_context(fresh: LocalEngine, prompts: PromptModel) -> None:
     prefix = b""
     while len(prompts.tokenizer.encode(prefix)) < prompts.n_context - 80:
         prefix += b"x = 1\n"
@@ -285,7 +285,7 @@ async def test_no_more_answers_than_there_is_room_for(fresh: LocalEngine, prompt
 
 
 @pytest.mark.parametrize("n_steps", [1, 2, 5])
-async def test_a_step_that_fails_leaves_no_cells_behind(
+async def test_a_failed_step_leaves_no_cells_behind(
     fresh: LocalEngine, prompts: PromptModel, monkeypatch, n_steps: int
 ) -> None:
     step, calls = fresh.context.step, []
@@ -301,7 +301,7 @@ async def test_a_step_that_fails_leaves_no_cells_behind(
         await run(fresh, request(prompts, n_answers=3))
 
 
-async def test_an_unlikely_beginning_ends_it(fresh: LocalEngine, prompts: PromptModel) -> None:
+async def test_an_unlikely_beginning_ends_a_generation(fresh: LocalEngine, prompts: PromptModel) -> None:
     likely = (await run(fresh, request(prompts))).written[0]
     assert len(likely.ids) > N_JUDGED_TOKENS
     mean = confidence(likely.logprobs)
@@ -323,7 +323,7 @@ async def test_after_a_failed_decode_the_answer_comes_from_an_empty_context(
     assert generation.n_evaluated == 2 * N_SLICE + generation.n_prompt, "what was evaluated twice counts twice"
 
 
-async def test_where_it_fails_again_records_and_context_agree(
+async def test_after_two_failed_decodes_records_and_context_agree(
     fresh: LocalEngine, prompts: PromptModel, monkeypatch
 ) -> None:
     asked = request(prompts, prefix=PREFIX * 10)
@@ -335,7 +335,7 @@ async def test_where_it_fails_again_records_and_context_agree(
 
 
 def fail_in(engine: LocalEngine, monkeypatch, numbers: set[int]) -> None:
-    """Let the decode calls of these numbers fail, with their cells left behind."""
+    """Make the decode calls of these numbers fail and leave their cells behind."""
     decode, calls = engine.context.decode, []
 
     def failing(*arguments: object) -> bool:
@@ -351,8 +351,8 @@ def fail_in(engine: LocalEngine, monkeypatch, numbers: set[int]) -> None:
 WORDS = ["self.", "return ", "x", " = ", "name", "(", ")", ":\n    ", "\n", "path", "[0]", "import os\n", "for i in "]
 
 
-def edited(text: bytes, rng: random.Random) -> bytes:
-    """Type at the end mostly, delete a little, now and then change something above."""
+def edit_at_random(text: bytes, rng: random.Random) -> bytes:
+    """Type at the end mostly, delete sometimes, and rarely change text above."""
     kind = rng.random()
     if kind < 0.7:
         text += rng.choice(WORDS).encode()
@@ -372,15 +372,15 @@ MEAN_ROUNDING_NATS = 0.025
 async def test_the_cache_changes_time_and_not_meaning(
     fresh: LocalEngine, prompts: PromptModel, uncached: LocalEngine
 ) -> None:
-    """300 random steps of editing and asking: the answer with the cache is the answer without it.
+    """In 300 random steps of edits and requests, each answer with the cache equals the one without it.
 
-    Two candidates that are equally likely but for the rounding may change places. So up to where the answers part each
-    token is as likely in both runs, and there both candidates are equally likely: in a third run, too.
+    Two candidates that are equally likely but for rounding may change places. So up to where the answers differ, each
+    token is as likely in both runs, and there both candidates are equally likely, also in a third run.
     """
     rng = random.Random(7)
     text, n_reused, apart = PREFIX, 0, []
     for _ in range(300):
-        text = edited(text, rng)
+        text = edit_at_random(text, rng)
         asked = request(prompts, prefix=text, max_new_tokens=4, document=rng.choice(["test", "other"]))
         generation = await run(fresh, asked)
         await uncached.forget()
@@ -403,16 +403,16 @@ async def test_the_cache_changes_time_and_not_meaning(
 
 
 @pytest.mark.timeout(600)  # 10 s on an idle machine
-async def test_no_answer_depends_on_what_came_before_but_for_near_ties(
+async def test_no_answer_depends_on_earlier_requests_but_for_near_ties(
     fresh: LocalEngine, prompts: PromptModel, uncached: LocalEngine
 ) -> None:
-    """Three answers at once, behind edits and other documents: a fresh evaluation would choose the same, or as likely.
+    """After edits and requests in other documents, three answers at once equal those of a fresh evaluation, ties apart.
 
-    The bound is in nats and not a number of ties, since each CPU adds in another order and has ties elsewhere.
+    The bound is in nats and not a number of ties, since each CPU adds in another order and has other ties.
     """
     rng, text, n_reused, n_ties = random.Random(11), PREFIX, 0, 0
     for _ in range(30):
-        text = edited(text, rng)
+        text = edit_at_random(text, rng)
         asked = request(prompts, prefix=text, max_new_tokens=4, n_answers=3, document=rng.choice(["test", "other"]))
         generation = await run(fresh, asked)
         n_reused += generation.n_reused
@@ -424,8 +424,8 @@ async def test_no_answer_depends_on_what_came_before_but_for_near_ties(
     assert n_reused > 1_000
 
 
-async def test_a_token_that_the_model_would_not_write_is_noticed(fresh: LocalEngine, prompts: PromptModel) -> None:
-    """The measure of the test above: an answer with one other token misses the bound by far."""
+async def test_an_answer_with_a_wrong_token_misses_the_bound(fresh: LocalEngine, prompts: PromptModel) -> None:
+    """This shows that the bound of the test above can fail: one other token misses it by far."""
     asked = request(prompts)
     (written,) = (await run(fresh, asked)).written
     other = next(token_id for token_id in range(100, 200) if token_id != written.ids[1])
@@ -435,7 +435,7 @@ async def test_a_token_that_the_model_would_not_write_is_noticed(fresh: LocalEng
 
 
 async def score(engine: LocalEngine, ids: Sequence[int], token_id: int) -> float:
-    """The log-probability in nats of a token behind `ids`, evaluated anew."""
+    """Return the log-probability, in nats, of a token behind `ids`, evaluated anew."""
     (scored,) = await engine.ask(lambda: measure.score(engine.context, engine.worker.scratch(), ids, b"", [token_id]))
     engine.check_cells()
     return scored

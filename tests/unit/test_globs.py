@@ -60,14 +60,14 @@ GLOBS = [
 
 
 @pytest.mark.parametrize(("glob", "path", "is_meant"), GLOBS)
-def test_which_files_a_glob_means(glob: str, path: str, is_meant: bool) -> None:  # noqa: FBT001
+def test_a_glob_matches_the_right_files(glob: str, path: str, is_meant: bool) -> None:  # noqa: FBT001
     assert matches(path, glob) == is_meant
 
 
 @given(
     glob=st.text(st.sampled_from("ab/.*?[]{},!-\\~"), max_size=12), path=st.text(st.sampled_from("ab/."), max_size=9)
 )
-def test_every_glob_means_whole_folders_in_small_and_capital_letters(glob: str, path: str) -> None:
+def test_globs_match_whole_folders_and_ignore_case(glob: str, path: str) -> None:
     is_meant = matches(path, glob)
     assert matches(path.upper(), glob) == is_meant
     assert matches(f"{path}/deeper/in.py", glob) or not is_meant

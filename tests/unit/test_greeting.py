@@ -1,4 +1,4 @@
-"""The reply to `initialize` that is made before pygls is imported, against the one that pygls makes."""
+"""The reply to `initialize` that is made without pygls, against the reply of pygls."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ODD = st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=3), st
 
 
 def some(members: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[Any]:
-    """Objects with any of the members, now and then something else."""
+    """Return a strategy for objects with any of the members, and sometimes for other values."""
     whole = st.fixed_dictionaries({}, optional={name: st.one_of(each, each, ODD) for name, each in members.items()})
     return st.one_of(whole, whole, whole, ODD)
 
@@ -65,7 +65,7 @@ PARAMS = some(
 
 @pytest.fixture(scope="module", autouse=True)
 def no_user_file(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Keep the machine's own settings out."""
+    """Hide the user's settings of this machine."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("settings")))
         yield
@@ -76,7 +76,7 @@ def initialize(params: Any) -> dict[str, Any]:
 
 
 def replies_of_pygls(message: dict[str, Any], greeted_id: int | None = None) -> list[Any]:
-    """The messages that a server of pygls' sends after one, as JSON."""
+    """Return, as JSON, the messages with which a server of pygls replies to one message."""
 
     async def handle() -> list[Any]:
         server, written = make_server(), []
@@ -92,7 +92,7 @@ def replies_of_pygls(message: dict[str, Any], greeted_id: int | None = None) -> 
 
 
 @given(PARAMS)
-def test_the_reply_is_that_of_pygls(params: Any) -> None:
+def test_the_reply_equals_that_of_pygls(params: Any) -> None:
     message = initialize(params)
     reply = reply_to(json.dumps(message).encode())
     (theirs,) = replies_of_pygls(message)
@@ -103,13 +103,13 @@ def test_the_reply_is_that_of_pygls(params: Any) -> None:
 
 
 @given(PARAMS)
-def test_parts_are_kept_as_they_are(params: Any) -> None:
+def test_stored_parts_of_initialize_survive_json(params: Any) -> None:
     parts = parts_of(params)
     if parts is not None:
         assert parts_of(json.loads(json.dumps(parts))) == parts
 
 
-def test_what_is_answered_is_not_answered_again() -> None:
+def test_pygls_does_not_reply_again() -> None:
     message = initialize({"capabilities": {}})
     assert replies_of_pygls(message, greeted_id=7) == []
     assert len(replies_of_pygls(message, greeted_id=8)) == 1
@@ -127,15 +127,15 @@ def test_what_is_answered_is_not_answered_again() -> None:
         initialize({"capabilities": {"experimental": json.loads("[" * 200 + "]" * 200)}}),
     ],
 )
-def test_other_messages_are_left_to_the_server(message: Any) -> None:
+def test_other_messages_get_no_early_reply(message: Any) -> None:
     assert reply_to(json.dumps(message).encode()) is None
 
 
-def test_what_is_not_json_is_left_to_the_server() -> None:
+def test_bytes_that_are_no_json_get_no_early_reply() -> None:
     assert reply_to(b"\xff{") is None
 
 
-def test_the_users_file_is_asked_for_menu_entries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_users_settings_file_decides_about_menu_entries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     file = tmp_path / "starcoder-lsp" / "starcoder-lsp.toml"
     file.parent.mkdir()

@@ -1,4 +1,4 @@
-"""Holes in files of several languages, and what is said of a suggestion that fills one."""
+"""Holes in files of several languages, and the judgement of a suggestion that fills one."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def cut(folder: Path, n_holes: int = 300, seed: int = 0) -> list[Hole]:
     return cut_holes(read_sources([folder], Settings(), seed), n_holes, seed)
 
 
-def names(folder: Path, settings: Settings | None = None) -> set[str]:
+def source_names(folder: Path, settings: Settings | None = None) -> set[str]:
     return {source.path.name for source in read_sources([folder], settings or Settings(), 0)}
 
 
-def suggesting(text: str, n_replaced: int = 0) -> Ask:
+def scripted_answer(text: str, n_replaced: int = 0) -> Ask:
     async def ask(snapshot: Snapshot, cursor_byte: int, _around: WorkspaceContext) -> Completion:
         return Completion(snapshot, cursor_byte, (Item(text, n_replaced),) if text else ())
 
@@ -63,7 +63,7 @@ def folder(tmp_path: Path) -> Path:
 # Cutting
 
 
-def test_a_hole_and_what_is_hidden_are_the_file(folder: Path) -> None:
+def test_before_hidden_and_after_together_are_the_file(folder: Path) -> None:
     found = cut(folder)
     assert {hole.path.name for hole in found} == set(TEXTS)
     assert {hole.kind for hole in found} == {REST_OF_LINE, MID_WORD, INSIDE_LINE, BLOCK}
@@ -76,7 +76,7 @@ def test_a_hole_and_what_is_hidden_are_the_file(folder: Path) -> None:
         assert hole.root == folder
 
 
-def test_each_kind_is_what_it_is_called(folder: Path) -> None:
+def test_each_kind_of_hole_is_at_its_kind_of_place(folder: Path) -> None:
     for hole in cut(folder):
         line_before = hole.before.rpartition("\n")[2]
         if hole.kind == BLOCK:
@@ -89,7 +89,7 @@ def test_each_kind_is_what_it_is_called(folder: Path) -> None:
             assert is_in_word == (hole.kind == MID_WORD) or hole.hidden[0].isdigit()
 
 
-def test_blocks(folder: Path) -> None:
+def test_blocks_are_bodies_of_scopes(folder: Path) -> None:
     blocks = {(hole.path.suffix, hole.hidden) for hole in cut(folder) if hole.kind == BLOCK}
     assert blocks == {
         (".py", PYTHON.partition("\n    ")[2].rstrip()),
@@ -118,19 +118,19 @@ def test_blocks(folder: Path) -> None:
         ("a.py", "if x:\npass\n"),
     ],
 )
-def test_no_blocks(tmp_path: Path, name: str, text: str) -> None:
+def test_some_bodies_are_no_blocks(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text)
     assert BLOCK not in {hole.kind for hole in cut(tmp_path)}
 
 
-def test_no_comments_no_long_strings_and_no_lines_that_nobody_wrote(tmp_path: Path) -> None:
+def test_comments_long_strings_and_generated_lines_have_no_holes(tmp_path: Path) -> None:
     prose = '"""A docstring\nof two lines.\n"""\n# a comment\nx = 1  # another\n' + f"x = {[*range(100)]}\n" + "\n)\n"
     (tmp_path / "a.py").write_text(prose)
     (tmp_path / "b.c").write_text("/* A comment\nof two lines */\n")
     assert cut(tmp_path) == []
 
 
-def test_the_same_seed_cuts_the_same_holes_wherever_the_files_are(folder: Path) -> None:
+def test_a_seed_cuts_the_same_holes_in_any_folder(folder: Path) -> None:
     other = folder / "other"
     other.mkdir()
     for name, text in TEXTS.items():
@@ -141,7 +141,7 @@ def test_the_same_seed_cuts_the_same_holes_wherever_the_files_are(folder: Path) 
     assert [(h.before, h.closed) for h in moved] != [(h.before, h.closed) for h in third]
 
 
-def test_a_quarter_of_each_kind_as_far_as_there_are() -> None:
+def test_each_kind_gets_a_quarter_of_the_holes() -> None:
     n_of_kind = {BLOCK: 10, MID_WORD: 10, INSIDE_LINE: 10, REST_OF_LINE: 11}
     assert Counter(hole.kind for hole in cut(ROOT / "starcoder_lsp", 41)) == n_of_kind
 
@@ -165,21 +165,21 @@ def test_a_quarter_of_each_kind_as_far_as_there_are() -> None:
         ("don't (█x)", ")"),
     ],
 )
-def test_closers(line: str, closed: str) -> None:
+def test_closing_characters_that_an_editor_would_insert(line: str, closed: str) -> None:
     before, _, after = line.partition("█")
     assert closers(before + after, len(before)) == closed
 
 
 @given(st.text("()[]{}\"'`a\\ ", max_size=30), st.integers(0, 30))
-def test_closers_are_behind_the_column(code: str, column: int) -> None:
+def test_closing_characters_are_found_behind_the_column(code: str, column: int) -> None:
     rest = iter(code[column:])
     assert all(closer in rest for closer in closers(code, column))
 
 
-# Which files
+# Choosing files
 
 
-def test_what_may_not_be_shown_and_what_nobody_writes_is_left_out(folder: Path) -> None:
+def test_ignored_secret_binary_and_generated_files_are_left_out(folder: Path) -> None:
     (folder / ".git").mkdir()
     (folder / ".gitignore").write_text("built/\nignored.py\n")
     for name in (
@@ -197,13 +197,15 @@ def test_what_may_not_be_shown_and_what_nobody_writes_is_left_out(folder: Path) 
     (folder / "broken.py").write_bytes(b"\xff")
     (folder / "binary.py").write_bytes(b"x\0")
     (folder / "dangling.py").symlink_to(folder / "nothing.py")
-    assert names(folder) == {*TEXTS, "a.go", ".gitignore"}
-    assert names(folder, configured(None, ['disabledGlobs=["*.rb"]', 'languages=["ruby", "perl"]'])) == {"area.pl"}
+    assert source_names(folder) == {*TEXTS, "a.go", ".gitignore"}
+    assert source_names(folder, configured(None, ['disabledGlobs=["*.rb"]', 'languages=["ruby", "perl"]'])) == {
+        "area.pl"
+    }
     (source,) = read_sources([folder / "deep"], Settings(), 0)
     assert source.root == folder
 
 
-def test_a_file_that_is_named_is_taken_whatever_it_is_and_once(folder: Path) -> None:
+def test_a_named_file_is_taken_even_if_ignored_and_only_once(folder: Path) -> None:
     (folder / "notes").write_text("some words here\n")
     (folder / ".gitignore").write_text("notes\n")
     sources = read_sources([folder / "notes", folder, folder / "area.py", folder / "notes"], Settings(), 0)
@@ -211,21 +213,21 @@ def test_a_file_that_is_named_is_taken_whatever_it_is_and_once(folder: Path) -> 
     assert cut_holes(read_sources([folder / "notes"], Settings(), 0), 5, 0)
 
 
-def test_paths_that_are_none(folder: Path) -> None:
+def test_an_unreadable_path_is_an_error(folder: Path) -> None:
     (folder / "binary.py").write_bytes(b"x\0")
     for name, words in {"missing": "No such file", "binary.py": "NUL"}.items():
         with pytest.raises(CommandError, match=words):
             read_sources([folder / name], Settings(), 0)
 
 
-def test_of_many_files_and_lines_there_are_some(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_numbers_of_files_and_lines_are_limited(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(holes, "MAX_FILES", 2)
     monkeypatch.setattr(holes, "MAX_LINES", 1)
-    assert len(names(folder)) == 2
+    assert len(source_names(folder)) == 2
     assert len({hole.before.count("\n") for hole in cut(folder) if hole.kind != BLOCK}) <= 2
 
 
-# Filling
+# Judging suggestions
 
 
 HOLE = Hole(REST_OF_LINE, None, Path("/a.py"), "x = 1\ny = f(g(", "x), 2)", "\nprint(y)\n", "))")
@@ -248,8 +250,10 @@ BODY = Hole(BLOCK, None, Path("/a.py"), "def f(x):\n    ", "y = x\n    return y"
         (Hole(BLOCK, None, Path("/a.nonsense"), "a:\n  ", "b", "\nc"), "b", 0, "exact"),
     ],
 )
-async def test_what_is_said_of_a_suggestion(hole: Hole, text: str, n_replaced: int, expected: str) -> None:
-    filled = await fill(hole, suggesting(text, n_replaced))
+async def test_a_suggestion_is_judged_by_the_hidden_text_and_by_syntax(
+    hole: Hole, text: str, n_replaced: int, expected: str
+) -> None:
+    filled = await fill(hole, scripted_answer(text, n_replaced))
     assert filled.is_exact == (expected == "exact")
     assert filled.repeats_next_line == (expected == "repeats")
     assert (filled.similarity == 1) == (expected == "exact")
@@ -259,20 +263,20 @@ async def test_what_is_said_of_a_suggestion(hole: Hole, text: str, n_replaced: i
         assert filled.adds_no_error == filled.parses_as_before == (expected != "error")
 
 
-async def test_a_suggestion_may_keep_an_error_that_was_there() -> None:
+async def test_an_error_of_the_original_file_is_not_blamed_on_the_suggestion() -> None:
     hole = Hole(REST_OF_LINE, None, Path("/a.py"), "x = f(", "1)", "\n")
-    filled = await fill(hole, suggesting("1"))
+    filled = await fill(hole, scripted_answer("1"))
     assert (filled.adds_no_error, filled.parses_as_before) == (True, False)
 
 
-async def test_a_line_that_is_hidden_too_is_no_repetition() -> None:
+async def test_a_line_that_also_stands_in_the_hidden_text_is_no_repetition() -> None:
     hole = Hole(BLOCK, None, Path("/a.py"), "if x:\n    ", "return 1", "\nreturn 1\n")
-    assert not (await fill(hole, suggesting("return 1"))).repeats_next_line
-    assert (await fill(hole, suggesting("return 1\nreturn 1"))).repeats_next_line
+    assert not (await fill(hole, scripted_answer("return 1"))).repeats_next_line
+    assert (await fill(hole, scripted_answer("return 1\nreturn 1"))).repeats_next_line
 
 
-async def test_figures() -> None:
-    filled = [await fill(HOLE, suggesting(*each)) for each in [("x), 2)", 2), ("x), 2)",), ("",), ("x), 2)", 2)]]
+async def test_a_summary_has_shares_of_the_shown_suggestions() -> None:
+    filled = [await fill(HOLE, scripted_answer(*each)) for each in [("x), 2)", 2), ("x), 2)",), ("",), ("x), 2)", 2)]]
     row = summary(filled)
     assert (row["holes"], row["exact"], row["withheld"]) == (4, 0.5, 0.25)
     assert (row["addsNoError"], row["parsesAsBefore"], row["repeatsNextLine"]) == (0.6667, 0.6667, 0)
@@ -280,8 +284,8 @@ async def test_figures() -> None:
     assert summary([filled[2]])["addsNoError"] is None
 
 
-async def test_the_difference_is_of_the_same_holes() -> None:
-    right, wrong = await fill(HOLE, suggesting("x), 2)", 2)), await fill(HOLE, suggesting(""))
+async def test_a_difference_is_computed_hole_by_hole() -> None:
+    right, wrong = await fill(HOLE, scripted_answer("x), 2)", 2)), await fill(HOLE, scripted_answer(""))
     gained: list[Filled] = [right, right, right, wrong]
     row = difference([right, right, wrong, wrong], gained)
     assert (row["exact"], row["exactStandardError"]) == (0.25, 0.2165)

@@ -1,4 +1,4 @@
-"""The benchmark's own judges of suggestions: tables of both verdicts."""
+"""The benchmark's rules for doubled words, loops and faults, each with cases of both verdicts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ doubles_a_word, loops, n_faults = JUDGES["doubles_a_word"], JUDGES["loops"], JUD
         ("if |value:", "not", True),
     ],
 )
-def test_a_doubled_word(place: str, written: str, *, is_doubled: bool) -> None:
+def test_a_doubled_word_is_recognized(place: str, written: str, *, is_doubled: bool) -> None:
     before, _, after = place.partition("|")
     assert doubles_a_word(before, written, after) == is_doubled
 
@@ -50,7 +50,7 @@ def test_a_doubled_word(place: str, written: str, *, is_doubled: bool) -> None:
         ("x = |", "[0, 1, 2, 3, 4]", False),
     ],
 )
-def test_a_loop(place: str, written: str, *, is_loop: bool) -> None:
+def test_a_loop_is_recognized(place: str, written: str, *, is_loop: bool) -> None:
     before, _, after = place.partition("|")
     assert loops(before, written, after) == is_loop
 
@@ -66,5 +66,5 @@ def test_a_loop(place: str, written: str, *, is_loop: bool) -> None:
         ("plaintext", "f(", None),
     ],
 )
-def test_faults_of_a_file(language: str, code: str, n: int | None) -> None:
+def test_the_faults_of_a_file_are_counted(language: str, code: str, n: int | None) -> None:
     assert n_faults(language_for(language, ""), code) == n

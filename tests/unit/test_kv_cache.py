@@ -12,13 +12,13 @@ IDS = st.lists(st.integers(0, 2), max_size=40)
 
 
 @given(IDS, IDS)
-def test_common_prefix_is_what_a_walk_finds(a: list[int], b: list[int]) -> None:
+def test_the_common_prefix_is_found(a: list[int], b: list[int]) -> None:
     walked = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False))))
     assert common_prefix_length(a, b) == common_prefix_length(tuple(a), b) == walked
 
 
 @given(IDS, IDS.filter(bool))
-def test_the_last_id_of_a_prompt_is_evaluated_unless_its_logits_are_kept(held: list[int], prompt: list[int]) -> None:
+def test_the_last_id_of_a_prompt_is_evaluated_unless_its_logits_are_stored(held: list[int], prompt: list[int]) -> None:
     cached = CachedSequence(0, ids=list(held))
     n = cached.match(prompt)
     assert n < len(prompt)
@@ -26,8 +26,8 @@ def test_the_last_id_of_a_prompt_is_evaluated_unless_its_logits_are_kept(held: l
     assert cached.logits_after(prompt) is None
     cached.ids, logits = list(prompt), np.array([1.0, 2.0], np.float32)
     cached.keep_logits(logits)
-    logits[:] = 0  # the engine writes there at the next step
-    cached.ids += [0, 1]  # an answer
+    logits[:] = 0  # the engine writes to that cell at the next step
+    cached.ids += [0, 1]  # with an answer behind the prompt
     assert cached.match(prompt) == len(prompt)
     kept = cached.logits_after(prompt)
     assert kept is not None

@@ -1,4 +1,4 @@
-"""Rows, ids and file names; and every grammar on nasty input, in a process that may be killed."""
+"""The table of languages, and every grammar on hostile input, in a process that may be killed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from starcoder_lsp.documents.languages import (
 NASTY = [
     b"",
     b"x",  # cobol does not return
-    b"q#",  # nor does perl
+    b"q#",  # perl does not return either
     b'"',
     b"\n" * 500,
     b"([{<" * 2500,  # typst crashes
@@ -73,7 +73,7 @@ for grammar in sys.argv[1:]:
 
 
 def test_every_grammar_that_a_row_names_loads_and_returns_from_nasty_input() -> None:
-    """What does not pass here must not be on a row: no deadline gets a scanner out of an endless loop."""
+    """A grammar that fails must have no row, since no deadline ends an endless loop in a scanner."""
     program = f"NASTY = {NASTY!r}\n{PARSE_ALL}"
     to_try = sorted({language.grammar for language in all_languages() if language.grammar})
     failed = []
@@ -92,7 +92,7 @@ def test_every_grammar_that_a_row_names_loads_and_returns_from_nasty_input() -> 
     assert not failed
 
 
-def test_every_grammar_of_the_pack_is_on_a_row_or_left_out_for_a_reason() -> None:
+def test_every_grammar_of_the_pack_has_a_row_or_a_reason_to_be_left_out() -> None:
     used = {language.grammar for language in all_languages() if language.grammar}
     assert used.isdisjoint(LEFT_OUT)
     assert used | LEFT_OUT.keys() == set(get_args(SupportedLanguage))
@@ -105,13 +105,13 @@ def test_a_language_whose_grammar_is_left_out_still_has_a_row(language_id: str) 
     assert language.line_comment
 
 
-def test_a_grammar_on_no_row_is_never_loaded() -> None:
+def test_a_grammar_without_a_row_is_never_loaded() -> None:
     cobol = Language(id="cobol", name="COBOL", grammar="cobol")
     with pytest.raises(LookupError, match="on no row"):
         load_grammar(cobol)
 
 
-def test_no_id_file_name_or_extension_is_claimed_twice() -> None:
+def test_each_id_file_name_and_extension_belongs_to_one_language() -> None:
     rows = tomllib.loads((grammars_folder() / "languages.toml").read_text(encoding="utf-8"))
     assert len(rows) >= 160
     for field in ("ids", "extensions", "files"):
@@ -143,7 +143,7 @@ def test_no_id_file_name_or_extension_is_claimed_twice() -> None:
 @pytest.mark.parametrize(
     ("language_id", "path", "expected"),
     [
-        ("python", "/a/b.txt", "python"),  # the editor's word comes first
+        ("python", "/a/b.txt", "python"),  # the editor's language id comes first
         ("Python", "", "python"),
         ("c-sharp", "x", "csharp"),
         ("sh", "x", "shellscript"),
@@ -153,18 +153,20 @@ def test_no_id_file_name_or_extension_is_claimed_twice() -> None:
         ("", "/a/Makefile", "makefile"),
         ("", ".bashrc", "shellscript"),
         ("plaintext", "/a/notes", "plaintext"),
-        ("plaintext", "/a/py", "plaintext"),  # a name is no extension
+        ("plaintext", "/a/py", "plaintext"),  # a file's name is not taken for an extension
         ("", "", "plaintext"),
         ("", "go.mod", "go.mod"),
         ("fortranfreeform", "", "fortran"),
         ("brainfuck", "x.bf", "brainfuck"),
     ],
 )
-def test_a_language_is_told_by_its_id_and_else_by_its_file(language_id: str, path: str, expected: str) -> None:
+def test_a_language_is_found_by_its_id_and_otherwise_by_its_file_name(
+    language_id: str, path: str, expected: str
+) -> None:
     assert language_for(language_id, path).id == expected
 
 
-def test_plain_text_has_nothing_to_parse_with() -> None:
+def test_plain_text_has_no_grammar() -> None:
     language = language_for("plaintext", "a.unheard-of")
     assert (language.grammar, language.line_comment, language.blocks, language.queries) == (None,) * 4
     assert load_grammar(language) is None
@@ -176,7 +178,7 @@ def test_a_language_shares_the_queries_of_another() -> None:
     assert (tsx.grammar, tsx.queries) == ("tsx", "typescript")
 
 
-def test_a_grammar_that_does_not_load_is_a_language_without_syntax(
+def test_a_language_whose_grammar_does_not_load_has_no_syntax(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     row = evolve(language_for("python", ""), name="Broken", grammar="not-installed")
@@ -185,20 +187,20 @@ def test_a_grammar_that_does_not_load_is_a_language_without_syntax(
     assert "no syntax for Broken" in caplog.text
 
 
-def test_a_query_that_does_not_fit_its_grammar_is_no_query(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_query_that_does_not_fit_its_grammar_is_ignored(caplog: pytest.LogCaptureFixture) -> None:
     row = evolve(language_for("python", ""), queries="rust")
     assert load_query(row, "scopes") is None
     assert "grammars/rust/scopes.scm does not fit" in caplog.text
 
 
-def test_a_broken_installation_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_installation_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(languages, "__file__", "/nowhere/starcoder_lsp/documents/languages.py")
     with pytest.raises(FileNotFoundError, match=r"no grammars/languages\.toml"):
         grammars_folder.__wrapped__()
 
 
 def test_importing_and_opening_load_no_grammar() -> None:
-    """Start-up: the package of grammars takes 30 ms to import, and tree_sitter 20."""
+    """Importing the package of grammars would add 30 ms to the start, and tree_sitter 20 ms."""
     program = """
 import sys
 import starcoder_lsp.documents.documents as documents

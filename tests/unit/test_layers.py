@@ -1,4 +1,4 @@
-"""Imports point one way, and the third-party names that belong to one place stay there."""
+"""Imports point one way, and some libraries are imported in one place only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "starcoder_lsp"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-# Each may import from itself and from what stands in its row.
+# Each package may import from itself and from those in its row.
 STAGES = {
     "suggestions",
     "context",
@@ -101,7 +101,7 @@ def part_of(path: Path) -> str:
 
 
 def imported_modules(path: Path) -> set[str]:
-    """Modules, and for `from module import name` also `module.name`, which may be a module."""
+    """Return the imported modules; for `from module import name` also `module.name`, which may be a module."""
     tree = ast.parse(path.read_text())
     names = set()
     for node in ast.walk(tree):
@@ -118,7 +118,7 @@ def module_of(path: Path) -> str:
 
 
 def names_of(path: Path) -> set[str]:
-    """Each imported name and the packages that it is in."""
+    """Return each imported name and the packages that contain it."""
     parts = [name.split(".") for name in imported_modules(path)]
     return {".".join(each[:n]) for each in parts for n in range(1, len(each) + 1)}
 
@@ -132,14 +132,14 @@ def test_imports_point_one_way(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_libraries_stay_in_their_place(path: Path) -> None:
+def test_libraries_are_imported_in_their_place_only(path: Path) -> None:
     relative = path.relative_to(PACKAGE).as_posix()
     for name in names_of(path) & set(ONLY_IN):
         assert relative.startswith(ONLY_IN[name]), f"{name} belongs into {ONLY_IN[name]}"
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    """Imports for types alone and imports inside functions count, too."""
+    """Imports for type checkers and imports inside functions count, too."""
     modules = {module_of(path): path for path in FILES}
     graph = {}
     for module, path in modules.items():
@@ -162,7 +162,7 @@ def test_no_module_names_a_language_or_a_model() -> None:
 
 
 def test_the_front_imports_next_to_nothing() -> None:
-    """What it does not import cannot crash in it, nor make its start slow."""
+    """A library that it does not import can neither crash it nor slow down its start."""
     program = "import sys, starcoder_lsp.cli.serve; print('\\n'.join(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True).stdout  # noqa: S603
     names = {name.partition(".")[0] for name in loaded.split()}

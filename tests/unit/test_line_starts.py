@@ -1,4 +1,4 @@
-"""The line index in blocks, beside the plain list that it stands for."""
+"""The line index in blocks, against a plain list of line starts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ texts = st.lists(PIECES, max_size=40).map(b"".join)
 
 
 def starts_of(data: bytes) -> list[int]:
-    """All line starts, found by one pattern."""
+    """Return all line starts, found by one pattern."""
     return [0, *(match.end() for match in re.finditer(rb"\r\n?|\n", data))]
 
 
@@ -29,7 +29,7 @@ def piece_bytes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 
 @given(data=texts)
-def test_the_blocks_are_the_list(data: bytes) -> None:
+def test_the_blocks_equal_the_list(data: bytes) -> None:
     expected, found = starts_of(data), LineStarts.of(data)
     assert list(found) == expected
     assert len(found) == len(expected)
@@ -45,7 +45,7 @@ def test_the_blocks_are_the_list(data: bytes) -> None:
 
 
 @given(data=texts, edits=st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), texts), max_size=6))
-def test_the_blocks_of_an_edited_text_are_those_of_the_new_one(
+def test_the_blocks_of_an_edited_text_equal_those_of_a_new_one(
     data: bytes, edits: list[tuple[float, float, bytes]]
 ) -> None:
     text = Text.from_bytes(data)
@@ -62,7 +62,7 @@ def test_the_blocks_of_an_edited_text_are_those_of_the_new_one(
         ]
 
 
-def test_an_edit_moves_one_block(piece_bytes: int) -> None:
+def test_an_edit_rebuilds_one_block(piece_bytes: int) -> None:
     text = Text.from_bytes(b"value = 1\n" * 2000)
     edited = text.splice(10_000, 10_000, b"more\n")
     old = set(map(id, text.line_starts.blocks))
