@@ -1,4 +1,4 @@
-"""How llama.cpp is built: what `llama.cmake` does, in a script and in projects that stand in for the real ones."""
+"""The build of llama.cpp: the effect of `llama.cmake`, in a script and in projects like the real ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603
 
 
-# CMake's script mode has no targets, so the command that would add options to them shows what it gets.
+# CMake's script mode has no targets, so the command that would add options to them prints its arguments.
 SHOW_OPTIONS = """
 function(add_compile_options)
   message("options: ${ARGN}")
@@ -36,7 +36,7 @@ message("common: ${LLAMA_BUILD_COMMON}, mtmd: ${LLAVA_BUILD}")
 @pytest.mark.parametrize(
     ("compiler", "version", "processor", "without_amx"),
     [
-        ("GNU", "10.2.1", "x86_64", False),  # knows no AMX, and not the options either
+        ("GNU", "10.2.1", "x86_64", False),  # knows neither AMX nor the options
         ("GNU", "11.1.0", "x86_64", True),
         ("GNU", "11.4.0", "x86_64", True),  # Ubuntu 22.04
         ("GNU", "11.5.0", "x86_64", False),
@@ -51,7 +51,7 @@ message("common: ${LLAMA_BUILD_COMMON}, mtmd: ${LLAVA_BUILD}")
         ("AppleClang", "13.0.0", "arm64", False),
     ],
 )
-def test_amx_is_left_out_where_the_compiler_gets_it_wrong(
+def test_amx_is_left_out_for_compilers_that_compile_it_wrongly(
     tmp_path: Path, compiler: str, version: str, processor: str, *, without_amx: bool
 ) -> None:
     script = tmp_path / "show.cmake"
@@ -70,7 +70,7 @@ def test_amx_is_left_out_where_the_compiler_gets_it_wrong(
     assert options == expected
 
 
-# What matters of llama-cpp-python 0.3.36 and the llama.cpp below it: the order of options, forced entries and projects.
+# The relevant parts of llama-cpp-python 0.3.36 and its llama.cpp: the order of options, forced entries and projects.
 OUTER = """
 cmake_minimum_required(VERSION 3.21)
 project(llama_cpp)
@@ -96,14 +96,14 @@ add_library(ggml STATIC ggml.c ggml.cpp)
 @needs_cmake
 @pytest.mark.skipif(shutil.which("c++") is None, reason="there is no C++ compiler")
 @pytest.mark.parametrize("ours", [True, False])
-def test_the_file_reaches_the_projects_that_it_is_for(tmp_path: Path, *, ours: bool) -> None:
+def test_the_file_is_included_in_the_projects_of_llama_cpp(tmp_path: Path, *, ours: bool) -> None:
     inner = tmp_path / "llama.cpp"
     inner.mkdir()
     (tmp_path / "CMakeLists.txt").write_text(OUTER)
     (inner / "CMakeLists.txt").write_text(INNER)
     (inner / "ggml.c").touch()
     (inner / "ggml.cpp").touch()
-    # The compiler is the machine's own; that it is Debian 12's is made up.
+    # The compiler is this machine's own; the version of Debian 12's is pretended.
     named = tmp_path / "named.cmake"
     named.write_text(
         "set(CMAKE_CXX_COMPILER_ID GNU)\nset(CMAKE_CXX_COMPILER_VERSION 12.2.0)\nset(CMAKE_SYSTEM_PROCESSOR x86_64)\n"

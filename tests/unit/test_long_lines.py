@@ -1,4 +1,4 @@
-"""Texts with lines of megabytes, and what rules and trees do with them."""
+"""Texts with very long lines: they get no tree, and rules and windows read only a part of them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ UNITS = ["a=b+(c);", "1, ", "/*", "a/*.c ", "'\"", "`'\"", "(", "((]]"]
     lines=st.lists(st.binary(max_size=12).filter(lambda line: b"\r" not in line and b"\n" not in line)),
     n=st.integers(0, 12),
 )
-def test_a_long_line_is_found(lines: list[bytes], n: int) -> None:
+def test_a_long_line_is_recognized(lines: list[bytes], n: int) -> None:
     data = b"\n".join(lines)
     assert Text.from_bytes(data).has_line_over(n) == any(len(line) > n for line in data.splitlines(keepends=True))
 
@@ -71,7 +71,7 @@ N_LONG_BYTES = 400_000
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-32"])
 @pytest.mark.parametrize("n_piece_bytes", [4, 5, 64])
 @given(line=st.text(max_size=60))
-def test_positions_in_a_long_line_are_those_in_one_piece(
+def test_positions_do_not_depend_on_the_size_of_pieces(
     line: str, n_piece_bytes: int, encoding: Literal["utf-8", "utf-16", "utf-32"]
 ) -> None:
     text = Text.from_str("x\n" + line)
@@ -86,7 +86,7 @@ def test_positions_in_a_long_line_are_those_in_one_piece(
 
 @define
 class Counting:
-    """A tokenizer that counts the bytes that it gets."""
+    """A tokenizer that counts the bytes that it tokenizes."""
 
     tokenizer: Tokenizer
     n_bytes: int = 0
@@ -111,7 +111,7 @@ class Counting:
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("unit", LONG.values(), ids=LONG)
-def test_a_window_in_a_long_line_tokenizes_little_more_than_it_shows(
+def test_choosing_a_window_in_a_long_line_tokenizes_little_more_than_the_window(
     prompts: PromptModel, unit: str, share: float
 ) -> None:
     text = "first = 1\n" + unit * (N_LONG_BYTES // len(unit.encode())) + "\nlast = 2\n"
@@ -124,13 +124,13 @@ def test_a_window_in_a_long_line_tokenizes_little_more_than_it_shows(
     window = new_window(snapshot, cursor_byte, budget, CachingTokenizer(tokenizer))
     shown = b"".join((window.prefix.text, window.middle.text, window.suffix.text))
     assert window.n_tokens <= budget.n_tokens
-    assert len(shown) > min(share, 0.5) * budget.n_tokens  # at least half a token's worth of text where there is some
-    # Text is measured before it is cut, twice as much of it each time, and a piece of a line counts as one more line.
+    assert len(shown) > min(share, 0.5) * budget.n_tokens  # wherever there is text, at least half a byte a token
+    # Twice as much text is tokenized at each try, before it is cut, and a piece of a line counts as one more line.
     assert tokenizer.n_bytes <= 12 * len(shown) + 24 * tokens.MAX_LINE_BYTES
 
 
 @pytest.mark.parametrize("unit", LONG.values(), ids=LONG)
-def test_a_long_line_is_not_learnt(prompts: PromptModel, unit: str) -> None:
+def test_a_long_line_is_not_tokenized_ahead(prompts: PromptModel, unit: str) -> None:
     tokenizer = Counting(prompts.tokenizer)
     text = b"first = 1\n" * 9 + unit.encode() * (N_LONG_BYTES // len(unit.encode())) + b"\nlast = 2\n" * 9
     for _ in CachingTokenizer(tokenizer).learn(text):
@@ -138,8 +138,8 @@ def test_a_long_line_is_not_learnt(prompts: PromptModel, unit: str) -> None:
     assert tokenizer.n_bytes <= 4 * MAX_PIECE_BYTES
 
 
-def test_the_stop_rule_parses_little(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It runs on the event loop, where a function of a megabyte around the cursor must not be parsed."""
+def test_the_stop_rule_parses_a_limited_part_of_a_long_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It runs on the event loop, so it must not parse all of a function of a megabyte around the cursor."""
     before = "function f() {\n" + "  g(1);\n" * 50_000 + "  if (a) {"
     snapshot = Documents().open("file:///case", "javascript", 1, before + "\n  }\n}\n")
     cursor = describe_cursor(snapshot, len(before.encode()), "auto")
@@ -161,7 +161,7 @@ def test_the_stop_rule_parses_little(monkeypatch: pytest.MonkeyPatch) -> None:
     assert max(parsed) <= lines.MAX_SCOPE_BYTES + len(written)
 
 
-def test_indentation_is_looked_for_in_few_lines() -> None:
+def test_the_search_for_indentation_reads_few_lines() -> None:
     seen: list[bytes] = []
     data = b"a:\n    b\n" + b"{\n" * 20_000 + b"c\n" * 20_000
 
@@ -173,8 +173,8 @@ def test_indentation_is_looked_for_in_few_lines() -> None:
     assert len(seen) <= 2 * N_AROUND_LINES
 
 
-def test_the_stop_rule_does_not_look_for_the_files_functions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A query over 256 KB holds the interpreter's lock for its whole time, so it does not run on the event loop."""
+def test_the_stop_rule_does_not_search_the_file_for_functions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A query over 256 KB holds the interpreter's lock until it ends, so it does not run on the event loop."""
     before = "def f():\n    return 1\n\n\ndef g():\n"
     snapshot = Documents().open("file:///case", "python", 1, before)
     cursor = describe_cursor(snapshot, len(before), "auto")

@@ -26,7 +26,7 @@ def test_the_most_recently_used_items_stay(max_items: int, operations: list[tupl
         assert list(held.items()) == expected
 
 
-def test_a_plain_read_is_no_use() -> None:
+def test_a_plain_read_does_not_count_as_use() -> None:
     held: LruDict[str, int] = LruDict(2)
     held["a"], held["b"] = 1, 2
     assert (held["a"], held.get("a")) == (1, 1)

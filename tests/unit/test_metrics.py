@@ -40,7 +40,7 @@ def latencies(*elapsed_ms: float) -> dict[str, float]:
     return metrics.report(None, ())["latencyMs"]
 
 
-def test_at_the_start_everything_is_zero_and_nothing_is_known() -> None:
+def test_at_the_start_all_counters_are_zero_and_no_model_is_known() -> None:
     report = Metrics().report(None, ())
     assert set(report["requests"].values()) | set(report["tokens"].values()) == {0}
     assert report["latencyMs"] == {"count": 0, "p50": None, "p95": None, "evaluation": 0.0}
@@ -48,7 +48,7 @@ def test_at_the_start_everything_is_zero_and_nothing_is_known() -> None:
     assert report["documents"] == []
 
 
-def test_what_is_shown_and_what_is_empty() -> None:
+def test_answers_with_and_without_text_are_counted_apart() -> None:
     metrics = Metrics()
     metrics.count(completion("a"))
     metrics.count(completion("b"))
@@ -73,14 +73,14 @@ def test_tokens_add_up(requests: list[tuple[int, int, int]]) -> None:
     assert tokens["generated"] == sum(n for _, _, n in requests)
 
 
-def test_of_a_prompt_that_was_given_up_as_much_counts_as_was_gone_through() -> None:
+def test_of_a_cancelled_prompt_only_the_evaluated_part_counts() -> None:
     metrics = Metrics()
     given_up = completion("", n_prompt=100, n_reused=6)
     metrics.count_tokens(evolve(given_up, generation=evolve(given_up.generation, n_evaluated=20)))
     assert (metrics.tokens.prompt, metrics.tokens.reused, metrics.tokens.evaluated) == (26, 6, 20)
 
 
-def test_what_nobody_saw_costs_tokens_too() -> None:
+def test_superseded_requests_count_their_tokens() -> None:
     metrics = Metrics()
     metrics.count_tokens(completion("x"))
     report = metrics.report(None, ())
@@ -93,7 +93,7 @@ def test_one_latency_is_every_percentile() -> None:
 
 @given(st.lists(st.floats(0, 1e5), min_size=1, max_size=200))
 def test_percentiles_are_latencies_with_the_right_share_below(elapsed_ms: list[float]) -> None:
-    """To within one latency: with few of them, what half of them is has more than one answer."""
+    """Up to one latency: among few, several values are a valid median."""
     report = latencies(*elapsed_ms)
     for share, percentile in ((0.5, report["p50"]), (0.95, report["p95"])):
         assert percentile in {round(ms, 3) for ms in elapsed_ms}
@@ -112,7 +112,7 @@ def test_old_latencies_are_forgotten_and_still_counted() -> None:
     assert (report["count"], report["p50"], report["p95"]) == (2 * N_LATENCIES, 1.0, 1.0)
 
 
-def test_the_model_and_its_documents_are_reported_as_json(prompts: PromptModel) -> None:
+def test_model_and_cached_documents_are_reported_as_json(prompts: PromptModel) -> None:
     described = evolve(
         prompts, name="a model", architecture="starcoder2", n_context=4096, n_parameters=3_000, n_bytes=2_000
     )
@@ -131,5 +131,5 @@ def test_the_model_and_its_documents_are_reported_as_json(prompts: PromptModel) 
 
 
 @pytest.mark.parametrize("name", ["ahead", "evaluated", "generated", "prompt", "reused"])
-def test_token_counters_are_spelled_as_the_protocol_spells_them(name: str) -> None:
+def test_counters_have_the_protocols_names(name: str) -> None:
     assert name in Metrics().report(None, ())["tokens"]

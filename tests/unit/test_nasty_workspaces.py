@@ -1,4 +1,4 @@
-"""What a cloned repository may bring along: devices, FIFOs, links, huge files, and patterns that backtrack."""
+"""Hostile contents of a cloned repository: devices, named pipes, links, huge files, and patterns that backtrack."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ UNFIT = ["zero", "fifo", "stdin", "folder", "large", "loop", "out"]
 
 
 def make_unfit(path: Path, kind: str) -> None:
-    """Put something at `path` that no program should read."""
+    """Make something at `path` that no program should read."""
     if kind == "folder":
         path.mkdir()
     elif kind == "fifo":
         os.mkfifo(path)
     elif kind == "large":
         with path.open("wb") as file:
-            file.truncate(2**33)  # no block of it is on the disk
+            file.truncate(2**33)  # a sparse file: it takes no room on the disk
     elif kind == "out":
         outside = path.parent.parent / f"outside {path.name}"
         outside.write_text("x = 1\nmodule m\n")
@@ -43,7 +43,7 @@ def make_unfit(path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", UNFIT)
-def test_only_a_regular_file_of_a_sane_size_in_its_folder_is_read(tmp_path: Path, kind: str) -> None:
+def test_only_regular_files_of_limited_size_inside_the_folder_are_read(tmp_path: Path, kind: str) -> None:
     root = tmp_path / "root"
     root.mkdir()
     make_unfit(root / "file", kind)
@@ -51,7 +51,7 @@ def test_only_a_regular_file_of_a_sane_size_in_its_folder_is_read(tmp_path: Path
         read_regular(root / "file", 1000, inside=str(root))
 
 
-def test_the_limit_is_met_exactly_and_an_unfit_file_says_why(tmp_path: Path) -> None:
+def test_the_size_limit_is_exact_and_an_error_gives_the_reason(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x" * 1000)
     assert read_regular(tmp_path / "file", 1000, inside=str(tmp_path)) == b"x" * 1000
     with pytest.raises(UnfitFileError, match="larger than 999 bytes"):
@@ -61,7 +61,7 @@ def test_the_limit_is_met_exactly_and_an_unfit_file_says_why(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("kind", UNFIT)
-def test_a_workspace_of_anything_is_looked_at_and_nothing_of_it_is_shown(tmp_path: Path, kind: str) -> None:
+def test_unreadable_files_of_a_workspace_are_never_shown(tmp_path: Path, kind: str) -> None:
     root = tmp_path / "root"
     (root / "sub").mkdir(parents=True)
     for name in (".gitignore", "go.mod", "module.py"):
@@ -69,13 +69,13 @@ def test_a_workspace_of_anything_is_looked_at_and_nothing_of_it_is_shown(tmp_pat
     (root / "sub/a.py").write_text("x = 1\n")
     workspace = Workspace(root)
     assert workspace.read(f"{root}/module.py", ()) is None
-    assert workspace.read(f"{root}/sub/a.py", ()) is None  # such rules might exclude anything
+    assert workspace.read(f"{root}/sub/a.py", ()) is None  # unreadable rules might exclude any file
     opened = Documents().open(f"file://{root}/a.go", "go", 1, 'package a\nimport "m/b"\n')
     assert imported_files(opened, f"{root}/a.go", str(root)) == ()
 
 
 @pytest.mark.parametrize("kind", ["zero", "fifo", "stdin", "folder", "loop"])
-def test_a_model_path_and_a_settings_file_may_be_anything(tmp_path: Path, kind: str) -> None:
+def test_an_unreadable_model_or_settings_file_is_reported(tmp_path: Path, kind: str) -> None:
     make_unfit(tmp_path / "file", kind)
     with pytest.raises(ModelFileError):
         check_model_file(tmp_path / "file")
@@ -86,15 +86,15 @@ HOSTILE = ["*a" * 40 + "*b", "**/" * 60 + "*a*b", "a*" * 60 + "/**/b", "{" + "a*
 
 
 @pytest.mark.parametrize("glob", HOSTILE)
-def test_no_pattern_takes_more_than_linear_time(glob: str) -> None:
-    """With a matcher that backtracks each of these runs for longer than the machine will last."""
+def test_every_pattern_is_matched_in_linear_time(glob: str) -> None:
+    """A matcher that backtracks would practically never end."""
     path = "/".join(["a" * 200] * 15)
     assert not matches(f"{path}c", glob)
     rules = IgnoreRules.parse(f"{glob}\n!{glob}\n/{glob}\n".encode() * 20)
     assert rules.verdict(f"{path}c") is None
 
 
-def test_thousands_of_rules_are_one_question() -> None:
+def test_thousands_of_rules_are_matched_as_one_pattern() -> None:
     rules = IgnoreRules.parse(b"".join(b"*a%d*b*c\n" % number for number in range(5000)))
     assert rules.any_of is not None
     assert rules.verdict("x" * 4000) is None
@@ -102,7 +102,7 @@ def test_thousands_of_rules_are_one_question() -> None:
 
 
 @given(st.lists(st.text(alphabet="ab*?/!\\[]{}~ #.", max_size=9), max_size=5), st.text(alphabet="ab/. ", max_size=9))
-def test_rules_say_what_pathspec_says_with_its_own_matcher(lines: list[str], path: str) -> None:
+def test_rules_give_the_verdicts_of_pathspecs_own_matcher(lines: list[str], path: str) -> None:
     from pathspec import GitIgnoreSpec
 
     good = []
@@ -119,13 +119,13 @@ def test_rules_say_what_pathspec_says_with_its_own_matcher(lines: list[str], pat
 
 
 @pytest.mark.parametrize("name", ["\udc80.py", "é.py", "a\nb.py"], ids=ascii)
-def test_names_that_are_no_text_are_matched_too(name: str) -> None:
+def test_names_that_are_no_utf_8_are_matched(name: str) -> None:
     assert IgnoreRules.parse(b"*.py\n").verdict(name)
     assert matches(f"/x/{name}", "*.py")
     assert matches("/x/a.py", f"*.p[y{name[0]}]")
 
 
-def test_a_server_that_reads_its_messages_from_a_pipe_loses_none_to_a_link(tmp_path: Path) -> None:
+def test_a_link_to_standard_input_takes_no_message_from_the_server(tmp_path: Path) -> None:
     (tmp_path / ".gitignore").symlink_to("/dev/stdin")
     (tmp_path / "a.py").write_text("x = 1\n")
     code = (

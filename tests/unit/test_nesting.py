@@ -1,4 +1,4 @@
-"""What nests so deeply that a grammar crashes is not given to it; `tests/depth` found out what that is."""
+"""Text nested so deeply that a grammar crashes is never parsed. `tests/depth` found such texts."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ ORDINARY = [
 UNCLOSED = [("rust", "%q(" * 4000), ("java", "%q(" * 4000), ("python", "[" * 501)]
 
 
-def test_the_grammars_were_tried_in_this_version_of_the_pack() -> None:
+def test_the_list_of_crashes_is_of_this_version_of_the_pack() -> None:
     assert FOUND["pack"] == version("tree-sitter-language-pack"), "run python -m tests.depth.try_all"
 
 
 @pytest.mark.parametrize(("grammar", "fault"), CRASHES)
-def test_what_crashed_a_grammar_is_kept_from_it(grammar: str, fault: dict[str, Any]) -> None:
+def test_every_text_that_crashed_a_grammar_is_recognized(grammar: str, fault: dict[str, Any]) -> None:
     text = Shape(fault["unit"], fault["depth"], is_indented=fault["indented"]).text()
     rows = [row for row in all_languages() if row.grammar == grammar]
     assert rows
@@ -63,12 +63,12 @@ def test_what_crashed_a_grammar_is_kept_from_it(grammar: str, fault: dict[str, A
 
 
 @pytest.mark.parametrize(("language_id", "text"), KNOWN + UNCLOSED)
-def test_deep_nesting_gets_no_tree_and_no_crash(language_id: str, text: str) -> None:
+def test_deeply_nested_text_gets_no_tree(language_id: str, text: str) -> None:
     language = language_for(language_id, "")
     assert is_too_deep(language, Text.from_str(text))
     assert Syntax.parse_fresh(language, Text.from_str(text)).tree is None
 
 
 @pytest.mark.parametrize(("language_id", "text"), ORDINARY)
-def test_ordinary_text_is_not_taken_for_deep(language_id: str, text: str) -> None:
+def test_ordinary_text_does_not_count_as_deeply_nested(language_id: str, text: str) -> None:
     assert not is_too_deep(language_for(language_id, ""), Text.from_str(text))

@@ -1,4 +1,4 @@
-"""Notebooks: the joined text is always that of the cells, and a place in a cell is the same place in it."""
+"""Notebooks: the joined text always equals its cells, and places in cells map to places in it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def uri_of(number: int) -> str:
 
 
 def opened(*texts: str, version: int = 1, languages: Sequence[str] = ()) -> Notebooks:
-    """A notebook of cells 0, 1, ... in Python or `languages`; Markdown is markup."""
+    """Return a notebook with cells 0, 1, ... in Python or in `languages`."""
     notebooks = Notebooks()
     languages = [*languages, *[CODE] * (len(texts) - len(languages))]
     notebooks.open(
@@ -55,14 +55,14 @@ def opened(*texts: str, version: int = 1, languages: Sequence[str] = ()) -> Note
     return notebooks
 
 
-def seen(notebooks: Notebooks, number: int) -> View:
+def view_of(notebooks: Notebooks, number: int) -> View:
     view = notebooks.view(uri_of(number))
     assert view is not None
     return view
 
 
-def above(notebooks: Notebooks, number: int) -> str:
-    view = seen(notebooks, number)
+def text_above(notebooks: Notebooks, number: int) -> str:
+    view = view_of(notebooks, number)
     return view.whole.text.data[: view.offset_byte].decode("utf-8", "surrogatepass")
 
 
@@ -72,7 +72,7 @@ def edit_of(number: int, version: int, *edits: Edit) -> NotebookChange:
 
 @define
 class Sheet:
-    """What the editor has, as plain strings: the oracle."""
+    """The editor's cells as plain strings: the oracle."""
 
     notebooks: Notebooks
     cells: list[tuple[int, str, str]]
@@ -81,7 +81,7 @@ class Sheet:
     version: int = 1
 
     def fresh(self, number: int) -> Notebooks:
-        """The notebook as if the editor had just opened it."""
+        """Return a new notebook, opened with the present cells."""
         notebooks = Notebooks()
         notebooks.open(
             URI,
@@ -128,7 +128,7 @@ class Sheet:
 
 @settings(deadline=None)
 @given(st.data())
-def test_after_any_changes_the_joined_text_is_that_of_a_notebook_just_opened(
+def test_after_any_changes_the_joined_text_equals_that_of_a_new_notebook(
     data: st.DataObject,
 ) -> None:
     texts = data.draw(st.lists(strings, min_size=1, max_size=4))
@@ -136,7 +136,7 @@ def test_after_any_changes_the_joined_text_is_that_of_a_notebook_just_opened(
     for _ in range(data.draw(st.integers(1, 6))):
         data.draw(st.sampled_from([sheet.edit, sheet.restructure]))(data)
         number, language, text = sheet.cells[data.draw(indices) % len(sheet.cells)]
-        view, fresh = seen(sheet.notebooks, number), seen(sheet.fresh(number), number)
+        view, fresh = view_of(sheet.notebooks, number), view_of(sheet.fresh(number), number)
         assert view.own.text == Text.from_str(text) == fresh.own.text
         assert view.whole.text == fresh.whole.text == Text.from_bytes(view.whole.text.data)
         assert (view.offset_byte, view.whole.uri) == (fresh.offset_byte, joined_uri(URI, language))
@@ -153,10 +153,10 @@ def test_the_tree_of_the_joined_text_follows_edits_and_structure() -> None:
         NotebookChange(splice=CellSplice(0, 1), closed=(uri_of(1),)),
     ]
     for version, change in enumerate(changes, 2):
-        assert tree_of(seen(notebooks, 2)) is not None
+        assert tree_of(view_of(notebooks, 2)) is not None
         notebooks.change(URI, version, change, "utf-16")
-        view = seen(notebooks, 2)
-        fresh = seen(opened(view.whole.text.to_str()), 0)
+        view = view_of(notebooks, 2)
+        fresh = view_of(opened(view.whole.text.to_str()), 0)
         assert fresh.whole.text.to_str() == view.whole.text.to_str() + "\n\n"
         assert str(tree_of(view)) == str(tree_of(fresh))
     assert view.whole.text.data == b"import os, sys\n\ntotal([])\n\n"
@@ -169,9 +169,9 @@ def tree_of(view: View) -> Node:
 
 
 @given(strings, strings, indices)
-def test_a_line_of_a_cell_is_a_line_of_the_joined_text(first: str, second: str, at: int) -> None:
-    """No line end of a cell becomes half of another one: a cell ends where it ends and begins at a line's start."""
-    view = seen(opened(first, second), 1)
+def test_lines_of_cells_are_lines_of_the_joined_text(first: str, second: str, at: int) -> None:
+    """The end of a cell and the start of the next one never merge into one line end."""
+    view = view_of(opened(first, second), 1)
     own, whole = view.own.text, view.whole.text
     line, character = own.position_of(at % (len(own.data) + 1), "utf-16")
     first_line = whole.line_of(view.offset_byte)
@@ -180,30 +180,30 @@ def test_a_line_of_a_cell_is_a_line_of_the_joined_text(first: str, second: str, 
     assert whole.byte_at(first_line + line, character, "utf-16") == view.offset_byte + byte
 
 
-def test_a_cell_sees_code_of_its_language_and_markup_as_comments() -> None:
+def test_the_joined_text_has_cells_of_one_language_and_markup_as_comments() -> None:
     notebooks = opened(
         "import os", "# Title\n\nSome text", "select 1", "x = 1\n", "y", languages=[CODE, MARKUP, "sql", CODE, CODE]
     )
-    assert above(notebooks, 4) == "import os\n\n# # Title\n#\n# Some text\n\nx = 1\n\n\n"
-    assert seen(notebooks, 0).whole is seen(notebooks, 4).whole
-    assert seen(notebooks, 1).whole.text.data == b"# Title\n\nSome text\n\n"
-    assert seen(notebooks, 2).whole.text.data == b"-- # Title\n--\n-- Some text\n\nselect 1\n\n"
-    assert seen(notebooks, 2).whole.language_id == "sql"
+    assert text_above(notebooks, 4) == "import os\n\n# # Title\n#\n# Some text\n\nx = 1\n\n\n"
+    assert view_of(notebooks, 0).whole is view_of(notebooks, 4).whole
+    assert view_of(notebooks, 1).whole.text.data == b"# Title\n\nSome text\n\n"
+    assert view_of(notebooks, 2).whole.text.data == b"-- # Title\n--\n-- Some text\n\nselect 1\n\n"
+    assert view_of(notebooks, 2).whole.language_id == "sql"
 
 
 def test_markup_may_become_code() -> None:
     notebooks = opened("# a", "b", languages=[MARKUP, CODE])
-    assert above(notebooks, 1) == "# # a\n\n"
+    assert text_above(notebooks, 1) == "# # a\n\n"
     notebooks.change(URI, 2, NotebookChange(changed_cells=(Cell(uri_of(0)), Cell("of another notebook"))), "utf-16")
-    assert above(notebooks, 1) == ""
+    assert text_above(notebooks, 1) == ""
 
 
-def test_typing_in_a_cell_leaves_the_snapshot_of_another_language_alone() -> None:
+def test_typing_in_a_cell_keeps_the_snapshot_of_another_language() -> None:
     notebooks = opened("a = 1", "text", languages=[CODE, MARKUP])
-    markup = seen(notebooks, 1).whole
+    markup = view_of(notebooks, 1).whole
     notebooks.change(URI, 2, edit_of(0, 2, Edit(0, 5, 0, 5, "0")), "utf-16")
-    assert seen(notebooks, 1).whole is markup
-    assert seen(notebooks, 0).whole.text.data == b"a = 10\n\n# text\n\n"
+    assert view_of(notebooks, 1).whole is markup
+    assert view_of(notebooks, 0).whole.text.data == b"a = 10\n\n# text\n\n"
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_typing_in_a_cell_leaves_the_snapshot_of_another_language_alone() -> Non
         edit_of(9, 2, Edit.whole("x")),
     ],
 )
-def test_a_change_of_cells_that_are_not_there_puts_the_notebook_out_of_step(change: NotebookChange) -> None:
+def test_a_change_of_unknown_cells_puts_the_notebook_out_of_sync(change: NotebookChange) -> None:
     notebooks = opened("a", "b")
     with pytest.raises((OutOfSyncError, UnknownDocumentError)):
         notebooks.change(URI, 2, change, "utf-16")
@@ -225,22 +225,22 @@ def test_a_change_of_cells_that_are_not_there_puts_the_notebook_out_of_step(chan
         notebooks.change(URI, 3, edit_of(0, 2, Edit.whole("x")), "utf-16")
     assert notebooks.view(uri_of(0)) is None
     notebooks.open(URI, 1, [Cell(uri_of(0))], [CellText(uri_of(0), CODE, 1, "a")])
-    assert seen(notebooks, 0).whole.text.data == b"a\n\n"
+    assert view_of(notebooks, 0).whole.text.data == b"a\n\n"
     assert uri_of(1) not in notebooks
 
 
 @pytest.mark.parametrize("version", [6, 5, 4, 0])
 def test_the_notebooks_version_may_stay_or_go_back(version: int) -> None:
-    """Visual Studio Code counts the changes of a cell's text late or not at all."""
+    """VS Code raises the version late, or not at all, when a cell's text changes."""
     notebooks = opened("a", version=5)
     notebooks.change(URI, version, edit_of(0, version, Edit(0, 1, 0, 1, "b")), "utf-16")
     notebooks.change(URI, version, edit_of(0, version, Edit(0, 2, 0, 2, "c")), "utf-16")
-    assert seen(notebooks, 0).whole.text.data == b"abc\n\n"
+    assert view_of(notebooks, 0).whole.text.data == b"abc\n\n"
     assert notebooks.out_of_sync() == set()
 
 
-def test_a_cell_whose_edit_is_missing_is_out_of_step_until_its_whole_text_comes() -> None:
-    """Until then no cell is to be completed below a text that nobody sees; the other cell's edit is not lost."""
+def test_a_cell_that_misses_an_edit_is_out_of_sync_until_its_whole_text_comes() -> None:
+    """Until then no cell of the notebook is completed. The edits of other cells are applied."""
     notebooks = opened("a", "b")
     notebooks._notebooks[URI].texts.mark_out_of_sync(uri_of(0))
     assert notebooks.out_of_sync() == {uri_of(0)}
@@ -250,21 +250,21 @@ def test_a_cell_whose_edit_is_missing_is_out_of_step_until_its_whole_text_comes(
     assert notebooks.view(uri_of(0)) is None
     assert notebooks.view(uri_of(1)) is None
     notebooks.change(URI, 3, edit_of(0, 2, Edit.whole("new")), "utf-16")
-    assert seen(notebooks, 1).whole.text.data == b"new\n\nbc\n\n"
+    assert view_of(notebooks, 1).whole.text.data == b"new\n\nbc\n\n"
 
 
-def test_cells_without_a_text_and_texts_without_a_place() -> None:
+def test_cells_without_text_and_texts_without_cell_are_ignored() -> None:
     notebooks = Notebooks()
     notebooks.open(URI, 1, [Cell("no text"), Cell(uri_of(0))], [CellText(uri_of(n), CODE, 1, f"{n}") for n in (0, 1)])
-    assert seen(notebooks, 0).whole.text.data == b"0\n\n"
+    assert view_of(notebooks, 0).whole.text.data == b"0\n\n"
     assert notebooks.view(uri_of(1)) is None
     with pytest.raises(UnknownDocumentError):
         notebooks.view("no text")
 
 
-def test_closing_forgets_the_cells_and_tells_what_was_joined() -> None:
+def test_a_closed_notebook_and_its_joined_texts_are_forgotten() -> None:
     notebooks = opened("a", "b")
-    seen(notebooks, 1)
+    view_of(notebooks, 1)
     assert notebooks.joined(joined_uri(URI, CODE)) is not None
     assert notebooks.joined_uris(URI) == [joined_uri(URI, CODE)]
     notebooks.close(URI)
@@ -294,5 +294,5 @@ def test_the_joined_text_has_the_path_of_its_notebook(uri: str) -> None:
     assert path_of(joined_uri(uri, "py#thon")) == path_of(uri)
 
 
-def test_a_uri_may_have_half_a_surrogate_pair() -> None:
+def test_a_uri_may_contain_half_a_surrogate_pair() -> None:
     assert joined_uri("file:///\ud83d.ipynb", CODE).endswith(".ipynb#python")

@@ -1,4 +1,4 @@
-"""Definitions that move when they are looked for, against definitions that all move at each change."""
+"""An outline that moves definitions on demand, against one that moves all of them at each change."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAMES = ("a", "b", "c", "d")
 
 @st.composite
 def definitions(draw: st.DrawFn) -> list[Scope]:
-    """Definitions one below the other, some of them around the next."""
+    """Draw definitions in order; some contain the next one."""
     made, byte = [], 0
     for _ in range(draw(st.integers(0, 12))):
         start = byte + draw(st.integers(0, 5))
@@ -36,7 +36,7 @@ CHANGES = st.lists(
 
 
 @given(definitions(), CHANGES, st.sets(st.sampled_from(NAMES)), st.integers(0, 200), st.integers(0, 200))
-def test_a_definition_is_found_where_it_has_moved(
+def test_a_definition_is_found_at_its_place_after_changes(
     scopes: list[Scope], changes: list[TextChange], names: set[str], one: int, other: int
 ) -> None:
     outline, expected = Outline.of(scopes), scopes

@@ -1,4 +1,4 @@
-"""The table of a benchmark is Markdown, and says beside each figure what it was."""
+"""The table of a benchmark is Markdown, and has each earlier figure beside the new one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def parsed(text: str) -> list[list[str]]:
 
 
 @given(st.lists(st.lists(cells, min_size=3, max_size=3), min_size=1, max_size=4))
-def test_the_cells_come_back(rows: list[list[str]]) -> None:
+def test_cells_survive_the_conversion_to_markdown(rows: list[list[str]]) -> None:
     shown = markdown(table_of(rows))
     header, rule, *body = parsed(shown)
     assert header == ["edits", "column 0", "column 1"]
@@ -42,14 +42,14 @@ def test_the_cells_come_back(rows: list[list[str]]) -> None:
     assert shown.endswith("|\n\na caption")
 
 
-def test_a_figure_says_what_it_was() -> None:
+def test_the_earlier_figure_stands_beside_the_new_one() -> None:
     now = table_of([["all", "1", "2"], ["new", "3", "4"]])
     before = table_of([["all", "1", "5"], ["old", "6", "7"]], "another")
     assert parsed(markdown(now, before))[2:] == [["all", "1", "2 (was 5)"], ["new", "3", "4"]]
     assert markdown(now, before).endswith("before: another")
 
 
-def test_a_saved_report_of_another_version(tmp_path: Path) -> None:
+def test_a_saved_report_of_another_version_is_refused(tmp_path: Path) -> None:
     saved = tmp_path / "saved.json"
     saved.write_text(json.dumps({"bench": "replay"}))
     output = Output.of("replay", as_json=False, against=saved)
@@ -58,14 +58,14 @@ def test_a_saved_report_of_another_version(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"bench": "compare"}', "\0"])
-def test_what_is_no_saved_report(tmp_path: Path, content: str) -> None:
+def test_a_file_that_is_no_saved_report_is_refused(tmp_path: Path, content: str) -> None:
     saved = tmp_path / "saved.json"
     saved.write_text(content)
     with pytest.raises(CommandError, match="no saved report"):
         Output.of("replay", as_json=False, against=saved)
 
 
-def test_a_report_comes_back_as_it_was_saved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_saved_report_is_read_unchanged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     saved = tmp_path / "saved.json"
     report = {"rows": [["all", "1"]]}
     Output.of("replay", as_json=True, save=saved).write(report, lambda each: table_of(each["rows"]))

@@ -1,4 +1,4 @@
-"""A benchmark ends when it should, says how long it will take, and keeps what it measured."""
+"""A benchmark ends at its time limit, estimates the time left, and keeps its results after Ctrl-C."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from starcoder_lsp.cli.bench.pace import (
 
 
 def clocked(n_items: int, item_s: float, seconds: float | None) -> tuple[Watched[int], list[int]]:
-    """Items that take so many seconds each, by a clock of their own; and those that were worked on."""
+    """Return items that take `item_s` seconds each on a simulated clock, and the list of those worked on."""
     now = [100.0]
     watched = Watched(range(n_items), Limits(n_items, seconds), "working", clock_s=lambda: now[0])
     done = []
@@ -46,7 +46,7 @@ def test_nothing_new_begins_after_the_limit(n_items: int, item_s: float, seconds
     assert watched.end == (f"ended after {seconds:g} s: {watched.n_done} of {n_items}" if watched.is_late else "")
 
 
-def test_the_rest_is_estimated_from_what_was_done() -> None:
+def test_the_time_left_is_estimated_from_the_items_done() -> None:
     now = [0.0]
     for seconds, left_s in ((None, 15.0), (20.0, 15.0), (6.0, 1.0), (1.0, 0.0)):
         watched = Watched(range(4), Limits(4, seconds), "working", clock_s=lambda: now[0])
@@ -58,7 +58,7 @@ def test_the_rest_is_estimated_from_what_was_done() -> None:
         assert watched.left_s == left_s
 
 
-def test_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_terminal_progress_is_lines(capsys: pytest.CaptureFixture[str]) -> None:
     now = [0.0]
     watched = Watched(range(10), Limits(10, None), "working", clock_s=lambda: now[0])
     watched.on_progress = watched.speak
@@ -74,44 +74,44 @@ def test_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) ->
     ("n_items", "seconds", "limits"),
     [
         (None, None, Limits(200, 60.0)),
-        (4000, None, Limits(4000, None)),  # a number alone takes as long as it takes
+        (4000, None, Limits(4000, None)),  # a number of items alone sets no time limit
         (None, 5.0, Limits(200, 5.0)),
         (4000, 5.0, Limits(4000, 5.0)),
     ],
 )
-def test_limits_of_the_user(n_items: int | None, seconds: float | None, limits: Limits) -> None:
+def test_options_replace_the_default_limits(n_items: int | None, seconds: float | None, limits: Limits) -> None:
     assert Limits(200, 60.0).with_options(n_items, seconds) == limits
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf")])
-def test_limits_that_are_none(seconds: float) -> None:
+def test_an_invalid_time_limit_is_refused(seconds: float) -> None:
     with pytest.raises(CommandError, match="--seconds"):
         Limits(200, 60.0).with_options(None, seconds)
 
 
-def interrupting(n_before: int) -> Iterator[int]:
+def interrupted_items(n_before: int) -> Iterator[int]:
     yield from range(n_before)
     signal.raise_signal(signal.SIGINT)
     yield n_before
 
 
-def test_ctrl_c_keeps_what_was_done() -> None:
+def test_ctrl_c_keeps_the_results_so_far() -> None:
     async def work() -> list[int]:
         done = []
         with until_interrupted():
             for item in watched:
                 await asyncio.sleep(0)
                 done.append(item)
-        await asyncio.sleep(0)  # what follows is not interrupted
+        await asyncio.sleep(0)  # code behind the block is not interrupted
         return done
 
-    with watching(interrupting(3), 10, "working") as watched:
+    with watching(interrupted_items(3), 10, "working") as watched:
         assert run_interruptible(work()) == [0, 1, 2]
     assert watched.is_interrupted
     assert watched.end == "ended by Ctrl-C: 3 of 10"
 
 
-def test_ctrl_c_before_anything_was_measured_ends_the_program() -> None:
+def test_ctrl_c_before_the_first_result_ends_the_program() -> None:
     before = signal.getsignal(signal.SIGINT)
 
     async def work() -> None:

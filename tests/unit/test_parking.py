@@ -1,4 +1,4 @@
-"""Parked states: which are kept, and that coming back costs nothing and changes nothing."""
+"""Parked states: which of them are kept, and that a return to a document costs one token and changes no text."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def state(document: str, ids: tuple[int, ...], n_bytes: int = 10, client: str = 
     return ParkedState(Owner(client, document), ids, memoryview(bytearray(n_bytes)), len(ids))
 
 
-def test_the_least_recently_used_goes_first() -> None:
+def test_the_least_recently_used_copy_is_dropped_first() -> None:
     states = ParkedStates(25)
     a, b, c = state("a", (1,)), state("b", (2,)), state("c", (3,))
     for parked in (a, b, c):
@@ -47,14 +47,14 @@ def test_a_copy_that_a_newer_one_continues_is_dropped() -> None:
     assert states.match_prefix((1, 2, 3, 4)) == (longer, 3)
 
 
-def test_a_copy_over_the_limit_is_not_kept() -> None:
+def test_a_copy_larger_than_the_limit_is_not_kept() -> None:
     states = ParkedStates(9)
     states.add(state("a", (1,)))
     assert list(states) == []
     assert states.match_prefix((1,)) == (None, 0)
 
 
-def test_a_copy_over_the_limit_pushes_no_other_out() -> None:
+def test_a_copy_larger_than_the_limit_displaces_no_other() -> None:
     states = ParkedStates(25)
     a = state("a", (1,))
     states.add(a)
@@ -62,7 +62,7 @@ def test_a_copy_over_the_limit_pushes_no_other_out() -> None:
     assert list(states) == [a]
 
 
-def test_forget_and_take() -> None:
+def test_copies_are_taken_and_forgotten_by_client() -> None:
     states = ParkedStates(100)
     a, b = state("a", (1,)), state("b", (2,))
     states.add(a)
@@ -88,7 +88,7 @@ def test_all_clients_share_one_limit() -> None:
     assert [parked.owner.client for parked in states] == ["three", "two"]
 
 
-def test_to_look_at_a_copy_is_to_use_it() -> None:
+def test_peeking_at_a_copy_counts_as_use() -> None:
     states = ParkedStates(25)
     a, b = state("a", (1,)), state("b", (2,))
     states.add(a)
@@ -115,7 +115,7 @@ def uncached(prompts: PromptModel, caution: Caution) -> Iterator[LocalEngine]:
     loaded.end()
 
 
-def asked(prompts: PromptModel, document: str, text: bytes) -> GenerationRequest:
+def request_for(prompts: PromptModel, document: str, text: bytes) -> GenerationRequest:
     encode = prompts.tokenizer.encode
     prompt = prompts.fim.infill(encode(text), encode(b"\n\nx = 1\n"))
     return GenerationRequest(document, prompt, max_new_tokens=3, timeout_ms=60_000)
@@ -126,7 +126,7 @@ async def answer(engine: Engine, prompts: PromptModel, request: GenerationReques
 
 
 async def run(engine: LocalEngine, request: GenerationRequest, cancel_after: int | None = None) -> Generation:
-    """Ask, and see that records and context agree afterwards."""
+    """Run a request, and check that the recorded ids equal the cells afterwards."""
     cancellation, piece = Cancellation(), engine.context.pieces.__getitem__
     with engine.cancelling(cancellation, 0 if cancel_after is None else cancel_after + 1):
         generation = await generate(engine, request, piece, lambda _text: None, cancellation)
@@ -139,21 +139,23 @@ def body(name: str, n_functions: int = 20) -> bytes:
     return "".join(f"def {name}_{i}(x):\n    return x + {i}\n\n\n" for i in range(n_functions)).encode()
 
 
-async def test_coming_back_to_a_document_evaluates_one_token(parking: LocalEngine, prompts: PromptModel) -> None:
-    first, second = asked(prompts, "first", body("a")), asked(prompts, "second", body("b"))
+async def test_a_return_to_a_document_evaluates_one_token(parking: LocalEngine, prompts: PromptModel) -> None:
+    first, second = request_for(prompts, "first", body("a")), request_for(prompts, "second", body("b"))
     cold = await run(parking, first)
     assert cold.n_reused == 0
     await run(parking, second)
-    where = {cached.document: cached.where for cached in await parking.cached()}
-    assert where == {"first": "ram", "second": "device"}
+    places = {cached.document: cached.places for cached in await parking.cached()}
+    assert places == {"first": "ram", "second": "device"}
     back = await run(parking, first)
     assert back.n_evaluated == 1
     assert back.written[0].text == cold.written[0].text
     assert (await run(parking, second)).n_evaluated == 1
 
 
-async def test_coming_back_to_a_place_in_a_document_too(parking: LocalEngine, prompts: PromptModel) -> None:
-    here, there = asked(prompts, "doc", body("here")), asked(prompts, "doc", body("there"))
+async def test_a_return_to_a_place_in_a_document_evaluates_one_token(
+    parking: LocalEngine, prompts: PromptModel
+) -> None:
+    here, there = request_for(prompts, "doc", body("here")), request_for(prompts, "doc", body("there"))
     await run(parking, here)
     await run(parking, there)
     assert (await run(parking, here)).n_evaluated == 1
@@ -161,22 +163,22 @@ async def test_coming_back_to_a_place_in_a_document_too(parking: LocalEngine, pr
     assert (await run(parking, here)).n_reused == 0
 
 
-async def test_without_memory_for_copies_nothing_is_lost_but_time(
+async def test_without_memory_for_copies_prompts_are_evaluated_again(
     parking: LocalEngine, prompts: PromptModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = asked(prompts, "no memory", body("m"))
+    first = request_for(prompts, "no memory", body("m"))
     wanted = (await run(parking, first)).written[0].text
     monkeypatch.setattr(parking.context, "save", lambda _sequence: None)
-    await run(parking, asked(prompts, "other", body("o")))
+    await run(parking, request_for(prompts, "other", body("o")))
     assert (await run(parking, first)).written[0].text == wanted
 
 
 async def test_a_copy_that_cannot_be_restored_is_evaluated_again(
     parking: LocalEngine, prompts: PromptModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = asked(prompts, "damaged", body("d"))
+    first = request_for(prompts, "damaged", body("d"))
     wanted = (await run(parking, first)).written[0].text
-    await run(parking, asked(prompts, "other", body("p")))
+    await run(parking, request_for(prompts, "other", body("p")))
     monkeypatch.setattr(parking.context, "restore", lambda _sequence, _state: False)
     again = await run(parking, first)
     assert again.n_reused == 0
@@ -188,7 +190,7 @@ async def test_a_copy_that_cannot_be_restored_is_evaluated_again(
 
 @pytest.fixture
 def open_engine(tmp_path: Path, prompts: PromptModel, caution: Caution) -> Iterator[Callable[..., LocalEngine]]:
-    """Makes engines, each in place of the one before: a start of the program after its end."""
+    """Return a function that ends the last engine and starts a new one, as a restart of the program does."""
     opened: list[LocalEngine] = []
 
     def start(
@@ -208,35 +210,35 @@ def n_below(folder: Path, pattern: str = "*") -> int:
     return len(list(folder.glob(pattern)))
 
 
-async def where(engine: LocalEngine) -> dict[str, set[str]]:
+async def places(engine: LocalEngine) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for cached in await engine.cached():
-        found.setdefault(cached.document, set()).add(cached.where)
+        found.setdefault(cached.document, set()).add(cached.places)
     return found
 
 
-async def test_a_closed_document_is_found_by_the_next_process(
+async def test_the_next_process_finds_the_state_of_a_closed_document(
     open_engine: Callable[..., LocalEngine], prompts: PromptModel, tmp_path: Path
 ) -> None:
     engine = open_engine()
-    request = asked(prompts, "doc", body("x"))
+    request = request_for(prompts, "doc", body("x"))
     cold = await run(engine, request)
     assert n_below(tmp_path) == 0
     engine.persist("doc")
-    assert await where(engine) == {"doc": {"device", "disk"}}
+    assert await places(engine) == {"doc": {"device", "disk"}}
     engine = open_engine()
-    assert await where(engine) == {"doc": {"disk"}}
+    assert await places(engine) == {"doc": {"disk"}}
     back = await run(engine, request)
     assert back.n_evaluated == 1
     assert back.written[0].text == cold.written[0].text
-    assert await where(engine) == {"doc": {"device", "disk"}}
+    assert await places(engine) == {"doc": {"device", "disk"}}
 
 
-async def test_what_is_held_at_the_end_is_found_by_the_next_process(
+async def test_the_next_process_finds_the_states_of_all_documents(
     open_engine: Callable[..., LocalEngine], prompts: PromptModel
 ) -> None:
     engine = open_engine()
-    requests = [asked(prompts, name, body(name)) for name in ("a", "b", "c")]
+    requests = [request_for(prompts, name, body(name)) for name in ("a", "b", "c")]
     cold = [(await run(engine, request)).written[0].text for request in requests]
     engine = open_engine()
     assert [cached.document for cached in await engine.cached()] == ["c", "b", "a"]
@@ -246,84 +248,90 @@ async def test_what_is_held_at_the_end_is_found_by_the_next_process(
 
 
 @pytest.mark.parametrize("disk_mib", [0, 1])
-async def test_the_setting_says_whether_states_go_to_disk(
+async def test_states_are_written_to_disk_only_if_the_setting_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk_mib: int
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     async with opened(Settings(cache=CacheSettings(disk_mib=disk_mib))) as (prompts, engine):
-        request = asked(prompts, "doc", body("x"))
+        request = request_for(prompts, "doc", body("x"))
         await answer(engine, prompts, request)
         engine.persist("doc")
-        await engine.score(request.prompt, ())  # answered once the model thread has written
+        await engine.score(request.prompt, ())  # returns once the model thread has written the file
         assert n_below(tmp_path, "starcoder-lsp/states/*.kv") == disk_mib
 
 
-async def test_closing_a_document_writes_no_other(
+async def test_closing_a_document_writes_its_state_only(
     open_engine: Callable[..., LocalEngine], prompts: PromptModel
 ) -> None:
     engine = open_engine()
     for name in ("a", "b", "c"):
-        await run(engine, asked(prompts, name, body(name)))
+        await run(engine, request_for(prompts, name, body(name)))
     engine.persist("a")
     engine.persist("unknown")
-    assert await where(engine) == {"a": {"ram", "disk"}, "b": {"ram"}, "c": {"device"}}
+    assert await places(engine) == {"a": {"ram", "disk"}, "b": {"ram"}, "c": {"device"}}
     await engine.forget()
-    assert await where(engine) == {}
+    assert await places(engine) == {}
 
 
-async def test_a_few_tokens_are_not_written(open_engine: Callable[..., LocalEngine], prompts: PromptModel) -> None:
+async def test_a_state_of_few_tokens_is_not_written(
+    open_engine: Callable[..., LocalEngine], prompts: PromptModel
+) -> None:
     engine = open_engine()
-    await run(engine, asked(prompts, "doc", b"x = 1\n"))
+    await run(engine, request_for(prompts, "doc", b"x = 1\n"))
     engine.persist("doc")
-    assert await where(engine) == {"doc": {"device"}}
+    assert await places(engine) == {"doc": {"device"}}
 
 
-async def test_what_memory_has_no_room_for_goes_to_disk(
+async def test_states_that_do_not_fit_memory_are_written_to_disk(
     open_engine: Callable[..., LocalEngine], prompts: PromptModel
 ) -> None:
     engine = open_engine(n_parked_bytes=0)
-    first, second = asked(prompts, "first", body("a")), asked(prompts, "second", body("b"))
+    first, second = request_for(prompts, "first", body("a")), request_for(prompts, "second", body("b"))
     text = (await run(engine, first)).written[0].text
     await run(engine, second)
-    assert await where(engine) == {"first": {"disk"}, "second": {"device"}}
+    assert await places(engine) == {"first": {"disk"}, "second": {"device"}}
     back = await run(engine, first)
     assert (back.n_evaluated, back.written[0].text) == (1, text)
 
 
-async def test_a_disk_too_small_for_one_state(open_engine: Callable[..., LocalEngine], prompts: PromptModel) -> None:
+async def test_nothing_is_written_if_the_limit_is_below_one_state(
+    open_engine: Callable[..., LocalEngine], prompts: PromptModel
+) -> None:
     engine = open_engine(n_parked_bytes=0, n_disk_bytes=1000)
-    first = asked(prompts, "first", body("a"))
+    first = request_for(prompts, "first", body("a"))
     text = (await run(engine, first)).written[0].text
-    await run(engine, asked(prompts, "second", body("b")))
+    await run(engine, request_for(prompts, "second", body("b")))
     engine.persist("first")
-    assert await where(engine) == {"second": {"device"}}
+    assert await places(engine) == {"second": {"device"}}
     assert (await run(engine, first)).written[0].text == text
 
 
-async def test_a_folder_that_cannot_be_made(
+async def test_requests_are_answered_if_the_folder_cannot_be_made(
     open_engine: Callable[..., LocalEngine], prompts: PromptModel, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
     engine = open_engine(n_parked_bytes=0, folder=tmp_path / "file" / "states")
-    await run(engine, asked(prompts, "first", body("a")))
+    await run(engine, request_for(prompts, "first", body("a")))
     engine.persist("first")
-    await run(engine, asked(prompts, "second", body("b")))
-    assert await where(engine) == {"second": {"device"}}
+    await run(engine, request_for(prompts, "second", body("b")))
+    assert await places(engine) == {"second": {"device"}}
 
 
-async def test_at_the_end_the_last_used_are_kept(open_engine: Callable[..., LocalEngine], prompts: PromptModel) -> None:
+async def test_at_the_end_the_most_recently_used_states_are_written(
+    open_engine: Callable[..., LocalEngine], prompts: PromptModel
+) -> None:
     engine = open_engine(n_disk_bytes=2 * MIB)
     for name in ("a", "b", "c", "d"):
-        await run(engine, asked(prompts, name, body(name, 25)))
+        await run(engine, request_for(prompts, name, body(name, 25)))
     assert [cached.document for cached in await open_engine().cached()] == ["d", "c"]
 
 
-async def test_writing_at_the_end_takes_a_second_at_most(
+async def test_writing_at_the_end_stops_after_a_second(
     open_engine: Callable[..., LocalEngine], prompts: PromptModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = open_engine()
     for name in ("a", "b", "c", "d"):
-        await run(engine, asked(prompts, name, body(name)))
+        await run(engine, request_for(prompts, name, body(name)))
     with monkeypatch.context() as patch:
         seconds = iter(range(100))
         patch.setattr("starcoder_lsp.engine.local.parking.time.monotonic", lambda: next(seconds) * 0.4)
@@ -358,7 +366,7 @@ async def test_a_damaged_file_costs_time_and_nothing_else(
     open_engine: Callable[..., LocalEngine], prompts: PromptModel, tmp_path: Path, damage: str, when: str
 ) -> None:
     engine = open_engine(n_parked_bytes=0)
-    request, other = asked(prompts, "doc", body("x")), asked(prompts, "two", body("y"))
+    request, other = request_for(prompts, "doc", body("x")), request_for(prompts, "two", body("y"))
     text = (await run(engine, request)).written[0].text
     await run(engine, other)
     (path,) = (tmp_path / "states").iterdir()
@@ -368,13 +376,13 @@ async def test_a_damaged_file_costs_time_and_nothing_else(
     if when == "between two runs":
         engine = open_engine(n_parked_bytes=0)
     again = await run(engine, request)
-    assert again.n_reused < 5  # how any file begins
+    assert again.n_reused < 5  # the beginning of every file
     assert again.written[0].text == text
     assert (await run(engine, other)).n_evaluated == 1
 
 
 class Uncached:
-    """The answers of an engine that forgets before each question, each question asked once."""
+    """Answers of an engine whose cache is emptied before each request; equal requests run once."""
 
     def __init__(self, engine: LocalEngine) -> None:
         self._engine = engine
@@ -392,7 +400,7 @@ def files_by_age(folder: Path) -> list[Path]:
 
 
 def next_text(rng: random.Random, kind: str, seen: list[bytes]) -> bytes:
-    """The document after a step: as it was at some time, other lines of it, or with something written at the end."""
+    """Return the document's next text: an earlier one, other lines of it, or one with text added at the end."""
     text = seen[-1]
     if kind == "return":
         return rng.choice(seen)
@@ -410,10 +418,10 @@ async def test_parking_changes_time_and_not_meaning(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """1,000 random steps over four documents: each answer is the uncached one, and the ledger is right after each.
+    """In 1,000 random steps over four documents each answer equals the uncached one, and records equal cells.
 
-    Edits, jumps and returns, cancels, closed documents, ends and starts of the program, damaged files; memory for two
-    or three states and disk for a few more, so that states move to disk, come back and go away.
+    Steps are edits, jumps, returns, cancels, closed documents, restarts and damaged files. Memory holds two or three
+    states, and the disk a few more, so states move to disk, back, and are dropped.
     """
     counts: Counter[str] = Counter()
 
@@ -445,7 +453,7 @@ async def test_parking_changes_time_and_not_meaning(
                 DAMAGES[rng.choice(["a bit of the state", "a bit of the ids", "cut off", "gone", "a folder"])](path)
         else:
             seen[document] = [*seen[document][-5:], next_text(rng, kind, seen[document])]
-            request = asked(prompts, document, seen[document][-1])
+            request = request_for(prompts, document, seen[document][-1])
             if kind == "cancel":
                 await run(engine, request, cancel_after=rng.randrange(4))
             else:

@@ -1,4 +1,4 @@
-"""What has the first claim on the room above the nearest lines."""
+"""Pinned text: the headers, imports and signatures that a window shows above the nearest lines."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def imports_wanted(text: str, cursor: str = "", language: str = "python") -> lis
     return [snapshot.text.data[start:end].decode() + "\n" for start, end, why in wanted if why == "imports"]
 
 
-def test_imports_that_the_scope_names_come_first_and_keywords_are_no_names() -> None:
+def test_imports_used_in_the_scope_come_first_and_keywords_are_no_names() -> None:
     named = [PYTHON[0], PYTHON[151], PYTHON[-1]]
     assert imports_wanted("".join(PYTHON) + FUNCTION) == named + [line for line in PYTHON if line not in named]
     function = "// use this\nfn f(a: Name7) {\n    io::stdin();\n}\n"
@@ -38,11 +38,11 @@ def test_outside_of_all_scopes_imports_stay_in_order() -> None:
 
 
 @given(st.lists(st.sampled_from(PYTHON), max_size=20))
-def test_each_import_comes_once(lines: list[str]) -> None:
+def test_each_import_is_pinned_once(lines: list[str]) -> None:
     assert sorted(imports_wanted("".join(lines) + FUNCTION)) == sorted(lines)
 
 
-def test_what_little_room_holds_is_what_is_named_in_the_files_order(prompts: PromptModel) -> None:
+def test_a_small_budget_holds_the_imports_used_in_the_scope_in_file_order(prompts: PromptModel) -> None:
     snapshot = Documents().open("file:///case", "python", 1, "".join(PYTHON) + FUNCTION)
     assert snapshot.syntax is not None
     cursor_byte = len(snapshot.text.data)

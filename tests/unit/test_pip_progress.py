@@ -1,4 +1,4 @@
-"""What the set-up shows while pip and the compiler work."""
+"""The progress that `make` shows while pip and the compiler work."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def watch(tmp_path: Path, exit_code: int) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603
 
 
-def test_a_log_gets_a_line_for_each_tenth_of_the_compilers_work(tmp_path: Path) -> None:
+def test_a_log_has_a_line_for_each_tenth_of_the_compilation(tmp_path: Path) -> None:
     ran = watch(tmp_path, exit_code=0)
     assert ran.returncode == 0
     lines = ran.stdout.rstrip().split("\n")
@@ -36,7 +36,7 @@ def test_a_log_gets_a_line_for_each_tenth_of_the_compilers_work(tmp_path: Path) 
     assert "-c 42.cpp" in (tmp_path / "log").read_text()
 
 
-def test_a_build_that_fails_shows_what_the_compiler_said(tmp_path: Path) -> None:
+def test_a_failed_build_shows_the_compilers_output(tmp_path: Path) -> None:
     ran = watch(tmp_path, exit_code=3)
     assert ran.returncode == 3
     assert "a.cpp:1:1: error: this is not C++" in ran.stdout

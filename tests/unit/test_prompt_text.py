@@ -1,4 +1,4 @@
-"""A prompt as text: what a file says stays text, and the engine reads the same prompt."""
+"""Prompts as text: markers in a file are split, so that the engine reads the same prompt as with token ids."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEXTS = st.lists(st.text(max_size=8) | st.sampled_from([*NAMES, "<", "fim_", ">"
 
 
 @given(TEXTS.map("".join), TEXTS.map("".join), TEXTS.map("".join))
-def test_an_engine_finds_three_markers_whatever_the_texts_say(before: str, behind: str, middle: str) -> None:
+def test_a_prompt_as_text_has_exactly_three_markers_whatever_the_texts(before: str, behind: str, middle: str) -> None:
     fim = format_for("starcoder2", TOKENIZER)
     ids = [TOKENIZER.encode(text.encode()) for text in (before, behind, middle)]
     text = prompt_text(fim.infill(*ids).ids, TOKENIZER)
@@ -32,11 +32,11 @@ def test_an_engine_finds_three_markers_whatever_the_texts_say(before: str, behin
 
 
 @given(st.lists(st.sampled_from([*NAMES, "<", ">", "|", "fim_prefix"]), max_size=8).map("".join))
-def test_no_marker_is_left(text: str) -> None:
+def test_markers_in_a_text_are_split(text: str) -> None:
     assert not any(name in without_markers(text, NAMES) for name in NAMES)
 
 
-def test_a_tokenizer_file_is_the_same_vocabulary_as_a_model_file(tmp_path: Path, prompts: PromptModel) -> None:
+def test_a_tokenizer_json_gives_the_vocabulary_of_the_model_file(tmp_path: Path, prompts: PromptModel) -> None:
     path = tmp_path / "tokenizer.json"
     path.write_text(json.dumps(tokenizer_file()))
     architecture, read = read_vocabulary(path)
@@ -47,7 +47,7 @@ def test_a_tokenizer_file_is_the_same_vocabulary_as_a_model_file(tmp_path: Path,
 
 
 def tokenizer_file() -> dict[str, object]:
-    """The demonstrator's vocabulary in the other form, from the library that reads it."""
+    """Return the demonstrator's vocabulary as `tokenizer.json`, written by the library `tokenizers`."""
     content = json.loads(TOKENIZER._bpe.to_str())
     special = {name.decode(): TOKENIZER.marker(name.decode()) for name in TOKENIZER.marker_names}
     content["added_tokens"] = [{"id": token_id, "content": name, "special": True} for name, token_id in special.items()]
@@ -77,7 +77,7 @@ def damaged(change):
     ],
     ids=range(11),
 )
-def test_what_is_no_vocabulary_is_named_with_advice(data: bytes, what: str, tmp_path: Path) -> None:
+def test_a_file_without_a_usable_vocabulary_is_an_error_with_advice(data: bytes, what: str, tmp_path: Path) -> None:
     path = tmp_path / "tokenizer.json"
     path.write_bytes(data)
     with pytest.raises(VocabularyError) as raised:
@@ -86,12 +86,12 @@ def test_what_is_no_vocabulary_is_named_with_advice(data: bytes, what: str, tmp_
     assert "engine.vocabulary" in str(raised.value)
 
 
-def test_a_vocabulary_that_is_not_there() -> None:
+def test_a_missing_vocabulary_is_an_error() -> None:
     with pytest.raises(VocabularyError, match="is not there"):
         read_vocabulary(Path("/nowhere/tokenizer.json"))
 
 
-def test_a_file_with_a_vocabulary_alone_is_enough(shared: Path) -> None:
+def test_a_gguf_file_with_a_vocabulary_alone_is_accepted(shared: Path) -> None:
     architecture, tokenizer = read_vocabulary(shared / "data" / "starcoder2-vocab.gguf")
     assert len(tokenizer.pieces) == 49_152
     assert architecture in {"starcoder", "starcoder2"}

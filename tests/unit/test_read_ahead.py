@@ -1,4 +1,4 @@
-"""A document is read before a request needs it: no query is compiled and no whole line tokenized while a user waits."""
+"""Documents are read ahead, so that no request has to compile a query or tokenize many lines."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def snapshot() -> Snapshot:
     return Documents().open("file:///read.py", "", 1, SOURCE)
 
 
-async def test_a_window_anywhere_compiles_nothing_and_tokenizes_little(
+async def test_after_reading_ahead_a_window_compiles_no_query_and_tokenizes_little(
     prompts: PromptModel, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load_query.cache_clear()
@@ -78,7 +78,9 @@ async def test_reading_ends_when_the_document_is_closed(prompts: PromptModel, sn
     assert not builder.tokenizer._known
 
 
-async def test_one_step_at_a_time_waits_for_the_thread(prompts: PromptModel, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_at_most_one_step_waits_for_the_background_thread(
+    prompts: PromptModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     n_waiting, most = 0, 0
 
     async def counted(work: Callable[..., Any], *arguments: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What the README and the pages in `docs/` show is true: settings, example, the places that they name."""
+"""The README and the pages in `docs/` are true: their settings, their example, and the files that they name."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_the_table_of_settings_is_the_tree_of_settings() -> None:
     assert settings_table() in SETTINGS, "run `make settings`"
 
 
-@pytest.mark.timeout(600)  # a server and pytest start; on a machine with much other work each takes half a minute
+@pytest.mark.timeout(600)  # a server and pytest start, which takes half a minute each on a busy machine
 def test_the_example_has_at_most_twenty_lines_that_count_and_passes(tmp_path: Path) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", PROGRAMS, re.DOTALL)
     assert len([line for line in example.split("\n") if line.strip()]) <= 20
@@ -40,7 +40,7 @@ def test_the_example_has_at_most_twenty_lines_that_count_and_passes(tmp_path: Pa
     assert "1 passed" in ran.stdout
 
 
-def test_the_commands_that_install_name_a_file_that_is_there() -> None:
+def test_the_commands_to_install_name_an_existing_file() -> None:
     commands = re.findall(r"`(CMAKE_ARGS=.*? pipx install \.)`", README)
     assert len(commands) == 3
     for command in commands:
@@ -49,13 +49,13 @@ def test_the_commands_that_install_name_a_file_that_is_there() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_links_lead_somewhere(page: str) -> None:
+def test_links_lead_to_existing_files(page: str) -> None:
     path = ROOT / page
     for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
         assert (path.parent / target).exists(), target
 
 
-def test_no_page_has_both_sides_of_a_merge() -> None:
+def test_no_page_has_marks_of_a_merge_conflict() -> None:
     pages = [*ROOT.glob("*.md"), *ROOT.glob("*/*.md")]
     assert ROOT / "bench" / "README.md" in pages
     marks = re.compile(r"^(?:<<<<<<< |>>>>>>> |=======$)", re.MULTILINE)

@@ -1,4 +1,4 @@
-"""The line that builds llama.cpp anew."""
+"""The command that rebuilds llama.cpp."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from starcoder_lsp.engine.host import rebuild
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_line_that_builds_anew_names_this_interpreter_and_the_pinned_version() -> None:
+def test_the_command_names_this_interpreter_and_the_pinned_version() -> None:
     assignment, *command = shlex.split(rebuild.rebuild_command())
     assert command[:4] == [sys.executable, "-m", "pip", "install"]
     assert command[-1] == rebuild.REQUIREMENT
@@ -28,7 +28,7 @@ def test_the_line_that_builds_anew_names_this_interpreter_and_the_pinned_version
     assert rebuild.REQUIREMENT in pinned
 
 
-def test_the_line_that_builds_anew_survives_a_shell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_command_is_quoted_for_a_shell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     spy = tmp_path / "it's a python"
     spy.write_text(f"#!{sys.executable}\nimport os, sys\nprint([os.environ['CMAKE_ARGS'], *sys.argv[1:]])\n")
     spy.chmod(0o755)
@@ -40,7 +40,7 @@ def test_the_line_that_builds_anew_survives_a_shell(monkeypatch: pytest.MonkeyPa
     assert "'install', '--force-reinstall', '--no-cache-dir'" in ran.stdout
 
 
-def test_a_gpu_stays_in_use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_build_for_a_gpu_is_rebuilt_for_that_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     library = tmp_path / "llama_cpp" / "lib" / "libggml-cuda.so"
     library.parent.mkdir(parents=True)
     library.touch()
@@ -52,7 +52,7 @@ def test_a_gpu_stays_in_use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert "-DGGML" not in rebuild.rebuild_command()
 
 
-def test_an_environment_without_pip_gets_it_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_environment_without_pip_gets_pip_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     first, then = rebuild.rebuild_command().split(" && ")
     assert first == shlex.join([sys.executable, "-m", "ensurepip"])

@@ -1,4 +1,4 @@
-"""The file's own indentation: what holds of any text. The cases are in `tests/golden/indented.py`."""
+"""Properties of reindenting for any text. The golden cases are in `tests/golden/indented.py`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def site(text: str) -> CursorContext:
 @pytest.mark.parametrize("unit", UNITS)
 @given(body=BODY, written_in=st.sampled_from(["  ", "    "]))
 def test_blocks_of_any_depth_get_the_unit_of_the_file(unit: str, body: list[str], written_in: str) -> None:
-    base = 2 * len(unit.replace("\t", "    "))  # the model sees how deep the function is
+    base = 2 * len(unit.replace("\t", "    "))  # the model sees the depth of the function
     wrong = "".join(f"\n{' ' * base}{line.replace(chr(9), written_in)}" for line in body)
     right = "".join(f"\n{unit}{unit}{line.replace(chr(9), unit)}" for line in body)
     assert reindented(wrong.encode(), site(FILE.format(unit))).decode() == right
@@ -47,7 +47,7 @@ def test_blocks_of_any_depth_get_the_unit_of_the_file(unit: str, body: list[str]
 @example(
     unit="\t", place="class A:\n{0}def g(self):\n{0}{0}return 1\n\n{0}def f(self):", text='"""\n """\n         x = 1'
 )
-def test_what_is_indented_stays_so_and_only_blanks_change(unit: str, place: str, text: str) -> None:
+def test_reindenting_twice_changes_nothing_and_only_blanks_change(unit: str, place: str, text: str) -> None:
     cursor = site(place.format(unit))
     once = reindented(text.encode(), cursor)
     assert reindented(once, cursor) == once

@@ -1,4 +1,4 @@
-"""A session whose engine is elsewhere: away at the start, away later, and the local model meanwhile."""
+"""A session whose remote engine is away, at the start or later, and the local model as a fallback."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from starcoder_lsp.session.session import Session
 from starcoder_lsp.session.status import Status
 from starcoder_lsp.settings import CompletionSettings, DebounceSettings, HostSettings, ModelSettings, Settings
 from tests.scripted_server import Reply, scripted_server
-from tests.unit.test_remote_engine import MODELS, spoken
+from tests.unit.test_remote_engine import MODELS, events_of
 
 URI = "file:///a.py"
 
@@ -52,7 +52,7 @@ def settings(port: int, fallback: str = "none") -> Settings:
 
 
 class Watched:
-    """A session, and its states so far."""
+    """A session, with a record of its states and messages."""
 
     def __init__(self, given: Settings) -> None:
         self.session = Session(settings=given)
@@ -76,13 +76,13 @@ class Watched:
         await self.session.load_model(lambda _share: None, self.messages.append)
 
     async def complete(self) -> str | None:
-        """Ask in a document that is open; return why the model's answer ended, or `None` if it was not asked."""
+        """Request a completion in an open document; return the stop reason, or `None` if the model was not called."""
         completion = await self.session.answering.complete(URI, 1, 4, automatic=True)
         generation = completion.generation if completion is not None else None
         return None if generation is None else generation.written[0].stop_reason
 
 
-async def test_an_engine_that_is_away_at_the_start_is_found_later() -> None:
+async def test_an_engine_that_is_away_at_the_start_is_used_once_it_answers() -> None:
     port = free_port()
     watched = Watched(settings(port))
     with pytest.raises(EngineLostError, match="Suggestions resume"):
@@ -90,7 +90,7 @@ async def test_an_engine_that_is_away_at_the_start_is_found_later() -> None:
     assert watched.states[-1].kind == "error"
     watched.session.documents.open(URI, "python", 1, "def f(x):\n    ")
     assert await watched.session.answering.complete(URI, 1, 4, automatic=True) is None, "a reply, and an empty one"
-    async with scripted_server(MODELS, Reply(spoken([5])), port=port) as server:
+    async with scripted_server(MODELS, Reply(events_of([5])), port=port) as server:
         status = await watched.until(lambda status: status.kind == "ready")
         assert status.model == f"starcoder2-3b at 127.0.0.1:{port}"
         assert await watched.complete() == "stop_token"
@@ -98,7 +98,7 @@ async def test_an_engine_that_is_away_at_the_start_is_found_later() -> None:
         await watched.session.end()
 
 
-async def test_an_engine_that_is_not_what_the_settings_say_is_no_absence() -> None:
+async def test_an_engine_that_does_not_fit_the_settings_is_not_tried_again() -> None:
     async with scripted_server({"/v1/models": {"data": []}}) as server:
         watched = Watched(settings(server.port))
         with pytest.raises(EngineError, match="0 models") as raised:
@@ -108,7 +108,7 @@ async def test_an_engine_that_is_not_what_the_settings_say_is_no_absence() -> No
         assert not watched.session.slot._tasks, "it would answer the same again"
 
 
-async def test_the_local_model_answers_while_the_engine_is_away_and_not_longer() -> None:
+async def test_the_local_model_answers_only_while_the_engine_is_away() -> None:
     port = free_port()
     watched = Watched(settings(port, fallback="local"))
     with pytest.raises(EngineLostError):
@@ -122,14 +122,14 @@ async def test_the_local_model_answers_while_the_engine_is_away_and_not_longer()
     watched.session.documents.open(URI, "python", 1, "def f(x):\n    ")
     assert await watched.complete() is not None
     away = Reply([b""], 503)
-    answers = [Reply(spoken([5]))] * 2  # the first one does not begin with the line's indentation
-    async with scripted_server(MODELS, *answers, *[away] * 3, Reply(spoken([5])), port=port):
+    answers = [Reply(events_of([5]))] * 2  # twice, since the first does not begin with the healed indentation
+    async with scripted_server(MODELS, *answers, *[away] * 3, Reply(events_of([5])), port=port):
         await watched.until(lambda status: status.model == f"starcoder2-3b at 127.0.0.1:{port}")
         assert watched.session.slot.model is not local
         watched.session.documents.close(URI)
         watched.session.documents.open(URI, "python", 1, "def g(x):\n    ")
         assert await watched.complete() == "stop_token"
-        for line in range(3):  # it goes away again, now while it is used
+        for line in range(3):  # three failures: it is away again
             watched.session.documents.close(URI)
             watched.session.documents.open(URI, "python", 1, f"def f(x{line}):\n    ")
             with pytest.raises(EngineLostError):

@@ -1,4 +1,4 @@
-"""When a remote engine is asked again."""
+"""The pauses after failures of a remote engine."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def breaker(jitter: float = 0.5) -> Breaker:
     return Breaker(Clock(), lambda: jitter)
 
 
-def test_a_failure_or_two_may_be_chance() -> None:
+def test_one_or_two_failures_do_not_open_the_breaker() -> None:
     it = breaker()
     assert [it.fail() for _ in range(MAX_FAILURES)] == [False] * (MAX_FAILURES - 1) + [True]
     assert it.is_away
 
 
-def test_a_success_in_between_forgets_failures() -> None:
+def test_a_success_resets_the_count_of_failures() -> None:
     it = breaker()
     for _ in range(10):
         assert not it.fail()
@@ -36,14 +36,14 @@ def test_a_success_in_between_forgets_failures() -> None:
     assert not it.is_away
 
 
-def test_it_says_once_that_the_engine_is_away_and_once_that_it_is_back() -> None:
+def test_each_change_of_state_is_reported_once() -> None:
     it = breaker()
     assert sum(it.fail() for _ in range(20)) == 1
     assert [it.succeed(), it.succeed()] == [True, False]
 
 
 @given(st.lists(st.floats(0, 1, exclude_max=True), min_size=12, max_size=12))
-def test_pauses_double_with_jitter_up_to_a_limit(jitters: list[float]) -> None:
+def test_pauses_double_up_to_a_limit_with_jitter(jitters: list[float]) -> None:
     left = list(jitters)
     it = Breaker(Clock(), lambda: left[0], is_away=True)
     for n, _ in enumerate(jitters):
@@ -55,13 +55,13 @@ def test_pauses_double_with_jitter_up_to_a_limit(jitters: list[float]) -> None:
 
 
 @pytest.mark.parametrize(("asked_s", "least_s"), [(7, 7), (100, 100), (1e9, MAX_ASKED_PAUSE_S)])
-def test_the_pause_that_an_engine_asks_for_is_granted_at_once_and_in_bounds(asked_s: float, least_s: float) -> None:
+def test_retry_after_opens_the_breaker_at_once_for_a_bounded_pause(asked_s: float, least_s: float) -> None:
     it = breaker(0.0)
     assert it.fail(asked_s)
     assert it.pause_s == pytest.approx(least_s)
 
 
-def test_editors_do_not_come_back_in_the_same_moment() -> None:
+def test_editors_return_at_different_moments() -> None:
     pauses = set()
     for n in range(30):
         it = breaker(n / 30)
@@ -79,7 +79,7 @@ def test_the_first_pause(asked_s: float, jitter: float, pause_s: float) -> None:
     assert it.pause_s == pytest.approx(pause_s)
 
 
-def test_a_pause_runs_down_to_nothing() -> None:
+def test_a_pause_runs_down_to_zero() -> None:
     clock = Clock()
     it = Breaker(clock, lambda: 1.0)
     it.fail(8)

@@ -1,4 +1,4 @@
-"""What `engine.*` may say: addresses, keys and headers, each refused with what to do."""
+"""The checks of `engine.*`: addresses, keys and headers. Each error says what to change."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def endpoint(**given: object):
         ("http://localhost:11434/api/generate", "http://localhost:11434"),
     ],
 )
-def test_an_address_may_be_what_documentation_shows(given: str, url: str) -> None:
+def test_addresses_copied_from_documentation_are_accepted(given: str, url: str) -> None:
     assert endpoint(url=given).url == url
 
 
@@ -69,7 +69,7 @@ def test_an_address_may_be_what_documentation_shows(given: str, url: str) -> Non
         ({"api_key_env": "TWO_LINES"}, "characters that no key has"),
     ],
 )
-def test_what_is_wrong_is_refused_with_advice_and_never_quotes_a_secret(given: dict[str, object], advice: str) -> None:
+def test_errors_give_advice_and_quote_no_secret(given: dict[str, object], advice: str) -> None:
     with pytest.raises(EngineError) as raised:
         endpoint(**given)
     message = str(raised.value)
@@ -79,11 +79,11 @@ def test_what_is_wrong_is_refused_with_advice_and_never_quotes_a_secret(given: d
     assert KEY not in message
 
 
-def test_plain_http_beyond_this_machine_is_for_whoever_allows_it() -> None:
+def test_http_to_another_machine_must_be_allowed() -> None:
     assert endpoint(url="http://gpu.example.com", allow_http=True).url == "http://gpu.example.com"
 
 
-def test_what_the_settings_say_reaches_the_requests() -> None:
+def test_all_settings_reach_the_endpoint() -> None:
     settings = EngineSettings(
         kind="openai",
         url=" https://gpu:8443/v1 ",
@@ -119,12 +119,12 @@ def test_what_the_settings_say_reaches_the_requests() -> None:
         ("https://notlocalhost", "notlocalhost", "notlocalhost", False),
     ],
 )
-def test_names_of_a_host(url: str, host: str, hostname: str, is_on_this_machine: bool) -> None:  # noqa: FBT001
+def test_a_loopback_address_is_recognized(url: str, host: str, hostname: str, is_on_this_machine: bool) -> None:  # noqa: FBT001
     found = endpoint(url=url)
     assert (found.host, found.hostname, found.is_on_this_machine) == (host, hostname, is_on_this_machine)
 
 
-def test_a_key_is_in_no_representation() -> None:
+def test_the_key_is_in_no_representation() -> None:
     found = endpoint(api_key_env="TEAM_KEY")
     assert found.key == KEY
     assert KEY not in repr(found)
@@ -147,7 +147,7 @@ def test_a_pause_is_read_from_retry_after(value: str, seconds: float) -> None:
     assert retry_after_s(value) == seconds
 
 
-def test_a_pause_may_be_a_date() -> None:
+def test_retry_after_may_be_a_date() -> None:
     assert retry_after_s("Thu, 01 Jan 2100 00:00:00 GMT") > 1e9
 
 

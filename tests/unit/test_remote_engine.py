@@ -1,4 +1,4 @@
-"""A remote engine over a network that does what networks do: one end for every request, and no wrong text."""
+"""A remote engine over a faulty network: each request ends once, and never with a wrong text."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ BEFORE, BEHIND = b"def f(x):\n    ", b"\n"
 
 @pytest.fixture(autouse=True)
 def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test says that a host was disclosed to the user."""
+    """Hide the file that lists the hosts of which this user was told."""
     monkeypatch.setattr(disclosure, "state_file", lambda: tmp_path / "disclosed-hosts.json")
 
 
-class Told:
-    """What a user was told."""
+class UserMessages:
+    """The messages and states that a user was shown."""
 
     def __init__(self) -> None:
         self.messages: list[str] = []
@@ -48,17 +48,19 @@ class Told:
 
 
 @asynccontextmanager
-async def engine_at(server: ScriptedServer, told: Told | None = None, **given: object) -> AsyncIterator[RemoteEngine]:
-    told = told or Told()
+async def engine_at(
+    server: ScriptedServer, user: UserMessages | None = None, **given: object
+) -> AsyncIterator[RemoteEngine]:
+    user = user or UserMessages()
     values = {"kind": "llama-server", "url": server.url, "vocabulary": str(DEMONSTRATOR), "timeout_ms": 2000, **given}
-    _prompts, engine = await open_remote(Settings(engine=EngineSettings(**values)), told.messages.append, told.state)
+    _prompts, engine = await open_remote(Settings(engine=EngineSettings(**values)), user.messages.append, user.state)
     try:
         yield engine
     finally:
         await engine.close()
 
 
-async def ask(
+async def run_request(
     engine: RemoteEngine, heal: bytes = b"", max_tokens: int = 32, cancellation: Cancellation | None = None
 ) -> Generation:
     encode = engine.prompts.tokenizer.encode
@@ -72,8 +74,8 @@ def event(value: Any) -> bytes:
     return b"data: " + json.dumps(value).encode() + b"\n\n"
 
 
-def spoken(ids: Sequence[int], *, n_cached: int = 90, n_prompt: int = 10) -> list[bytes]:
-    """The events of llama.cpp's server, one a token, and its last one."""
+def events_of(ids: Sequence[int], *, n_cached: int = 90, n_prompt: int = 10) -> list[bytes]:
+    """Return the events of llama.cpp's server: one for each token, and the last one with counts."""
     timings = {"cache_n": n_cached, "prompt_n": n_prompt}
     return [
         *(
@@ -100,9 +102,9 @@ def ids() -> tuple[int, ...]:
     return read_vocabulary(DEMONSTRATOR)[1].encode(TEXT)
 
 
-async def test_an_answer_with_its_counts_and_its_likelihood(ids: tuple[int, ...]) -> None:
-    async with scripted_server(MODELS, Reply(spoken(ids))) as server, engine_at(server) as engine:
-        generation = await ask(engine)
+async def test_an_answer_has_text_counts_and_log_probabilities(ids: tuple[int, ...]) -> None:
+    async with scripted_server(MODELS, Reply(events_of(ids))) as server, engine_at(server) as engine:
+        generation = await run_request(engine)
         (written,) = generation.written
         assert (written.text, written.ids, written.stop_reason) == (TEXT, ids, "stop_token")
         assert written.logprobs == (-0.25,) * len(ids)
@@ -111,16 +113,16 @@ async def test_an_answer_with_its_counts_and_its_likelihood(ids: tuple[int, ...]
         assert engine.prompts.n_context == 1024
 
 
-async def test_a_stream_in_single_bytes_is_the_same(ids: tuple[int, ...]) -> None:
-    bytes_one_by_one = [bytes([byte]) for byte in b"".join(spoken(ids))]
+async def test_a_stream_in_single_bytes_gives_the_same_answer(ids: tuple[int, ...]) -> None:
+    bytes_one_by_one = [bytes([byte]) for byte in b"".join(events_of(ids))]
     async with scripted_server(MODELS, Reply(bytes_one_by_one)) as server, engine_at(server) as engine:
-        assert (await ask(engine)).written[0].text == TEXT
+        assert (await run_request(engine)).written[0].text == TEXT
 
 
-async def test_events_that_come_twice_are_written_once(ids: tuple[int, ...]) -> None:
-    twice = [chunk for chunk in spoken(ids) for _ in range(2)]
+async def test_repeated_events_are_ignored(ids: tuple[int, ...]) -> None:
+    twice = [chunk for chunk in events_of(ids) for _ in range(2)]
     async with scripted_server(MODELS, Reply(twice)) as server, engine_at(server) as engine:
-        assert (await ask(engine)).written[0].text == TEXT
+        assert (await run_request(engine)).written[0].text == TEXT
 
 
 ERROR = event({"error": {"message": "def secret(): pass"}})
@@ -136,7 +138,7 @@ ERROR = event({"error": {"message": "def secret(): pass"}})
         ("wrong JSON", lambda chunks: Reply([*chunks[:1], b"data: {nonsense\n\n"])),
         ("not an object", lambda chunks: Reply([*chunks[:1], b"data: 7\n\n"])),
         ("no ids", lambda _chunks: Reply([event({"content": "x", "stop": False})])),
-        ("an id beyond the vocabulary", lambda _chunks: Reply(spoken([10**6]))),
+        ("an id beyond the vocabulary", lambda _chunks: Reply(events_of([10**6]))),
         ("an error in the stream", lambda chunks: Reply([*chunks[:1], ERROR])),
         ("a line without end", lambda chunks: Reply([*chunks[:1], *[b"x" * 2**18] * 5, HANG])),
         ("500", lambda _chunks: Reply([b"oops"], 500)),
@@ -149,77 +151,75 @@ ERROR = event({"error": {"message": "def secret(): pass"}})
         ("silence at once", lambda _chunks: Reply([HANG])),
     ],
 )
-async def test_what_goes_wrong_on_the_way_is_one_error_and_no_text(
+async def test_every_fault_of_the_network_is_one_error_without_text(
     name: str, change: Any, ids: tuple[int, ...]
 ) -> None:
-    told, patience_ms = Told(), 300 if "silence" in name else 5000
+    user, patience_ms = UserMessages(), 300 if "silence" in name else 5000
     async with (
-        scripted_server(MODELS, change(spoken(ids))) as server,
-        engine_at(server, told, timeout_ms=patience_ms) as engine,
+        scripted_server(MODELS, change(events_of(ids))) as server,
+        engine_at(server, user, timeout_ms=patience_ms) as engine,
     ):
         for _ in range(MAX_FAILURES):
             with pytest.raises(EngineLostError) as raised:
-                await ask(engine)
+                await run_request(engine)
             assert "secret" not in str(raised.value)
         n_asked = len(server.posts)
-        with pytest.raises(EngineLostError, match="is away"):  # nothing is sent any more
-            await ask(engine)
+        with pytest.raises(EngineLostError, match="is away"):  # no more requests are sent
+            await run_request(engine)
         assert len(server.posts) == n_asked
-        assert len(told.states) == 1, "one change of state"
-        assert len(told.messages) == 2, "which host sees source text, and that it is away"
-        assert "secret" not in "".join(told.messages)
+        assert len(user.states) == 1, "one change of state"
+        assert len(user.messages) == 2, "which host sees source text, and that it is away"
+        assert "secret" not in "".join(user.messages)
 
 
-async def test_an_engine_that_is_away_comes_back_by_itself(ids: tuple[int, ...]) -> None:
-    told = Told()
+async def test_an_engine_that_was_away_is_used_again_without_a_request(ids: tuple[int, ...]) -> None:
+    user = UserMessages()
     async with (
-        scripted_server(MODELS, Reply([b""], 503, {"Retry-After": "0.01"}), Reply(spoken(ids))) as server,
-        engine_at(server, told) as engine,
+        scripted_server(MODELS, Reply([b""], 503, {"Retry-After": "0.01"}), Reply(events_of(ids))) as server,
+        engine_at(server, user) as engine,
     ):
         with pytest.raises(EngineLostError):
-            await ask(engine)
+            await run_request(engine)
         assert engine.breaker.is_away
         async with asyncio.timeout(30):
-            while len(told.states) < 2:
-                told.changed.clear()
-                await told.changed.wait()
-        assert told.states[1] == ""
+            while len(user.states) < 2:
+                user.changed.clear()
+                await user.changed.wait()
+        assert user.states[1] == ""
         assert server.posts[1].body["n_predict"] == 1, "the probe costs one token"
-        assert (await ask(engine)).written[0].text == TEXT
+        assert (await run_request(engine)).written[0].text == TEXT
 
 
-async def test_what_is_refused_is_said_once_and_is_no_absence() -> None:
-    told, refusal = Told(), Reply([json.dumps({"error": {"message": "prompt too long"}}).encode()], 400)
-    async with scripted_server(MODELS, refusal) as server, engine_at(server, told) as engine:
+async def test_a_refused_request_is_reported_once_and_the_engine_is_not_away() -> None:
+    user, refusal = UserMessages(), Reply([json.dumps({"error": {"message": "prompt too long"}}).encode()], 400)
+    async with scripted_server(MODELS, refusal) as server, engine_at(server, user) as engine:
         for _ in range(2 * MAX_FAILURES):
             with pytest.raises(EngineError, match="prompt too long"):
-                await ask(engine)
+                await run_request(engine)
         assert not engine.breaker.is_away
-        assert [message for message in told.messages if "prompt too long" in message] == told.messages[1:]
-        assert len(told.messages) == 2
+        assert [message for message in user.messages if "prompt too long" in message] == user.messages[1:]
+        assert len(user.messages) == 2
 
 
 @pytest.mark.parametrize("rest", [[], [b"data: more\n\n", HANG], [b"x" * 100_000]], ids=["end", "no end", "much"])
-async def test_a_body_is_read_to_its_end_for_the_next_request_if_it_has_one(
-    ids: tuple[int, ...], rest: list[bytes | None]
-) -> None:
-    async with scripted_server(MODELS, Reply([*spoken(ids), *rest])) as server, engine_at(server) as engine:
+async def test_a_connection_is_reused_if_its_body_ends(ids: tuple[int, ...], rest: list[bytes | None]) -> None:
+    async with scripted_server(MODELS, Reply([*events_of(ids), *rest])) as server, engine_at(server) as engine:
         n_connections = []
         for _ in range(2):
-            assert (await ask(engine)).written[0].text == TEXT
+            assert (await run_request(engine)).written[0].text == TEXT
             async with asyncio.timeout(30):
                 await asyncio.gather(*engine._tasks, return_exceptions=True)
             n_connections.append(server.n_connections)
         assert n_connections[1] - n_connections[0] == (HANG in rest)
 
 
-async def test_a_cancel_leaves_the_engine_at_once(ids: tuple[int, ...]) -> None:
+async def test_a_cancel_closes_the_connection_at_once(ids: tuple[int, ...]) -> None:
     async with (
-        scripted_server(MODELS, Reply([*spoken(ids)[:2], HANG])) as server,
+        scripted_server(MODELS, Reply([*events_of(ids)[:2], HANG])) as server,
         engine_at(server, timeout_ms=60_000) as engine,
     ):
         cancellation = Cancellation()
-        asking = asyncio.ensure_future(ask(engine, cancellation=cancellation))
+        asking = asyncio.ensure_future(run_request(engine, cancellation=cancellation))
         await server.asked.wait()
         cancellation.cancel()
         assert (await asking).written[0].stop_reason == "cancelled"
@@ -228,41 +228,41 @@ async def test_a_cancel_leaves_the_engine_at_once(ids: tuple[int, ...]) -> None:
         assert not engine.breaker.is_away
 
 
-async def test_an_answer_without_end_is_left_once_it_is_long_enough(ids: tuple[int, ...]) -> None:
-    endless = Reply([*spoken(ids[:1] * 500)[:-1], HANG])
+async def test_an_endless_answer_is_closed_at_its_token_limit(ids: tuple[int, ...]) -> None:
+    endless = Reply([*events_of(ids[:1] * 500)[:-1], HANG])
     async with scripted_server(MODELS, endless) as server, engine_at(server, timeout_ms=60_000) as engine:
-        generation = await ask(engine, max_tokens=20)
+        generation = await run_request(engine, max_tokens=20)
         assert len(generation.written[0].ids) == 20
         assert generation.written[0].stop_reason == "max_tokens"
         async with asyncio.timeout(30):
             await server.gone.wait()
 
 
-async def test_a_text_to_heal_that_does_not_come_is_asked_for_again_without(ids: tuple[int, ...]) -> None:
+async def test_an_answer_without_the_healed_text_is_requested_again_without_healing(ids: tuple[int, ...]) -> None:
     async with (
-        scripted_server(MODELS, Reply(spoken(ids)), Reply(spoken(ids))) as server,
+        scripted_server(MODELS, Reply(events_of(ids)), Reply(events_of(ids))) as server,
         engine_at(server) as engine,
     ):
-        assert (await ask(engine, heal=b"retu")).written[0].text == b"rn total(x)[0]"
+        assert (await run_request(engine, heal=b"retu")).written[0].text == b"rn total(x)[0]"
         assert len(server.posts) == 1
         assert server.posts[0].body["grammar"].startswith('root ::= "retu" ')
-        assert (await ask(engine, heal=b"yield ")).written[0].text == TEXT
+        assert (await run_request(engine, heal=b"yield ")).written[0].text == TEXT
         first, again = server.posts[1:]
         assert again.body["prompt"] == first.body["prompt"] + list(engine.prompts.tokenizer.encode(b"yield "))
         assert "grammar" not in again.body
 
 
-async def test_a_heal_that_begins_inside_a_character_is_put_into_the_prompt(ids: tuple[int, ...]) -> None:
-    async with scripted_server(MODELS, Reply(spoken(ids))) as server, engine_at(server) as engine:
-        assert (await ask(engine, heal="é".encode()[1:] + b"x")).written[0].text == TEXT
+async def test_healed_bytes_that_begin_inside_a_character_are_part_of_the_prompt(ids: tuple[int, ...]) -> None:
+    async with scripted_server(MODELS, Reply(events_of(ids))) as server, engine_at(server) as engine:
+        assert (await run_request(engine, heal="é".encode()[1:] + b"x")).written[0].text == TEXT
         assert "grammar" not in server.posts[0].body
 
 
-async def test_each_document_has_a_session_of_its_own_and_keeps_what_the_router_says(ids: tuple[int, ...]) -> None:
-    reply = Reply(spoken(ids), headers={"x-session-token": "gpu-7"})
+async def test_each_document_has_its_session_headers_and_the_routers_token(ids: tuple[int, ...]) -> None:
+    reply = Reply(events_of(ids), headers={"x-session-token": "gpu-7"})
     async with scripted_server(MODELS, reply) as server, engine_at(server, headers=("X-Team: a",)) as engine:
-        await ask(engine)
-        await ask(engine)
+        await run_request(engine)
+        await run_request(engine)
         prompt = engine.prompts.fim.infill((), ())
         await engine.generate(GenerationRequest("file:///b.py", prompt, 4, 5000)).ended()
         first, second, other = (each.headers for each in server.posts)
@@ -275,31 +275,31 @@ async def test_each_document_has_a_session_of_its_own_and_keeps_what_the_router_
         assert "authorization" not in first
 
 
-async def test_the_key_is_sent_and_said_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_key_is_sent_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEAM_KEY", "sk-secret")
-    told = Told()
+    user = UserMessages()
     async with (
         scripted_server(MODELS, Reply([b'{"error": "bad key sk-secret"}'], 401)) as server,
-        engine_at(server, told, api_key_env="TEAM_KEY") as engine,
+        engine_at(server, user, api_key_env="TEAM_KEY") as engine,
     ):
         for _ in range(MAX_FAILURES):
             with pytest.raises(EngineLostError, match="refuses the key"):
-                await ask(engine)
+                await run_request(engine)
         assert server.posts[0].headers["authorization"] == "Bearer sk-secret"
-        assert "sk-secret" not in "".join([*told.messages, *told.states, repr(engine)])
+        assert "sk-secret" not in "".join([*user.messages, *user.states, repr(engine)])
 
 
-async def test_a_host_is_named_once_before_it_sees_anything(ids: tuple[int, ...]) -> None:
-    told = Told()
-    async with scripted_server(MODELS, Reply(spoken(ids))) as server:
+async def test_a_host_is_named_once_before_the_first_prompt(ids: tuple[int, ...]) -> None:
+    user = UserMessages()
+    async with scripted_server(MODELS, Reply(events_of(ids))) as server:
         for _ in range(2):
-            async with engine_at(server, told):
+            async with engine_at(server, user):
                 assert not server.posts
-        assert len(told.messages) == 1
-        assert f"127.0.0.1:{server.port}" in told.messages[0]
+        assert len(user.messages) == 1
+        assert f"127.0.0.1:{server.port}" in user.messages[0]
 
 
-async def test_another_vocabulary_is_noticed_before_anything_is_sent() -> None:
+async def test_another_vocabulary_is_an_error_before_the_first_prompt() -> None:
     async with scripted_server({**MODELS, "/tokenize": {"tokens": [1, 2, 3]}}) as server:
         with pytest.raises(EngineError, match="another vocabulary"):
             async with engine_at(server):
@@ -307,7 +307,7 @@ async def test_another_vocabulary_is_noticed_before_anything_is_sent() -> None:
 
 
 @pytest.mark.parametrize("rows", [[], [{"id": "a"}, {"id": "b"}]])
-async def test_a_model_must_be_chosen_where_there_is_not_just_one(rows: list[dict[str, str]]) -> None:
+async def test_a_model_must_be_named_unless_there_is_exactly_one(rows: list[dict[str, str]]) -> None:
     async with scripted_server({"/v1/models": {"data": rows}}) as server:
         with pytest.raises(EngineError, match="set engine") as raised:
             async with engine_at(server):
@@ -315,35 +315,36 @@ async def test_a_model_must_be_chosen_where_there_is_not_just_one(rows: list[dic
         assert not isinstance(raised.value, EngineLostError)
 
 
-async def test_an_engine_that_ends_a_request_before_it_is_closed_gets_no_second_end(ids: tuple[int, ...]) -> None:
-    async with scripted_server(MODELS, Reply(spoken(ids))) as server, engine_at(server) as engine:
+async def test_closing_an_ended_stream_has_no_effect(ids: tuple[int, ...]) -> None:
+    async with scripted_server(MODELS, Reply(events_of(ids))) as server, engine_at(server) as engine:
         stream = engine.generate(GenerationRequest("d", evolve(engine.prompts.fim.infill((), ()), heal=b""), 4, 5000))
         await stream.ended()
         stream.close()
         stream.drop(0)
-        assert (await ask(engine)).written[0].text == TEXT
+        assert (await run_request(engine)).written[0].text == TEXT
 
 
-async def test_a_proxy_of_the_environment_is_used_but_not_for_this_machine(
-    ids: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_proxy_is_used_except_for_this_machine(ids: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     far = "http://gpu.invalid:8000"
     pages = {f"{far}{path}": page for path, page in MODELS.items()}
-    async with scripted_server(pages, Reply(spoken(ids))) as proxy, scripted_server(MODELS, Reply(spoken(ids))) as near:
+    async with (
+        scripted_server(pages, Reply(events_of(ids))) as proxy,
+        scripted_server(MODELS, Reply(events_of(ids))) as near,
+    ):
         for name in ("HTTP_PROXY", "http_proxy"):
             monkeypatch.setenv(name, proxy.url)
         monkeypatch.delenv("NO_PROXY", raising=False)
         monkeypatch.delenv("no_proxy", raising=False)
         async with engine_at(proxy, url=far, allow_http=True) as engine:
-            assert (await ask(engine)).written[0].text == TEXT
+            assert (await run_request(engine)).written[0].text == TEXT
         assert proxy.posts[0].path == f"{far}/completion"
         n_seen = len(proxy.requests)
         async with engine_at(near) as engine:
-            assert (await ask(engine)).written[0].text == TEXT
+            assert (await run_request(engine)).written[0].text == TEXT
         assert len(proxy.requests) == n_seen
 
 
-async def test_the_doctor_names_the_host_the_model_and_what_is_missing() -> None:
+async def test_the_doctor_names_the_host_the_model_and_the_engines_limits() -> None:
     from starcoder_lsp.cli.doctor.engine import look_at_engine
 
     async with scripted_server(MODELS) as server:

@@ -1,4 +1,4 @@
-"""Streams are read the same however they are cut, and what is half there counts for nothing."""
+"""Events are the same however the stream is cut, and an incomplete event is ignored."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def test_json_lines_are_read_however_they_are_cut(objects, cuts) -> None:
 
 
 @pytest.mark.parametrize("half", [b'data: {"text": "a"}', b'data: {"text": "a"}\n', b'data: {"te', b"dat"])
-def test_half_an_event_is_none(half: bytes) -> None:
+def test_an_incomplete_event_is_ignored(half: bytes) -> None:
     assert read(b'data: {"n": 1}\n\n' + half, []) == [{"n": 1}]
 
 
-def test_an_error_of_llama_server_is_an_object_and_nothing_follows_the_end() -> None:
+def test_error_events_of_llama_server_are_read_and_nothing_follows_the_end() -> None:
     assert read(b'error: {"code": 500}\n\n', []) == [{"error": {"code": 500}}]
     assert read(b'data:{"n": 1}\n\nid: 7\ndata: {"n": 2}\n\n\n', []) == [{"n": 1}, {"n": 2}]
     reader = EventReader(is_events=True)
@@ -53,7 +53,7 @@ def test_an_error_of_llama_server_is_an_object_and_nothing_follows_the_end() -> 
     assert list(reader.feed(b"data: {\n\n")) == []
 
 
-def test_many_events_may_be_larger_than_one() -> None:
+def test_the_size_limit_is_for_one_event_and_not_for_the_stream() -> None:
     event = b'data: {"text": "' + b"x" * (MAX_EVENT_BYTES // 2) + b'"}\n\n'
     reader = EventReader(is_events=True)
     assert sum(1 for _ in range(4) for _ in reader.feed(event)) == 4
@@ -66,7 +66,7 @@ def test_an_event_of_several_lines_is_one_object() -> None:
 @pytest.mark.parametrize(
     "stream", [b"data: {\n\n", b"data: [1]\n\n", b"data: nonsense\n\n", b"data: " + b"[" * 100_000 + b"\n\n"]
 )
-def test_what_is_no_object_is_an_error(stream: bytes) -> None:
+def test_an_event_that_is_no_object_is_an_error(stream: bytes) -> None:
     with pytest.raises(BadAnswerError):
         read(stream, [])
 

@@ -1,4 +1,4 @@
-"""An engine that is slower than the user types gets fewer requests; one that is fast enough gets all of them."""
+"""An engine that answers more slowly than the user types gets fewer requests; a fast one gets all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starcoder_lsp.engine.engine import Cancellation
 from starcoder_lsp.engine.remote import disclosure
 from starcoder_lsp.engine.remote.pace import MAX_WAIT_S, MIN_LEFT, PROMPT_S, Pace
 from tests.scripted_server import HANG, Reply, scripted_server
-from tests.unit.test_remote_engine import MODELS, TEXT, ask, engine_at, ids, spoken  # noqa: F401  `ids` is a fixture
+from tests.unit.test_remote_engine import MODELS, TEXT, engine_at, events_of, ids, run_request  # noqa: F401  `ids` is a fixture
 
 SECONDS = st.floats(0.001, 60)
 ENDS = st.lists(st.tuples(st.booleans(), SECONDS), max_size=30)
@@ -33,7 +33,7 @@ def pace_after(ends: list[tuple[bool, float]]) -> Pace:
 
 
 @given(ENDS)
-def test_a_wait_is_bounded_and_never_longer_than_the_engine_takes(ends: list[tuple[bool, float]]) -> None:
+def test_a_wait_is_limited_and_never_longer_than_the_engine_takes(ends: list[tuple[bool, float]]) -> None:
     pace = pace_after(ends)
     assert 0 <= pace.wait_s <= min(MAX_WAIT_S, max((after_s for _, after_s in ends), default=0.0))
 
@@ -49,7 +49,7 @@ def test_a_user_who_gets_an_answer_each_time_never_waits(first_tokens_s: list[fl
 
 
 @given(ENDS, SECONDS)
-def test_it_waits_longer_the_more_are_left(ends: list[tuple[bool, float]], after_s: float) -> None:
+def test_waits_grow_with_the_number_of_superseded_requests(ends: list[tuple[bool, float]], after_s: float) -> None:
     pace, waits = pace_after(ends), []
     for _ in range(8):
         waits.append(pace.wait_s)
@@ -58,28 +58,28 @@ def test_it_waits_longer_the_more_are_left(ends: list[tuple[bool, float]], after
     assert pace.wait_s == min(MAX_WAIT_S, pace.expected_s)
 
 
-async def test_requests_that_are_left_during_the_wait_are_not_sent_and_the_last_one_is(ids: tuple[int, ...]) -> None:  # noqa: F811
+async def test_requests_superseded_during_their_wait_are_not_sent_but_the_last_one_is(ids: tuple[int, ...]) -> None:  # noqa: F811
     async with (
-        scripted_server(MODELS, *[Reply([HANG])] * MIN_LEFT, Reply(spoken(ids))) as server,
+        scripted_server(MODELS, *[Reply([HANG])] * MIN_LEFT, Reply(events_of(ids))) as server,
         engine_at(server, timeout_ms=60_000) as engine,
     ):
-        for n in range(MIN_LEFT):  # left before their first token
+        for n in range(MIN_LEFT):  # superseded before their first token
             cancellation = Cancellation()
-            asking = asyncio.ensure_future(ask(engine, cancellation=cancellation))
+            asking = asyncio.ensure_future(run_request(engine, cancellation=cancellation))
             while len(server.posts) == n:
                 await server.asked.wait()
                 server.asked.clear()
             cancellation.cancel()
             await asking
         engine.pace.expected_s = 60.0
-        for _ in range(5):  # each wait is over only after a tenth of a second
+        for _ in range(5):  # each would wait for a tenth of a second
             cancellation = Cancellation()
-            asking = asyncio.ensure_future(ask(engine, cancellation=cancellation))
+            asking = asyncio.ensure_future(run_request(engine, cancellation=cancellation))
             await asyncio.sleep(0)
             cancellation.cancel()
             await asking
         assert len(server.posts) == MIN_LEFT
         assert engine.pace.wait_s
-        assert (await ask(engine)).written[0].text == TEXT
+        assert (await run_request(engine)).written[0].text == TEXT
         assert len(server.posts) == MIN_LEFT + 1
         assert not engine.pace.wait_s

@@ -1,7 +1,7 @@
-"""Ollama, Text Generation Inference and OpenAI's completions, against recorded exchanges.
+"""Ollama, Text Generation Inference and OpenAI's completions, against exchanges made from documentation.
 
-No package registry has the first two, so these exchanges are made from their documentation: Ollama's `docs/api.md`
-("Generate a completion", raw mode) and TGI's `/generate_stream`. The requests are held to those pages field by field.
+The first two are in no package registry, so their exchanges follow Ollama's `docs/api.md`
+("Generate a completion", raw mode) and TGI's `/generate_stream`. Requests are compared with those pages field by field.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from starcoder_lsp.engine.remote import disclosure
 from starcoder_lsp.engine.remote.client import RemoteEngine
 from starcoder_lsp.engine.vocabulary import read_vocabulary
 from tests.scripted_server import Reply, ScriptedServer, scripted_server
-from tests.unit.test_remote_engine import BEFORE, BEHIND, ask, engine_at, event
+from tests.unit.test_remote_engine import BEFORE, BEHIND, engine_at, event, run_request
 
 TEXT = "return total(x)[0]"
 IDS = read_vocabulary(DEMONSTRATOR)[1].encode(TEXT.encode())
@@ -83,10 +83,10 @@ KINDS = pytest.mark.parametrize("kind", ANSWERS)
 
 
 @KINDS
-async def test_the_text_comes_out_as_it_went_in(kind: str) -> None:
+async def test_an_answer_has_the_text_of_its_events(kind: str) -> None:
     pages, chunks = ANSWERS[kind]
     async with scripted_server(pages, Reply(chunks)) as server, engine_at(server, kind=kind) as engine:
-        generation = await ask(engine)
+        generation = await run_request(engine)
         assert generation.written[0].text.decode() == TEXT
         assert generation.written[0].stop_reason == "stop_token"
         assert not generation.is_counted
@@ -94,22 +94,22 @@ async def test_the_text_comes_out_as_it_went_in(kind: str) -> None:
 
 
 @KINDS
-async def test_answers_that_the_server_ends_share_a_connection(kind: str) -> None:
+async def test_answers_ended_by_the_server_share_a_connection(kind: str) -> None:
     pages, chunks = ANSWERS[kind]
     async with scripted_server(pages, Reply(chunks)) as server, engine_at(server, kind=kind) as engine:
         for _ in range(3):
-            assert (await ask(engine)).written[0].text.decode() == TEXT
+            assert (await run_request(engine)).written[0].text.decode() == TEXT
             await asyncio.gather(*engine._tasks)
         assert (len(server.posts), server.n_connections) == (3, 1)
 
 
 @KINDS
-async def test_a_word_is_healed_by_asking_for_it_again(kind: str) -> None:
+async def test_a_word_is_healed_by_a_second_request_if_necessary(kind: str) -> None:
     pages, chunks = ANSWERS[kind]
     async with scripted_server(pages, Reply(chunks), Reply(chunks)) as server, engine_at(server, kind=kind) as engine:
-        assert (await ask(engine, heal=b"retu")).written[0].text.decode() == TEXT[4:]
+        assert (await run_request(engine, heal=b"retu")).written[0].text.decode() == TEXT[4:]
         assert prompt_in(server, -1) == PROMPT
-        assert (await ask(engine, heal=b"yield ")).written[0].text.decode() == TEXT
+        assert (await run_request(engine, heal=b"yield ")).written[0].text.decode() == TEXT
         assert prompt_in(server, -1) == PROMPT + "yield "
 
 
@@ -119,10 +119,10 @@ def prompt_in(server: ScriptedServer, n: int) -> str:
 
 
 @KINDS
-async def test_what_is_sent_is_what_the_documentation_names(kind: str) -> None:
+async def test_requests_have_exactly_the_documented_fields(kind: str) -> None:
     pages, chunks = ANSWERS[kind]
     async with scripted_server(pages, Reply(chunks)) as server, engine_at(server, kind=kind) as engine:
-        await ask(engine)
+        await run_request(engine)
         await sample(engine)
         plain, sampled = (post.body for post in server.posts)
     stops = ["<|endoftext|>", "<fim_prefix>", "<fim_middle>", "<fim_suffix>"]
@@ -152,7 +152,7 @@ async def sample(engine: RemoteEngine) -> None:
 
 
 @KINDS
-async def test_the_end_of_the_room_is_no_end_of_the_text(kind: str) -> None:
+async def test_the_token_limit_is_reported_as_stop_reason(kind: str) -> None:
     pages, _ = ANSWERS[kind]
     chunks = {
         "ollama": ollama_answer(PIECES, "length"),
@@ -160,21 +160,21 @@ async def test_the_end_of_the_room_is_no_end_of_the_text(kind: str) -> None:
         "openai": openai_answer(PIECES, "length"),
     }[kind]
     async with scripted_server(pages, Reply(chunks)) as server, engine_at(server, kind=kind) as engine:
-        written = (await ask(engine)).written[0]
+        written = (await run_request(engine)).written[0]
         assert (written.text.decode(), written.stop_reason) == (TEXT, "max_tokens")
 
 
 @pytest.mark.parametrize("kind", ["ollama", "openai"])
 @pytest.mark.parametrize("end", ["<fim_prefix>", "<file_sep>", "\N{REPLACEMENT CHARACTER}"])
-async def test_a_marker_or_half_a_character_ends_a_text(kind: str, end: str) -> None:
+async def test_a_marker_or_an_incomplete_character_ends_a_text(kind: str, end: str) -> None:
     pages, _ = ANSWERS[kind]
     pieces = [*PIECES, f" # x{end}secret", "more"]
     chunks = ollama_answer(pieces) if kind == "ollama" else openai_answer(pieces)
     async with scripted_server(pages, Reply(chunks)) as server, engine_at(server, kind=kind) as engine:
-        assert (await ask(engine)).written[0].text.decode() == TEXT + " # x"
+        assert (await run_request(engine)).written[0].text.decode() == TEXT + " # x"
 
 
-async def test_what_a_server_refuses_is_left_out_from_then_on() -> None:
+async def test_fields_that_a_server_refuses_are_not_sent_again() -> None:
     refusal = Reply([json.dumps({"error": {"message": "logprobs is not supported"}}).encode()], 422)
     answer = Reply(openai_answer(PIECES, logprobs=False))
     async with (
@@ -182,7 +182,7 @@ async def test_what_a_server_refuses_is_left_out_from_then_on() -> None:
         engine_at(server, kind="openai") as engine,
     ):
         for _ in range(2):
-            assert (await ask(engine)).written[0].text.decode() == TEXT
+            assert (await run_request(engine)).written[0].text.decode() == TEXT
         first, *others = (post.body for post in server.posts)
         assert len(others) == 2
         assert first.keys() - others[0].keys() == {"seed", "stop", "logprobs", "stream_options"}
@@ -191,9 +191,9 @@ async def test_what_a_server_refuses_is_left_out_from_then_on() -> None:
 
 @KINDS
 @pytest.mark.parametrize("n_bytes", [1, 40, 200])
-async def test_a_cut_in_the_middle_is_an_error(kind: str, n_bytes: int) -> None:
+async def test_a_stream_that_is_cut_is_an_error(kind: str, n_bytes: int) -> None:
     pages, chunks = ANSWERS[kind]
     cut = Reply([b"".join(chunks)[:n_bytes]], is_cut=True)
     async with scripted_server(pages, cut) as server, engine_at(server, kind=kind) as engine:
         with pytest.raises(EngineLostError):
-            await ask(engine)
+            await run_request(engine)

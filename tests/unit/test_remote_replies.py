@@ -1,4 +1,4 @@
-"""Replies that several servers share, whole ones and what gateways make of them."""
+"""Replies that several servers share, valid ones and those that gateways have changed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.scripted_server import scripted_server
         ("100", 90, None),
     ],
 )
-def test_usage(n_prompt: object, n_cached: object, usage: Usage | None) -> None:
+def test_usage_is_read(n_prompt: object, n_cached: object, usage: Usage | None) -> None:
     reply = {"prompt_tokens": n_prompt, "prompt_tokens_details": {"cached_tokens": n_cached}}
     assert usage_of(reply) == usage
 
@@ -44,18 +44,18 @@ def test_usage(n_prompt: object, n_cached: object, usage: Usage | None) -> None:
     ],
     ids=range(7),
 )
-def test_no_usage(reply: object) -> None:
+def test_invalid_usage_is_ignored(reply: object) -> None:
     assert usage_of(reply) is None
 
 
 @pytest.mark.parametrize("reply", [None, [], "models", {}, {"data": None}, {"data": {"id": "a"}}, {"data": [{}, "a"]}])
-def test_no_list_of_models(reply: object) -> None:
+def test_a_reply_without_a_list_of_models_is_empty(reply: object) -> None:
     with pytest.raises(BadAnswerError, match=r"^/v1/models answered no list of models$"):
         model_rows(reply)
 
 
 @pytest.mark.parametrize("rows", [[], [{"id": "a"}, {"id": "b"}]])
-def test_a_list_of_models(rows: list[dict[str, str]]) -> None:
+def test_a_list_of_models_is_read(rows: list[dict[str, str]]) -> None:
     assert model_rows({"object": "list", "data": rows}) == rows
 
 
@@ -70,7 +70,7 @@ def test_a_list_of_models(rows: list[dict[str, str]]) -> None:
         (None, None),
     ],
 )
-async def test_ids_of_a_text(page: object, ids: tuple[int, ...] | None) -> None:
+async def test_ids_of_a_tokenized_text_are_read(page: object, ids: tuple[int, ...] | None) -> None:
     async with scripted_server({"/tokenize": page}) as server:
         http = Http(endpoint_of(EngineSettings(kind="vllm", url=server.url), {}))
         try:

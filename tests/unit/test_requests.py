@@ -1,4 +1,4 @@
-"""Answers from memory, from a generation under way, and from new ones; on an engine that writes when it is told to."""
+"""Answers from the cache, from a running generation, and from a new one, on an engine that a test drives."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ async def requests() -> AsyncIterator[RequestManager]:
     made = RequestManager(Scheduler(), Metrics())
     yield made
     made.scheduler.supersede_all()
-    async with asyncio.timeout(PATIENCE_S):  # all that was given up ends by itself
+    async with asyncio.timeout(PATIENCE_S):  # abandoned work ends by itself
         await asyncio.gather(*made._tasks, *made.scheduler._running)
 
 
-class Person:
-    """Types into one document and asks at the end of its first line."""
+class Typist:
+    """Types into one document and requests completions at the end of its first line."""
 
     def __init__(self, requests: RequestManager, engine: ManualEngine) -> None:
         self.requests, self.documents = requests, Documents()
@@ -50,127 +50,133 @@ class Person:
         self.snapshot = self.type("x = ")
 
     def type(self, line: str, below: str = "y = 2\n") -> Snapshot:
-        """The document is `line` with the cursor behind it, and what is below."""
+        """Replace the document by `line`, with the cursor at its end, and `below`."""
         self.version += 1
         self.line = line
         self.snapshot = self.documents.open(URI, "python", self.version, f"{line}\n{below}")
         self.requests.edited(self.state, self.snapshot.text.data, len(line))
         return self.snapshot
 
-    def request(self, n_items: int = 1) -> CompletionRequest[Model]:
+    def completion_request(self, n_items: int = 1) -> CompletionRequest[Model]:
         return CompletionRequest(self.snapshot, len(self.line), self.model, SETTINGS, n_items=n_items)
 
-    def ask(self, n_items: int = 1) -> asyncio.Future[Completion]:
+    def complete(self, n_items: int = 1) -> asyncio.Future[Completion]:
         return asyncio.ensure_future(
-            self.requests.answer(self.state, self.request(n_items), 0, is_automatic=n_items == 1)
+            self.requests.answer(self.state, self.completion_request(n_items), 0, is_automatic=n_items == 1)
         )
 
 
 @pytest.fixture
-async def person(requests: RequestManager, engine: ManualEngine) -> AsyncIterator[Person]:
-    made = Person(requests, engine)
+async def typist(requests: RequestManager, engine: ManualEngine) -> AsyncIterator[Typist]:
+    made = Typist(requests, engine)
     yield made
     engine.write_on()
     requests.abandon(made.state)
 
 
-async def test_a_generation_goes_on_while_the_person_types_what_it_writes(person: Person, engine: ManualEngine) -> None:
-    first = person.ask()
+async def test_a_generation_survives_keystrokes_that_match_its_text(typist: Typist, engine: ManualEngine) -> None:
+    first = typist.complete()
     await engine.write(3)
-    person.type("x = f")
+    typist.type("x = f")
     with pytest.raises(SupersededError):
         await first
-    second = person.ask()
-    await asyncio.sleep(0)  # it is asked before the next letter
-    person.type("x = fo")
+    second = typist.complete()
+    await asyncio.sleep(0)  # the request starts before the next letter
+    typist.type("x = fo")
     with pytest.raises(SupersededError):
         await second
-    third = person.ask()
+    third = typist.complete()
     engine.write_on()
     assert (await third).text == "o(a)"
     assert (engine.n_begun, engine.ends) == (1, ["stop_token"])
 
 
-async def test_it_goes_on_with_whichever_of_two_answers_is_typed(person: Person, engine: ManualEngine) -> None:
+async def test_a_generation_of_two_answers_survives_keystrokes_that_match_either(
+    typist: Typist, engine: ManualEngine
+) -> None:
     engine.rivals = [engine.text[:n] + "~" for n in range(len(engine.text))]
-    first = person.ask()
+    first = typist.complete()
     await engine.write(3)
-    person.type("x = f")
+    typist.type("x = f")
     with pytest.raises(SupersededError):
         await first
-    second = person.ask()
+    second = typist.complete()
     engine.write_on()
     assert (await second).text == "oo(a)"
     assert (engine.n_begun, engine.ends) == (1, ["stop_token"])
 
 
-async def test_its_answer_is_there_for_who_asks_later(person: Person, engine: ManualEngine) -> None:
-    first = person.ask()
+async def test_a_later_request_gets_the_answer_of_a_generation_that_ended_meanwhile(
+    typist: Typist, engine: ManualEngine
+) -> None:
+    first = typist.complete()
     await engine.write(2)
-    person.type("x = f")
+    typist.type("x = f")
     with pytest.raises(SupersededError):
         await first
     engine.write_on()
     await engine.ended.wait()
-    assert (await person.ask()).text == "oo(a)"
+    assert (await typist.complete()).text == "oo(a)"
     assert engine.n_begun == 1
 
 
-async def test_another_letter_ends_it(person: Person, engine: ManualEngine) -> None:
-    first = person.ask()
+async def test_a_different_letter_ends_a_generation(typist: Typist, engine: ManualEngine) -> None:
+    first = typist.complete()
     await engine.write(2)
-    person.type("x = b")
+    typist.type("x = b")
     with pytest.raises(SupersededError):
         await first
-    second = person.ask()
+    second = typist.complete()
     engine.write_on()
     assert (await second).text == "foo(a)"
     assert engine.ends == ["cancelled", "stop_token"]
 
 
 @pytest.mark.parametrize(("line", "below"), [("x = f", "y = 3\n"), ("z = f", "y = 2\n"), ("x =", "y = 2\n")])
-async def test_an_edit_elsewhere_ends_it(person: Person, engine: ManualEngine, line: str, below: str) -> None:
-    first = person.ask()
+async def test_an_edit_elsewhere_ends_a_generation(typist: Typist, engine: ManualEngine, line: str, below: str) -> None:
+    first = typist.complete()
     await engine.write(2)
-    person.type(line, below)
+    typist.type(line, below)
     with pytest.raises(SupersededError):
         await first
-    second = person.ask()
+    second = typist.complete()
     engine.write_on()
     await second
     assert engine.ends[0] == "cancelled"
 
 
-async def test_before_it_wrote_anything_it_begins_anew(person: Person, engine: ManualEngine) -> None:
-    first = person.ask()
+async def test_a_generation_without_text_is_replaced_after_a_keystroke(typist: Typist, engine: ManualEngine) -> None:
+    first = typist.complete()
     await engine.begun.wait()
-    person.type("x = f")
+    typist.type("x = f")
     with pytest.raises(SupersededError):
         await first
-    second = person.ask()
+    second = typist.complete()
     engine.write_on()
     assert (await second).text == "foo(a)", "the engine writes the same again"
     assert engine.n_begun == 2
 
 
-async def test_who_types_faster_than_it_writes_and_parts_from_it_is_answered_anew(
-    person: Person, engine: ManualEngine
+async def test_typing_ahead_of_a_generation_and_differing_from_it_starts_a_new_one(
+    typist: Typist, engine: ManualEngine
 ) -> None:
-    first = person.ask()
+    first = typist.complete()
     await engine.write(1)
-    person.type("x = fa")
+    typist.type("x = fa")
     with pytest.raises(SupersededError):
         await first
-    second = person.ask()
+    second = typist.complete()
     engine.write_on()
     assert (await second).text == "foo(a)"
     assert engine.ends == ["cancelled", "stop_token"]
 
 
-async def test_a_newer_request_at_the_same_place_takes_it_over(person: Person, engine: ManualEngine) -> None:
-    first = person.ask()
+async def test_a_newer_request_at_the_same_place_takes_over_the_generation(
+    typist: Typist, engine: ManualEngine
+) -> None:
+    first = typist.complete()
     await engine.write(1)
-    second = person.ask()
+    second = typist.complete()
     with pytest.raises(SupersededError):
         await first
     engine.write_on()
@@ -178,10 +184,12 @@ async def test_a_newer_request_at_the_same_place_takes_it_over(person: Person, e
     assert engine.n_begun == 1
 
 
-async def test_who_asks_for_several_gets_a_generation_of_its_own(person: Person, engine: ManualEngine) -> None:
-    first = person.ask()
+async def test_a_request_for_several_suggestions_starts_its_own_generation(
+    typist: Typist, engine: ManualEngine
+) -> None:
+    first = typist.complete()
     await engine.write(1)
-    second = person.ask(n_items=3)
+    second = typist.complete(n_items=3)
     with pytest.raises(SupersededError):
         await first
     engine.write_on()
@@ -189,124 +197,132 @@ async def test_who_asks_for_several_gets_a_generation_of_its_own(person: Person,
     assert engine.n_begun == 2
 
 
-async def test_an_invoked_request_at_the_same_place_makes_it_patient(person: Person, engine: ManualEngine) -> None:
-    automatic = person.ask()
+async def test_an_invoked_request_turns_an_automatic_generation_into_an_invoked_one(
+    typist: Typist, engine: ManualEngine
+) -> None:
+    automatic = typist.complete()
     await engine.write(1)
-    in_flight = person.state.in_flight
+    in_flight = typist.state.in_flight
     assert in_flight is not None
     assert in_flight.turn.is_automatic
-    invoked = asyncio.ensure_future(person.requests.answer(person.state, person.request(), 0, is_automatic=False))
+    invoked = asyncio.ensure_future(
+        typist.requests.answer(typist.state, typist.completion_request(), 0, is_automatic=False)
+    )
     with pytest.raises(SupersededError):
         await automatic
-    assert person.state.in_flight is in_flight
+    assert typist.state.in_flight is in_flight
     assert not in_flight.turn.is_automatic
     engine.write_on()
     assert (await invoked).text == "foo(a)"
 
 
-async def test_a_cancelled_request_ends_it(person: Person, engine: ManualEngine) -> None:
-    first = person.ask()
+async def test_a_cancelled_request_ends_its_generation(typist: Typist, engine: ManualEngine) -> None:
+    first = typist.complete()
     await engine.write(1)
     first.cancel()
     await engine.ended.wait()
     assert engine.ends == ["cancelled"]
 
 
-async def test_a_cancel_right_before_an_agreeing_letter_does_not(person: Person, engine: ManualEngine) -> None:
-    """As VS Code sends them."""
-    first = person.ask()
+async def test_a_cancel_followed_by_a_matching_letter_keeps_the_generation(
+    typist: Typist, engine: ManualEngine
+) -> None:
+    """VS Code sends the two in this order."""
+    first = typist.complete()
     await engine.write(2)
     first.cancel()
     await asyncio.sleep(0)
-    person.type("x = f")
-    second = person.ask()
+    typist.type("x = f")
+    second = typist.complete()
     engine.write_on()
     assert (await second).text == "oo(a)"
     assert engine.n_begun == 1
 
 
-async def test_a_closed_document_ends_it(person: Person, engine: ManualEngine) -> None:
-    first = person.ask()
+async def test_closing_the_document_ends_a_generation(typist: Typist, engine: ManualEngine) -> None:
+    first = typist.complete()
     await engine.write(1)
-    person.requests.abandon(person.state)
+    typist.requests.abandon(typist.state)
     with pytest.raises(SupersededError):
         await first
 
 
-async def test_an_answer_from_memory_costs_nothing(person: Person, engine: ManualEngine) -> None:
+async def test_a_cached_answer_costs_no_tokens(typist: Typist, engine: ManualEngine) -> None:
     engine.write_on()
-    assert (await person.ask()).text == "foo(a)"
-    person.type("x = foo")
-    assert (await person.ask()).text == "(a)"
+    assert (await typist.complete()).text == "foo(a)"
+    typist.type("x = foo")
+    assert (await typist.complete()).text == "(a)"
     assert engine.n_begun == 1
-    assert person.requests.metrics.tokens.prompt == len(engine.requests[0].prompt.ids)
+    assert typist.requests.metrics.tokens.prompt == len(engine.requests[0].prompt.ids)
 
 
-async def test_what_comes_next_is_there_when_the_suggestion_is_accepted(person: Person, engine: ManualEngine) -> None:
+async def test_the_suggestion_after_an_accepted_one_is_prepared(typist: Typist, engine: ManualEngine) -> None:
     engine.write_on()
-    (item,) = (await person.ask()).items
-    window = person.model.anchors.copy()
+    (item,) = (await typist.complete()).items
+    window = typist.model.anchors.copy()
     engine.text = " + 1"
-    await person.requests.prepare_next(person.state, person.request(), item)
-    assert person.model.anchors._by_uri == window._by_uri, "the text is not accepted yet"
-    counted = person.requests.metrics.tokens
-    assert (counted.prompt, counted.ahead) == tuple(len(request.prompt.ids) for request in engine.requests)
-    assert [request.is_ahead for request in engine.requests] == [False, True]
-    assert (await person.ask()).text == "foo(a)"
-    person.type("x = foo(a)")
-    assert (await person.ask()).text == " + 1"
+    await typist.requests.prepare_next(typist.state, typist.completion_request(), item)
+    assert typist.model.anchors._by_uri == window._by_uri, "the text is not accepted yet"
+    counted = typist.requests.metrics.tokens
+    assert (counted.prompt, counted.ahead) == tuple(
+        len(completion_request.prompt.ids) for completion_request in engine.requests
+    )
+    assert [completion_request.is_ahead for completion_request in engine.requests] == [False, True]
+    assert (await typist.complete()).text == "foo(a)"
+    typist.type("x = foo(a)")
+    assert (await typist.complete()).text == " + 1"
     assert engine.n_begun == 2
-    await person.requests.prepare_next(person.state, person.request(), evolve(item, text=" + 1"))
-    await person.requests.prepare_next(person.state, person.request(), evolve(item, text=" + 1"))
+    await typist.requests.prepare_next(typist.state, typist.completion_request(), evolve(item, text=" + 1"))
+    await typist.requests.prepare_next(typist.state, typist.completion_request(), evolve(item, text=" + 1"))
     assert engine.n_begun == 3, "it is prepared once"
 
 
-async def test_an_edit_before_a_generation_had_its_first_turn_ends_it(person: Person, engine: ManualEngine) -> None:
-    """Both may stand in the same chunk of the client's bytes."""
-    first = person.ask()
-    await asyncio.sleep(0)  # it is asked, and what does the work is about to begin
-    assert person.state.in_flight
-    person.type("x = f")
+async def test_an_edit_before_the_first_step_of_a_generation_ends_it(typist: Typist, engine: ManualEngine) -> None:
+    """The request and the edit may come in the same read."""
+    first = typist.complete()
+    await asyncio.sleep(0)  # the request has come, and its task is about to begin
+    assert typist.state.in_flight
+    typist.type("x = f")
     with pytest.raises(SupersededError):
         await first
     assert engine.n_begun == 0
 
 
 @frozen
-class Telling(SuggestionCache):
-    """When the next answer is there, something happens before whoever asked for it hears of it."""
+class HookedCache(SuggestionCache):
+    """Calls functions after an answer is stored, before the request that waits for it continues."""
 
-    happening: list[Callable[[], object]] = field(factory=list)
+    callbacks: list[Callable[[], object]] = field(factory=list)
 
     def store(self, *args: object) -> None:
         SuggestionCache.store(self, *args)
-        while self.happening:
-            asyncio.get_running_loop().call_soon(self.happening.pop())
+        while self.callbacks:
+            asyncio.get_running_loop().call_soon(self.callbacks.pop())
 
 
-async def test_an_answer_is_no_answer_to_a_text_that_was_edited_meanwhile(person: Person, engine: ManualEngine) -> None:
-    person.state.cache = Telling(happening=[lambda: person.type("y = ")])
-    first = person.ask()
+async def test_an_answer_for_a_text_that_was_edited_meanwhile_is_dropped(typist: Typist, engine: ManualEngine) -> None:
+    typist.state.cache = HookedCache(callbacks=[lambda: typist.type("y = ")])
+    first = typist.complete()
     engine.write_on()
     with pytest.raises(SupersededError):
         await first
 
 
-async def test_who_asked_first_does_not_push_aside_who_asks_now(person: Person, engine: ManualEngine) -> None:
-    """One finds that the generation was no answer after all, and begins anew; not if another did so meanwhile."""
-    first = person.ask()
+async def test_an_older_request_does_not_supersede_a_newer_one(typist: Typist, engine: ManualEngine) -> None:
+    """A request whose generation turns out not to match starts a new one, unless a newer request already did."""
+    first = typist.complete()
     await engine.write(3)
-    person.type("x = foo")
+    typist.type("x = foo")
     with pytest.raises(SupersededError):
         await first
-    second = person.ask()
+    second = typist.complete()
     newer: list[asyncio.Future[Completion]] = []
 
-    def ask_elsewhere() -> None:
-        person.type("z = ")
-        newer.append(person.ask())
+    def complete_elsewhere() -> None:
+        typist.type("z = ")
+        newer.append(typist.complete())
 
-    person.state.cache = Telling(happening=[ask_elsewhere])
+    typist.state.cache = HookedCache(callbacks=[complete_elsewhere])
     engine.write_on()
     with pytest.raises(SupersededError):
         await second
@@ -314,15 +330,15 @@ async def test_who_asked_first_does_not_push_aside_who_asks_now(person: Person, 
     assert engine.ends == ["stop_token", "stop_token"]
 
 
-async def test_two_answers_may_begin_alike(person: Person, engine: ManualEngine) -> None:
-    """What is typed agrees with the one that parts from the other, before all of the step is read and after."""
+async def test_a_keystroke_may_match_only_one_of_two_answers(typist: Typist, engine: ManualEngine) -> None:
+    """The matching answer is kept, whether or not all tokens of the step have been read."""
     engine.text, engine.rivals = "foo(a)", ["fob"]
-    first = person.ask()
+    first = typist.complete()
     await engine.write(2)
-    person.type("x = fob")
+    typist.type("x = fob")
     with pytest.raises(SupersededError):
         await first
-    second = person.ask()
+    second = typist.complete()
     await engine.write(1)
     assert engine.ends == []
     engine.write_on()
