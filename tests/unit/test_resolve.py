@@ -1,4 +1,4 @@
-"""From import statements to files: small projects in each language that has path rules."""
+"""Import statements resolved to files, in a small project for each language with rules for paths."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def project(root: Path, files: str) -> None:
 
 
 def resolved(root: Path, name: str, text: str) -> dict[str, set[str]]:
-    """What a file imports: paths below the root, each with the names; a star among them where it is imported whole."""
+    """Return the imported files as paths below the root, each with the imported names; `*` for a whole module."""
     path = root / name
     snapshot = Documents().open(path.as_uri(), "", 1, text)
     files = imported_files(snapshot, path.as_posix(), root.as_posix())
@@ -47,7 +47,7 @@ def resolved(root: Path, name: str, text: str) -> dict[str, set[str]]:
         ("main.py", "from pkg.a import", {}),
     ],
 )
-def test_python(tmp_path, name, statement, expected):
+def test_python_imports_lead_to_files(tmp_path, name, statement, expected):
     project(tmp_path, "main.py pkg/__init__.py pkg/a.py pkg/b.py pkg/sub/c.py src/lib/__init__.py src/lib/deep.py")
     assert resolved(tmp_path, name, statement + "\n") == expected
 
@@ -77,12 +77,12 @@ def test_python(tmp_path, name, statement, expected):
         ("src/app.ts", "import", {}),
     ],
 )
-def test_javascript_and_typescript(tmp_path, name, statement, expected):
+def test_javascript_and_typescript_imports_lead_to_files(tmp_path, name, statement, expected):
     project(tmp_path, "src/lib/a.ts src/ui/index.ts src/ui/Widget.tsx src/old.js src/index.js")
     assert resolved(tmp_path, name, statement + "\n") == expected
 
 
-def test_go(tmp_path):
+def test_go_imports_lead_to_files(tmp_path):
     project(tmp_path, "svc/cmd/main.go svc/util/b.go svc/util/util.go svc/util/a.go svc/root.go svc/util/x.txt")
     (tmp_path / "svc/go.mod").write_text("// ours\nmodule example.com/me/svc // v1\n\ngo 1.22\n")
     paths = 'import (\n\t"fmt"\n\tu "example.com/me/svc/util"\n\t"example.com/me/svc"\n\t"example.com/you/x"\n)'
@@ -118,7 +118,7 @@ def test_go(tmp_path):
         ("src/a.rs", "use std::fmt::{self, Display};\nuse serde::Serialize;", {}),
     ],
 )
-def test_rust(tmp_path, name, statement, expected):
+def test_rust_imports_lead_to_files(tmp_path, name, statement, expected):
     project(tmp_path, "Cargo.toml src/main.rs src/lib.rs src/a.rs src/a/inner.rs src/b/mod.rs src/b/c.rs")
     assert resolved(tmp_path, name, statement + "\n") == expected
 
@@ -132,7 +132,7 @@ def test_rust(tmp_path, name, statement, expected):
         ("src/main/java/org/x/App.java", "import java.util.List;\nimport org.x.util.*;", {}),
     ],
 )
-def test_java(tmp_path, name, statement, expected):
+def test_java_imports_lead_to_files(tmp_path, name, statement, expected):
     project(tmp_path, "src/main/java/org/x/App.java src/main/java/org/x/util/Str.java")
     assert resolved(tmp_path, name, f"package org.x;\n{statement}\nclass A {{}}\n") == expected
 
@@ -147,12 +147,12 @@ def test_java(tmp_path, name, statement, expected):
         ("src/net/a.c", '#include "/etc/passwd"\n#include "../../../x.h"\n#include "a/../b.h"', {}),
     ],
 )
-def test_c(tmp_path, name, statement, expected):
+def test_c_includes_lead_to_files(tmp_path, name, statement, expected):
     project(tmp_path, "src/net/b.h src/util.hpp include/proj/api.h")
     assert resolved(tmp_path, name, statement + "\n") == expected
 
 
-def test_files_that_come_and_go_are_noticed(tmp_path):
+def test_new_and_removed_files_are_noticed(tmp_path):
     project(tmp_path, "main.py pkg/a.py")
     text = "from pkg.b import f\nfrom new import g\n"
     assert resolved(tmp_path, "main.py", text) == {}
@@ -162,7 +162,7 @@ def test_files_that_come_and_go_are_noticed(tmp_path):
     assert resolved(tmp_path, "main.py", text) == {"new/__init__.py": {"g"}}
 
 
-def test_a_known_answer_looks_at_folders_only(tmp_path, monkeypatch):
+def test_a_cached_answer_checks_folders_only(tmp_path, monkeypatch):
     project(tmp_path, "main.py pkg/a.py")
     text = "from pkg.a import f\n"
     first = resolved(tmp_path, "main.py", text)
@@ -185,7 +185,7 @@ def test_a_known_answer_looks_at_folders_only(tmp_path, monkeypatch):
     ],
     ids=range(9),
 )
-def test_odd_statements_name_no_file(tmp_path, name, text):
+def test_odd_statements_lead_to_no_file(tmp_path, name, text):
     (tmp_path / "go.mod").write_bytes(b"\xff\0module a")
     assert resolved(tmp_path, name, text) == {}
 
@@ -201,7 +201,7 @@ def test_a_link_loop_ends(tmp_path):
     assert resolved(tmp_path, "a.py", "import " + ".".join("x" * 40) + "\n") == {}
 
 
-def test_the_rules_name_languages_of_the_table():
+def test_all_rules_are_for_languages_of_the_table():
     tables = tomllib.loads((grammars_folder() / "imports.toml").read_text())
     named = [language for table in tables.values() for language in table["languages"]]
     assert len(named) == len(set(named))

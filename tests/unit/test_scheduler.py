@@ -1,4 +1,4 @@
-"""Newest wins, cancellation stops work, every waiter gets an outcome. Synchronized by events, not by time."""
+"""The newest request of a document wins, a cancel stops its work, and every waiter gets an outcome."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def scheduler() -> AsyncIterator[Scheduler]:
     made = Scheduler()
     yield made
     made.supersede_all()
-    async with asyncio.timeout(PATIENCE_S):  # all that was given up ends by itself
+    async with asyncio.timeout(PATIENCE_S):  # abandoned work ends by itself
         await asyncio.gather(*made._running)
 
 
@@ -32,7 +32,7 @@ def work_of(function: Callable[[], T]) -> Work[T]:
 
 
 class Blocking:
-    """Work that starts, tells so, and goes on until it is cancelled."""
+    """Work that signals its start and runs until it is cancelled."""
 
     def __init__(self) -> None:
         self.started, self.stopped = asyncio.Event(), asyncio.Event()
@@ -51,11 +51,11 @@ async def stopped(work: Blocking) -> bool:
         return await work.stopped.wait()
 
 
-async def test_an_answer_comes_back(scheduler: Scheduler) -> None:
+async def test_the_result_of_work_is_returned(scheduler: Scheduler) -> None:
     assert await scheduler.run("a", work_of(lambda: 42)) == 42
 
 
-async def test_an_exception_comes_back_and_others_go_on(scheduler: Scheduler) -> None:
+async def test_an_exception_is_raised_to_the_waiter_and_later_work_runs(scheduler: Scheduler) -> None:
     def fail() -> None:
         raise ZeroDivisionError
 
@@ -64,7 +64,7 @@ async def test_an_exception_comes_back_and_others_go_on(scheduler: Scheduler) ->
     assert await scheduler.run("a", work_of(lambda: 1)) == 1
 
 
-async def test_work_that_is_cancelled_from_inside_leaves_nobody_waiting(scheduler: Scheduler) -> None:
+async def test_work_that_raises_cancelled_error_ends_its_waiter(scheduler: Scheduler) -> None:
     def lose() -> None:
         raise asyncio.CancelledError
 
@@ -73,7 +73,7 @@ async def test_work_that_is_cancelled_from_inside_leaves_nobody_waiting(schedule
     assert await scheduler.run("a", work_of(lambda: 1)) == 1
 
 
-async def test_a_newer_request_supersedes_one_that_runs(scheduler: Scheduler) -> None:
+async def test_a_newer_request_supersedes_a_running_one(scheduler: Scheduler) -> None:
     work = Blocking()
     older = asyncio.ensure_future(scheduler.run("a", work))
     await work.started.wait()
@@ -83,7 +83,7 @@ async def test_a_newer_request_supersedes_one_that_runs(scheduler: Scheduler) ->
     assert await stopped(work)
 
 
-async def test_a_newer_request_supersedes_one_that_has_not_begun(scheduler: Scheduler) -> None:
+async def test_a_newer_request_supersedes_a_waiting_one(scheduler: Scheduler) -> None:
     ran: list[str] = []
     waiting = asyncio.ensure_future(scheduler.run("a", work_of(lambda: ran.append("older"))))
     newer = asyncio.ensure_future(scheduler.run("a", work_of(lambda: ran.append("newer"))))
@@ -93,7 +93,7 @@ async def test_a_newer_request_supersedes_one_that_has_not_begun(scheduler: Sche
     assert ran == ["newer"]
 
 
-async def test_another_document_is_left_alone(scheduler: Scheduler) -> None:
+async def test_requests_of_other_documents_are_not_superseded(scheduler: Scheduler) -> None:
     answers = await asyncio.gather(scheduler.run("a", work_of(lambda: 1)), scheduler.run("b", work_of(lambda: 2)))
     assert answers == [1, 2]
     work = Blocking()
@@ -127,7 +127,7 @@ async def test_delayed_work_that_is_superseded_never_runs(scheduler: Scheduler) 
     assert ran == ["now"]
 
 
-async def test_whatever_comes_goes_before_what_is_done_ahead(scheduler: Scheduler) -> None:
+async def test_any_request_supersedes_running_work_ahead_of_need(scheduler: Scheduler) -> None:
     work = Blocking()
     ahead = asyncio.ensure_future(scheduler.run(AHEAD, work))
     await work.started.wait()
@@ -137,7 +137,7 @@ async def test_whatever_comes_goes_before_what_is_done_ahead(scheduler: Schedule
         await ahead
 
 
-async def test_an_edit_puts_off_what_waits_to_be_done_ahead(scheduler: Scheduler) -> None:
+async def test_an_edit_supersedes_waiting_work_ahead_of_need(scheduler: Scheduler) -> None:
     work = Blocking()
     ahead = asyncio.ensure_future(scheduler.run(AHEAD, work, delay_ms=60_000))
     await asyncio.sleep(0)

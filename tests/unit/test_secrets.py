@@ -1,4 +1,4 @@
-"""Which files are taken for secrets, by their names and by what is in them, and what follows from that."""
+"""Files that count as secrets, by name and by content, and the effects on completion and settings."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ public_key.py serviceaccounts.go client.json passage.txt
 
 
 @pytest.mark.parametrize("name", SECRETS.split())
-def test_a_name_tells_a_secret(name: str) -> None:
+def test_names_of_secret_files_are_recognized(name: str) -> None:
     assert is_named_as_secret(name)
     assert is_named_as_secret(f"deep/in/{name}")
     assert is_named_as_secret(name.upper())
 
 
 @pytest.mark.parametrize("name", CODE.split())
-def test_code_that_speaks_of_secrets_is_none(name: str) -> None:
+def test_names_of_code_about_secrets_are_accepted(name: str) -> None:
     assert not is_named_as_secret(name)
 
 
@@ -75,14 +75,14 @@ NO_KEYS = [
 
 
 @pytest.mark.parametrize("text", KEYS)
-def test_a_key_in_a_text_makes_it_a_secret(tmp_path: Path, text: str) -> None:
+def test_a_file_with_a_key_is_a_secret(tmp_path: Path, text: str) -> None:
     assert has_key(text.encode())
     (tmp_path / "a.py").write_text(text)
     assert Workspace(tmp_path).read((tmp_path / "a.py").as_posix(), ()) is None
 
 
 @pytest.mark.parametrize("text", NO_KEYS)
-def test_a_text_about_keys_is_none(text: str) -> None:
+def test_a_text_about_keys_is_no_secret(text: str) -> None:
     assert not has_key(text.encode())
 
 
@@ -96,7 +96,7 @@ def test_a_text_about_keys_is_none(text: str) -> None:
         ("untitled:Untitled-1", "x = 1", False),
     ],
 )
-def test_a_secret_is_completed_only_if_the_user_says_so(uri: str, text: str, *, is_declined: bool) -> None:
+def test_a_secret_is_completed_only_if_the_user_allows_it(uri: str, text: str, *, is_declined: bool) -> None:
     root = Path("/home/u/app")
     snapshot = Documents().open(uri, "", 1, text)
     reason = decline_reason(snapshot, Settings(), root)
@@ -104,13 +104,13 @@ def test_a_secret_is_completed_only_if_the_user_says_so(uri: str, text: str, *, 
     assert not decline_reason(snapshot, evolve(Settings(), secret_files=True), root)
 
 
-def test_a_workspace_inside_a_folder_of_secrets_is_none() -> None:
+def test_folders_above_the_workspace_do_not_make_a_secret() -> None:
     snapshot = Documents().open("file:///home/u/secrets/app/a.py", "", 1, "x = 1\n")
     assert not decline_reason(snapshot, Settings(), Path("/home/u/secrets/app"))
     assert decline_reason(snapshot, Settings(), Path("/home/u"))
 
 
-def test_a_name_for_memory_alone_is_still_the_documents() -> None:
+def test_a_memory_only_name_leads_back_to_the_documents_uri() -> None:
     assert uri_of(memory_only("file:///a/.env")) == "file:///a/.env"
 
 
@@ -126,7 +126,7 @@ LOWER = {
 }
 
 
-def test_a_workspace_lowers_limits_and_never_raises_them() -> None:
+def test_a_workspace_can_lower_limits_and_not_raise_them() -> None:
     settings, problems = read_settings([SettingsLayer("w", {**LIMITS, "secretFiles": True}, trusted=False)])
     assert settings == Settings()
     assert len(problems) == 7
@@ -136,7 +136,7 @@ def test_a_workspace_lowers_limits_and_never_raises_them() -> None:
     assert (settings.cache.ram_mib, settings.context.max_tokens, settings.completion.timeout_ms) == (1, 64, 100)
 
 
-def test_what_the_user_allows_is_the_workspaces_limit() -> None:
+def test_the_users_own_value_is_the_workspaces_limit() -> None:
     own = SettingsLayer("u", {"cache": {"diskMiB": 100}}, trusted=True)
     for n_mib, expected in ((50, 50), (100, 100), (101, 100)):
         settings, problems = read_settings([own, SettingsLayer("w", {"cache": {"diskMiB": n_mib}}, trusted=False)])

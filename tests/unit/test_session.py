@@ -1,4 +1,4 @@
-"""An edit is an edit, in a document as in a cell of a notebook; what is closed is forgotten whole."""
+"""Edits have the same effects in a document and in a cell of a notebook, and a closed one leaves no state."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SETTINGS = Settings(debounce=DebounceSettings(mode="off"))
 
 @define
 class Editor:
-    """One client that types at the end of a line of one document or cell."""
+    """A client that types at the end of a line of one document or cell."""
 
     session: Session
     uri: str
@@ -58,7 +58,7 @@ class Editor:
         else:
             self.session.documents.close(self.uri)
 
-    def ask(self) -> asyncio.Future[Completion | None]:
+    def request_completion(self) -> asyncio.Future[Completion | None]:
         asking = asyncio.ensure_future(self.session.answering.complete(self.uri, 0, len(self.typed), automatic=True))
         self.tasks.append(asking)
         return asking
@@ -81,28 +81,28 @@ async def editor(request: pytest.FixtureRequest, prompts: PromptModel, engine: M
     await asyncio.gather(*made.tasks, return_exceptions=True)
 
 
-async def test_typing_what_is_written_goes_on_with_it(editor: Editor, engine: ManualEngine) -> None:
-    first = editor.ask()
+async def test_a_generation_survives_keystrokes_that_match_its_text(editor: Editor, engine: ManualEngine) -> None:
+    first = editor.request_completion()
     await engine.write(3)
     editor.type("fo")
     assert await first is None
-    second = editor.ask()
+    second = editor.request_completion()
     engine.write_on()
     completion = await second
     assert completion is not None
     assert (completion.text, engine.n_begun) == ("o(a)", 1)
 
 
-async def test_an_insertion_of_the_suggestion_is_its_acceptance(editor: Editor, engine: ManualEngine) -> None:
+async def test_inserting_a_suggestion_counts_as_accepting_it(editor: Editor, engine: ManualEngine) -> None:
     engine.write_on()
-    completion = await editor.ask()
+    completion = await editor.request_completion()
     assert completion is not None
     editor.session.acceptance.make(editor.uri, completion)
     editor.type(completion.text)
     assert editor.session.acceptance.report()["accepted"] == 1
 
 
-async def test_an_edit_is_a_recent_edit_for_other_files(editor: Editor) -> None:
+async def test_an_edit_is_a_recent_edit_to_other_files(editor: Editor) -> None:
     editor.type("x")
     editor.session.documents.open(OTHER, "python", 1, "")
     request = editor.session.builder.request_at(editor.session.builder.writable(OTHER))
@@ -113,9 +113,9 @@ async def test_an_edit_is_a_recent_edit_for_other_files(editor: Editor) -> None:
     assert opened[uri].text.line_text(first) == b"value = x"
 
 
-async def test_closing_forgets_all_of_it(editor: Editor, engine: ManualEngine) -> None:
+async def test_closing_drops_all_state(editor: Editor, engine: ManualEngine) -> None:
     engine.write_on()
-    assert await editor.ask() is not None
+    assert await editor.request_completion() is not None
     assert list(editor.session.states) == [editor.key]
     editor.type("x")
     editor.close()
@@ -127,9 +127,9 @@ async def test_closing_forgets_all_of_it(editor: Editor, engine: ManualEngine) -
     assert [snapshot.uri for snapshot in request.workspace_context.open_documents] == [OTHER]
 
 
-async def test_a_document_that_is_opened_again_is_a_new_one(editor: Editor, engine: ManualEngine) -> None:
+async def test_a_document_that_is_opened_again_has_no_old_state(editor: Editor, engine: ManualEngine) -> None:
     engine.write_on()
-    assert await editor.ask() is not None
+    assert await editor.request_completion() is not None
     editor.type("x")
     editor.open()
     await editor.session.read_ahead.settled()

@@ -1,4 +1,4 @@
-"""The tree of settings, and what any input makes of it: valid settings, and plain messages."""
+"""The tree of settings: any input gives valid settings and printable messages."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def nested(key: str, value: object) -> dict[str, object]:
 
 
 def lookup(settings: object, key: str) -> object:
-    """The value at an outside key, by an own way from camelCase to an attribute."""
+    """Return the value at a camelCase key, by a conversion of its own."""
     for part in key.split("."):
         name = part.replace("MiB", "_mib")
         name = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
@@ -113,7 +113,7 @@ wild_layers = st.builds(
 )
 
 
-def test_the_keys_are_those_that_are_documented():
+def test_the_keys_are_the_documented_ones():
     assert list(BY_KEY) == ALL_KEYS
 
 
@@ -135,7 +135,7 @@ def test_each_setting_is_described_in_whole_sentences(setting: SettingDescriptio
 
 
 @given(data=st.data(), key=st.sampled_from(ALL_KEYS))
-def test_every_valid_value_arrives(data: st.DataObject, key: str):
+def test_every_valid_value_is_used(data: st.DataObject, key: str):
     value = data.draw(valid_values(BY_KEY[key]))
     settings, problems = read_settings([layer(nested(key, value))])
     assert problems == ()
@@ -153,7 +153,7 @@ def test_a_later_layer_wins_and_null_is_no_value(data: st.DataObject, key: str):
 
 
 @given(st.lists(wild_layers, max_size=3))
-def test_anything_gives_valid_settings_and_plain_messages(layers: list[SettingsLayer]):
+def test_any_input_gives_valid_settings_and_printable_messages(layers: list[SettingsLayer]):
     settings, problems = read_settings(layers)
     for key, setting in BY_KEY.items():
         assert is_valid(lookup(settings, key), setting), key
@@ -166,7 +166,7 @@ def test_anything_gives_valid_settings_and_plain_messages(layers: list[SettingsL
 
 
 @given(data=st.data(), key=st.sampled_from(ALL_KEYS))
-def test_a_bad_value_leaves_the_one_before_it_and_says_so_once(data: st.DataObject, key: str):
+def test_a_bad_value_keeps_the_earlier_one_and_is_reported_once(data: st.DataObject, key: str):
     good = data.draw(valid_values(BY_KEY[key]))
     settings, problems = read_settings([layer(nested(key, good)), layer(nested(key, {"no": "value"}))])
     assert settings == read_settings([layer(nested(key, good))])[0]
@@ -193,26 +193,26 @@ def test_a_bad_value_leaves_the_one_before_it_and_says_so_once(data: st.DataObje
         ("debounce", 5, "expected a group of settings, got 5; ignored"),
     ],
 )
-def test_messages_say_what_was_expected_and_what_is_used(key: str, value: object, message: str):
+def test_messages_name_the_expected_type_and_the_value_in_use(key: str, value: object, message: str):
     assert read_settings([layer(nested(key, value))]) == (Settings(), (f"starcoder.{key}: {message}",))
 
 
-def test_a_number_too_long_to_print_is_just_huge():
+def test_a_number_too_long_to_print_is_called_huge():
     _, (problem,) = read_settings([layer(nested("completion.seed", -(10**5000)))])
     assert "got a huge number" in problem
 
 
-def test_a_whole_float_is_a_whole_number_since_json_has_one_kind():
+def test_a_float_without_fraction_is_accepted_as_a_whole_number():
     settings, problems = read_settings([layer(nested("completion.maxTokens", 80.0))])
     assert (settings.completion.max_tokens, type(settings.completion.max_tokens), problems) == (80, int, ())
 
 
-def test_values_that_are_no_group_at_all_are_one_message():
+def test_settings_that_are_no_group_are_one_message():
     assert read_settings([layer([1])]) == (Settings(), ("starcoder: expected a group of settings, got [1]; ignored",))
 
 
 @pytest.mark.parametrize("key", ALL_KEYS)
-def test_a_workspace_can_set_what_neither_runs_nor_fetches(key: str):
+def test_a_workspace_cannot_set_files_addresses_and_programs(key: str):
     setting = BY_KEY[key]
     value = (
         setting.choices[-1] if setting.choices else {"string": "/x", "array of strings": ["x"]}.get(setting.type_name)
@@ -251,14 +251,14 @@ def test_a_workspace_can_turn_the_record_off_but_not_on():
         ("language", "languages"),
     ],
 )
-def test_an_unknown_key_is_told_which_one_it_may_be(wrong: str, right: str):
+def test_a_similar_key_is_proposed_for_an_unknown_one(wrong: str, right: str):
     unknown = wrong if right != "completion" else wrong.partition(".")[0]
     message = f"starcoder.{unknown}: unknown setting, ignored; did you mean starcoder.{right}?"
     assert read_settings([layer(nested(wrong, 1))]) == (Settings(), (message,))
 
 
 @pytest.mark.parametrize("wrong", ["foo", "", "completion.\x1b[31m", 7])
-def test_a_key_like_no_other_is_just_unknown(wrong: object):
+def test_nothing_is_proposed_for_a_key_like_no_other(wrong: object):
     values = nested(wrong, 1) if isinstance(wrong, str) else {wrong: 1}
     settings, problems = read_settings([layer(values)])
     assert settings == Settings()
@@ -279,7 +279,7 @@ def test_the_user_file_is_toml_and_trusted(tmp_path: Path):
     assert problems == ()
 
 
-def test_no_user_file_is_no_problem(tmp_path: Path):
+def test_a_missing_user_file_is_no_problem(tmp_path: Path):
     assert read_settings([load_user_file(tmp_path / "none" / "a.toml")]) == (Settings(), ())
 
 
@@ -309,12 +309,12 @@ def test_a_folder_in_place_of_the_user_file_is_one_message(tmp_path: Path):
 
 
 @given(st.binary(max_size=200))
-def test_no_bytes_in_the_user_file_raise(tmp_path_factory: pytest.TempPathFactory, content: bytes):
+def test_no_bytes_in_the_user_file_raise_an_error(tmp_path_factory: pytest.TempPathFactory, content: bytes):
     path = write(tmp_path_factory.getbasetemp() / "any.toml", content)
     read_settings([load_user_file(path)])
 
 
-def test_the_user_file_has_its_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_the_user_file_is_in_the_config_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path))
     assert user_file().name == "starcoder-lsp.toml"
@@ -323,7 +323,7 @@ def test_the_user_file_has_its_place(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 def test_importing_the_settings_loads_nothing_slow():
     program = "import sys, starcoder_lsp.settings_layers; print(*sorted(sys.modules))"
-    # The command is this interpreter with the constant above.
+    # The command is this interpreter with the program above.
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True).stdout.split()  # noqa: S603
     slow = {"rich", "platformdirs", "tomllib", "difflib", "pygls", "lsprotocol", "tree_sitter", "llama_cpp", "numpy"}
     assert not slow & set(loaded)

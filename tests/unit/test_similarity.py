@@ -1,4 +1,4 @@
-"""The most alike window of a text is the one that comparing with each of them finds."""
+"""The search for the most similar window of a text, against a comparison with every window."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ NEAR = st.frozensets(st.sampled_from([b"one", b"two", b"three", b"four", b"five"
 
 @given(LINES, NEAR, st.sampled_from([0.0, 0.175, 0.5]))
 @example([], frozenset(), 0.0)
-@example(["one = two"], frozenset({b"one", b"two", b"four", b"five"}), 0.5)  # just as alike as is too little
-def test_it_is_the_first_of_those_most_alike(lines: list[str], near: frozenset[bytes], least: float) -> None:
+@example(
+    ["one = two"], frozenset({b"one", b"two", b"four", b"five"}), 0.5
+)  # exactly as similar as the threshold, which is too little
+def test_the_first_of_the_most_similar_windows_is_found(lines: list[str], near: frozenset[bytes], least: float) -> None:
     found = None
     for start in range(0, max(len(lines) - WINDOW_STEP, 1), WINDOW_STEP):
         window = lines[start : start + WINDOW_LINES]
@@ -31,7 +33,7 @@ def test_it_is_the_first_of_those_most_alike(lines: list[str], near: frozenset[b
     assert most_similar(near, "".join(f"{line}\n" for line in lines).encode(), least) == found
 
 
-def test_what_is_no_code_is_like_nothing() -> None:
+def test_text_without_words_is_similar_to_nothing() -> None:
     near = frozenset({b"one", b"two"})
     assert similarity(frozenset(), frozenset()) == 0
     assert most_similar(near, b"one two\n", 0.5) == (0, 1, 1.0)

@@ -1,4 +1,4 @@
-"""Slices take the time that they should, on machines whose batches take `fixed + each * n` milliseconds."""
+"""Sizes of slices by time, on simulated machines whose batches take `fixed_ms + each_ms * n` milliseconds."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Machine:
         return measured(self.n_batch, self.evaluate_ms, self.reopen)
 
 
-def test_a_cpu_has_slices_of_64_and_nothing_is_measured() -> None:
+def test_a_cpu_has_slices_of_64_without_a_measurement() -> None:
     machine = Machine(0.0, 15.0, n_batch=first_batch(0))
     assert machine.measured().n_tokens == N_SLICE == 64
     assert machine.evaluated == []
@@ -60,14 +60,14 @@ def test_a_cpu_has_slices_of_64_and_nothing_is_measured() -> None:
         ("weights copied for each batch", 512, 512),
     ],
 )
-def test_known_machines(name: str, n_tokens: int, n_batch: int) -> None:
+def test_slices_of_known_machines(name: str, n_tokens: int, n_batch: int) -> None:
     machine = Machine(*COSTS[name], n_batch=first_batch(33))
     size = machine.measured()
     assert (size.n_tokens, machine.n_batch) == (n_tokens, n_batch)
 
 
 @given(st.floats(0, 200), st.floats(0.001, 20), st.sampled_from([512, 1024, 2048]))
-def test_slices_come_to_their_time(fixed_ms: float, each_ms: float, n_memory: int) -> None:
+def test_slices_converge_to_their_time(fixed_ms: float, each_ms: float, n_memory: int) -> None:
     machine = Machine(fixed_ms, each_ms, n_memory)
     size = machine.measured()
     assert size.n_batch == machine.n_batch <= n_memory
@@ -84,7 +84,7 @@ def test_slices_come_to_their_time(fixed_ms: float, each_ms: float, n_memory: in
 
 
 @given(st.floats(0, 20), st.floats(0.001, 1), st.floats(0.05, 20))
-def test_a_machine_that_becomes_faster_or_slower(fixed_ms: float, each_ms: float, factor: float) -> None:
+def test_slices_follow_a_machine_that_becomes_faster_or_slower(fixed_ms: float, each_ms: float, factor: float) -> None:
     machine = Machine(fixed_ms, each_ms)
     size = machine.measured()
     for _ in range(500):
@@ -95,7 +95,7 @@ def test_a_machine_that_becomes_faster_or_slower(fixed_ms: float, each_ms: float
 
 
 @pytest.mark.parametrize(("n_evaluated", "elapsed_ms"), [(0, 0.0), (0, 5.0), (256, 1000.0), (300, 0.0)])
-def test_rests_of_prompts_are_not_used(n_evaluated: int, elapsed_ms: float) -> None:
+def test_short_slices_at_the_end_of_prompts_are_not_measured(n_evaluated: int, elapsed_ms: float) -> None:
     size = SliceSize(512, TARGET_MS, 512)
     size.record(n_evaluated, elapsed_ms)
     assert size.n_tokens == 512

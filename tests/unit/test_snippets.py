@@ -1,4 +1,4 @@
-"""Which pieces of other files the model sees: small real projects, thresholds, and properties of every choice."""
+"""The choice of snippets from other files: small projects, thresholds, and properties."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def tokenizer(prompts):
 
 
 def room_of(n_tokens, tokenizer):
-    """Room for snippets where each takes a marker and its path with a newline, as in StarCoder2's prompts."""
+    """Return a budget; each snippet also takes a marker and its path with a newline, as in StarCoder2's prompts."""
     return SnippetRoom(
         n_tokens, tokenizer, lambda path, ids: 1 + len(tokenizer.encode(path.encode() + b"\n")) + len(ids)
     )
@@ -31,7 +31,7 @@ def room_of(n_tokens, tokenizer):
 
 @pytest.fixture
 def choose(tmp_path, tokenizer):
-    """Choose at the cursor █ in the file `name`; the project is what `write` has written."""
+    """Return a function that chooses snippets for the cursor █ in the file `name`, in the project that `put` wrote."""
 
     def chosen(name, text, *, n_tokens=400, opened=(), edits=(), sources=ALL, root=tmp_path):
         before, _, after = text.partition("█")
@@ -82,7 +82,7 @@ def unrelated(c):
 '''
 
 
-def test_a_class_is_its_header_and_its_members_headers(tmp_path, choose):
+def test_a_class_is_shown_as_headers_of_itself_and_its_members(tmp_path, choose):
     put(tmp_path, {"pkg/parser.py": PARSER})
     [snippet] = choose("pkg/main.py", "from .parser import Parser\n\ntree = Parser().█\n")
     assert snippet.text.decode() == (
@@ -94,34 +94,34 @@ def test_a_class_is_its_header_and_its_members_headers(tmp_path, choose):
     assert snippet.end_line == 1 + PARSER[: PARSER.index("def rest")].count("\n")
 
 
-def test_a_small_function_is_whole_and_what_is_not_imported_is_left_out(tmp_path, choose):
+def test_a_small_imported_function_is_shown_whole(tmp_path, choose):
     put(tmp_path, {"pkg/parser.py": PARSER})
     [snippet] = choose("pkg/main.py", "from pkg.parser import helper, LIMIT\n\nx = helper(LIMIT, unrelated█)\n")
     assert snippet.text == b"LIMIT = 12\ndef helper(a, b):\n    return a + b\n"
     assert snippet.why == "defines LIMIT, helper, imported here"
 
 
-def test_of_a_module_what_is_used_near_the_cursor(tmp_path, choose):
+def test_of_an_imported_module_only_names_used_near_the_cursor_are_shown(tmp_path, choose):
     put(tmp_path, {"pkg/parser.py": PARSER})
     [snippet] = choose("pkg/main.py", "from . import parser\n\nx = parser.helper(█)\n")
     assert snippet.text == b"def helper(a, b):\n    return a + b\n"
     assert choose("pkg/main.py", "from . import parser\n\nx = █\n") == ()
 
 
-def test_what_is_not_named_near_the_cursor_is_its_header_only(tmp_path, choose):
+def test_imported_names_not_used_near_the_cursor_are_shown_as_headers(tmp_path, choose):
     put(tmp_path, {"pkg/parser.py": PARSER})
     far = "x = 1\n" * 50
     [snippet] = choose("pkg/main.py", f"from .parser import Parser, helper\n{far}█\n")
     assert snippet.text.decode() == '@frozen\nclass Parser:\n    """Reads things.\ndef helper(a, b):\n'
 
 
-def test_names_that_a_package_passes_on_are_followed(tmp_path, choose):
+def test_reexported_names_are_followed(tmp_path, choose):
     put(tmp_path, {"pkg/__init__.py": "from .parser import Parser, helper as helper\n", "pkg/parser.py": PARSER})
     snippets = choose("main.py", "from pkg import helper\n\nhelper(█)\n")
     assert [(s.path, s.text) for s in snippets] == [("pkg/parser.py", b"def helper(a, b):\n    return a + b\n")]
 
 
-# Files of a project; the last one is where the cursor is. What is to be shown stands between the marks « and ».
+# Files of a project, the last one with the cursor. The expected snippet stands between the marks « and ».
 PROJECTS = {
     "typescript": """\
 == src/shapes.ts
@@ -210,7 +210,7 @@ int main(void) {
 
 
 @pytest.mark.parametrize("project", PROJECTS.values(), ids=PROJECTS)
-def test_a_project_in_each_language(tmp_path, choose, project):
+def test_the_imported_definition_is_shown_in_each_language(tmp_path, choose, project):
     files = dict(part.split("\n", 1) for part in project.removeprefix("== ").split("\n== "))
     [path] = [name for name, text in files.items() if "«" in text]
     shown = files[path].partition("«")[2].partition("»")[0]
@@ -227,33 +227,33 @@ def handle_{name}(request, session):
     session.publish(payload)
     return Response(payload, status=request.{name}_status)
 """
-ASKING = "import web\n" + HANDLER.format(name="invoice") + "\n\ndef handle_order(request, session):\n    account = █\n"
+EDITED = "import web\n" + HANDLER.format(name="invoice") + "\n\ndef handle_order(request, session):\n    account = █\n"
 README = "# Accounts\n\nEvery request has a session, and with it an account. Find the account by its id.\n" * 5
 
 
-def test_the_open_document_that_is_like_the_lines_at_the_cursor(tmp_path, choose):
+def test_the_open_document_similar_to_the_cursors_lines_is_shown(tmp_path, choose):
     filler = "".join(f"def other_{n}(alpha_{n}):\n    return beta_{n}(alpha_{n})\n\n" for n in range(40))
     put(tmp_path, {"a.py": filler + HANDLER.format(name="refund"), "b.py": filler, "README.md": README})
-    [snippet] = choose("main.py", ASKING, opened=["b.py", "README.md", "a.py"])
+    [snippet] = choose("main.py", EDITED, opened=["b.py", "README.md", "a.py"])
     assert snippet.path == "a.py"
     assert b"def handle_refund" in snippet.text
     assert snippet.why == "open file similar to the lines around the cursor"
 
 
-def test_what_was_edited_lately_needs_less_and_comes_earlier(tmp_path, choose):
+def test_recently_edited_code_needs_less_similarity_and_comes_first(tmp_path, choose):
     other = "def close(session, account):\n    session.drop(account)\n    log(closed)\n" + "\n" * 60
     put(tmp_path, {"a.py": HANDLER.format(name="refund"), "b.py": other + "def unlike():\n    pass\n"})
     opened = ["a.py", "b.py"]
-    assert [s.path for s in choose("main.py", ASKING, opened=opened)] == ["a.py"]
-    snippets = choose("main.py", ASKING, opened=opened, edits=[("b.py", 1, 2)])
+    assert [s.path for s in choose("main.py", EDITED, opened=opened)] == ["a.py"]
+    snippets = choose("main.py", EDITED, opened=opened, edits=[("b.py", 1, 2)])
     assert next((s.path, s.why) for s in snippets) == ("b.py", "edited recently")
-    assert [s.path for s in choose("main.py", ASKING, opened=opened, edits=[("b.py", 63, 63)])] == ["a.py"]
-    assert choose("main.py", ASKING, edits=[("a.py", -5, 10**9), ("gone.py", 0, 1), ("main.py", 0, 1)])
+    assert [s.path for s in choose("main.py", EDITED, opened=opened, edits=[("b.py", 63, 63)])] == ["a.py"]
+    assert choose("main.py", EDITED, edits=[("a.py", -5, 10**9), ("gone.py", 0, 1), ("main.py", 0, 1)])
 
 
 def test_imported_definitions_come_first(tmp_path, choose):
     put(tmp_path, {"web.py": "class Response:\n    pass\n", "a.py": HANDLER.format(name="refund")})
-    text = ASKING.replace("import web", "from web import Response")
+    text = EDITED.replace("import web", "from web import Response")
     assert [s.path for s in choose("main.py", text, opened=["a.py"])] == ["web.py", "a.py"]
     only = {"open_files": False, "recent_edits": False, "imports": False}
     by_source = {
@@ -263,10 +263,10 @@ def test_imported_definitions_come_first(tmp_path, choose):
     assert by_source == {"open_files": ["a.py"], "recent_edits": [], "imports": ["web.py"]}
 
 
-def test_what_the_model_sees_anyway_and_copies_are_left_out(tmp_path, choose):
+def test_copies_of_visible_code_are_left_out(tmp_path, choose):
     refund = HANDLER.format(name="refund")
-    put(tmp_path, {"copy.py": ASKING.replace("█", ""), "a.py": refund, "backup.py": refund + "# old\n"})
-    assert len(choose("main.py", ASKING, opened=["copy.py", "a.py", "backup.py"])) == 1
+    put(tmp_path, {"copy.py": EDITED.replace("█", ""), "a.py": refund, "backup.py": refund + "# old\n"})
+    assert len(choose("main.py", EDITED, opened=["copy.py", "a.py", "backup.py"])) == 1
 
 
 def test_excluded_open_documents_are_not_shown(tmp_path, choose):
@@ -276,20 +276,20 @@ def test_excluded_open_documents_are_not_shown(tmp_path, choose):
     (tmp_path / "link.py").unlink()
     (tmp_path / "link.py").symlink_to("secrets.py")
     sources = Sources(disabled_globs=("private/**",))
-    assert choose("main.py", ASKING, opened=names, edits=[(n, 0, 5) for n in names], sources=sources) == ()
+    assert choose("main.py", EDITED, opened=names, edits=[(n, 0, 5) for n in names], sources=sources) == ()
     text = "from secrets import handle_refund\nfrom ignored import handle_refund\nhandle_refund(█)\n"
     assert choose("main.py", text, opened=names) == ()
     assert choose("main.py", text) == ()
 
 
-def test_without_a_root_open_documents_alone_are_shown_by_their_names(tmp_path, choose):
+def test_without_a_root_only_open_documents_are_shown_by_name(tmp_path, choose):
     put(tmp_path, {"deep/a.py": HANDLER.format(name="refund"), "web.py": "class Response:\n    pass\n"})
-    text = ASKING.replace("import web", "from web import Response")
+    text = EDITED.replace("import web", "from web import Response")
     assert [s.path for s in choose("main.py", text, opened=["deep/a.py"], root=None)] == ["a.py"]
     assert [s.path for s in choose("main.py", text, opened=["deep/a.py"], root=tmp_path / "other")] == ["a.py"]
 
 
-def test_the_open_text_counts_not_the_file(tmp_path, tokenizer):
+def test_the_editors_text_of_an_open_file_is_shown(tmp_path, tokenizer):
     put(tmp_path, {"a.py": "def f(old): ...\n"})
     documents = Documents()
     asking = documents.open((tmp_path / "main.py").as_uri(), "", 1, "from a import f\nf(\n")
@@ -298,21 +298,21 @@ def test_the_open_text_counts_not_the_file(tmp_path, tokenizer):
     assert snippet.text == b"def f(new): ...\n"
 
 
-def test_little_room_gets_the_header_or_the_best_half(tmp_path, choose):
+def test_a_small_budget_gets_the_header_or_the_most_similar_half(tmp_path, choose):
     put(tmp_path, {"web.py": "def respond(payload, status):\n" + "    log(payload, status)\n" * 9})
     text = "from web import respond\nrespond(█)\n"
     assert choose("main.py", text)[0].text.count(b"\n") == 10
     assert choose("main.py", text, n_tokens=40)[0].text == b"def respond(payload, status):\n"
     assert choose("main.py", text, n_tokens=5) == ()
     put(tmp_path, {"a.py": HANDLER.format(name="refund").replace("\n", "  # own\n")})
-    whole, half = (choose("main.py", ASKING, opened=["a.py"], n_tokens=n)[0].text for n in (400, 100))
+    whole, half = (choose("main.py", EDITED, opened=["a.py"], n_tokens=n)[0].text for n in (400, 100))
     assert half in whole
     assert len(half) < len(whole)
 
 
-def test_the_same_surroundings_give_the_same_pieces_and_a_word_being_typed_changes_nothing(tmp_path, choose):
+def test_the_choice_is_repeatable_and_independent_of_the_word_being_typed(tmp_path, choose):
     put(tmp_path, {"a.py": HANDLER.format(name="refund"), "web.py": "class Response:\n    pass\n"})
-    text = ASKING.replace("import web", "from web import Response")
+    text = EDITED.replace("import web", "from web import Response")
     first = choose("main.py", text, opened=["a.py"])
     assert first == choose("main.py", text, opened=["a.py"])
     for typed in ("s", "se", "ses", "sess"):
@@ -334,7 +334,7 @@ def test_the_same_surroundings_give_the_same_pieces_and_a_word_being_typed_chang
     ],
     ids=range(9),
 )
-def test_odd_documents_give_no_more_than_fits(tmp_path, tokenizer, text):
+def test_odd_documents_give_snippets_within_the_budget(tmp_path, tokenizer, text):
     put(tmp_path, {"__init__.py": "from . import *\nfrom .main import *\n"})
     documents = Documents()
     asking = documents.open((tmp_path / "main.py").as_uri(), "", 1, text)
@@ -357,7 +357,7 @@ FILES = {
     "pkg/__init__.py": "from .parser import Parser, helper\nfrom .handlers import handle_order\n",
 }
 MAIN = (
-    "from pkg import Parser, helper, handle_order\nfrom pkg.crlf import handle_credit\n" + ASKING.replace("█", "") * 3
+    "from pkg import Parser, helper, handle_order\nfrom pkg.crlf import handle_credit\n" + EDITED.replace("█", "") * 3
 )
 
 
@@ -368,7 +368,7 @@ MAIN = (
     opened=st.permutations(sorted(FILES)),
     n_opened=st.integers(0, 4),
 )
-def test_within_the_budget_and_whole_lines_of_the_file(
+def test_snippets_are_whole_lines_of_files_within_the_budget(
     tmp_path_factory, tokenizer, at, n_tokens, edit, opened, n_opened
 ):
     root = tmp_path_factory.getbasetemp() / "property"

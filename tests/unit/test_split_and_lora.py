@@ -1,4 +1,4 @@
-"""Models in several files, adapters, files that are no models, and what users write for a path that is none."""
+"""Models in several files, LoRA adapters, files that are no models, and paths that cannot be paths."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def i32(number: int) -> Raw:
 
 
 def parts_of(path: Path, bounds: Sequence[int]) -> list[bytes]:
-    """The file at `path` in several, as llama.cpp's `gguf-split` writes them: `bounds` are numbers of first tensors."""
+    """Return the file at `path` in parts, as `gguf-split` writes them; `bounds` has each part's first tensor."""
     data = path.read_bytes()
     cursor = Cursor(data)
     _, version, n_tensors, n_keys = cursor.unpack(START)
@@ -85,16 +85,16 @@ def with_model(path: Path, lora: LoraSettings | None = None) -> Settings:
 
 
 def scores(settings: Settings, ids: tuple[int, ...] = (300, 301, 302, 303)) -> list[float]:
-    """The log-probabilities that the model gives to some ids behind others, in a host of its own."""
+    """Return the log-probabilities of some ids behind `ids`, from a host of its own."""
 
-    async def ask() -> list[float]:
+    async def run_score() -> list[float]:
         async with opened(settings) as (_, engine):
             return list(await engine.score(Prompt(ids, frozenset(), "PSM"), (400, 401, 402)))
 
-    return asyncio.run(ask())
+    return asyncio.run(run_score())
 
 
-def test_a_split_model_is_the_model(tmp_path: Path, three: list[bytes]) -> None:
+def test_a_split_model_equals_the_whole_one(tmp_path: Path, three: list[bytes]) -> None:
     first = write_parts(tmp_path, three)[0]
     whole, split = check_model_file(DEMONSTRATOR), check_model_file(first)
     assert split.n_parameters == whole.n_parameters
@@ -108,7 +108,7 @@ def test_the_first_part_may_have_no_tensors(tmp_path: Path) -> None:
     assert check_model_file(first).n_parameters == check_model_file(DEMONSTRATOR).n_parameters
 
 
-def test_what_is_wrong_with_a_part_is_named(tmp_path: Path, three: list[bytes]) -> None:
+def test_the_error_names_the_faulty_part(tmp_path: Path, three: list[bytes]) -> None:
     paths = write_parts(tmp_path, three)
 
     def refusal(path: Path = paths[0]) -> str:
@@ -136,7 +136,7 @@ def test_what_is_wrong_with_a_part_is_named(tmp_path: Path, three: list[bytes]) 
 
 
 @pytest.mark.parametrize("count", [u16(0xFFFF), "many", i32(-1), True])
-def test_a_number_of_parts_that_makes_no_sense(tmp_path: Path, count: object) -> None:
+def test_an_invalid_number_of_parts_is_refused(tmp_path: Path, count: object) -> None:
     path = tmp_path / "x-00001-of-00002.gguf"
     path.write_bytes(gguf(starcoder2_metadata() | {"split.count": count}, [Tensor("token_embd.weight", (8, 7))]))
     with pytest.raises(ModelFileError, match=r"split\.count"):
@@ -153,7 +153,9 @@ def test_a_number_of_parts_that_makes_no_sense(tmp_path: Path, count: object) ->
         ({"general.architecture": "controlvector"}, "control vector"),
     ],
 )
-def test_what_is_no_model_is_refused_by_its_name(tmp_path: Path, metadata: dict[str, object], words: str) -> None:
+def test_the_error_names_the_kind_of_a_gguf_file_that_is_no_model(
+    tmp_path: Path, metadata: dict[str, object], words: str
+) -> None:
     path = tmp_path / "x.gguf"
     path.write_bytes(gguf(metadata, [Tensor("x", (32, 2))]))
     with pytest.raises(ModelFileError, match=words):
@@ -176,7 +178,7 @@ def test_what_is_no_model_is_refused_by_its_name(tmp_path: Path, metadata: dict[
         ("starcoder2-3b", "Set starcoder.model.name"),
     ],
 )
-def test_a_path_that_is_none_is_named_as_what_it_is(
+def test_the_error_names_the_mistake_in_a_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str, words: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -188,7 +190,7 @@ def test_a_path_that_is_none_is_named_as_what_it_is(
     assert check_model_file(Path(written)).n_bytes > 0, "a file of that name is one"
 
 
-def test_a_folder_is_told_with_its_models(tmp_path: Path) -> None:
+def test_the_error_for_a_folder_lists_its_models(tmp_path: Path) -> None:
     (tmp_path / "b.gguf").touch()
     (tmp_path / "a.gguf").touch()
     (tmp_path / "c.txt").touch()
@@ -200,7 +202,7 @@ def test_a_folder_is_told_with_its_models(tmp_path: Path) -> None:
 
 
 def embedding_of(path: Path) -> tuple[str, tuple[int, ...]]:
-    """A matrix of the demonstrator that an adapter can change: its name and shape in ggml's order."""
+    """Return the name and the shape, in ggml's order, of a matrix that an adapter can change."""
     cursor = Cursor(path.read_bytes())
     _, _, n_tensors, n_keys = cursor.unpack(START)
     for _ in range(n_keys):
@@ -214,7 +216,7 @@ def embedding_of(path: Path) -> tuple[str, tuple[int, ...]]:
 def adapter(
     path: Path, strength: float = 1.0, architecture: str = "starcoder2", rank: int = 2, n_more: int = 0
 ) -> Path:
-    """A rank-2 adapter for one matrix, of the same random numbers each time."""
+    """Write an adapter for one matrix, with the same random numbers each time; `strength` scales it."""
     name, (n_in, n_out) = embedding_of(DEMONSTRATOR)
     chance = np.random.default_rng(3)
     a = chance.standard_normal((rank, n_in + n_more)).astype("<f4")
@@ -234,7 +236,7 @@ def adapter(
     return path
 
 
-def test_an_adapter_changes_the_model_as_much_as_its_scale_says(tmp_path: Path) -> None:
+def test_the_effect_of_an_adapter_is_proportional_to_its_scale(tmp_path: Path) -> None:
     plain = scores(with_model(DEMONSTRATOR))
     once = adapter(tmp_path / "once.gguf")
     twice = adapter(tmp_path / "twice.gguf", strength=2.0)
@@ -245,7 +247,7 @@ def test_an_adapter_changes_the_model_as_much_as_its_scale_says(tmp_path: Path) 
     assert doubled == pytest.approx(scores(with_model(DEMONSTRATOR, LoraSettings(str(twice)))), abs=1e-3)
 
 
-def test_hosts_with_other_adapters_are_other_hosts(tmp_path: Path) -> None:
+def test_each_adapter_and_scale_has_its_own_host(tmp_path: Path) -> None:
     file = check_model_file(DEMONSTRATOR)
     one = adapter(tmp_path / "one.gguf")
     choices = [LoraSettings(), LoraSettings(str(one)), LoraSettings(str(one), 0.5)]
@@ -256,7 +258,7 @@ def test_hosts_with_other_adapters_are_other_hosts(tmp_path: Path) -> None:
     assert HostOptions.from_json(options.to_json()) == options
 
 
-def test_cells_of_a_model_with_an_adapter_are_no_use_without_it(
+def test_each_adapter_and_scale_has_its_own_key_of_cells(
     prompts: PromptModel, caution: Caution, tmp_path: Path
 ) -> None:
     from starcoder_lsp.engine.local.llama import LlamaContext, LoadOptions
@@ -280,20 +282,20 @@ def test_cells_of_a_model_with_an_adapter_are_no_use_without_it(
     assert len({key(LoraSettings()), key(LoraSettings(str(one))), key(LoraSettings(str(one), 0.5))}) == 3
 
 
-def test_an_adapter_that_does_not_fit_is_told(tmp_path: Path) -> None:
+def test_an_adapter_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
     broken = adapter(tmp_path / "broken.gguf", n_more=8)
     with pytest.raises(EngineError, match=r"could not load the adapter"):
         scores(with_model(DEMONSTRATOR, LoraSettings(str(broken))))
 
 
 @pytest.mark.parametrize("written", ["missing.gguf", "$HOME/x.gguf", "file:///x.gguf", "."])
-def test_an_adapter_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str) -> None:
+def test_a_missing_adapter_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ModelFileError):
         check_lora(LoraSettings(written), "starcoder2")
 
 
-def test_a_file_that_is_no_adapter(tmp_path: Path) -> None:
+def test_a_file_that_is_no_adapter_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="is no LoRA adapter"):
         check_lora(LoraSettings(str(DEMONSTRATOR)), "starcoder2")
     other = adapter(tmp_path / "other.gguf", architecture="starcoder")

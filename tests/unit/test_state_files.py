@@ -1,4 +1,4 @@
-"""States on disk: what comes back is what was written, or nothing; and the folder stays within its limit."""
+"""States on disk: a state is read as it was written or not at all, and the folder stays within its limit."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def on_disk(folder: Path) -> list[Path]:
 
 
 @given(
-    document=st.text(st.characters(exclude_categories=[]), max_size=20),  # half characters too
+    document=st.text(st.characters(exclude_categories=[]), max_size=20),  # incomplete characters, too
     ids=st.lists(st.integers(0, 2**31 - 1), max_size=50),
     state=st.binary(max_size=200),
 )
-def test_what_was_written_comes_back(
+def test_a_state_is_read_as_it_was_written(
     tmp_path_factory: pytest.TempPathFactory, document: str, ids: list[int], state: bytes
 ) -> None:
     folder = tmp_path_factory.mktemp("states")
@@ -53,7 +53,7 @@ def test_what_was_written_comes_back(
     assert again.read(stored) == state
 
 
-def test_only_this_user_may_look(tmp_path: Path) -> None:
+def test_files_are_readable_by_this_user_only(tmp_path: Path) -> None:
     folder = tmp_path / "cache" / "states"
     before = os.umask(0)
     try:
@@ -68,7 +68,7 @@ def test_only_this_user_may_look(tmp_path: Path) -> None:
 
 @given(st.integers(0, N_FILE_BYTES - 1), st.integers(1, 255))
 def test_any_changed_byte_is_noticed(tmp_path_factory: pytest.TempPathFactory, at: int, flip: int) -> None:
-    """Whether it changes while the program runs or between two runs."""
+    """While the program runs, and between two runs."""
     folder = tmp_path_factory.mktemp("states")
     files = files_in(folder)
     put(files)
@@ -85,21 +85,21 @@ def test_any_changed_byte_is_noticed(tmp_path_factory: pytest.TempPathFactory, a
 
 
 @given(st.integers(0, N_FILE_BYTES - 1))
-def test_a_file_cut_off_anywhere_is_noticed(tmp_path_factory: pytest.TempPathFactory, n_bytes: int) -> None:
+def test_a_truncated_file_is_noticed(tmp_path_factory: pytest.TempPathFactory, n_bytes: int) -> None:
     folder = tmp_path_factory.mktemp("states")
     files = files_in(folder)
     put(files)
     (path,) = on_disk(folder)
     os.truncate(path, n_bytes)
     assert list(files_in(folder)) == []
-    assert path.exists() == (n_bytes < 40)  # without magic and key it may be anybody's
+    assert path.exists() == (n_bytes < 40)  # without magic and key the file may belong to another program
     assert [files.read(stored) for stored in files] in ([], [None])
-    put(files)  # a damaged file does not stand in the way of a good one
+    put(files)  # the damaged file does not block a good one
     (stored,) = files
     assert files.read(stored) == STATE
 
 
-def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+def test_a_file_name_that_is_no_utf_8_is_ignored(tmp_path: Path) -> None:
     put(files_in(tmp_path))
     (path,) = on_disk(tmp_path)
     data = bytearray(path.read_bytes())
@@ -108,7 +108,7 @@ def test_a_name_that_is_no_text(tmp_path: Path) -> None:
     assert list(files_in(tmp_path)) == []
 
 
-def test_another_models_files_are_left_alone_and_not_read(tmp_path: Path) -> None:
+def test_files_of_another_model_are_neither_read_nor_changed(tmp_path: Path) -> None:
     put(files_in(tmp_path))
     assert list(files_in(tmp_path, OTHER_KEY)) == []
     put(files_in(tmp_path, OTHER_KEY), "theirs")
@@ -116,7 +116,7 @@ def test_another_models_files_are_left_alone_and_not_read(tmp_path: Path) -> Non
     assert len(on_disk(tmp_path)) == 2
 
 
-def test_what_is_no_state_is_ignored(tmp_path: Path) -> None:
+def test_other_files_are_ignored(tmp_path: Path) -> None:
     (tmp_path / "folder.kv").mkdir()
     (tmp_path / "empty.kv").touch()
     (tmp_path / "notes.txt").write_text("mine")
@@ -129,7 +129,7 @@ def test_what_is_no_state_is_ignored(tmp_path: Path) -> None:
     assert {"folder.kv", "notes.txt", "pipe.kv"} < {path.name for path in on_disk(tmp_path)}
 
 
-def test_a_folder_in_a_files_place(tmp_path: Path) -> None:
+def test_a_folder_in_place_of_a_file_is_ignored(tmp_path: Path) -> None:
     files = files_in(tmp_path)
     put(files)
     (path,) = on_disk(tmp_path)
@@ -153,7 +153,7 @@ def test_a_file_that_cannot_be_read_is_ignored(tmp_path: Path, monkeypatch: pyte
     assert [files.read(stored) for stored in files] == [None]
 
 
-def test_no_memory_to_read_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_too_large_for_memory_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = files_in(tmp_path)
     put(files)
 
@@ -168,7 +168,7 @@ def test_no_memory_to_read_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("where", "name"), [(os, "replace"), (os, "fdopen"), (os, "utime"), (os, "mkdir"), (Path, "replace")]
 )
-def test_a_write_that_fails_leaves_nothing(
+def test_a_failed_write_leaves_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: object, name: str
 ) -> None:
     files = files_in(tmp_path / "states")
@@ -186,7 +186,7 @@ def test_a_write_that_fails_leaves_nothing(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = files_in(tmp_path)
     fdopen = os.fdopen
 
@@ -212,18 +212,20 @@ def test_a_process_killed_while_it_writes_leaves_no_state(tmp_path: Path) -> Non
     (left,) = on_disk(tmp_path)
     assert left.name.startswith(".")
     assert list(files_in(tmp_path)) == []
-    assert left.exists()  # it might be another process's that is at work
+    assert left.exists()  # another process may be writing it
     files = files_in(tmp_path, max_bytes=N_FILE_BYTES)
-    put(files, used_ns=2**62)  # it counts, and goes first
+    put(files, used_ns=2**62)  # it counts, and is removed first
     assert documents(files) == ["doc"]
     assert not left.exists()
 
 
 @pytest.mark.parametrize("obstacle", ["file", "nothing allowed"])
-def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, obstacle: str) -> None:
+def test_a_folder_that_is_not_writable_raises_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, obstacle: str
+) -> None:
     if obstacle == "file":
         (tmp_path / "states").touch()
-    else:  # permissions do not hold for root
+    else:  # root ignores permissions
         monkeypatch.setattr("tempfile.mkstemp", lambda **_named: (_ for _ in ()).throw(PermissionError(13, "no")))
     files = files_in(tmp_path / "states")
     put(files)
@@ -233,7 +235,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Mon
 # The limit
 
 
-def test_the_least_recently_used_goes_first(tmp_path: Path) -> None:
+def test_the_least_recently_used_file_is_removed_first(tmp_path: Path) -> None:
     files = files_in(tmp_path, max_bytes=3 * N_FILE_BYTES)
     for i, name in enumerate(["aaa", "bbb", "ccc"]):
         put(files, name, (*IDS[:-1], i), used_ns=10 + i)
@@ -243,7 +245,7 @@ def test_the_least_recently_used_goes_first(tmp_path: Path) -> None:
     assert documents(files) == documents(files_in(tmp_path)) == ["ddd", "aaa", "ccc"]
 
 
-def test_other_models_files_count_and_go_too(tmp_path: Path) -> None:
+def test_files_of_other_models_count_and_are_removed_too(tmp_path: Path) -> None:
     put(files_in(tmp_path, OTHER_KEY), used_ns=1)
     files = files_in(tmp_path, max_bytes=2 * N_FILE_BYTES)
     put(files, used_ns=2)
@@ -255,14 +257,14 @@ def test_other_models_files_count_and_go_too(tmp_path: Path) -> None:
     assert list(files_in(tmp_path, OTHER_KEY)) == []
 
 
-def test_what_was_used_later_is_not_pushed_out(tmp_path: Path) -> None:
+def test_an_older_state_does_not_displace_newer_ones(tmp_path: Path) -> None:
     files = files_in(tmp_path, max_bytes=N_FILE_BYTES)
     put(files, "new", used_ns=5)
     put(files, "old", IDS[::-1], used_ns=4)
     assert documents(files) == ["new"]
 
 
-def test_a_state_over_the_limit_pushes_nothing_out(tmp_path: Path) -> None:
+def test_a_state_larger_than_the_limit_displaces_none(tmp_path: Path) -> None:
     files = files_in(tmp_path, max_bytes=N_FILE_BYTES)
     put(files)
     files.add("big", (1,), memoryview(bytes(N_FILE_BYTES)), 9)
@@ -281,7 +283,7 @@ def test_a_file_that_cannot_be_removed_still_counts(tmp_path: Path, monkeypatch:
     assert len(on_disk(tmp_path)) == 1
 
 
-def test_a_file_that_a_newer_one_continues_is_dropped(tmp_path: Path) -> None:
+def test_a_file_that_a_newer_one_continues_is_removed(tmp_path: Path) -> None:
     files = files_in(tmp_path)
     put(files, "a", (1, 2), used_ns=1)
     put(files, "b", (1, 2, 5), used_ns=2)
@@ -291,7 +293,7 @@ def test_a_file_that_a_newer_one_continues_is_dropped(tmp_path: Path) -> None:
     assert len(on_disk(tmp_path)) == 3
 
 
-def test_a_state_that_is_there_is_not_written_again(tmp_path: Path) -> None:
+def test_an_existing_state_is_not_written_again(tmp_path: Path) -> None:
     files = files_in(tmp_path)
     put(files, used_ns=1)
     (path,) = on_disk(tmp_path)
@@ -300,7 +302,7 @@ def test_a_state_that_is_there_is_not_written_again(tmp_path: Path) -> None:
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == (inode, 7)
 
 
-def test_the_same_ids_in_two_documents(tmp_path: Path) -> None:
+def test_two_documents_with_the_same_ids_have_two_files(tmp_path: Path) -> None:
     files = files_in(tmp_path)
     put(files, "a")
     put(files, "bb")
@@ -309,7 +311,7 @@ def test_the_same_ids_in_two_documents(tmp_path: Path) -> None:
     assert files.read(stored) == STATE
 
 
-def test_files_that_another_process_removed_and_added(tmp_path: Path) -> None:
+def test_files_removed_or_added_by_another_process_are_noticed(tmp_path: Path) -> None:
     files, others = files_in(tmp_path), files_in(tmp_path)
     put(files)
     put(others)
@@ -323,7 +325,7 @@ def test_files_that_another_process_removed_and_added(tmp_path: Path) -> None:
     assert files.read(stored) == STATE
 
 
-def test_forget(tmp_path: Path) -> None:
+def test_forget_removes_all_files(tmp_path: Path) -> None:
     files = files_in(tmp_path)
     put(files, "a", (1,))
     put(files, "b", (2,))
@@ -331,7 +333,7 @@ def test_forget(tmp_path: Path) -> None:
     assert documents(files) == documents(files_in(tmp_path)) == ["b"]
 
 
-def test_the_key_tells_models_apart(tmp_path: Path) -> None:
+def test_each_model_has_its_own_key(tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
 
     def key(data: bytes, time_ns: int, *how: object) -> bytes:
@@ -345,7 +347,7 @@ def test_the_key_tells_models_apart(tmp_path: Path) -> None:
     assert {len(each) for each in keys} == {32}
 
 
-def test_a_document_for_memory_alone_is_never_written(tmp_path: Path) -> None:
+def test_a_memory_only_document_is_never_written(tmp_path: Path) -> None:
     files = files_in(tmp_path)
     put(files, memory_only("file:///a/.env"))
     assert on_disk(tmp_path) == []

@@ -1,4 +1,4 @@
-"""Python's own parser as a judge: of real files, which parse, and of lines that do not."""
+"""Python's own parser as a judge, on real files and on lines that do not parse."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_every_line_of_a_file_that_parses_is_accepted(path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("where", ["{}\n", "def f():\n    {}\n    y = 1\n", "x = 1\n\nif a:\n    {}\nelse:\n    b\n"])
-def test_what_python_refuses_is_refused(line: str, where: str) -> None:
+def test_lines_that_python_refuses_are_refused(line: str, where: str) -> None:
     code = where.format(line)
     with pytest.raises((SyntaxError, MemoryError, RecursionError)):
         ast.parse(code)
@@ -63,7 +63,7 @@ def test_what_python_refuses_is_refused(line: str, where: str) -> None:
 @pytest.mark.parametrize(
     "header", ["if x:", "def f(x):", "class A:", "for a in b:", "with a as b:", "while x:", "else:"]
 )
-def test_the_head_of_a_block_is_unfinished_and_not_wrong(header: str) -> None:
+def test_a_block_header_without_body_is_accepted(header: str) -> None:
     code = "if a:\n    b\nelse:\n" if header == "else:" else f"a = 1\n{header}\n"
     at = code.index(header)
     assert syntax_of(code).accepts(at, at + len(header))
@@ -75,7 +75,7 @@ LINES = st.sampled_from(
 
 
 @given(lines=st.lists(LINES, max_size=8), at=st.integers(0, 7))
-def test_what_python_accepts_is_accepted(lines: list[str], at: int) -> None:
+def test_lines_that_python_accepts_are_accepted(lines: list[str], at: int) -> None:
     code = "\n".join(lines) + "\n"
     try:
         ast.parse(code)

@@ -1,4 +1,4 @@
-"""What is left of a suggestion when the text has changed: exactly what makes the same text of it."""
+"""The rest of a cached suggestion after edits: accepting it gives the text that the whole suggestion gave."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def suggestions(draw: st.DrawFn) -> CachedSuggestion:
 
 @st.composite
 def edited(draw: st.DrawFn) -> tuple[CachedSuggestion, bytes, int]:
-    """A suggestion, then a text in which a beginning of it is typed, closed and edited somewhere, each or not."""
+    """Draw a suggestion and a later text, in which part of it may be typed, auto-closed, and edited elsewhere."""
     shown = draw(suggestions())
     cursor = shown.start_byte + draw(st.sampled_from(boundaries(shown.text)))
     typed = shown.text[: cursor - shown.start_byte] + draw(st.sampled_from([b"", b")", b"')", b"(", b"a"]))
@@ -57,7 +57,7 @@ def is_within(part: bytes, whole: bytes) -> bool:
 
 
 def expected(shown: CachedSuggestion, data: bytes, cursor: int) -> Remainder | None:
-    """Try every end and every rest: what is left makes of the text now what the whole made of the text then."""
+    """Try every range and every rest, until one gives the same text as the whole suggestion gave earlier."""
     wanted = spliced(shown.data, shown.start_byte, shown.end_byte, shown.text)
     if not shown.text:
         same = data == shown.data and cursor == shown.start_byte
@@ -81,13 +81,13 @@ def expected(shown: CachedSuggestion, data: bytes, cursor: int) -> Remainder | N
 @example((CachedSuggestion(b"f", 1, 1, b"(a)"), b"f()", 2))
 @example((CachedSuggestion("é".encode(), 2, 2, "é😀".encode()), "éé".encode(), 4))
 @example((CachedSuggestion(b"a\r\n", 1, 1, b"b\r\na"), b"ab\r\n\r\n", 4))
-def test_accepting_what_is_left_makes_the_same_text(case: tuple[CachedSuggestion, bytes, int]) -> None:
+def test_accepting_the_rest_gives_the_same_text(case: tuple[CachedSuggestion, bytes, int]) -> None:
     assert remainder_of(*case) == expected(*case)
 
 
 @given(shown=suggestions())
-def test_typing_through_and_deleting_back(shown: CachedSuggestion) -> None:
-    """Every beginning is answered with the rest, as long as there is something to see in it."""
+def test_typing_a_suggestion_and_deleting_back_leaves_its_rest(shown: CachedSuggestion) -> None:
+    """After any typed part of the suggestion, the rest is suggested, unless it is blank."""
     for n in boundaries(shown.text)[:-1]:
         data = spliced(shown.data, shown.start_byte, shown.end_byte, shown.text[:n])
         rest = shown.text[n:]
@@ -117,10 +117,10 @@ def case(marked: str, suggestion: str, now: str) -> tuple[CachedSuggestion, byte
         ("x = █\ny", "foo(a)", "x = fo█\nz", None),  # edited elsewhere
         ("x = █\ny", "foo(a)", "w = fo█\ny", None),
         ("x = █\ny", "foo(a)", "x = f█o\ny", None),  # the cursor went back
-        ("x = █\ny", "foo(a", "x = foo(█)\ny", None),  # nothing left closes it
+        ("x = █\ny", "foo(a", "x = foo(█)\ny", None),  # no closing bracket is left in the rest
         ("x = █\ny", "foo(a)", "x = foo(█]\ny", None),
-        ("x = █\ny", "foo(a)", "x = foo(█a\ny", None),  # no editor closes with that
-        ("█aa", "ab", "a█a", None),  # one behind the cursor is gone
+        ("x = █\ny", "foo(a)", "x = foo(█a\ny", None),  # an editor does not auto-close with that
+        ("█aa", "ab", "a█a", None),  # a character behind the cursor was deleted
         ("x)█a", "a)", "x█)a", None),
         ("x = █\ny", "f('é')", "x = f('█')\ny", "é')"),
         ("if x:█", "\r\n    y", "if x:\r\n    █", "y"),
@@ -130,49 +130,49 @@ def case(marked: str, suggestion: str, now: str) -> tuple[CachedSuggestion, byte
         ("█", "a", "█", "a"),
     ],
 )
-def test_what_is_left(marked: str, suggestion: str, now: str, rest: str | None) -> None:
+def test_the_rest_of_a_suggestion(marked: str, suggestion: str, now: str, rest: str | None) -> None:
     answer = remainder_of(*case(marked, suggestion, now))
     assert (answer and answer.text) == (None if rest is None else rest.encode())
 
 
-def remembering(*answers: tuple[int, list[bytes]], settings: Settings = Settings()) -> SuggestionCache:  # noqa: B008  frozen
+def cache_with(*answers: tuple[int, list[bytes]], settings: Settings = Settings()) -> SuggestionCache:  # noqa: B008  frozen
     memory = SuggestionCache()
     for n_items, texts in answers:
         memory.store(settings, n_items, [CachedSuggestion(b"", 0, 0, text) for text in texts])
     return memory
 
 
-def test_the_newest_answer_that_agrees_is_recalled() -> None:
-    memory = remembering((1, [b"a2"]), (1, [b"a1"]), (1, [b"b1"]))
+def test_the_newest_matching_answer_is_used() -> None:
+    memory = cache_with((1, [b"a2"]), (1, [b"a1"]), (1, [b"b1"]))
     assert memory.lookup(Settings(), 1, b"a", 1) == [Remainder(b"1", 0)]
     assert memory.lookup(Settings(), 1, b"", 0) == [Remainder(b"b1", 0)]
     assert memory.lookup(Settings(), 1, b"c", 1) is None
 
 
-def test_of_several_suggestions_those_that_agree_are_recalled() -> None:
-    memory = remembering((3, [b"ab", b"ac", b"b"]))
+def test_of_several_suggestions_the_matching_ones_are_used() -> None:
+    memory = cache_with((3, [b"ab", b"ac", b"b"]))
     assert memory.lookup(Settings(), 3, b"a", 1) == [Remainder(b"b", 0), Remainder(b"c", 0)]
     assert memory.lookup(Settings(), 1, b"a", 1) == [Remainder(b"b", 0)]
 
 
-def test_one_suggestion_is_no_answer_to_who_asks_for_several() -> None:
-    memory = remembering((1, [b"ab"]))
+def test_one_cached_suggestion_does_not_answer_a_request_for_several() -> None:
+    memory = cache_with((1, [b"ab"]))
     assert memory.lookup(Settings(), 3, b"a", 1) is None
 
 
-def test_that_there_was_nothing_is_known_too_and_only_for_this_text() -> None:
-    memory = remembering((1, [b""]))
+def test_an_empty_answer_is_cached_for_the_same_text_only() -> None:
+    memory = cache_with((1, [b""]))
     assert memory.lookup(Settings(), 1, b"", 0) == []
     assert memory.lookup(Settings(), 1, b"a", 1) is None
 
 
-def test_other_settings_ask_anew() -> None:
-    memory = remembering((1, [b"ab"]))
+def test_other_settings_do_not_use_the_cache() -> None:
+    memory = cache_with((1, [b"ab"]))
     assert memory.lookup(Settings(stats=StatsSettings(enabled=not Settings().stats.enabled)), 1, b"", 0) is None
 
 
-def test_what_is_forgotten_and_what_is_too_old() -> None:
-    memory = remembering((1, [b"first"]), *[(1, [b"ab"])] * MAX_CACHED_ANSWERS)
+def test_old_answers_are_dropped_and_clear_drops_all() -> None:
+    memory = cache_with((1, [b"first"]), *[(1, [b"ab"])] * MAX_CACHED_ANSWERS)
     assert memory.lookup(Settings(), 1, b"f", 1) is None
     memory.clear()
     assert memory.lookup(Settings(), 1, b"", 0) is None

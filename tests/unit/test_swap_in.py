@@ -1,4 +1,4 @@
-"""Prompts that take turns in one sequence, with a context that holds ids and nothing else."""
+"""Prompts that take turns in one sequence, on a fake context that holds ids alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ N_SLICE = 64
 
 @define
 class Cells:
-    """The cells of one sequence; a copy of them is their number."""
+    """The cells of one sequence. A saved state is the number of its copy."""
 
     n_held: int = 0
     n_saved: int = 0
@@ -48,7 +48,7 @@ class Cells:
 
 
 def turn(cells: Cells, cached: CachedSequence, states: ParkedStates, owner: Owner, ids: Sequence[int]) -> int:
-    """Evaluate one slice of a prompt; return how many of its ids are cached then."""
+    """Evaluate one slice of a prompt, and return the number of its ids that are cached then."""
     backend = cast("Backend", cells)
     swap_in(backend, cached, (), states, owner, ids)
     rewind(backend, cached, cached.match(ids))
@@ -62,7 +62,7 @@ PROMPTS = st.lists(st.tuples(st.integers(0, 1200), st.integers(1, 900)), min_siz
 
 
 @given(PROMPTS, st.integers(1, 3))
-def test_prompts_that_take_turns_all_come_to_their_end(shapes: list[tuple[int, int]], n_documents: int) -> None:
+def test_prompts_that_take_turns_are_all_evaluated(shapes: list[tuple[int, int]], n_documents: int) -> None:
     base = range(1200)
     prompts = [
         [*base[:n_shared], *(10_000 * (n + 1) + m for m in range(n_own))] for n, (n_shared, n_own) in enumerate(shapes)
@@ -79,7 +79,7 @@ def test_prompts_that_take_turns_all_come_to_their_end(shapes: list[tuple[int, i
 
 
 @given(st.integers(200, 1500), st.integers(1, 200))
-def test_an_answer_that_is_not_taken_is_not_copied(n_prompt: int, n_answer: int) -> None:
+def test_an_answer_that_was_not_accepted_is_not_copied(n_prompt: int, n_answer: int) -> None:
     ids = list(range(n_prompt))
     cells, cached, states = Cells(), CachedSequence(0), ParkedStates(10_000)
     while turn(cells, cached, states, Owner("client", "a"), ids) < n_prompt:

@@ -1,4 +1,4 @@
-"""Trees that follow edits against fresh parses; deadlines, broken sources, and where a cursor counts as inside."""
+"""Incremental trees against fresh parses; deadlines, broken sources, and the scopes around a cursor."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ SOURCES = {
 
 # In broken text the parser's recovery may depend on what it can reuse: of 1,200 trees of heavily damaged text each, 13
 # differed from a fresh parse for Java, 1 or 2 for JavaScript, TypeScript, C, C#, PHP, Zig and shell scripts, none for
-# these, and none for any language where the text was valid. It is tree-sitter's to choose, so the others are compared
-# in valid text only.
+# these, and none for any language where the text was valid. Both trees are right for tree-sitter, so the trees of
+# other languages are compared in valid text only.
 SAME_IN_BROKEN_TEXT = ["python", "go", "rust", "ruby", "lua"]
 
 pieces = st.sampled_from(
@@ -62,7 +62,7 @@ def edited(syntax: Syntax, text: Text, start: int, end: int, new: bytes) -> tupl
 
 
 def shape(tree: Tree | None) -> list[tuple[str, int, int, tree_sitter.Point, bool]]:
-    """Every node in order with type, range, and whether the parser made it up: more than an s-expression says."""
+    """Return every node with type, range, and whether the parser inserted it, which an s-expression does not show."""
     assert tree is not None
     nodes, to_visit = [], [tree.root_node]
     while to_visit:
@@ -75,10 +75,10 @@ def shape(tree: Tree | None) -> list[tuple[str, int, int, tree_sitter.Point, boo
 @pytest.mark.parametrize("language_id", SOURCES)
 @settings(max_examples=25, deadline=None, derandomize=True)  # the same cases each time: see SAME_IN_BROKEN_TEXT
 @given(splices=splices)
-def test_a_tree_that_follows_edits_is_the_tree_of_a_fresh_parse(
+def test_an_incremental_tree_equals_a_fresh_parse(
     language_id: str, splices: list[tuple[float, int, str, bool]]
 ) -> None:
-    """Some texts on the way are parsed and some are not; in the end every edit is taken back."""
+    """Only some of the texts in between are parsed; at the end every edit is undone."""
     text = original = Text.from_str(SOURCES[language_id])
     syntax = Syntax.parse_fresh(language_for(language_id, ""), text)
     undo = []
@@ -104,7 +104,7 @@ def _range(text: Text, where: float, n_bytes: int) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("language_id", SOURCES)
-def test_typing_a_file_character_by_character_ends_in_the_tree_of_a_fresh_parse(language_id: str) -> None:
+def test_the_tree_of_a_typed_file_equals_a_fresh_parse(language_id: str) -> None:
     text = Text.from_str("")
     syntax = Syntax.parse_fresh(language_for(language_id, ""), text)
     for character in SOURCES[language_id]:
@@ -113,8 +113,8 @@ def test_typing_a_file_character_by_character_ends_in_the_tree_of_a_fresh_parse(
     assert shape(syntax.tree) == shape(fresh(language_id, SOURCES[language_id]).tree)
 
 
-def test_an_edit_counts_rows_as_the_parser_does() -> None:
-    """A lone carriage return ends a line of `Text`, not a row of tree-sitter."""
+def test_edits_count_rows_as_the_parser_does() -> None:
+    """A lone carriage return ends a line of `Text`, but not a row of tree-sitter."""
     old = Text.from_str("a\rb\nc\rd")
     new = old.splice(7, 7, b"\n\r")
     edit = InputEdit.of_splice(old, 7, 7, new)
@@ -122,7 +122,7 @@ def test_an_edit_counts_rows_as_the_parser_does() -> None:
     assert (edit.start_byte, edit.old_end_byte, edit.new_end_byte) == (7, 7, 9)
 
 
-def test_syntax_that_nobody_asks_for_is_not_kept_alive() -> None:
+def test_earlier_syntax_is_not_kept_alive() -> None:
     text = Text.from_str("x = 1\n")
     syntax = Syntax.parse_fresh(language_for("python", ""), text)
     assert syntax.tree is not None
@@ -135,7 +135,7 @@ def test_syntax_that_nobody_asks_for_is_not_kept_alive() -> None:
     assert shape(syntax.tree) == shape(fresh("python", "yyyyyx = 1\n").tree)
 
 
-def test_thousands_of_edits_between_two_questions_do_not_pile_up() -> None:
+def test_thousands_of_edits_between_two_parses_cause_no_recursion() -> None:
     text = Text.from_str("x = 1\n")
     syntax = Syntax.parse_fresh(language_for("python", ""), text)
     assert syntax.tree is not None
@@ -144,8 +144,8 @@ def test_thousands_of_edits_between_two_questions_do_not_pile_up() -> None:
     assert shape(syntax.tree) == shape(fresh("python", "y" * 2500 + "x = 1\n").tree)
 
 
-def test_parsing_gives_back_what_it_takes() -> None:
-    """The binding keeps what its read callback answers; without shared buffers this grows by 600 KB."""
+def test_parsing_leaks_no_memory() -> None:
+    """The binding never frees the bytes that its read callback returns; unless they are shared, 600 KB leak here."""
     text = Text.from_str("x = 1\n" * 1000)
     syntax = Syntax.parse_fresh(language_for("python", ""), text)
     tracemalloc.start()
@@ -161,7 +161,7 @@ def test_parsing_gives_back_what_it_takes() -> None:
         tracemalloc.stop()
 
 
-def test_threads_that_ask_at_once_get_one_tree() -> None:
+def test_concurrent_threads_get_the_same_tree() -> None:
     syntax = fresh("python", "def f():\n    pass\n" * 2000)
     trees: list[Tree | None] = []
     threads = [threading.Thread(target=lambda: trees.append(syntax.tree)) for _ in range(4)]
@@ -177,17 +177,17 @@ def test_threads_that_ask_at_once_get_one_tree() -> None:
 LONG = "def f():\n    return [1, 2, 3]\n" * 5000
 
 
-def test_a_parse_beyond_its_deadline_has_no_tree_and_no_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_parse_beyond_its_deadline_gives_no_tree_and_empty_results(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(syntax_module, "FIRST_PARSE_MS", 1)
     syntax = fresh("python", LONG)
     started = time.perf_counter()
     assert syntax.tree is None
-    assert time.perf_counter() - started < 2  # a full parse takes longer than 1 ms, and far less than this
+    assert time.perf_counter() - started < 2  # a full parse takes longer than 1 ms and far less than 2 s
     assert [syntax.enclosing_scopes(20), syntax.imports(), syntax.definitions()] == [(), (), ()]
     assert syntax.error_count() == 0
 
 
-def test_a_file_that_is_too_slow_is_left_alone_for_ever_more_edits_and_then_tried_again(
+def test_a_file_that_is_too_slow_is_parsed_again_after_more_and_more_edits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tried_at: list[int] = []
@@ -214,7 +214,7 @@ def test_a_file_that_is_too_slow_is_left_alone_for_ever_more_edits_and_then_trie
     assert syntax.tree is not None
 
 
-def test_a_reparse_beyond_its_deadline_is_made_up_for_from_the_old_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_late_reparse_the_next_one_starts_from_the_old_tree(monkeypatch: pytest.MonkeyPatch) -> None:
     text = Text.from_str("x = 1\n")
     syntax = Syntax.parse_fresh(language_for("python", ""), text)
     assert syntax.tree is not None
@@ -229,7 +229,7 @@ def test_a_reparse_beyond_its_deadline_is_made_up_for_from_the_old_tree(monkeypa
 @pytest.mark.parametrize(
     "source",
     [
-        ("}" * 1000 + "\n") * 100,  # a longer line, or braces left open, would get no tree
+        ("}" * 1000 + "\n") * 100,  # longer lines, or unclosed braces, would get no tree
         "# x\n" * 50_000,
         "def f)\n" * 20_000,
         (" " * 1000 + "\n") * 500,
@@ -238,8 +238,8 @@ def test_a_reparse_beyond_its_deadline_is_made_up_for_from_the_old_tree(monkeypa
     ],
     ids=["braces", "comments", "headers", "blanks", "deep", "tokens"],
 )
-def test_no_text_makes_a_question_slow(source: str) -> None:
-    """A query over a heap of 100,000 loose tokens takes ten seconds: it is not run at all."""
+def test_queries_are_fast_on_any_text(source: str) -> None:
+    """A query over an error node with 100,000 tokens would take ten seconds, so it is not run."""
     syntax = fresh("python", source)
     assert syntax.tree is not None
     started = time.perf_counter()
@@ -248,7 +248,7 @@ def test_no_text_makes_a_question_slow(source: str) -> None:
     assert time.perf_counter() - started < 2  # 0.1 s on an idle machine
 
 
-def test_a_language_without_grammar_or_queries_has_empty_answers() -> None:
+def test_a_language_without_grammar_or_queries_has_empty_results() -> None:
     for language in (Language(id="x", name="X"), language_for("json", "")):
         syntax = Syntax.parse_fresh(language, Text.from_str('{"a": 1}'))
         assert (syntax.tree is None) == (language.grammar is None)
@@ -267,7 +267,7 @@ nasty = st.lists(
 @settings(max_examples=15, deadline=None)
 @given(source=nasty, cursor_byte=st.integers(-5, 400))
 @example(source="", cursor_byte=0)
-def test_every_question_has_a_sane_answer_for_any_text(language: Language, source: str, cursor_byte: int) -> None:
+def test_all_results_are_valid_for_any_text(language: Language, source: str, cursor_byte: int) -> None:
     text = Text.from_str(source)
     syntax = Syntax.parse_fresh(language, text)
     n_bytes = len(text.data)
@@ -281,8 +281,8 @@ def test_every_question_has_a_sane_answer_for_any_text(language: Language, sourc
     assert 0 <= syntax.error_count() <= 10_000
 
 
-def names(language_id: str, source: str) -> list[str]:
-    """The names of the scopes around the cursor, which stands as █."""
+def scope_names(language_id: str, source: str) -> list[str]:
+    """Return the names of the scopes around the cursor █."""
     before, _, after = source.partition("█")
     return [scope.name for scope in fresh(language_id, before + after).enclosing_scopes(len(before.encode()))]
 
@@ -302,7 +302,7 @@ def names(language_id: str, source: str) -> list[str]:
         ("def f():\n    x.█\n", ["f"]),
         ("def f():\n    # why\n    █\n", ["f"]),
         ("def f(): return █", ["f"]),
-        ("def f():\n    pass\nx = 1\n    █\n", []),  # a line at the left edge ends the function
+        ("def f():\n    pass\nx = 1\n    █\n", []),  # a line without indentation ends the function
         ("█def f():\n    pass\n", []),
         ("def f():\n    # why\n    # and how\n    █\n\ndef g():\n    pass\n", ["f"]),
         ("def f():\n    pass\n# why\n    █\n", []),
@@ -312,8 +312,8 @@ def names(language_id: str, source: str) -> list[str]:
         ("█", []),
     ],
 )
-def test_a_cursor_is_inside_an_indented_scope_as_its_indentation_says(source: str, expected: list[str]) -> None:
-    assert names("python", source) == expected
+def test_the_cursors_column_decides_about_indented_scopes(source: str, expected: list[str]) -> None:
+    assert scope_names("python", source) == expected
 
 
 @pytest.mark.parametrize(
@@ -322,7 +322,7 @@ def test_a_cursor_is_inside_an_indented_scope_as_its_indentation_says(source: st
         ("javascript", "function f() {█}", ["f"]),
         ("javascript", "function f() {}█", []),
         ("javascript", "function f() {\n}\n█\n", []),
-        ("java", "class A {\n  void f() {\n    int x = 1;\n    █", ["A", "f"]),  # both braces are yet to come
+        ("java", "class A {\n  void f() {\n    int x = 1;\n    █", ["A", "f"]),  # both closing braces are missing
         ("c", "int f() {\n  int x = 1;\n  █", ["f"]),
         ("go", "package a\nfunc f() {\n\tx := 1\n\t█", ["f"]),
         ("go", "package a\nfunc f() {\n\tx := 1\n\t// why\n\t█", ["f"]),
@@ -332,13 +332,13 @@ def test_a_cursor_is_inside_an_indented_scope_as_its_indentation_says(source: st
         ("rust", "impl A {\n    fn f() {\n        x.█\n    }\n}\n", ["A", "f"]),
     ],
 )
-def test_a_cursor_is_inside_a_closed_scope_up_to_what_closes_it(
+def test_a_cursor_before_the_closing_token_is_inside_the_scope(
     language_id: str, source: str, expected: list[str]
 ) -> None:
-    assert names(language_id, source) == expected
+    assert scope_names(language_id, source) == expected
 
 
-def test_a_scope_tells_its_parts() -> None:
+def test_a_scope_has_the_ranges_of_its_parts() -> None:
     source = "x = 1\n\n@deco\ndef f(\n    a,\n):\n    return a\n"
     at = source.index
     assert fresh("python", source).enclosing_scopes(at("return")) == (
@@ -346,7 +346,7 @@ def test_a_scope_tells_its_parts() -> None:
     )
 
 
-def test_definitions_leave_out_what_is_inside_a_function() -> None:
+def test_definitions_inside_functions_are_left_out() -> None:
     source = "def f():\n    def g(): pass\n    class A: pass\nclass B:\n    def h(self): pass\n"
     assert [definition.name for definition in fresh("python", source).definitions()] == ["f", "B", "h"]
 

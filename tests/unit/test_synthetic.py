@@ -59,24 +59,22 @@ def test_the_shapes_have_the_published_numbers_of_parameters(size: str, n_parame
 
 
 @pytest.mark.parametrize(("size", "n_kib"), [("3b", 30), ("7b", 64), ("15b", 80)])
-def test_kv_bytes_of_a_token(size: str, n_kib: int) -> None:
+def test_the_kv_bytes_of_a_token(size: str, n_kib: int) -> None:
     assert SHAPES[size].n_kv_bytes == n_kib * 1024
 
 
-def test_all_heads_are_of_128() -> None:
+def test_all_heads_have_128_dimensions() -> None:
     assert {shape.n_embd // shape.n_heads for shape in SHAPES.values()} == {128}
 
 
-def test_the_file_is_a_model_by_our_own_check(tiny: Path) -> None:
+def test_the_file_passes_the_check_of_model_files(tiny: Path) -> None:
     checked = check_model_file(tiny)
     assert (checked.n_embd, checked.n_layers, checked.n_context_train) == (64, 2, 16_384)
     assert checked.n_parameters == sum(tensor.n_elements for tensor in tensors_of(TINY))
 
 
 @pytest.mark.parametrize("quantization", [Q4_0, Q8_0])
-async def test_the_model_writes_with_finite_logits(
-    tmp_path: Path, caution: Caution, quantization: Quantization
-) -> None:
+async def test_the_model_has_finite_logits(tmp_path: Path, caution: Caution, quantization: Quantization) -> None:
     path = make("tiny", evolve(TINY, quantization=quantization), tmp_path)
     prompts = read_prompt_model(path, 256)
     engine = LocalEngine.load(prompts, path, caution)
@@ -95,14 +93,14 @@ async def test_the_model_writes_with_finite_logits(
         engine.end()
 
 
-def test_weights_of_either_type_have_the_deviation_that_training_began_with() -> None:
+def test_weights_of_either_type_have_the_deviation_of_the_models_initialization() -> None:
     numbers = np.arange(256, dtype=np.uint8)
     nibbles = np.concatenate([numbers & 15, numbers >> 4]).astype(float) - 8
     assert nibbles.std() * Q4_0.scale == pytest.approx(0.018, rel=0.05)
     assert numbers.view(np.int8).astype(float).std() * Q8_0.scale == pytest.approx(0.018, rel=0.05)
 
 
-def test_a_weight_of_eight_bits_takes_twice_the_room() -> None:
+def test_a_weight_of_eight_bits_takes_twice_the_space() -> None:
     n_bytes = {
         quantization.name: sum(t.n_bytes for t in tensors_of(evolve(SHAPES["3b"], quantization=quantization)))
         for quantization in (Q4_0, Q8_0)
@@ -116,7 +114,7 @@ def test_a_small_file_loads(tmp_path: Path, caution: Caution) -> None:
     LocalEngine.load(read_prompt_model(path, 256), path, caution).end()
 
 
-def test_a_whole_file_is_kept(tmp_path: Path) -> None:
+def test_a_complete_file_is_reused(tmp_path: Path) -> None:
     path = make("tiny", TINY, tmp_path)
     written = path.stat()
     assert make("tiny", TINY, tmp_path) == path
@@ -125,7 +123,7 @@ def test_a_whole_file_is_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda data: data[:200] + b"?" + data[201:]])
-def test_a_damaged_file_is_written_anew(tmp_path: Path, damage) -> None:
+def test_a_damaged_file_is_written_again(tmp_path: Path, damage) -> None:
     path = make("tiny", TINY, tmp_path)
     whole = path.read_bytes()
     path.write_bytes(damage(whole))
@@ -151,20 +149,20 @@ def test_an_interrupted_write_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_killed_write_left_is_overwritten(tmp_path: Path, tiny: Path) -> None:
+def test_the_rest_of_a_killed_write_is_overwritten(tmp_path: Path, tiny: Path) -> None:
     (tmp_path / tiny.name).with_suffix(".part").write_bytes(b"GGUF")
     assert make("tiny", TINY, tmp_path).read_bytes() == tiny.read_bytes()
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_progress_grows_to_the_whole(tmp_path: Path) -> None:
+def test_progress_grows_to_1(tmp_path: Path) -> None:
     shares: list[float] = []
     synthetic_model("tiny", TINY, DEMONSTRATOR, tmp_path, shares.append)
     assert shares == sorted(shares)
     assert shares[-1] == 1
 
 
-def test_a_full_disk_is_told_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_before_the_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _folder: SimpleNamespace(free=2**30))
     with pytest.raises(EngineError, match=r"8\.37 GiB are needed there, and 1\.00 GiB are free") as told:
         make("15b", SHAPES["15b"], tmp_path)
@@ -172,7 +170,7 @@ def test_a_full_disk_is_told_before_anything_is_written(tmp_path: Path, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_disk_that_fills_up_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_fills_up_during_the_write_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_file: int) -> None:
         raise OSError(28, os.strerror(28))
 
@@ -182,7 +180,7 @@ def test_a_disk_that_fills_up_meanwhile(tmp_path: Path, monkeypatch: pytest.Monk
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_cache_folder_that_is_a_file(tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_cache_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("")
     with pytest.raises(EngineError, match="cache"):
         make("tiny", TINY, tmp_path / "cache" / "synthetic")
@@ -194,7 +192,7 @@ def counts(keys: dict[bytes, bytes], key: str, *, distinct: bool = False) -> tup
     return array.n, array.n_distinct
 
 
-def test_the_demonstrators_vocabulary_is_filled_up() -> None:
+def test_the_demonstrators_vocabulary_is_padded() -> None:
     keys = read_vocabulary(DEMONSTRATOR)
     assert counts(keys, "tokens", distinct=True) == (N_VOCAB, N_VOCAB)
     assert counts(keys, "token_type") == (N_VOCAB, None)
@@ -223,7 +221,7 @@ def test_the_real_vocabulary_is_copied(shared: Path) -> None:
         (gguf(starcoder2_metadata(tokenizer__ggml__tokens=[f"t{i}" for i in range(50_000)]), []), "50,000 tokens"),
     ],
 )
-def test_a_file_without_a_usable_vocabulary(tmp_path: Path, data: bytes, what: str) -> None:
+def test_a_file_without_a_usable_vocabulary_is_refused(tmp_path: Path, data: bytes, what: str) -> None:
     path = tmp_path / "vocabulary.gguf"
     path.write_bytes(data)
     with pytest.raises(EngineError, match=what) as told:
@@ -232,7 +230,7 @@ def test_a_file_without_a_usable_vocabulary(tmp_path: Path, data: bytes, what: s
     assert str(path) in str(told.value)
 
 
-def test_a_vocabulary_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_vocabulary_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none.gguf"):
         with pytest.raises(EngineError, match="not a file"):
             read_vocabulary(path)
@@ -253,14 +251,14 @@ def run(
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The command on the tiny shape, with a cache and settings of its own."""
+    """Run the command on a tiny shape, with its own cache folder and settings."""
     monkeypatch.setitem(SHAPES, "small", TINY)
     monkeypatch.setattr(command.platformdirs, "user_cache_path", lambda *_a, **_k: tmp_path)
     monkeypatch.setattr("starcoder_lsp.cli.complete.user_file", lambda: tmp_path / "none.toml")
 
 
 @pytest.mark.usefixtures("quick")
-def test_one_json_object_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_output_is_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(n_tokens=200, as_json=True) == 0
     figures = json.loads(capsys.readouterr().out)
     assert figures["end"] == ""
@@ -279,7 +277,7 @@ def test_one_json_object_and_nothing_else(capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.mark.usefixtures("quick")
-def test_the_table_says_that_the_text_is_noise(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_says_that_the_text_is_meaningless(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(n_tokens=1) == 0
     shown = capsys.readouterr().out
     assert "noise" in shown
@@ -287,7 +285,7 @@ def test_the_table_says_that_the_text_is_noise(capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.usefixtures("quick")
-def test_one_run_gives_a_curve_over_batches(capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_run_measures_several_sizes_of_batches(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(n_tokens=300, batches="32,100,256", as_json=True) == 0
     rows = json.loads(capsys.readouterr().out)["prefill"]
     assert [(row["batch"], row["tokens"]) for row in rows] == [(32, 300), (100, 300), (256, 300)]
@@ -296,7 +294,7 @@ def test_one_run_gives_a_curve_over_batches(capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.parametrize("step_s", [0.1, 1.0, 10.0])
-def test_a_slow_machine_has_some_of_every_figure(step_s: float) -> None:
+def test_a_slow_machine_measures_at_least_one_of_each_figure(step_s: float) -> None:
     done: list[str] = []
     for what, _ in command.steps_of(4096, [64, 512], lambda: len(done) * step_s / 60):
         done.append(what)
@@ -309,7 +307,7 @@ def test_a_slow_machine_has_some_of_every_figure(step_s: float) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_what_was_measured_before_ctrl_c_is_reported(
+def test_the_results_before_ctrl_c_are_reported(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     add = command.Figures.add
@@ -329,7 +327,9 @@ def test_what_was_measured_before_ctrl_c_is_reported(
 
 
 @pytest.mark.usefixtures("quick")
-def test_tokens_are_cut_to_the_context(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_number_of_tokens_is_limited_by_the_context(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(command, "N_CONTEXT_TRAIN", 256)
     run(n_tokens=10_000, as_json=True)
     assert json.loads(capsys.readouterr().out)["prefill"][0]["tokens"] == 256 - command.N_DECODED
@@ -344,12 +344,12 @@ def test_tokens_are_cut_to_the_context(monkeypatch: pytest.MonkeyPatch, capsys: 
         ("small", Path("none.gguf"), 64, r"none\.gguf: not a file"),
     ],
 )
-def test_what_a_person_can_get_wrong(size: str, vocabulary: Path | None, n_tokens: int, what: str) -> None:
+def test_wrong_arguments_are_reported(size: str, vocabulary: Path | None, n_tokens: int, what: str) -> None:
     with pytest.raises(CommandError, match=what):
         run(size, vocabulary=vocabulary, n_tokens=n_tokens)
 
 
 @pytest.mark.parametrize("batches", ["0", "64,", "x", "64,9000", "-1"])
-def test_batches_that_are_none(batches: str) -> None:
+def test_invalid_batches_are_refused(batches: str) -> None:
     with pytest.raises(CommandError, match="expected numbers from 1 to 8,192"):
         run(batches=batches)

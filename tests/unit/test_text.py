@@ -1,4 +1,4 @@
-"""The text against plain Python strings: positions, splices and the line index by an independent, slow way."""
+"""`Text` against plain Python strings: positions, splices and the line index, computed in a slow, independent way."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from starcoder_lsp.documents.text import InputEdit, PositionEncoding, Text, spli
 
 ENCODINGS: tuple[PositionEncoding, ...] = ("utf-8", "utf-16", "utf-32")
 
-# Each of these has broken an editor or a server: line endings of every kind and what only looks like one, characters of
-# one to four bytes, a combining mark, joined emoji, halves of a surrogate pair, a byte order mark, NUL.
+# Each of these has broken an editor or a server: line endings of every kind, characters that look like them, characters
+# of one to four bytes, a combining mark, joined emoji, halves of a surrogate pair, a byte order mark, NUL.
 PIECES = [
     "a", "if x:", "    ", "\t", "\n", "\r\n", "\r", "\f", "\v", "\x1c", "\x85", "\u2028", "\u2029", "\0", "\ufeff",
     "é", "e\u0301", "ß", "漢字", "\uffff", "😀", "👩\u200d👩\u200d👧", "🇩🇪", "\U0010ffff",
@@ -30,7 +30,7 @@ def encoded(string: str) -> bytes:
 
 
 def lines_of(string: str) -> list[str]:
-    """The lines with their endings, the last one without."""
+    """Return the lines with their endings; the last line has none."""
     return re.findall(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z|\Z", string)[: len(re.findall(r"\r\n|\r|\n", string)) + 1]
 
 
@@ -41,7 +41,7 @@ def width(character: str, encoding: PositionEncoding) -> int:
 
 
 def index_at(string: str, line: int, character: int, encoding: PositionEncoding) -> int:
-    """Where a position is in a Python string, by walking it one character at a time."""
+    """Return the index of a position in a Python string, found by a walk over its characters."""
     lines = lines_of(string)
     if line >= len(lines):
         return len(string)
@@ -60,7 +60,7 @@ def index_at(string: str, line: int, character: int, encoding: PositionEncoding)
 @example("")
 @example("\r")
 @example("a\r\n")
-def test_a_string_comes_back_and_its_lines_end_where_the_protocol_says(string: str) -> None:
+def test_a_text_equals_its_string_and_its_lines_end_as_in_the_protocol(string: str) -> None:
     text = Text.from_str(string)
     assert text.to_str() == string
     assert text == Text.from_bytes(text.data)
@@ -80,10 +80,10 @@ def test_a_string_comes_back_and_its_lines_end_where_the_protocol_says(string: s
 @given(strings, small, small, st.sampled_from(ENCODINGS))
 @example("a😀b", 0, 2, "utf-16")  # inside the surrogate pair
 @example("a😀b", 0, 3, "utf-8")  # inside the character
-@example("ab\r\ncd", 0, 9, "utf-16")  # beyond the line's end is before its ending
+@example("ab\r\ncd", 0, 9, "utf-16")  # beyond the line's end: clamped to before its ending
 @example("ab\ncd", 9, 0, "utf-16")
 @example("\r", 1, 1, "utf-32")
-def test_a_position_is_where_a_walk_over_the_characters_ends(
+def test_a_position_equals_that_of_a_walk_over_the_characters(
     string: str, line: int, character: int, encoding: PositionEncoding
 ) -> None:
     text = Text.from_str(string)
@@ -93,7 +93,7 @@ def test_a_position_is_where_a_walk_over_the_characters_ends(
 
 @settings(deadline=None)
 @given(strings, st.sampled_from(ENCODINGS))
-def test_every_character_has_a_position_that_leads_back(string: str, encoding: PositionEncoding) -> None:
+def test_positions_of_characters_convert_back(string: str, encoding: PositionEncoding) -> None:
     text = Text.from_str(string)
     for index in range(len(string) + 1):
         byte = len(encoded(string[:index]))
@@ -107,7 +107,9 @@ def test_every_character_has_a_position_that_leads_back(string: str, encoding: P
 
 @settings(deadline=None)
 @given(strings, st.sampled_from(ENCODINGS), st.integers(min_value=-5, max_value=200))
-def test_an_offset_inside_a_character_counts_as_its_start(string: str, encoding: PositionEncoding, byte: int) -> None:
+def test_an_offset_inside_a_character_has_the_position_of_its_start(
+    string: str, encoding: PositionEncoding, byte: int
+) -> None:
     text = Text.from_str(string)
     starts = [len(encoded(string[:index])) for index in range(len(string) + 1)]
     start = max(start for start in starts if start <= max(byte, 0))
@@ -122,7 +124,7 @@ edits = st.lists(st.tuples(small, small, small, small, strings), max_size=8)
 @example("a\r", [(1, 0, 1, 0, "\nb")], "utf-16")  # joins \r and \n
 @example("a\r\nb", [(0, 1, 0, 1, "\r")], "utf-16")
 @example("\r\n", [(0, 0, 0, 0, "\n")], "utf-8")
-def test_edited_text_is_the_spliced_string(
+def test_an_edited_text_equals_the_spliced_string(
     string: str, edits: list[tuple[int, int, int, int, str]], encoding: PositionEncoding
 ) -> None:
     text = Text.from_str(string)
@@ -133,15 +135,13 @@ def test_edited_text_is_the_spliced_string(
         string = string[:start] + new + string[end:]
         text = text.splice(start_byte, end_byte, encoded(new))
         assert text.to_str() == string
-        assert text == Text.from_str(string)  # the line index too
+        assert text == Text.from_str(string)  # with an equal line index
 
 
 @settings(deadline=None)
 @given(strings, st.data(), strings)
-def test_the_line_index_after_a_splice_between_any_two_characters_is_a_fresh_one(
-    string: str, data: st.DataObject, new: str
-) -> None:
-    """Editors' positions never fall between \\r and \\n; offsets may."""
+def test_the_line_index_after_any_splice_equals_a_new_one(string: str, data: st.DataObject, new: str) -> None:
+    """A position never falls between \\r and \\n, but an offset may."""
     start = data.draw(st.integers(0, len(string)))
     end = data.draw(st.integers(start, len(string)))
     text = Text.from_str(string).splice(len(encoded(string[:start])), len(encoded(string[:end])), encoded(new))
@@ -170,13 +170,13 @@ def test_an_edit_for_the_parser_counts_rows_and_bytes(string: str, data: st.Data
 
 
 @pytest.mark.parametrize(("start", "end"), [(-1, 0), (2, 1), (0, 4), (4, 4)])
-def test_a_range_that_is_not_one_of_the_text_is_refused(start: int, end: int) -> None:
+def test_a_range_outside_the_text_is_refused(start: int, end: int) -> None:
     with pytest.raises(ValueError, match="no range of a text of 3 bytes"):
         Text.from_str("abc").splice(start, end, b"")
 
 
 @pytest.mark.parametrize("line", [-1, 2])
-def test_a_line_that_is_not_there_is_refused(line: int) -> None:
+def test_a_line_outside_the_text_is_refused(line: int) -> None:
     with pytest.raises(IndexError, match="no line"):
         Text.from_str("a\nb").line_span(line)
 
@@ -202,8 +202,8 @@ def n_shared(one: str, other: str) -> int:
 
 
 @given(ALIKE, ALIKE, ALIKE, ALIKE)
-@example("", "", "\U0001f600", "\U0001f601")  # the character that is typed begins like the next one
-def test_the_splice_between_two_texts_is_what_their_shared_characters_leave(
+@example("", "", "\U0001f600", "\U0001f601")  # the typed character begins with the bytes of the next one
+def test_the_splice_between_two_texts_excludes_their_common_ends(
     before: str, deleted: str, inserted: str, after: str
 ) -> None:
     old, new = before + deleted + after, before + inserted + after

@@ -1,4 +1,4 @@
-"""The tokenizer from a file's header gives llama.cpp's ids and pieces; a vocabulary that is damaged is refused."""
+"""The tokenizer from a file's header gives llama.cpp's ids and pieces, and refuses a damaged vocabulary."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[2]
 STARCODER2 = ROOT.parent / "shared" / "data" / "starcoder2-vocab.gguf"
 MARKERS = tuple(FAMILIES["starcoder2"].markers.values())
 N_CORPUS_BYTES = 1 << 20
-# In a process of its own: llama.cpp keeps one log callback a process, and a crash would take the tests along.
+# In a process of its own, since llama.cpp has one log callback a process, and a crash would end the tests.
 ORACLE = """
 import json, sys
 import llama_cpp
@@ -61,7 +61,7 @@ def read(path: Path) -> GgufTokenizer:
 
 
 def llama(path: Path, texts: Sequence[str], markers: Sequence[str] = ()) -> dict[str, list]:
-    """What llama.cpp says."""
+    """Return llama.cpp's ids, pieces, spellings and markers."""
     program = subprocess.run(  # noqa: S603  the program is above
         [sys.executable, "-c", ORACLE, str(path)],
         input=json.dumps({"texts": texts, "markers": markers}),
@@ -86,14 +86,14 @@ def demonstrator() -> GgufTokenizer:
 
 
 def check_ids(path: Path, texts: Sequence[str]) -> None:
-    """The same ids, told by the first text of which they differ."""
+    """Check that ids equal llama.cpp's; a failure shows the first text with other ids."""
     tokenizer = read(path)
     for text, ids in zip(texts, llama(path, texts)["ids"], strict=True):
         assert list(tokenizer.encode(text.encode())) == ids, ascii(text[:200])
 
 
 @pytest.mark.shared
-def test_the_published_ids(shared: Path) -> None:
+def test_published_texts_have_the_published_ids(shared: Path) -> None:
     texts = (shared / "data/starcoder2-vocab.inp").read_text().split("\n__ggml_vocab_test__\n")
     rows = (shared / "data/starcoder2-vocab.out").read_text().split("\n")
     expected = [tuple(int(token_id) for token_id in row.split()) for row in rows]
@@ -101,7 +101,7 @@ def test_the_published_ids(shared: Path) -> None:
     assert len(texts) == 47
 
 
-def test_pieces_spellings_and_markers(vocabulary: Path) -> None:
+def test_pieces_spellings_and_markers_equal_those_of_llama_cpp(vocabulary: Path) -> None:
     tokenizer = read(vocabulary)
     names = [*MARKERS, "<fim>", "<jupyter_start>", ""]
     expected = llama(vocabulary, [], names)
@@ -112,12 +112,12 @@ def test_pieces_spellings_and_markers(vocabulary: Path) -> None:
     assert [tokenizer.marker(name) for name in names] == expected["markers"]
 
 
-def test_code_of_several_languages(vocabulary: Path) -> None:
+def test_code_of_several_languages_has_llama_cpps_ids(vocabulary: Path) -> None:
     check_ids(vocabulary, list(_code()))
 
 
 def _code() -> Iterator[str]:
-    """Files of this repository and of Python's library, of each kind up to a part of a megabyte."""
+    """Yield files of this repository and of Python's library, a limited number of bytes of each kind."""
     library = Path(os.__file__).parent
     for folder, pattern in ((ROOT / "starcoder_lsp", "*.py"), (ROOT / "tests", "*.py"), (library, "*.py")):
         yield from _files(sorted(folder.glob(f"**/{pattern}")), N_CORPUS_BYTES // 4)
@@ -135,13 +135,13 @@ def _files(paths: Sequence[Path], n_bytes: int) -> Iterator[str]:
 
 
 @pytest.mark.shared
-def test_real_edits(shared: Path) -> None:
+def test_recorded_edits_have_llama_cpps_ids(shared: Path) -> None:
     data = gzip.decompress((shared / "data/rustcode.json.gz").read_bytes())[: N_CORPUS_BYTES // 4]
     check_ids(STARCODER2, [data.decode(errors="replace")])
 
 
-def test_each_character_beside_letters_digits_and_spaces(vocabulary: Path) -> None:
-    """But for those that are like thousands of others."""
+def test_each_character_beside_others_has_llama_cpps_ids(vocabulary: Path) -> None:
+    """Of scripts with thousands of similar characters only a few are tried."""
     alike = ("CJK UNIFIED", "CJK COMPAT", "HANGUL SYLLABLE", "TANGUT", "EGYPTIAN", "CUNEIFORM", "ANATOLIAN", "NUSHU")
     named = ((chr(point), unicodedata.name(chr(point), "")) for point in range(sys.maxunicode + 1))
     odd = [chr(point) for point in (*range(0xA0), 0x378, 0x3400, 0x9FFF, 0xAC00, 0xE000, 0xFFFE, 0xE0080, 0x10FFFF)]
@@ -150,7 +150,7 @@ def test_each_character_beside_letters_digits_and_spaces(vocabulary: Path) -> No
     check_ids(vocabulary, ["".join(texts[i : i + 50]) for i in range(0, len(texts), 50)])
 
 
-def test_random_text(vocabulary: Path) -> None:
+def test_random_text_has_llama_cpps_ids(vocabulary: Path) -> None:
     pieces = [
         *ODD,
         *"aZ_09(){}[];.'\"",
@@ -191,12 +191,12 @@ def test_random_text(vocabulary: Path) -> None:
 
 
 @given(st.binary(max_size=200) | st.text().map(lambda text: text.encode("utf-8", "surrogatepass")))
-def test_pieces_put_together_are_any_bytes(demonstrator: GgufTokenizer, data: bytes) -> None:
+def test_pieces_together_are_the_bytes(demonstrator: GgufTokenizer, data: bytes) -> None:
     assert b"".join(map(demonstrator.piece, demonstrator.encode(data))) == data
 
 
 @pytest.mark.parametrize("data", [b"\x80", b"\xff" * 3, "é".encode()[:1], "😀".encode()[:3], b"\xed\xa0\x80"])
-def test_what_is_no_utf_8_is_a_token_a_byte_and_text_beside_it_as_it_is(
+def test_invalid_utf_8_takes_a_token_a_byte_and_the_text_around_is_unaffected(
     demonstrator: GgufTokenizer, data: bytes
 ) -> None:
     ids = demonstrator.encode(b"def f" + data + b" return x")
@@ -208,7 +208,7 @@ def test_what_is_no_utf_8_is_a_token_a_byte_and_text_beside_it_as_it_is(
 
 @pytest.mark.shared
 @given(st.binary(max_size=60) | st.lists(st.sampled_from([b"\xf1", b"\x80", b"\xc0", b"a", b"\n"])).map(b"".join))
-def test_a_byte_without_a_token_is_a_question_mark(data: bytes) -> None:
+def test_a_byte_without_a_token_becomes_a_question_mark(data: bytes) -> None:
     if not STARCODER2.exists():
         pytest.skip(f"{STARCODER2} is not there")
     tokenizer = read(STARCODER2)
@@ -225,14 +225,14 @@ HALVES = st.lists(st.sampled_from([b"\x80", b"\n", b"\n", b"a", b"\xc3", b"\xff"
 
 
 @given(LINES.map("".join).map(str.encode) | HALVES.map(b"".join) | st.binary(max_size=40))
-def test_tokenizing_by_lines_gives_the_ids_of_the_whole(demonstrator: GgufTokenizer, data: bytes) -> None:
+def test_tokenizing_line_by_line_gives_the_ids_of_the_whole(demonstrator: GgufTokenizer, data: bytes) -> None:
     tokenizers = [demonstrator, read(STARCODER2)] if STARCODER2.exists() else [demonstrator]
     for tokenizer in tokenizers:
         assert CachingTokenizer(tokenizer).encode(data) == tokenizer.encode(data)
 
 
 @given(text=st.text(max_size=200), n_tokens=st.integers(0, 60))
-def test_what_fits_is_counted_in_bytes(demonstrator: GgufTokenizer, text: str, n_tokens: int) -> None:
+def test_the_text_that_fits_is_given_in_bytes(demonstrator: GgufTokenizer, text: str, n_tokens: int) -> None:
     data = text.encode()
     for fit in (fit_head, fit_tail):
         n_bytes = fit(demonstrator, data, n_tokens)
@@ -248,7 +248,7 @@ def test_a_marker_in_a_file_is_plain_text(vocabulary: Path, text: str) -> None:
     assert b"".join(map(tokenizer.piece, ids)) == text.encode()
 
 
-def test_the_demonstrator_as_prompts_see_it() -> None:
+def test_the_demonstrator_as_a_prompt_model() -> None:
     model, checked = read_prompt_model(DEMONSTRATOR, 100_000), check_model_file(DEMONSTRATOR)
     assert (model.name, model.architecture, model.n_context) == (checked.name, "starcoder2", checked.n_context_train)
     assert (model.n_parameters, model.n_bytes) == (checked.n_parameters, DEMONSTRATOR.stat().st_size)
@@ -292,7 +292,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bytes], PromptMo
     path.touch()
 
     def read_bytes(data: bytes) -> PromptModel:
-        with path.open("r+b") as file:  # "wb" would empty the file first, which ext4 answers with a flush of 4 ms
+        with path.open("r+b") as file:  # "wb" would truncate the file first, and ext4 then takes 4 ms to flush it
             file.write(data)
             file.truncate()
         return read_prompt_model(path, 64)
@@ -305,13 +305,13 @@ def array_of_strings(*texts: bytes) -> Raw:
     return Raw(9, (8).to_bytes(4, "little") + len(texts).to_bytes(8, "little") + data)
 
 
-def test_a_small_vocabulary(make: Make) -> None:
+def test_a_small_vocabulary_is_read(make: Make) -> None:
     tokenizer = make(written()).tokenizer
     assert tokenizer.encode(b"abcab a") == (264, 263, 7 + 0x20, 7 + ord("a"))
 
 
 @pytest.mark.parametrize("types", [None, [1] * 265, [1] * 7 + [1] * 258, [4] * 7 + [1] * 258])
-def test_markers_are_such_whatever_the_file_calls_them(make: Make, types: object) -> None:
+def test_markers_are_recognized_whatever_their_token_type(make: Make, types: object) -> None:
     model = make(written(types=types))
     assert model.fim.stop_ids == frozenset(range(7))
     assert {model.tokenizer.piece(token_id) for token_id in range(7)} == {b""}
@@ -319,20 +319,20 @@ def test_markers_are_such_whatever_the_file_calls_them(make: Make, types: object
 
 
 @pytest.mark.parametrize(("token_type", "piece"), [(1, b"<x>"), (2, b""), (3, b""), (4, b"<x>"), (5, b"")])
-def test_the_piece_of_each_type_of_token(make: Make, token_type: int, piece: bytes) -> None:
+def test_each_type_of_token_has_its_piece(make: Make, token_type: int, piece: bytes) -> None:
     tokenizer = make(written([*TOKENS, "<x>"], [*TYPES, token_type])).tokenizer
     assert tokenizer.piece(265) == piece
     assert tokenizer.spelling(265) == b"<x>"
     assert tokenizer.marker("<x>") == (265 if token_type in {2, 3, 4} else None)
 
 
-def test_the_first_of_two_merges_that_are_the_same_counts(make: Make) -> None:
+def test_the_first_of_two_equal_merges_counts(make: Make) -> None:
     merges = ["b c", "a b", "b c"]
     tokenizer = make(written([*TOKENS, "bc"], [*TYPES, 1], merges)).tokenizer
     assert tokenizer.encode(b"abc") == (7 + ord("a"), 265)
 
 
-def test_a_vocabulary_without_merges(make: Make) -> None:
+def test_a_vocabulary_may_have_no_merges(make: Make) -> None:
     assert len(make(written(merges=array_of_strings())).tokenizer.encode(b"abc")) == 3
 
 
@@ -369,7 +369,7 @@ def test_a_vocabulary_without_merges(make: Make) -> None:
         ({"tokens": [f"<{i}>" for i in range(265)]}, "its vocabulary has no token for '?'"),
     ],
 )
-def test_a_damaged_vocabulary_is_told_in_a_line(make: Make, changes: dict[str, object], words: str) -> None:
+def test_a_damaged_vocabulary_is_a_one_line_error(make: Make, changes: dict[str, object], words: str) -> None:
     with pytest.raises(ModelFileError) as caught:
         make(written(**changes))
     text = str(caught.value)
@@ -385,7 +385,7 @@ def test_a_model_that_cannot_infill_is_refused(make: Make) -> None:
         make(written(tokens))
 
 
-def test_other_errors_are_those_of_the_check(tmp_path: Path) -> None:
+def test_other_errors_are_those_of_the_file_check(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="There is no model file"):
         read_prompt_model(tmp_path / "none.gguf", 64)
 
@@ -395,7 +395,7 @@ N_VOCABULARY_END = VALID.index(b"tokenizer.ggml.eos_token_id")
 
 
 def tokenizer_or_refusal(make: Make, data: bytes) -> Tokenizer | None:
-    """Anything but an `EngineError` of one line is an error of the test."""
+    """Return the tokenizer, or `None` for an `EngineError` of one line. Any other exception fails the test."""
     try:
         return make(data).tokenizer
     except EngineError as error:
@@ -405,12 +405,12 @@ def tokenizer_or_refusal(make: Make, data: bytes) -> Tokenizer | None:
 
 
 @given(start=st.integers(0, N_VOCABULARY_END), n=st.integers(0, 16), replacement=st.binary(max_size=16))
-def test_no_changed_region_raises_anything_else(make: Make, start: int, n: int, replacement: bytes) -> None:
+def test_no_changed_region_raises_another_error(make: Make, start: int, n: int, replacement: bytes) -> None:
     tokenizer = tokenizer_or_refusal(make, VALID[:start] + replacement + VALID[start + n :])
     assert tokenizer is None or len(b"".join(map(tokenizer.piece, tokenizer.encode(b"abc \xff")))) == 5
 
 
 @pytest.mark.parametrize("change", [lambda byte: byte ^ 0xFF, lambda byte: byte ^ 1, lambda _: 0x20])
-def test_no_changed_byte_of_the_vocabulary_raises_anything_else(make: Make, change: Callable[[int], int]) -> None:
+def test_no_changed_byte_of_the_vocabulary_raises_another_error(make: Make, change: Callable[[int], int]) -> None:
     for i in range(VALID.index(b"tokenizer.ggml.tokens"), N_VOCABULARY_END, 3):
         tokenizer_or_refusal(make, VALID[:i] + bytes([change(VALID[i])]) + VALID[i + 1 :])

@@ -35,7 +35,7 @@ print(json.dumps({"ids": ids, "back": back, "markers": [tokenizer.marker(m) for 
 
 @settings(deadline=None)
 @given(text=TEXTS)
-def test_pieces_put_together_are_the_text(prompts: PromptModel, text: str) -> None:
+def test_pieces_together_are_the_text(prompts: PromptModel, text: str) -> None:
     ids = prompts.tokenizer.encode(text.encode())
     assert b"".join(map(prompts.tokenizer.piece, ids)) == text.encode()
 
@@ -50,9 +50,11 @@ def test_any_bytes_can_be_tokenized(prompts: PromptModel, data: bytes) -> None:
 
 @settings(deadline=None)
 @given(text=TEXTS, n_tokens=st.integers(0, 60))
-@example(text="def first(self):\n    return self.second\n1 2 3 4 5 6 7 8 9", n_tokens=6)  # long tokens, then short ones
+@example(
+    text="def first(self):\n    return self.second\n1 2 3 4 5 6 7 8 9", n_tokens=6
+)  # long tokens first, then short ones
 @example(text="1 2 3 4 5 6 7 8 9 def first(self):\n    return self.second\n", n_tokens=6)
-def test_what_fits_is_the_most_that_fits(prompts: PromptModel, text: str, n_tokens: int) -> None:
+def test_as_much_text_as_possible_fits(prompts: PromptModel, text: str, n_tokens: int) -> None:
     data = text.encode()
     for fit, part in ((fit_head, lambda n: data[:n]), (fit_tail, lambda n: data[len(data) - n :])):
         n_bytes = fit(prompts.tokenizer, data, n_tokens)
@@ -65,7 +67,7 @@ PIECES = st.binary(max_size=3) | st.text("ab\xff", max_size=3).map(lambda text: 
 
 
 @given(st.lists(PIECES, max_size=30), PIECES.filter(bool))
-def test_the_tokens_that_agree_are_those_that_a_look_at_each_finds(pieces: list[bytes], text: bytes) -> None:
+def test_matching_tokens_equal_those_found_by_trying_each(pieces: list[bytes], text: bytes) -> None:
     found = PieceIndex.of((piece, token_id) for token_id, piece in enumerate(pieces)).agreeing(text)
     agree = {i for i, piece in enumerate(pieces) if piece and (piece.startswith(text) or text.startswith(piece))}
     assert sorted(found.tolist()) == sorted(agree)
@@ -77,7 +79,7 @@ def test_the_real_vocabulary_gives_the_published_ids(shared: Path) -> None:
     texts = (shared / "data/starcoder2-vocab.inp").read_text().split("\n__ggml_vocab_test__\n")
     rows = (shared / "data/starcoder2-vocab.out").read_text().split("\n")
     expected = [[int(token_id) for token_id in row.split()] for row in rows]
-    # In a process of its own: llama.cpp keeps one log callback a process, and a crash would take the tests along.
+    # In a process of its own, since llama.cpp has one log callback a process, and a crash would end the tests.
     program = subprocess.run(  # noqa: S603  the program is above
         [sys.executable, "-c", VOCABULARY_PROGRAM, str(shared / "data/starcoder2-vocab.gguf")],
         input=json.dumps(texts),

@@ -1,4 +1,4 @@
-"""Editing traces: what is read, what a server would hold after each edit, and what counts as typing."""
+"""Editing traces: how they are read, the text after each edit, and the edits that count as typing."""
 
 from __future__ import annotations
 
@@ -64,20 +64,20 @@ def test_a_server_that_gets_the_edits_has_the_text(trace: Trace, first: int) -> 
     ("patches", "typing"),
     [
         ([(0, 0, "a"), (1, 0, "b"), (2, 0, "c")], [False, True, True]),
-        ([(0, 0, "a"), (0, 0, "b"), (1, 0, "c")], [False, False, True]),  # a jump back by one, then on from there
+        ([(0, 0, "a"), (0, 0, "b"), (1, 0, "c")], [False, False, True]),  # a jump back by one, then typing from there
         ([(0, 0, "()"), (1, 0, "x"), (2, 0, "y")], [False, True, True]),  # the cursor is between the brackets
-        ([(0, 0, "ab"), (1, 1, ""), (1, 0, "c")], [False, False, True]),  # typing goes on where a deletion ended
+        ([(0, 0, "ab"), (1, 1, ""), (1, 0, "c")], [False, False, True]),  # typing continues where a deletion ended
         ([(0, 0, "a"), (1, 0, "bc"), (3, 0, "d")], [False, False, True]),
         ([(0, 0, "ab"), (1, 1, "c")], [False, False]),
         ([(0, 0, "a"), (1, 0, "\n"), (2, 0, "😀"), (3, 0, "b")], [False, True, True, True]),
     ],
 )
-def test_what_is_typing(patches: list[tuple[int, int, str]], typing: list[bool]) -> None:
+def test_edits_that_count_as_typing(patches: list[tuple[int, int, str]], typing: list[bool]) -> None:
     trace = Trace("", tuple((patch,) for patch in patches))
     assert [edit.is_typing for edit in edits_of(trace, 0, 99)] == typing
 
 
-def test_several_patches_are_no_typing_and_none_leave_the_cursor() -> None:
+def test_several_patches_are_no_typing_and_no_patch_leaves_the_cursor() -> None:
     trace = Trace("xy", (((0, 0, "a"),), (), ((1, 0, "b"),), ((2, 0, "c"), (3, 0, "d")), ((4, 0, "e"),)))
     edits = list(edits_of(trace, 0, 99))
     assert [edit.is_typing for edit in edits] == [False, False, True, False, True]
@@ -89,7 +89,7 @@ def test_the_first_edit_of_a_run_is_no_typing() -> None:
     assert [edit.is_typing for edit in edits_of(trace, 1, 99)] == [False, True]
 
 
-def test_groups() -> None:
+def test_edits_are_grouped() -> None:
     assert grouped([(True, 1), (False, 2), (True, 3)]) == {"all": [1, 2, 3], "typing": [1, 3], "other": [2]}
 
 
@@ -98,7 +98,7 @@ def as_json(transactions: list[list[tuple[object, object, object]]], start: str 
     return json.dumps(trace).encode()
 
 
-def test_gzipped_or_not(tmp_path: Path) -> None:
+def test_a_trace_may_be_gzipped(tmp_path: Path) -> None:
     data = as_json([[(0, 1, "ü")], [(1, 0, "x"), (2, 1, "")]])
     plain, zipped = tmp_path / "t.json", tmp_path / "t.json.gz"
     plain.write_bytes(data)
@@ -127,7 +127,7 @@ def test_gzipped_or_not(tmp_path: Path) -> None:
         (as_json([[(0, 0, "a\r\n")]]), "t.json", "carriage returns"),
     ],
 )
-def test_traces_that_are_none(tmp_path: Path, data: bytes | None, name: str, word: str) -> None:
+def test_an_invalid_trace_is_refused(tmp_path: Path, data: bytes | None, name: str, word: str) -> None:
     path = tmp_path / name
     if data is not None:
         path.write_bytes(data)
@@ -137,7 +137,7 @@ def test_traces_that_are_none(tmp_path: Path, data: bytes | None, name: str, wor
 
 
 @pytest.mark.parametrize(("first", "n_edits", "n"), [(0, 9, 2), (1, 9, 1), (0, 1, 1), (2, 1, 0), (-1, 1, 0), (0, 0, 0)])
-def test_ranges(first: int, n_edits: int, n: int) -> None:
+def test_the_range_of_edits_is_checked(first: int, n_edits: int, n: int) -> None:
     trace = Trace("", ((), ()))
     if n:
         assert check_range(trace, Path("t"), first, n_edits) == n
@@ -147,7 +147,7 @@ def test_ranges(first: int, n_edits: int, n: int) -> None:
 
 
 @pytest.mark.shared
-def test_the_real_trace_ends_as_it_says(shared: Path) -> None:
+def test_the_recorded_trace_ends_with_its_final_text(shared: Path) -> None:
     path = shared / "data/rustcode.json.gz"
     trace = read_trace(path)
     end = json.loads(gzip.decompress(path.read_bytes()))["endContent"]
@@ -181,6 +181,6 @@ def test_the_name_of_the_edited_file(tmp_path: Path, written: str | None, given_
 
 
 @pytest.mark.parametrize("name", ["", "..", ".", "a/b.py", "/a.py", "a\0.py"])
-def test_no_name_of_a_file(name: str) -> None:
+def test_an_invalid_name_of_a_file_is_refused(name: str) -> None:
     with pytest.raises(CommandError, match="expected a file name"):
         document_name(Trace("", ()), name)

@@ -41,18 +41,18 @@ NAMES = st.text("ab/[]%#?: é😀\\\ud800+~", min_size=1, max_size=12)
 
 
 @pytest.mark.parametrize(("one", "other"), SPELLINGS)
-def test_two_spellings_of_one_document(one: str, other: str) -> None:
+def test_two_spellings_of_one_document_are_equal(one: str, other: str) -> None:
     assert normalized_uri(one) == normalized_uri(other)
 
 
 @pytest.mark.parametrize(("one", "other"), OTHERS)
-def test_two_documents(one: str, other: str) -> None:
+def test_uris_of_two_documents_differ(one: str, other: str) -> None:
     assert normalized_uri(one) != normalized_uri(other)
 
 
 @given(st.sampled_from(["file://", "untitled:", "vscode-notebook-cell:", "x:", ""]), NAMES)
 @example("file://", "//a")
-def test_a_normal_spelling_stays_as_it_is(scheme: str, name: str) -> None:
+def test_a_normal_spelling_is_not_changed(scheme: str, name: str) -> None:
     uri = normalized_uri(f"{scheme}{name}")
     assert normalized_uri(uri) == uri
 
@@ -64,7 +64,7 @@ def test_the_path_is_the_same_for_every_spelling(name: str) -> None:
     assert drive or path_of(normalized_uri(escaped)) == path_of(escaped)
 
 
-def test_replies_are_spelled_as_the_client_does_and_deep_values_are_left_alone() -> None:
+def test_replies_use_the_clients_spelling_and_deep_values_are_not_changed() -> None:
     uris, spelled = ClientUris(), "file:///a/%5bid%5d.ts"
     deep: object = {"uri": spelled}
     for _ in range(2000):
@@ -99,6 +99,6 @@ def test_the_path_of_a_uri(uri: str, path: str) -> None:
 
 
 @given(st.text())
-def test_every_text_has_some_path(text: str) -> None:
+def test_every_text_has_a_path(text: str) -> None:
     assert "\\" not in path_of(text)
     assert path_of("file:///p/" + quote(text)) == "/p/" + text.replace("\\", "/")

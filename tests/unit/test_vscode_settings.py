@@ -1,4 +1,4 @@
-"""The VS Code extension says of the settings what the server says."""
+"""The VS Code extension declares the server's settings."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ def test_extension_has_the_servers_settings():
     subprocess.run(command, check=True)  # noqa: S603  our own
 
 
-def test_no_workspace_can_set_a_program_a_model_or_an_address():
+def test_a_workspace_cannot_set_a_program_a_model_or_an_address():
     own, of_the_server = json.loads((EXTENSION / "package.json").read_text("utf-8"))["contributes"]["configuration"]
     schemas = own["properties"] | of_the_server["properties"]
     scopes = {key: schema.get("scope") for key, schema in schemas.items()}

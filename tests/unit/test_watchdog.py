@@ -1,4 +1,4 @@
-"""When a session counts as silent, with a clock that the test moves."""
+"""The time after which a session counts as silent, on a simulated clock."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Clock:
 
 
 class SlowStream(io.BytesIO):
-    """An editor that reads after a while."""
+    """An editor's stream whose writes block for some time."""
 
     def __init__(self, clock: Clock, seconds: float) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ def sent(waiting: Requests, method: str) -> Pending:
     return asked
 
 
-def test_a_ping_without_reply_is_silence_and_a_reply_ends_it(clock: Clock) -> None:
+def test_a_ping_without_reply_makes_a_session_silent_until_the_reply(clock: Clock) -> None:
     watched, _, _ = watching(clock)
     assert watched.next_time(clock.now) == NEVER
     assert watched.ping()
@@ -81,16 +81,16 @@ def test_a_ping_without_reply_is_silence_and_a_reply_ends_it(clock: Clock) -> No
         ("initialize", NEVER),
     ],
 )
-def test_a_request_without_reply_is_silence(clock: Clock, method: str, after_s: float) -> None:
+def test_a_request_without_reply_makes_a_session_silent(clock: Clock, method: str, after_s: float) -> None:
     watched, waiting, _ = watching(clock)
     asked = Pending(1, method, b"", DEFAULT_COMPLETION_S)
     waiting.add(asked)
-    clock.now += 7.0  # of a restart, which the session is not blamed for
+    clock.now += 7.0  # the time of a restart is not counted
     asked.send()
     assert watched.next_time(clock.now) == pytest.approx(clock.now + after_s)
 
 
-def test_nobody_is_silent_while_the_editor_does_not_read(clock: Clock) -> None:
+def test_a_session_is_not_silent_while_the_editor_does_not_read(clock: Clock) -> None:
     watched, waiting, out = watching(clock, stall_s=60.0)
     sent(waiting, "textDocument/inlineCompletion")
     watched.ping()
@@ -100,7 +100,7 @@ def test_nobody_is_silent_while_the_editor_does_not_read(clock: Clock) -> None:
     assert watched.is_due(clock.now)
 
 
-def test_an_editor_that_reads_at_once_excuses_nobody(clock: Clock) -> None:
+def test_an_editor_that_reads_at_once_does_not_excuse_a_session(clock: Clock) -> None:
     watched, _, out = watching(clock, stall_s=STALLED_S)
     watched.ping()
     clock.now += SILENCE_S - STALLED_S
@@ -108,7 +108,7 @@ def test_an_editor_that_reads_at_once_excuses_nobody(clock: Clock) -> None:
     assert watched.is_due(clock.now)
 
 
-def test_nobody_was_silent_while_all_processes_were_stopped(clock: Clock) -> None:
+def test_the_time_for_which_all_processes_were_stopped_is_not_silence(clock: Clock) -> None:
     watched, _, _ = watching(clock)
     watched.ping()
     planned_at = clock.now + PING_INTERVAL_S

@@ -1,4 +1,4 @@
-"""Whole lines: tokens that may not be chosen, where a draft goes on, and the drafts of the real demonstrator."""
+"""Whole lines: tokens that must be avoided, the place where a draft continues, and drafts of the demonstrator."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WORDS = (b"", b"ret", b"return", b"x = foo(", b"\n", b"a\nb")
 
 @pytest.mark.parametrize("heal", WORDS)
 @pytest.mark.parametrize("avoid", [b"\n", b"\r\n ()", b"e"])
-async def test_no_token_before_new_text_has_a_byte_that_is_avoided(
+async def test_no_token_before_new_text_has_an_avoided_byte(
     engine: LocalEngine, prompts: PromptModel, heal: bytes, avoid: bytes
 ) -> None:
     encode, piece = prompts.tokenizer.encode, prompts.tokenizer.piece
@@ -53,7 +53,7 @@ async def test_no_token_before_new_text_has_a_byte_that_is_avoided(
         ("x = █\n", b"", "stop_token", None),
     ],
 )
-def test_a_line_that_ended_goes_on(marked: str, text: bytes, reason: str, wanted: Fork | None) -> None:
+def test_a_line_that_ended_too_early_is_continued(marked: str, text: bytes, reason: str, wanted: Fork | None) -> None:
     assert going_on(text, reason, site_at(marked)) == wanted
 
 
@@ -70,12 +70,14 @@ def test_a_line_that_ended_goes_on(marked: str, text: bytes, reason: str, wanted
         ("x = foo(█\ny = 1\n", b"0, 0, 0, 0, 0, 0", b"0", b")"),
     ],
 )
-def test_what_is_open_is_closed_the_innermost_first(marked: str, text: bytes, kept: bytes, forced: bytes) -> None:
+def test_open_brackets_and_strings_are_closed_from_the_innermost(
+    marked: str, text: bytes, kept: bytes, forced: bytes
+) -> None:
     assert closing(text, site_at(marked)) == (Fork(kept, forced) if forced else None)
 
 
 def places() -> list[tuple[int, int]]:
-    """Some lines of code, each at the end of its second word."""
+    """Return cursors in some lines of code, each behind the second word."""
     lines = SOURCE.split("\n")
     return [
         (n, line.index(word) + len(word))
@@ -90,7 +92,7 @@ def model(prompts: PromptModel, engine: LocalEngine) -> Model:
     return Model.of(prompts, engine)
 
 
-async def test_what_is_shown_in_a_file_that_parses_leaves_one_that_does(model: Model) -> None:
+async def test_a_suggestion_in_a_file_that_parses_leaves_a_file_that_parses(model: Model) -> None:
     shown = 0
     for line, column in places():
         lines = SOURCE.split("\n")
@@ -107,8 +109,8 @@ async def test_what_is_shown_in_a_file_that_parses_leaves_one_that_does(model: M
     assert shown > len(places()) / 2
 
 
-async def test_a_constraint_makes_a_line_whole_and_shares_the_cells_up_to_it(engine: LocalEngine, model: Model) -> None:
-    """The demonstrator ends this line with its bracket open; constrained it does not."""
+async def test_a_constraint_completes_a_line_and_reuses_the_cells_before_it(engine: LocalEngine, model: Model) -> None:
+    """Without the constraint, the demonstrator ends this line with an open bracket."""
     before, after = "import os\n\n\ndef read(path):\n    return os.path.join(path,", "\n\n\nx = 1\n"
     snapshot = Documents().open("file:///a.py", "python", 1, before + after)
     request = CompletionRequest(snapshot, len(before), evolve(model, anchors=Anchors()), Settings())
@@ -131,8 +133,8 @@ async def test_an_engine_without_constraints_gets_one_request(prompts: PromptMod
     assert "(" not in completion.text
 
 
-async def test_each_further_draft_begins_with_what_is_kept(prompts: PromptModel) -> None:
-    """An engine that never closes gets three drafts to go on, and what is shown is shortened."""
+async def test_each_further_draft_begins_with_the_kept_text(prompts: PromptModel) -> None:
+    """An engine that never closes the bracket gets three drafts, and a shorter suggestion is shown."""
     engine = Scripted(prompts, b"foo(a,\n", capabilities=Capabilities(avoidance=True))
     snapshot = Documents().open("file:///a.py", "python", 1, "x = \ny = 1\n")
     completion = await complete(
@@ -147,8 +149,8 @@ async def test_each_further_draft_begins_with_what_is_kept(prompts: PromptModel)
     ast.parse(f"x = {completion.text}\ny = 1\n")
 
 
-async def test_where_nothing_of_a_draft_can_be_shown_others_begin_differently(model: Model) -> None:
-    """Alone, the likeliest first token leads into a loop that cannot be closed."""
+async def test_if_no_part_of_a_draft_can_be_shown_others_begin_differently(model: Model) -> None:
+    """The likeliest first token leads into a loop of open brackets."""
     before = "import os\n\n\ndef read(path):\n    with open(path) as "
     after = "\n\n\ndef write(path, text):\n    pass\n"
     snapshot = Documents().open("file:///a.py", "python", 1, before + after)

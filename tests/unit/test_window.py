@@ -1,4 +1,4 @@
-"""What the model sees: properties over odd texts, real files with Python's own parser as the oracle, and typing."""
+"""Windows: properties over odd texts, real files against Python's own parser, and windows while typing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ BUDGETS = st.builds(Budget, st.integers(16, 2000), st.floats(0, 0.9))
 
 @pytest.fixture(scope="session")
 def tokenizer(prompts: PromptModel) -> Tokenizer:
-    """As in the pipeline; the texts of a file are measured again and again."""
+    """The caching tokenizer of the pipeline."""
     return PromptBuilder.reading(prompts).tokenizer
 
 
@@ -54,7 +54,7 @@ def is_character_start(data: bytes, at: int) -> bool:
 
 
 def cuts_a_long_line(snapshot: Snapshot, at: int, start: int, end: int) -> bool:
-    """Whether the part of `at`'s line between `start` and `end` is more than half of the text between them."""
+    """Return whether one line takes more than half of the text between `start` and `end`."""
     text = snapshot.text
     line_start, line_end = text.line_span(text.line_of(at))
     return 2 * (min(line_end + 2, end) - max(line_start, start)) >= end - start
@@ -136,7 +136,9 @@ ODD_TEXTS = st.lists(st.tuples(ODD_LINES, st.sampled_from(["\n", "\n", "\r\n", "
 @example(text="", at=0, budget=Budget(16, 0.2), language="python")
 @example(text="a\r\n" * 40, at=0.5, budget=Budget(16, 0.0), language="python")
 @example(text="x" * 1000, at=1, budget=Budget(16, 0.9), language="unheard-of")
-def test_a_window_of_any_text(tokenizer: Tokenizer, text: str, at: float, budget: Budget, language: str) -> None:
+def test_windows_of_any_text_are_valid(
+    tokenizer: Tokenizer, text: str, at: float, budget: Budget, language: str
+) -> None:
     n_characters = round(at * len(text))
     cursor_byte = len(text[:n_characters].encode("utf-8", "surrogatepass"))
     check(new_window(opened(text, language), cursor_byte, budget, tokenizer), tokenizer)
@@ -144,7 +146,9 @@ def test_a_window_of_any_text(tokenizer: Tokenizer, text: str, at: float, budget
 
 @settings(deadline=None, max_examples=60)
 @given(path=st.sampled_from(PYTHON_FILES), at=st.floats(0, 1), budget=BUDGETS, line_end=st.sampled_from(["\n", "\r\n"]))
-def test_a_window_of_a_real_file(tokenizer: Tokenizer, path: Path, at: float, budget: Budget, line_end: str) -> None:
+def test_windows_of_real_files_are_valid(
+    tokenizer: Tokenizer, path: Path, at: float, budget: Budget, line_end: str
+) -> None:
     snapshot = opened_file(path, line_end)
     cursor_byte = round(at * len(snapshot.text.data))
     while not is_character_start(snapshot.text.data, cursor_byte):
@@ -164,7 +168,7 @@ LONG_LINES = {
 
 @pytest.mark.parametrize("name", LONG_LINES)
 @pytest.mark.parametrize("around", ["{}", "a = 1\n" * 50 + "{}\nb = 2\n" + "c = 3\n" * 50])
-def test_a_line_of_200_kilobytes(tokenizer: Tokenizer, name: str, around: str) -> None:
+def test_windows_in_a_line_of_200_kilobytes_are_valid(tokenizer: Tokenizer, name: str, around: str) -> None:
     line = LONG_LINES[name].replace("\r", " ")
     snapshot = opened(around.format(line.replace("{", "(").replace("}", ")")), "javascript")
     data = snapshot.text.data
@@ -176,7 +180,7 @@ def test_a_line_of_200_kilobytes(tokenizer: Tokenizer, name: str, around: str) -
             assert window.n_tokens > n_tokens / (4 if cursor_byte else 10) - 2
 
 
-def test_a_long_line_above_the_cursor_is_cut_and_not_left_out(tokenizer: Tokenizer) -> None:
+def test_of_a_long_line_above_the_cursor_the_end_is_shown(tokenizer: Tokenizer) -> None:
     table = "DATA = [" + "1234, " * 5000 + "]\n"
     snapshot = opened(table + "x = DATA\n")
     window = new_window(snapshot, len(table) + 4, Budget(512, 0.2), tokenizer)
@@ -184,12 +188,12 @@ def test_a_long_line_above_the_cursor_is_cut_and_not_left_out(tokenizer: Tokeniz
     assert window.prefix.text.endswith(b"1234, ]\n")
 
 
-def test_a_cursor_between_carriage_return_and_line_feed(tokenizer: Tokenizer) -> None:
+def test_a_cursor_between_carriage_return_and_line_feed_has_a_valid_window(tokenizer: Tokenizer) -> None:
     check(new_window(opened("a = 1\r\nb = 2\r\n"), 6, Budget(64, 0.2), tokenizer), tokenizer)
 
 
-def test_the_rest_of_one_side_goes_to_the_other(tokenizer: Tokenizer) -> None:
-    """A file that fits the budget but not the shares goes in whole, unless much of it is below the cursor."""
+def test_tokens_that_one_side_does_not_need_go_to_the_other(tokenizer: Tokenizer) -> None:
+    """A file that fits the budget but not the shares is shown whole, unless most of it is below the cursor."""
     lines = "".join(f"name_{n} = {n}\n" for n in range(12))
     assert len(tokenizer.encode(lines.encode())) <= MAX_WHOLE_SUFFIX_TOKENS
     budget = Budget(len(tokenizer.encode(lines.encode())) + 4, 0.5)
@@ -199,7 +203,7 @@ def test_the_rest_of_one_side_goes_to_the_other(tokenizer: Tokenizer) -> None:
 
 
 def scopes_and_imports(path: Path) -> tuple[list[tuple[range, range]], list[range]]:
-    """By Python's own parser: header lines and body lines of each scope; lines of the imports at the top level."""
+    """Return the lines of header and body of each scope, and of top-level imports, by Python's own parser."""
     tree = ast.parse(path.read_text())
     scopes = []
     for node in ast.walk(tree):
@@ -212,7 +216,7 @@ def scopes_and_imports(path: Path) -> tuple[list[tuple[range, range]], list[rang
 
 
 @pytest.mark.parametrize("path", PYTHON_FILES[:3], ids=lambda path: path.name)
-def test_headers_and_imports_far_above_are_in_view(tokenizer: Tokenizer, path: Path) -> None:
+def test_headers_and_imports_far_above_are_shown(tokenizer: Tokenizer, path: Path) -> None:
     snapshot = opened_file(path)
     text, rng = snapshot.text, random.Random(2)
     scopes, imports = scopes_and_imports(path)
@@ -252,7 +256,7 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("language", HEADERS)
-def test_headers_and_imports_in_other_languages(tokenizer: Tokenizer, language: str) -> None:
+def test_headers_and_imports_are_shown_in_other_languages(tokenizer: Tokenizer, language: str) -> None:
     imports, header, line, footer = HEADERS[language]
     filler = "\n" + ("// x\n" if language != "python" else "# x\n") * 300
     above = imports + filler + header + f"        {line}\n" * 300 + "        "
@@ -262,17 +266,17 @@ def test_headers_and_imports_in_other_languages(tokenizer: Tokenizer, language: 
     assert window.prefix.text.count(header.encode()) == window.prefix.text.count(imports.encode()) == 1
 
 
-def test_what_stands_on_one_line_is_kept_once(tokenizer: Tokenizer) -> None:
+def test_a_line_with_two_pinned_parts_is_shown_once(tokenizer: Tokenizer) -> None:
     text = "import os; import re\nimport sys\n" + "class A { static class B { void f() {\n" + "  g(1);\n" * 400
-    for language, n_classes in (("python", 0), ("java", 1)):  # to Python the class is an error
+    for language, n_classes in (("python", 0), ("java", 1)):  # Python's grammar finds an error in the class
         window = new_window(opened(text, language), len(text), Budget(256, 0.2), tokenizer)
         check(window, tokenizer)
         assert window.prefix.text.count(b"import os") == 1
         assert window.prefix.text.count(b"class A") == n_classes
 
 
-def test_a_header_that_the_edge_would_cut_is_whole(tokenizer: Tokenizer) -> None:
-    """Whatever the budget, the parameters are all there or the header's first line is not."""
+def test_a_header_is_shown_whole_or_not_at_all(tokenizer: Tokenizer) -> None:
+    """For any budget, either all parameters are shown, or the header's first line is not."""
     header = "def f(\n" + "".join(f"    parameter_{n}: int,\n" for n in range(9)) + ") -> None:\n"
     text = "# a\n" * 50 + header + "    g()\n" * 40 + "    "
     snapshot = opened(text)
@@ -291,7 +295,7 @@ def test_a_header_that_the_edge_would_cut_is_whole(tokenizer: Tokenizer) -> None
         ("fn } { ( ] struct impl\n" * 500, "rust"),
     ],
 )
-def test_without_a_tree_it_is_lines(tokenizer: Tokenizer, text: str, language: str) -> None:
+def test_without_a_tree_windows_are_whole_lines(tokenizer: Tokenizer, text: str, language: str) -> None:
     window = new_window(opened(text, language), len(text) // 2, Budget(300, 0.2), tokenizer)
     check(window, tokenizer)
     assert len(window.prefix.ids) > 100
@@ -308,7 +312,7 @@ def test_without_a_tree_it_is_lines(tokenizer: Tokenizer, text: str, language: s
         ("", 0),
     ],
 )
-def test_a_header_comes_with_its_docstring(tokenizer: Tokenizer, docstring: str, n_shown: int) -> None:
+def test_a_header_is_shown_with_its_docstring(tokenizer: Tokenizer, docstring: str, n_shown: int) -> None:
     header = "@cached\ndef f(x):\n"
     above = "import os\n" + header + docstring + "    g(x)\n" * 400 + "    "
     window = new_window(opened(above + "\n"), len(above), Budget(512, 0.2), tokenizer)
@@ -317,8 +321,8 @@ def test_a_header_comes_with_its_docstring(tokenizer: Tokenizer, docstring: str,
 
 
 @pytest.mark.parametrize("language", SAMPLES)
-def test_any_place_in_any_language(tokenizer: Tokenizer, language: str) -> None:
-    """70 random cursors in each of more than 30 languages: within the budget, and the parts are what is there."""
+def test_windows_at_any_cursor_in_any_language_are_valid(tokenizer: Tokenizer, language: str) -> None:
+    """At 70 random cursors in each of more than 30 languages, windows fit the budget and show the document's text."""
     source = SAMPLES[language].source
     rng, snapshot = random.Random(language), opened((source + "\n") * (24_000 // len(source) + 1), language)
     outline = Outline.of(snapshot.syntax.definitions() if snapshot.syntax is not None else ())
@@ -339,7 +343,7 @@ SIGNATURES = (
 BODY = "        x = compute(1)\n"
 
 
-def test_signatures_that_the_scope_names_and_members_are_in_view(tokenizer: Tokenizer) -> None:
+def test_signatures_of_members_and_of_names_used_in_the_scope_are_shown(tokenizer: Tokenizer) -> None:
     above = SIGNATURES + BODY * 200 + "        return helper("
     behind = ")\n" + BODY * 12 + "\n    def close(self):\n        pass\n\n\n" + "".join(map(FILLER.format, range(300)))
     snapshot = opened(above + behind)
@@ -355,7 +359,7 @@ def test_signatures_that_the_scope_names_and_members_are_in_view(tokenizer: Toke
     assert window.text_after_cursor == (")\n" + BODY * 12).encode()
 
 
-def test_an_edit_of_a_signature_that_is_shown_ends_the_window(tokenizer: Tokenizer) -> None:
+def test_editing_a_shown_signature_ends_the_window(tokenizer: Tokenizer) -> None:
     above = SIGNATURES + BODY * 200 + "        return "
     behind = "\n" + BODY * 12 + "\n    def close(self):\n        pass\n\n\n" + "".join(map(FILLER.format, range(300)))
     budget, anchors = Budget(800, 0.3), Anchors()
@@ -423,8 +427,8 @@ TYPED = "    total = total + value.compute(alpha, beta)\n    if total:\n        
 
 
 @pytest.mark.parametrize("n_tokens", [512, 1920])
-def test_typing_moves_the_left_edge_in_few_hops(tokenizer: Tokenizer, n_tokens: int) -> None:
-    """200 letters at the end of a long file, half-written lines included: nearly all of the prompt stays as it was."""
+def test_typing_moves_the_left_edge_rarely(tokenizer: Tokenizer, n_tokens: int) -> None:
+    """During 200 letters at the end of a long file, nearly all of each prompt equals the one before."""
     snapshot = opened_file(PYTHON_FILES[0])
     budget = Budget(n_tokens, 0.2)
     windows = typed(tokenizer, snapshot, len(snapshot.text.data), TYPED[:200], budget, Anchors())
@@ -437,7 +441,7 @@ def test_typing_moves_the_left_edge_in_few_hops(tokenizer: Tokenizer, n_tokens: 
 
 
 def test_typing_inside_a_line_changes_the_middle_only(tokenizer: Tokenizer) -> None:
-    """Even without a memory of the last window, where the line breaks no syntax."""
+    """This holds without remembered windows, too, if the line adds no syntax error."""
     snapshot = opened_file(PYTHON_FILES[0])
     at = snapshot.text.line_span(3000)[1]
     windows = typed(tokenizer, snapshot, at, " # and so on and so on, and on and on", Budget(1920, 0.2), None)
@@ -445,7 +449,7 @@ def test_typing_inside_a_line_changes_the_middle_only(tokenizer: Tokenizer) -> N
     assert len({w.middle.ids for w in windows}) == len(windows)
 
 
-def test_where_text_is_cut_there_is_room_to_write(tokenizer: Tokenizer) -> None:
+def test_a_cut_window_leaves_room_for_typing(tokenizer: Tokenizer) -> None:
     snapshot = opened_file(PYTHON_FILES[0])
     for line in (100, 3000, 6000):
         window = new_window(snapshot, snapshot.text.line_span(line)[1], Budget(1920, 0.2), tokenizer)

@@ -1,4 +1,4 @@
-"""Which files may be shown to the model: ignored ones, secrets, links, and what is no text."""
+"""The files that the model may see: no ignored ones, no secrets, no links that lead outside, and text only."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def write(root: Path, files: dict[str, str | bytes]) -> Workspace:
     return Workspace(root)
 
 
-def shown(workspace: Workspace, root: Path, name: str, globs: tuple[str, ...] = ()) -> bool:
+def is_shown(workspace: Workspace, root: Path, name: str, globs: tuple[str, ...] = ()) -> bool:
     return workspace.read((root / name).as_posix(), globs) is not None
 
 
@@ -36,7 +36,7 @@ def test_a_file_is_read_as_a_document_in_its_language(tmp_path):
     assert workspace.name_of("/elsewhere/c.py") == "c.py"
 
 
-def test_a_file_is_read_again_when_it_changed_and_only_then(tmp_path):
+def test_a_file_is_read_again_only_after_a_change(tmp_path):
     workspace = write(tmp_path, {"a.py": "x = 1\n"})
     path = (tmp_path / "a.py").as_posix()
     first = workspace.read(path, ())
@@ -56,31 +56,31 @@ SECRETS = (
 
 @pytest.mark.parametrize("name", SECRETS.split())
 def test_secrets_are_never_shown(tmp_path, name):
-    assert not shown(write(tmp_path, {name: "x = 1\n"}), tmp_path, name)
+    assert not is_shown(write(tmp_path, {name: "x = 1\n"}), tmp_path, name)
 
 
 @pytest.mark.parametrize("name", ["environment.py", "keys.py", "env.py", "secretary.py", "tokens.py", "a.github/x.py"])
-def test_what_only_sounds_like_a_secret_is_shown(tmp_path, name):
-    assert shown(write(tmp_path, {name: "x = 1\n"}), tmp_path, name)
+def test_files_with_similar_names_are_shown(tmp_path, name):
+    assert is_shown(write(tmp_path, {name: "x = 1\n"}), tmp_path, name)
 
 
-def test_the_folders_above_the_root_make_no_secret(tmp_path):
+def test_folders_above_the_root_do_not_make_a_secret(tmp_path):
     root = tmp_path / ".ssh"
-    assert shown(write(root, {"a.py": "x = 1\n"}), root, "a.py")
+    assert is_shown(write(root, {"a.py": "x = 1\n"}), root, "a.py")
 
 
-def test_globs_of_the_settings_exclude(tmp_path):
+def test_globs_of_the_settings_exclude_files(tmp_path):
     workspace = write(tmp_path, {"private/a.py": "", "a.py": ""})
-    assert not shown(workspace, tmp_path, "private/a.py", ("private/**",))
-    assert not shown(workspace, tmp_path, "private/a.py", (f"{tmp_path.as_posix()}/private",))
-    assert shown(workspace, tmp_path, "a.py", ("private/**",))
+    assert not is_shown(workspace, tmp_path, "private/a.py", ("private/**",))
+    assert not is_shown(workspace, tmp_path, "private/a.py", (f"{tmp_path.as_posix()}/private",))
+    assert is_shown(workspace, tmp_path, "a.py", ("private/**",))
 
 
-def test_gitignore_of_the_root_and_nested_with_negations(tmp_path):
+def test_gitignore_files_of_all_folders_apply_with_negations(tmp_path):
     workspace = write(
         tmp_path,
         {
-            ".gitignore": "*.gen.py\nbuild/\n/only_here.py\n!\n",  # the last is no pattern
+            ".gitignore": "*.gen.py\nbuild/\n/only_here.py\n!\n",  # the last line is no valid pattern
             "pkg/.gitignore": "!keep.gen.py\nlocal.py\n",
             "build/.gitignore": "!a.py\n",
             **dict.fromkeys(["a.gen.py", "pkg/a.gen.py", "pkg/keep.gen.py", "build/a.py", "only_here.py"], "x = 1\n"),
@@ -88,39 +88,39 @@ def test_gitignore_of_the_root_and_nested_with_negations(tmp_path):
         },
     )
     names = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.py")]
-    assert {name for name in names if shown(workspace, tmp_path, name)} == {
+    assert {name for name in names if is_shown(workspace, tmp_path, name)} == {
         "pkg/keep.gen.py",
         "pkg/only_here.py",
         "local.py",
     }
 
 
-def test_a_changed_gitignore_counts_at_the_next_request(tmp_path):
+def test_a_changed_gitignore_applies_at_the_next_request(tmp_path):
     workspace = write(tmp_path, {"a.py": "x = 1\n"})
-    assert shown(workspace, tmp_path, "a.py")
+    assert is_shown(workspace, tmp_path, "a.py")
     write(tmp_path, {".gitignore": "a.py\n"})
     workspace.check_again()
-    assert not shown(workspace, tmp_path, "a.py")
+    assert not is_shown(workspace, tmp_path, "a.py")
     write(tmp_path, {".gitignore": "b.py # longer\n"})
     workspace.check_again()
-    assert shown(workspace, tmp_path, "a.py")
+    assert is_shown(workspace, tmp_path, "a.py")
 
 
-def test_a_root_inside_a_repository_obeys_the_rules_above_it(tmp_path):
+def test_rules_above_a_root_inside_a_repository_apply(tmp_path):
     write(tmp_path, {".git/HEAD": "", ".gitignore": "generated.py\n", "sub/generated.py": "", "sub/a.py": ""})
     workspace = Workspace(tmp_path / "sub")
-    assert not shown(workspace, tmp_path / "sub", "generated.py")
-    assert shown(workspace, tmp_path / "sub", "a.py")
+    assert not is_shown(workspace, tmp_path / "sub", "generated.py")
+    assert is_shown(workspace, tmp_path / "sub", "a.py")
     assert not Workspace(None).may_be_shown((tmp_path / "sub/generated.py").as_posix(), ())
 
 
-def test_a_gitignore_that_is_too_large_or_no_file_excludes_everything(tmp_path):
+def test_an_unreadable_gitignore_excludes_everything(tmp_path):
     workspace = write(tmp_path, {".gitignore": "*.log\n" * 20_000, "a.py": "", "b/.gitignore/x": "", "b/a.py": ""})
-    assert not shown(workspace, tmp_path, "a.py")
+    assert not is_shown(workspace, tmp_path, "a.py")
 
 
 def test_nothing_that_git_ignores_is_shown(tmp_path):
-    """Where the two differ, ours hides more: a pattern such as `a/**` counts for the folder `a` itself here."""
+    """Ours may hide more: here a pattern such as `a/**` also excludes the folder `a` itself."""
     if shutil.which("git") is None:
         pytest.skip("git is not here")
     subprocess.run(["git", "init", "-q", tmp_path], check=True)  # noqa: S603, S607
@@ -137,14 +137,14 @@ def test_nothing_that_git_ignores_is_shown(tmp_path):
         workspace = Workspace(root)
         args = ["git", "-C", str(root), "check-ignore", "--no-index", *names]
         ignored = subprocess.run(args, capture_output=True, text=True, check=False).stdout.split()  # noqa: S603
-        hidden = {name for name in names if not shown(workspace, root, name)}
+        hidden = {name for name in names if not is_shown(workspace, root, name)}
         assert set(ignored) <= hidden
         n_ignored, n_hidden = n_ignored + len(ignored), n_hidden + len(hidden)
     assert n_ignored > 50
     assert n_hidden - n_ignored < 0.1 * n_ignored
 
 
-def test_links_lead_nowhere_outside_nor_to_a_secret_and_loops_end(tmp_path):
+def test_links_to_outside_and_to_secrets_are_not_followed_and_loops_end(tmp_path):
     root = tmp_path / "root"
     write(tmp_path, {"outside/a.py": "x = 1\n", "root/.env": "KEY=1\n", "root/b.py": "y = 1\n", "root/i.py": ""})
     write(root, {".gitignore": "i.py\n"})
@@ -153,49 +153,49 @@ def test_links_lead_nowhere_outside_nor_to_a_secret_and_loops_end(tmp_path):
         (root / name).symlink_to(target)
     workspace = Workspace(root)
     for name in ("out.py", "folder/a.py", "env.py", "loop", "loop/a.py", "ignored.py", "gone.py"):
-        assert not shown(workspace, root, name), name
-    assert shown(workspace, root, "good.py")
-    assert shown(workspace, root, "here/here/here/b.py")
+        assert not is_shown(workspace, root, name), name
+    assert is_shown(workspace, root, "good.py")
+    assert is_shown(workspace, root, "here/here/here/b.py")
     assert not workspace.may_be_shown((root / "env.py").as_posix(), ())
 
 
-def test_a_link_that_turns_is_followed_anew(tmp_path):
+def test_a_link_with_a_new_target_is_followed_again(tmp_path):
     workspace = write(tmp_path, {"a.py": "x = 1\n", ".env": "x = 1\n"})
     link = tmp_path / "link.py"
     link.symlink_to("a.py")
-    assert shown(workspace, tmp_path, "link.py")
+    assert is_shown(workspace, tmp_path, "link.py")
     link.unlink()
     link.symlink_to(".env")
-    assert not shown(workspace, tmp_path, "link.py")
+    assert not is_shown(workspace, tmp_path, "link.py")
 
 
-def test_a_root_that_is_a_link_is_a_root(tmp_path):
+def test_a_root_may_be_a_link(tmp_path):
     write(tmp_path / "real", {"a.py": "x = 1\n"})
     (tmp_path / "link").symlink_to("real")
     workspace = Workspace(tmp_path / "link")
-    assert shown(workspace, tmp_path / "link", "a.py")
+    assert is_shown(workspace, tmp_path / "link", "a.py")
     assert workspace.name_of((tmp_path / "real/a.py").as_posix()) == "a.py"
 
 
-def test_what_is_no_text_file_is_not_read(tmp_path):
+def test_files_that_are_no_text_are_not_read(tmp_path):
     files = {"nul.py": b"x\0", "latin.py": b"\xe4", "large.py": b"x" * (MAX_FILE_BYTES + 1), "folder/a.py": b""}
     workspace = write(tmp_path, files)
-    os.mkfifo(tmp_path / "pipe.py")  # to open it would wait for ever
+    os.mkfifo(tmp_path / "pipe.py")  # opening it would block for ever
     for name in ("nul.py", "latin.py", "large.py", "folder", "pipe.py", "no.py", "no\0.py", "x" * 5000):
-        assert not shown(workspace, tmp_path, name), name
+        assert not is_shown(workspace, tmp_path, name), name
 
 
 def test_without_a_root_nothing_is_read(tmp_path):
     write(tmp_path, {"a.py": "x = 1\n"})
-    assert not shown(Workspace(None), tmp_path, "a.py")
+    assert not is_shown(Workspace(None), tmp_path, "a.py")
     assert Workspace(None).may_be_shown((tmp_path / "a.py").as_posix(), ())
     assert Workspace(None).may_be_shown("Untitled-1", ())
     assert not Workspace(None).may_be_shown(".env", ())
 
 
-def test_a_file_that_may_not_be_read_is_skipped(tmp_path):
+def test_a_file_without_read_permission_is_skipped(tmp_path):
     workspace = write(tmp_path, {"a.py": "x = 1\n"})
     (tmp_path / "a.py").chmod(0)
     if os.access(tmp_path / "a.py", os.R_OK):
         pytest.skip("this user may read everything")
-    assert not shown(workspace, tmp_path, "a.py")
+    assert not is_shown(workspace, tmp_path, "a.py")

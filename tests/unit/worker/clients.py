@@ -1,4 +1,4 @@
-"""Clients of the model thread: their prompts and answers, a record of its evaluations, and a way to hold it."""
+"""Clients of the model thread: prompts, answers, a record of evaluations, and a way to block the thread."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ N_PARKED_BYTES = 32 * 1024 * 1024
 
 
 class Recorder:
-    """The real context, and a record of its evaluations: `(sequence, ...)` of each."""
+    """The real context, which records the sequences `(sequence, ...)` of each evaluation."""
 
     def __init__(self, context: LlamaContext) -> None:
         self._context = context
@@ -69,8 +69,8 @@ def wait_for(worker: Worker) -> None:
 
 
 @contextmanager
-def held(worker: Worker) -> Iterator[None]:
-    """Block the model thread meanwhile, so that it receives all calls together."""
+def blocked(worker: Worker) -> Iterator[None]:
+    """Block the model thread during the block, so that it receives all calls of the block together."""
     gate = threading.Event()
     worker.call(gate.wait)
     try:
@@ -80,7 +80,7 @@ def held(worker: Worker) -> Iterator[None]:
 
 
 def text(name: str, n_tokens: int, prompts: PromptModel) -> tuple[int, ...]:
-    """Ids of a prompt for the end of a file; no two names share more than the first marker."""
+    """Return the ids of a prompt; prompts of different names share only the first marker."""
     functions = "".join(f"def {name}_{i}(x):\n    return x + {i}\n\n\n" for i in range(100))
     fim = prompts.fim
     ids = prompts.tokenizer.encode(f"{name} = 1\n{functions}".encode())
@@ -94,7 +94,7 @@ def request(
     return GenerationRequest(document, prompt, **({"max_new_tokens": 6, "timeout_ms": 60_000.0} | given))
 
 
-async def ask(engine: LocalEngine, asked: GenerationRequest) -> Generation:
+async def run_request(engine: LocalEngine, asked: GenerationRequest) -> Generation:
     piece = engine.context.pieces.__getitem__
     generation = await generate(engine, asked, piece, lambda _text: None, Cancellation())
     await engine.settled()
@@ -135,12 +135,12 @@ class Reader:
             self.changed.notify_all()
 
     def wait(self, n_tokens: int = 10**9) -> None:
-        """Wait for so many tokens, or until no more will come."""
+        """Wait for `n_tokens` tokens, or until no more will come."""
         with self.changed:
             assert self.changed.wait_for(lambda: self.n_ends or len(self.tokens) >= n_tokens or self._is_silent(), 60)
 
     def _is_silent(self) -> bool:
-        """True if all answers that began have ended."""
+        """Return whether all answers that began have ended."""
         ended = {token.answer for token in self.tokens if token.end} | self.dropped
         return bool(self.tokens) and ended >= {token.answer for token in self.tokens}
 

@@ -1,4 +1,4 @@
-"""The model thread with empty cells, and an engine with one client."""
+"""Fixtures: the model thread with empty cells, and an engine with one client."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def loaded(prompts: PromptModel, caution: Caution) -> Iterator[LocalEngine]:
 
 @pytest.fixture
 def host(loaded: LocalEngine) -> Iterator[LocalEngine]:
-    """The model thread with empty cells and nothing parked; afterwards records and context agree."""
+    """The model thread with empty cells and no parked states; at the end recorded ids must equal the cells."""
     recorder = loaded.worker.sequences.backend = Recorder(loaded.context._context)
     for resident in loaded.worker.sequences.residents:
         loaded.worker.leave(resident.cached.owner.client)

@@ -1,4 +1,4 @@
-"""Requests, cancels and failures in any order: every answer is right, and records and context agree."""
+"""After requests, cancels and failures in any order, answers are right and recorded ids equal the cells."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.unit.worker.clients import N_CONTEXT, Reader, Recorder, text, wait_fo
 
 
 class FailingContext(Recorder):
-    """Fails in some of its evaluations, before or after the cells are there."""
+    """A context that fails in some evaluations, before or after they filled their cells."""
 
     def __init__(self, context: LlamaContext, failures: dict[int, bool]) -> None:
         super().__init__(context)
@@ -51,7 +51,7 @@ class FailingContext(Recorder):
 
 
 @frozen
-class Ask:
+class Request:
     client: str
     document: str
     prompt: str
@@ -81,7 +81,7 @@ class Cancel:
 
 
 @frozen
-class Of:
+class ClientCall:
     """`forget`, `leave`, `persist` or `settle`."""
 
     what: str
@@ -92,8 +92,8 @@ class Of:
 CLIENTS, DOCUMENTS, PROMPTS = st.sampled_from("pqr"), st.sampled_from(["x", "y"]), st.sampled_from("abc")
 
 
-ASKS = st.builds(
-    Ask,
+REQUESTS = st.builds(
+    Request,
     CLIENTS,
     DOCUMENTS,
     PROMPTS,
@@ -106,23 +106,23 @@ ASKS = st.builds(
 )
 
 
-DEEDS = st.one_of(
-    ASKS,
-    ASKS,
-    ASKS,
+CALLS = st.one_of(
+    REQUESTS,
+    REQUESTS,
+    REQUESTS,
     st.builds(Wait, st.sampled_from([1, 3])),
     st.builds(Drop, st.integers(0, 9), st.integers(0, 3)),
     st.builds(Cancel, st.integers(0, 9), st.integers(0, 3)),
-    st.builds(Of, st.sampled_from(["forget", "leave", "persist", "settle"]), CLIENTS, DOCUMENTS),
+    st.builds(ClientCall, st.sampled_from(["forget", "leave", "persist", "settle"]), CLIENTS, DOCUMENTS),
 )
 
 
 @pytest.fixture(scope="module")
-def longest(alone: LocalEngine, prompts: PromptModel) -> Callable[[Ask], CompletionOutput]:
-    """Return the first 6 tokens that an engine with one client answers to a prompt; each prompt is run once."""
+def longest(alone: LocalEngine, prompts: PromptModel) -> Callable[[Request], CompletionOutput]:
+    """Return a function that gives an engine's first 6 tokens for a prompt; each prompt runs once."""
     known: dict[tuple[str, int], CompletionOutput] = {}
 
-    def answer(asked: Ask) -> CompletionOutput:
+    def answer(asked: Request) -> CompletionOutput:
         key = asked.prompt, asked.n_tokens
         if key not in known:
             reader = Reader()
@@ -140,26 +140,26 @@ def longest(alone: LocalEngine, prompts: PromptModel) -> Callable[[Ask], Complet
 
 
 class Play:
-    """Runs the calls of several clients."""
+    """Makes the calls of several clients."""
 
     def __init__(self, worker: Worker, prompts: PromptModel) -> None:
-        self.jobs: list[tuple[Job, Reader, Ask]] = []
+        self.jobs: list[tuple[Job, Reader, Request]] = []
         self._worker, self._prompts = worker, prompts
 
-    def do(self, deed: object) -> None:
-        match deed:
-            case Ask():
-                self._ask(deed)
-            case Of("settle"):
+    def do(self, call: object) -> None:
+        match call:
+            case Request():
+                self._request(call)
+            case ClientCall("settle"):
                 wait_for(self._worker)
-            case Of("persist", client, document):
+            case ClientCall("persist", client, document):
                 self._worker.persist(Owner(client, document))
-            case Of(what, client):
+            case ClientCall(what, client):
                 getattr(self._worker, what)(client)
             case _ if self.jobs:
-                self._go_on(deed)
+                self._continue(call)
 
-    def _ask(self, asked: Ask) -> None:
+    def _request(self, asked: Request) -> None:
         owner = Owner(asked.client, asked.document)
         for job, _, _ in self.jobs:
             if job.owner == owner:
@@ -176,8 +176,8 @@ class Play:
         reader = Reader()
         self.jobs.append((self._worker.submit(owner, decoding, reader, is_ahead=asked.is_ahead), reader, asked))
 
-    def _go_on(self, deed: object) -> None:
-        match deed:
+    def _continue(self, call: object) -> None:
+        match call:
             case Wait(n_tokens):
                 self.jobs[-1][1].wait(n_tokens)
             case Drop(number, answer):
@@ -199,14 +199,14 @@ class Play:
 
 @settings(max_examples=60)
 @given(
-    deeds=st.lists(DEEDS, min_size=5, max_size=14),
+    calls=st.lists(CALLS, min_size=5, max_size=14),
     failures=st.dictionaries(st.integers(0, 12), st.booleans(), max_size=3),
 )
-def test_after_anything_in_any_order_all_is_clean(
+def test_after_calls_in_any_order_answers_are_right_and_records_equal_cells(
     loaded: LocalEngine,
     prompts: PromptModel,
-    longest: Callable[[Ask], CompletionOutput],
-    deeds: list[object],
+    longest: Callable[[Request], CompletionOutput],
+    calls: list[object],
     failures: dict[int, bool],
 ) -> None:
     worker = loaded.worker
@@ -216,8 +216,8 @@ def test_after_anything_in_any_order_all_is_clean(
     worker.sequences.states = ParkedStates(1_000_000)
     worker.sequences.backend = FailingContext(loaded.context._context, dict(failures))
     play = Play(worker, prompts)
-    for deed in deeds:
-        play.do(deed)
+    for call in calls:
+        play.do(call)
     play.end()
     loaded.check_cells()
     assert worker._turns.jobs == []

@@ -1,4 +1,4 @@
-"""Clients take turns: whose prompt and whose answers the model thread works on next."""
+"""Turns: the client whose prompt or answers the model thread works on next."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from starcoder_lsp.engine.local.worker import Worker
 from starcoder_lsp.engine.prompt_model import PromptModel
 from starcoder_lsp.engine.stream import TokenStream
 from tests.local_engine import LocalEngine
-from tests.unit.worker.clients import ask, check_answer, held, request, sequence_of
+from tests.unit.worker.clients import blocked, check_answer, request, run_request, sequence_of
 
 
 class Pause:
@@ -30,7 +30,7 @@ class Pause:
         first = len(recorder.evaluated)
 
         def before() -> None:
-            if len(recorder.evaluated) - first >= n - 1 and not self._gate.is_set():  # a batch counts several
+            if len(recorder.evaluated) - first >= n - 1 and not self._gate.is_set():  # a batch counts as several
                 loop.call_soon_threadsafe(self._reached.set)
                 self._gate.wait()
 
@@ -43,10 +43,10 @@ class Pause:
         self._gate.set()
 
 
-async def test_a_short_prompt_does_not_wait_for_a_long_one(host: LocalEngine, prompts: PromptModel) -> None:
+async def test_a_short_prompt_does_not_wait_until_a_long_one_ends(host: LocalEngine, prompts: PromptModel) -> None:
     long, short = host.beside("long"), host.beside("short")
     pause = Pause(host, 3)
-    answers = [asyncio.ensure_future(ask(long, request(prompts, "a", 700)))]
+    answers = [asyncio.ensure_future(run_request(long, request(prompts, "a", 700)))]
     await pause.reached()
     stream = short.generate(request(prompts, "b"))
     pause.go_on()
@@ -60,12 +60,12 @@ async def test_a_short_prompt_does_not_wait_for_a_long_one(host: LocalEngine, pr
     assert len(order) > 8, "the long one was under way"
 
 
-async def test_who_worked_alone_before_does_not_wait_for_who_comes(host: LocalEngine, prompts: PromptModel) -> None:
-    """Time that a client had while no other wanted any does not count against it."""
+async def test_a_client_that_worked_alone_does_not_wait_for_a_new_one(host: LocalEngine, prompts: PromptModel) -> None:
+    """The time that a client used while no other waited is not counted."""
     old, new = host.beside("old"), host.beside("new")
-    await ask(old, request(prompts, "a", 700))
+    await run_request(old, request(prompts, "a", 700))
     pause = Pause(host, 3)
-    answer = asyncio.ensure_future(ask(new, request(prompts, "b", 300)))
+    answer = asyncio.ensure_future(run_request(new, request(prompts, "b", 300)))
     await pause.reached()
     stream = old.generate(request(prompts, "c"))
     pause.go_on()
@@ -75,7 +75,7 @@ async def test_who_worked_alone_before_does_not_wait_for_who_comes(host: LocalEn
     await answer
     order = [sequences[0] for sequences in host.worker.sequences.backend.evaluated[-20:]]
     own, other = sequence_of(host, "old"), sequence_of(host, "new")
-    at = order.index(other) + 2  # where the model thread was stopped
+    at = order.index(other) + 2  # the evaluation at which the model thread was stopped
     assert own in order[at : at + 3]
 
 
@@ -84,11 +84,11 @@ async def test_answers_of_two_clients_share_a_batch(
 ) -> None:
     engines = host.beside("one"), host.beside("two")
     asked = [request(prompts, "a", max_new_tokens=12), request(prompts, "b", max_new_tokens=12)]
-    with held(host.worker):
-        answers = [asyncio.ensure_future(ask(*pair)) for pair in zip(engines, asked, strict=True)]
+    with blocked(host.worker):
+        answers = [asyncio.ensure_future(run_request(*pair)) for pair in zip(engines, asked, strict=True)]
         await asyncio.wait(answers, timeout=0)
     for answer, each in zip(await asyncio.gather(*answers), asked, strict=True):
-        check_answer(answer, await ask(alone, each))
+        check_answer(answer, await run_request(alone, each))
     both = {sequence_of(host, "one"), sequence_of(host, "two")}
     n_shared = sum(set(sequences) == both for sequences in host.worker.sequences.backend.evaluated)
     assert n_shared >= 8
@@ -98,31 +98,31 @@ async def test_prompts_that_do_not_fit_beside_each_other_are_all_answered(
     host: LocalEngine, prompts: PromptModel, alone: LocalEngine
 ) -> None:
     asked = {name: request(prompts, name, 700) for name in ("a", "b", "c", "d", "e", "f")}
-    answers = await asyncio.gather(*(ask(host.beside(name), each) for name, each in asked.items()))
+    answers = await asyncio.gather(*(run_request(host.beside(name), each) for name, each in asked.items()))
     host.check_cells()
     for answer, each in zip(answers, asked.values(), strict=True):
-        check_answer(answer, await ask(alone, each))
+        check_answer(answer, await run_request(alone, each))
         assert answer.n_reused + answer.n_evaluated >= answer.n_prompt
     for name, each in asked.items():
-        again = await ask(host.beside(name), each)
+        again = await run_request(host.beside(name), each)
         assert again.n_evaluated in (0, 1), "it is still there, with its logits, or was copied out"
 
 
-async def test_a_prefill_makes_room_for_who_had_much_less(
+async def test_a_prefill_yields_to_a_client_that_used_much_less_time(
     host: LocalEngine, prompts: PromptModel, alone: LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(turns_module, "MAX_UNFAIR_MS", 0.0)
     asked = {name: request(prompts, name, 700) for name in ("a", "b", "c", "d")}
-    answers = await asyncio.gather(*(ask(host.beside(name), each) for name, each in asked.items()))
+    answers = await asyncio.gather(*(run_request(host.beside(name), each) for name, each in asked.items()))
     host.check_cells()
     for answer, each in zip(answers, asked.values(), strict=True):
-        check_answer(answer, await ask(alone, each))
+        check_answer(answer, await run_request(alone, each))
 
 
-async def test_a_large_prompt_is_not_passed_by_for_ever(
+async def test_a_large_prompt_is_not_postponed_for_ever(
     host: LocalEngine, prompts: PromptModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A small one that came later, and would fit, waits once others had more time than the large one."""
+    """A small prompt that came later waits once the others have used more time than the large one."""
     pause = Pause(host, 20)
     streams = [host.beside(name).generate(request(prompts, name, 500, max_new_tokens=250)) for name in ("a", "b")]
     await pause.reached()
@@ -149,23 +149,23 @@ async def test_a_large_prompt_is_not_passed_by_for_ever(
     assert sorted(firsts) == ["large", "small"]
 
 
-async def test_answers_that_nobody_reads_keep_no_room(host: LocalEngine, prompts: PromptModel) -> None:
-    """As many clients as there are sequences got their answer and say nothing more."""
+async def test_answers_that_are_not_read_block_no_sequence(host: LocalEngine, prompts: PromptModel) -> None:
+    """As many clients as there are sequences stop reading after their first answer."""
     silent = [host.beside(name).generate(request(prompts, name, 300, max_new_tokens=1)) for name in "abcd"]
     for stream in silent:
         async for _ in stream:
             break
-    assert (await ask(host.beside("e"), request(prompts, "e", 700))).n_generated > 0
+    assert (await run_request(host.beside("e"), request(prompts, "e", 700))).n_generated > 0
     for stream in silent:
         stream.close()
 
 
-async def test_work_ahead_is_broken_off_and_goes_on_later(host: LocalEngine, prompts: PromptModel) -> None:
+async def test_work_ahead_of_need_is_interrupted_and_continued_later(host: LocalEngine, prompts: PromptModel) -> None:
     loop, recorder = asyncio.get_running_loop(), host.worker.sequences.backend
     looks: list[int] = []
     asked: list[TokenStream] = []
 
-    def ask_meanwhile() -> None:
+    def request_meanwhile() -> None:
         looks.append(1)
         if len(looks) == 100:  # in the middle of a slice
             is_asked = threading.Event()
@@ -177,7 +177,7 @@ async def test_work_ahead_is_broken_off_and_goes_on_later(host: LocalEngine, pro
             loop.call_soon_threadsafe(begin)
             is_asked.wait()
 
-    recorder.looked = ask_meanwhile
+    recorder.looked = request_meanwhile
     prompt = request(prompts, "a", 500).prompt
     ahead = await host.beside("ahead").prefill("doc", prompt, Cancellation())
     assert (ahead.n_evaluated, ahead.is_complete) == (len(prompt.ids), True)
@@ -191,7 +191,7 @@ async def test_work_ahead_is_broken_off_and_goes_on_later(host: LocalEngine, pro
     asked[0].close()
 
 
-async def test_an_answer_ahead_of_need_gives_its_room_to_one_that_somebody_waits_for(
+async def test_an_answer_ahead_of_need_yields_its_sequence_to_one_that_a_user_waits_for(
     host: LocalEngine, prompts: PromptModel
 ) -> None:
     pause = Pause(host, 20)
@@ -199,7 +199,7 @@ async def test_an_answer_ahead_of_need_gives_its_room_to_one_that_somebody_waits
         host.beside(name).generate(request(prompts, name, 500, max_new_tokens=250, is_ahead=True)) for name in "ab"
     ]
     await pause.reached()
-    answer = asyncio.ensure_future(ask(host.beside("c"), request(prompts, "c", 700)))
+    answer = asyncio.ensure_future(run_request(host.beside("c"), request(prompts, "c", 700)))
     await asyncio.wait([answer], timeout=0)
     pause.go_on()
     assert (await answer).n_generated > 0

@@ -1,4 +1,4 @@
-"""Prompts and answers that fit the context and the sequences, others that are refused, and the end of the thread."""
+"""Limits of the context and of the sequences, refused requests, and the end of the thread."""
 
 from __future__ import annotations
 
@@ -23,17 +23,15 @@ from starcoder_lsp.engine.local.turns import MAX_ANSWERS
 from starcoder_lsp.engine.local.worker import Worker
 from starcoder_lsp.engine.prompt_model import PromptModel
 from tests.local_engine import LocalEngine
-from tests.unit.worker.clients import N_CELLS, N_CONTEXT, Reader, ask, held, request, text
+from tests.unit.worker.clients import N_CELLS, N_CONTEXT, Reader, blocked, request, run_request, text
 
 
 @pytest.mark.parametrize("ids", [(), (10**9,), (1, -1), (1, 2, 49152)], ids=str)
-async def test_a_prompt_that_makes_no_sense_is_refused(
-    host: LocalEngine, prompts: PromptModel, ids: tuple[int, ...]
-) -> None:
+async def test_an_invalid_prompt_is_refused(host: LocalEngine, prompts: PromptModel, ids: tuple[int, ...]) -> None:
     asked = request(prompts, "a")
     with pytest.raises(EngineError, match="prompt"):
-        await ask(host, evolve(asked, prompt=evolve(asked.prompt, ids=ids)))
-    assert (await ask(host, asked)).n_generated > 0
+        await run_request(host, evolve(asked, prompt=evolve(asked.prompt, ids=ids)))
+    assert (await run_request(host, asked)).n_generated > 0
 
 
 @pytest.mark.parametrize("n_tokens", [N_CONTEXT, N_CONTEXT + 1, N_CELLS])
@@ -43,7 +41,7 @@ async def test_a_prompt_as_long_as_the_context_is_refused(
     asked = request(prompts, "a", n_tokens)
     assert len(asked.prompt.ids) == n_tokens
     with pytest.raises(EngineError, match="no room"):
-        await ask(host, asked)
+        await run_request(host, asked)
     with pytest.raises(EngineError, match="no room"):
         await host.prefill("doc", asked.prompt, Cancellation())
 
@@ -54,13 +52,13 @@ async def test_prompt_and_answers_fit_the_context(
     host: LocalEngine, prompts: PromptModel, n_room: int, n_answers: int
 ) -> None:
     asked = request(prompts, "a", N_CONTEXT - n_room, max_new_tokens=12, n_answers=n_answers)
-    answer = await ask(host, asked)
+    answer = await run_request(host, asked)
     assert len(answer.written) == min(n_answers, MAX_ANSWERS, n_room)
     assert 0 < answer.n_generated <= n_room
     assert all(len(each.ids) <= 12 for each in answer.written)
 
 
-async def test_an_answer_without_answers_is_a_prefill(host: LocalEngine, prompts: PromptModel) -> None:
+async def test_a_request_for_no_answers_is_a_prefill(host: LocalEngine, prompts: PromptModel) -> None:
     asked = request(prompts, "a", n_answers=0)
     stream = host.generate(asked)
     assert [tokens async for tokens in stream] == []
@@ -68,17 +66,18 @@ async def test_an_answer_without_answers_is_a_prefill(host: LocalEngine, prompts
     assert (usage.n_evaluated, usage.is_complete) == (len(asked.prompt.ids), True)
 
 
-async def test_two_clients_may_ask_for_eight_answers_each(host: LocalEngine, prompts: PromptModel) -> None:
+async def test_two_clients_may_request_eight_answers_each(host: LocalEngine, prompts: PromptModel) -> None:
     asked = [request(prompts, name, 100, n_answers=99) for name in "ab"]
-    with held(host.worker):
+    with blocked(host.worker):
         answers = [
-            asyncio.ensure_future(ask(host.beside(each.document + str(i)), each)) for i, each in enumerate(asked)
+            asyncio.ensure_future(run_request(host.beside(each.document + str(i)), each))
+            for i, each in enumerate(asked)
         ]
         await asyncio.wait(answers, timeout=0)
     assert [len(each.written) for each in await asyncio.gather(*answers)] == [8, 8]
 
 
-async def test_a_plain_answer_takes_no_sequence_for_further_ones(host: LocalEngine, prompts: PromptModel) -> None:
+async def test_a_request_for_one_answer_reserves_no_further_sequences(host: LocalEngine, prompts: PromptModel) -> None:
     stream = host.generate(request(prompts, "a", max_new_tokens=500))
     async for _ in stream:
         break
@@ -87,7 +86,7 @@ async def test_a_plain_answer_takes_no_sequence_for_further_ones(host: LocalEngi
     assert len(branches) == N_BRANCHES
 
 
-def test_an_error_that_nobody_expected_is_told(host: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_error_is_reported_to_the_client(host: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threading, "excepthook", lambda _error: None)
     is_told = threading.Event()
     worker = Worker(Sequences.of(host.context, ParkedStates(0), 1, 1), 8, is_told.set)
@@ -97,11 +96,11 @@ def test_an_error_that_nobody_expected_is_told(host: LocalEngine, monkeypatch: p
     assert worker.close(60)
 
 
-def test_the_end_ends_every_job(prompts: PromptModel, caution: Caution) -> None:
+def test_the_end_of_the_thread_ends_every_job(prompts: PromptModel, caution: Caution) -> None:
     engine = LocalEngine.load(prompts, DEMONSTRATOR, caution)
     reader = Reader()
     asked = Decoding(text("a", 40, prompts), prompts.fim.stop_ids, b"", 500)
-    with held(engine.worker):
+    with blocked(engine.worker):
         engine.worker.submit(Owner("one", "doc"), asked, reader, is_ahead=False)
         threading.Thread(target=engine.worker.close, args=(60,)).start()
     engine.end()

@@ -1,4 +1,4 @@
-"""Cells belong to a document of a client: shared beginnings, copies, and clients that leave."""
+"""Cells belong to a document of a client: common beginnings, copies, and clients that leave."""
 
 from __future__ import annotations
 
@@ -8,83 +8,85 @@ from starcoder_lsp.engine.local.kv_cache import Owner
 from starcoder_lsp.engine.local.parking import ParkedStates
 from starcoder_lsp.engine.prompt_model import PromptModel
 from tests.local_engine import LocalEngine
-from tests.unit.worker.clients import ask, check_answer, request
+from tests.unit.worker.clients import check_answer, request, run_request
 
 
-async def test_documents_of_two_clients_with_one_name_are_two(
+async def test_documents_of_two_clients_with_the_same_name_are_distinct(
     host: LocalEngine, prompts: PromptModel, alone: LocalEngine
 ) -> None:
     one, two = host.beside("one"), host.beside("two")
     first, second = request(prompts, "a", 200), request(prompts, "b", 300)
     for _ in range(2):
-        check_answer(await ask(one, first), await ask(alone, first))
-        check_answer(await ask(two, second), await ask(alone, second))
-    assert max((await ask(one, first)).n_evaluated, (await ask(two, second)).n_evaluated) == 0
+        check_answer(await run_request(one, first), await run_request(alone, first))
+        check_answer(await run_request(two, second), await run_request(alone, second))
+    assert max((await run_request(one, first)).n_evaluated, (await run_request(two, second)).n_evaluated) == 0
     for engine, asked in ((one, first), (two, second)):
         (cached,) = await engine.cached()
         assert (cached.document, cached.where) == ("doc", "device")
         assert len(asked.prompt.ids) <= cached.n_tokens <= len(asked.prompt.ids) + asked.max_new_tokens
 
 
-async def test_what_two_clients_have_in_common_is_evaluated_once(host: LocalEngine, prompts: PromptModel) -> None:
+async def test_the_common_beginning_of_two_clients_prompts_is_evaluated_once(
+    host: LocalEngine, prompts: PromptModel
+) -> None:
     asked = request(prompts, "a", 300)
-    await ask(host.beside("one"), asked)
-    assert (await ask(host.beside("two"), asked)).n_evaluated == 1
-    await ask(host.beside("two"), request(prompts, "b", 300))
-    assert (await ask(host.beside("one"), asked)).n_evaluated == 0
+    await run_request(host.beside("one"), asked)
+    assert (await run_request(host.beside("two"), asked)).n_evaluated == 1
+    await run_request(host.beside("two"), request(prompts, "b", 300))
+    assert (await run_request(host.beside("one"), asked)).n_evaluated == 0
 
 
 async def test_a_prompt_that_ends_inside_the_answer_before_is_not_evaluated(
     host: LocalEngine, prompts: PromptModel
 ) -> None:
     asked = request(prompts, "a", 200, max_new_tokens=12)
-    ids = (await ask(host, asked)).written[0].ids
-    for n in (9, 1, 5):  # each behind a prompt that was longer or shorter
+    ids = (await run_request(host, asked)).written[0].ids
+    for n in (9, 1, 5):  # before each, a prompt that was longer or shorter
         further = evolve(asked, prompt=evolve(asked.prompt, ids=(*asked.prompt.ids, *ids[:n])), max_new_tokens=12 - n)
-        got = await ask(host, further)
+        got = await run_request(host, further)
         assert (got.n_evaluated, got.n_reused) == (0, 200 + n)
         assert got.written[0].ids == ids[n:]
 
 
-async def test_a_copy_that_serves_another_client_stays(host: LocalEngine, prompts: PromptModel) -> None:
-    """Only its beginning is of use there."""
+async def test_a_copy_that_is_restored_for_another_client_stays(host: LocalEngine, prompts: PromptModel) -> None:
+    """The other client's prompt shares only its beginning."""
     one, two = host.beside("one"), host.beside("two")
     asked = request(prompts, "a", 600)
-    await ask(one, asked)
-    await ask(one, request(prompts, "b", 300))
+    await run_request(one, asked)
+    await run_request(one, request(prompts, "b", 300))
     ids = (*asked.prompt.ids[:200], *request(prompts, "c", 100).prompt.ids)
-    answer = await ask(two, evolve(asked, prompt=evolve(asked.prompt, ids=ids)))
+    answer = await run_request(two, evolve(asked, prompt=evolve(asked.prompt, ids=ids)))
     assert answer.n_reused == 200
-    assert (await ask(one, asked)).n_evaluated == 1
+    assert (await run_request(one, asked)).n_evaluated == 1
 
 
-async def test_forget_drops_ones_own_only(host: LocalEngine, prompts: PromptModel) -> None:
+async def test_forget_drops_the_states_of_its_client_only(host: LocalEngine, prompts: PromptModel) -> None:
     one, two = host.beside("one"), host.beside("two")
     asked = request(prompts, "a", 200), request(prompts, "b", 200)
     for engine in (one, two):
         for each in asked:
-            await ask(engine, each)
+            await run_request(engine, each)
     await one.forget()
     assert await one.cached() == []
     assert {each.where for each in await two.cached()} == {"device", "ram"}
-    assert (await ask(two, asked[1])).n_evaluated == 0
+    assert (await run_request(two, asked[1])).n_evaluated == 0
 
 
-async def test_a_client_that_leaves_is_parked(host: LocalEngine, prompts: PromptModel) -> None:
+async def test_the_state_of_a_client_that_leaves_is_parked(host: LocalEngine, prompts: PromptModel) -> None:
     asked = request(prompts, "a", 300)
-    cold = await ask(host.beside("goes"), asked)
+    cold = await run_request(host.beside("goes"), asked)
     host.worker.leave("goes")
     await host.settled()
     host.check_cells()
     assert not any(each.cached.ids for each in host.worker.sequences.residents)
     (parked,) = host.worker.sequences.states
     assert parked.owner == Owner("goes", "doc")
-    back = await ask(host.beside("comes back"), asked)
+    back = await run_request(host.beside("comes back"), asked)
     assert back.n_evaluated == 1
     check_answer(back, cold)
 
 
-async def test_a_client_that_leaves_ends_its_jobs(host: LocalEngine, prompts: PromptModel) -> None:
+async def test_the_jobs_of_a_client_that_leaves_are_ended(host: LocalEngine, prompts: PromptModel) -> None:
     stream = host.beside("goes").generate(request(prompts, "a", 100, max_new_tokens=500))
     async for _ in stream:
         break
@@ -97,7 +99,7 @@ async def test_a_client_that_leaves_ends_its_jobs(host: LocalEngine, prompts: Pr
 async def test_copies_of_all_clients_share_one_limit(host: LocalEngine, prompts: PromptModel) -> None:
     states = host.worker.sequences.states = ParkedStates(1_500_000)
     for name in "abcd":
-        await ask(host.beside(name), request(prompts, name, 300))
+        await run_request(host.beside(name), request(prompts, name, 300))
         host.worker.leave(name)
     await host.settled()
     kept = list(states)
@@ -107,7 +109,7 @@ async def test_copies_of_all_clients_share_one_limit(host: LocalEngine, prompts:
 
 
 async def test_a_few_tokens_are_not_copied(host: LocalEngine, prompts: PromptModel) -> None:
-    await ask(host.beside("goes"), request(prompts, "a", 20))
+    await run_request(host.beside("goes"), request(prompts, "a", 20))
     host.worker.leave("goes")
     await host.settled()
     assert list(host.worker.sequences.states) == []

@@ -1,4 +1,4 @@
-"""Slices of a prompt: their size does not change the text, and follows the time that they take."""
+"""The size of a prompt's slices does not change the text, and follows their time."""
 
 from __future__ import annotations
 
