@@ -13,13 +13,20 @@ import re
 from collections.abc import Iterator
 from itertools import chain, groupby
 
-from attrs import field, frozen
+from attrs import define, field
 
 from starcoder_lsp.engine.tokens import Tokenizer
 
 MAX_LINES = 32_768
 """The lines of a generation of the cache. There are two: a full one replaces the older one. A line with its ids takes
 590 bytes (`bench/session_memory.py`), and a document of 10,000 lines has 6,000 different ones."""
+MAX_CACHED_BYTES = 20 << 20
+"""The memory of a generation, which 32,768 lines of code do not fill. A paragraph of prose on one line does: each
+keystroke makes another line of it, of a kilobyte and 250 ids."""
+LINE_BYTES = 250
+"""Memory of a cached line besides its text and ids: two objects, and their place in a dictionary that doubles."""
+ID_BYTES = 40
+"""Memory of a cached id: a Python integer, and the reference to it."""
 MAX_PIECE_BYTES = 4096
 """Bytes that `learn` tokenizes at once, in 2 to 3 ms: the longest wait of a request that comes meanwhile."""
 NEWLINE = ord("\n")
@@ -29,13 +36,15 @@ MAX_SHORT_LINES = 4
 Ids = tuple[int, ...]
 
 
-@frozen(eq=False)
+@define(eq=False)
 class CachingTokenizer:
     """A `Tokenizer` whose `encode` caches the ids of lines."""
 
     _tokenizer: Tokenizer
     _known: dict[bytes, Ids] = field(factory=dict)
     _older: dict[bytes, Ids] = field(factory=dict)
+    _n_known_bytes: int = field(default=0, init=False)
+    """The memory of `_known`."""
     _before_cut: frozenset[int] = field(init=False)
     """The bytes behind which a text may be cut before a newline."""
 
@@ -63,7 +72,7 @@ class CachingTokenizer:
             self._find(lines, missing)
         ids = tuple(chain.from_iterable([known[line] for line in lines]))
         if 1 < len(lines) <= MAX_SHORT_LINES and len(known) < MAX_LINES:
-            known[text] = ids
+            self._keep(text, ids)
         return ids
 
     def learn(self, text: bytes) -> Iterator[None]:
@@ -76,13 +85,20 @@ class CachingTokenizer:
         start = 0
         while start < len(text):
             is_last = len(text) - start <= MAX_PIECE_BYTES
-            end = len(text) if is_last else text.rfind(b"\n", start + 1, start + MAX_PIECE_BYTES)
+            end = len(text) if is_last else self._last_cut(text, start + 1, start + MAX_PIECE_BYTES)
             if end > 0:
                 self.encode(text[start:end])
                 yield
             else:
                 end = text.find(b"\n", start + MAX_PIECE_BYTES)
             start = len(text) if end < 0 else end
+
+    def _last_cut(self, text: bytes, start: int, end: int) -> int:
+        """Return the last place in a part of a text where `_lines` cuts it too, or -1."""
+        at = text.rfind(b"\n", start, end)
+        while at >= 0 and text[at - 1] not in self._before_cut:
+            at = text.rfind(b"\n", start, at)
+        return at
 
     def _lines(self, text: bytes) -> list[bytes]:
         """Cut a text. `line_cut.split` does the same, but looks at each byte, which takes three times as long."""
@@ -98,15 +114,16 @@ class CachingTokenizer:
     def _find(self, lines: list[bytes], missing: list[bytes]) -> None:
         """Take lines from the older generation, and tokenize those that are new."""
         known, older = self._known, self._older
-        if len(known) + len(missing) > MAX_LINES:
+        if len(known) + len(missing) > MAX_LINES or self._n_known_bytes > MAX_CACHED_BYTES:
             older.clear()
             older.update(known)
             known.clear()
+            self._n_known_bytes = 0
             missing = lines
         for line in missing:
             ids = older.get(line)
             if ids is not None:
-                known[line] = ids
+                self._keep(line, ids)
         for is_known, run in groupby(lines, known.__contains__):
             if not is_known:
                 self._learn(list(run))
@@ -117,7 +134,8 @@ class CachingTokenizer:
         ids = self._tokenizer.encode(text)
         lengths = [len(self._tokenizer.piece(token_id)) for token_id in ids]
         if sum(lengths) != len(text):  # the vocabulary has no token for some byte
-            self._known.update((line, self._tokenizer.encode(line)) for line in lines)
+            for line in lines:
+                self._keep(line, self._tokenizer.encode(line))
             return
         start = 0
         for line in lines:
@@ -125,8 +143,13 @@ class CachingTokenizer:
             while n_bytes < len(line):
                 n_bytes += lengths[end]
                 end += 1
-            self._known[line] = ids[start:end]
+            self._keep(line, ids[start:end])
             start = end
+
+    def _keep(self, line: bytes, ids: Ids) -> None:
+        if line not in self._known:
+            self._n_known_bytes += LINE_BYTES + len(line) + ID_BYTES * len(ids)
+        self._known[line] = ids
 
     def piece(self, token_id: int) -> bytes:
         """Return the bytes that `token_id` stands for."""
