@@ -112,7 +112,7 @@ def kill_at_random(peer: Peer, arguments: argparse.Namespace, record: Record, rn
         children = peer.children()
         record.seen.update(children)
         by_role = {role_of(child): child for child in children}
-        role = rng.choice([SESSION, HOST])
+        role = rng.choice(arguments.roles)
         if role in by_role:
             with suppress(psutil.Error):
                 by_role[role].kill()
@@ -269,6 +269,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path)
     parser.add_argument("--kills", type=int, default=100, help="of sessions and hosts together")
+    parser.add_argument("--roles", nargs="+", choices=[SESSION, HOST], default=[SESSION, HOST])
     parser.add_argument("--fronts", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=4.0, help="a kill comes after a random time of at most this")
     parser.add_argument("--limit", type=float, default=1e9, help="no kill after so many seconds")

@@ -81,6 +81,8 @@ class Peer:
         )
         self.last_errors: deque[str] = deque(maxlen=N_LAST)
         self.last_messages: deque[Any] = deque(maxlen=N_LAST)
+        self.shown: deque[str] = deque(maxlen=N_LAST)
+        """What the server last told the user or the log."""
         self.respond: Callable[[dict[str, Any]], object] = lambda _request: None
         """The result that the client gives to a request of the server."""
         self.elapsed_ms: list[float] = []
@@ -225,6 +227,8 @@ class Peer:
     def _receive(self, message: dict[str, Any]) -> None:
         self.last_messages.append(_clipped(message))
         if "method" in message:
+            if message["method"] in ("window/showMessage", "window/logMessage"):
+                self.shown.append(message["params"]["message"])
             if "id" in message:
                 reply = {"jsonrpc": "2.0", "id": message["id"], "result": self.respond(message)}
                 threading.Thread(target=self._reply, args=(reply,), daemon=True).start()

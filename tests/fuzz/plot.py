@@ -66,6 +66,19 @@ def _chart(title: str, lines: Lines) -> str:
     return "\n".join([*parts, "</svg>"])
 
 
+def course_mib(samples: Iterable[Sample], kind: str, n_steps: int = 4) -> list[tuple[int, dict[str, float]]]:
+    """Return what each process held at equal steps of a run: the edits, messages or files sent so far, and MiB.
+
+    A step is the first sample at or behind it; the last one is the end.
+    """
+    of_kind = [sample for sample in samples if sample.kind == kind]
+    if not of_kind:
+        return []
+    wanted = [of_kind[-1].n * step / n_steps for step in range(1, n_steps + 1)]
+    steps = [next(sample for sample in of_kind if sample.n >= n) for n in wanted]
+    return [(each.n, {one.name: one.unique_bytes / MIB for one in each.footprints}) for each in steps]
+
+
 def growth_mib(samples: Iterable[Sample], kind: str, per: int = 10_000) -> dict[str, float]:
     """Return how many MiB each process grew for `per` edits, messages or files: a line through the second half.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import os
 import random
 import sys
 import tempfile
@@ -25,7 +26,7 @@ from attrs import define, field
 from starcoder_lsp.percentile import percentile
 from tests.fuzz import many
 from tests.fuzz.peer import SETTINGS, Peer
-from tests.fuzz.plot import Sample, growth_mib, page_of
+from tests.fuzz.plot import Sample, course_mib, growth_mib, page_of
 from tests.fuzz.saved import SEED, reduced, saved
 from tests.fuzz.test_fuzz import CHECKS
 
@@ -79,6 +80,8 @@ class Soak:
     deadline_s: float
     output: Path
     counts: dict[str, int] = field(factory=dict)
+    settings: dict[str, Any] = field(factory=dict)
+    """Instead of those of the kind, group by group."""
     started_s: float = field(factory=time.monotonic)
     samples: list[Sample] = field(factory=list)
     tallies: dict[str, Tally] = field(factory=dict)
@@ -112,7 +115,11 @@ class Soak:
         lines = []
         for kind, tally in self.tallies.items():
             growth = {name: round(each, 2) for name, each in growth_mib(self.samples, kind).items()}
-            lines.append(json.dumps({"kind": kind, **tally.summary(), "MiBPer10000": growth}))
+            course = [
+                {"n": n, **{name: round(each, 1) for name, each in held.items()}}
+                for n, held in course_mib(self.samples, kind)
+            ]
+            lines.append(json.dumps({"kind": kind, **tally.summary(), "MiBPer10000": growth, "MiB": course}))
         (self.output / "soak.txt").write_text("\n".join([title, *lines, ""]))
 
     def _try_some(self, kind: str) -> None:
@@ -131,6 +138,7 @@ class Soak:
         if n_ended:
             tally.n_ends += n_ended
             print(f"{kind}: {n_ended} processes ended up to case {tally.n_cases}, seed {self.first_seed}", flush=True)
+            print(f"load {os.getloadavg()[0]:.1f}; {[*peer.shown, *peer.last_errors][-3:]}", flush=True)
         self.samples.append(Sample(kind, time.monotonic() - self.started_s, tally.n, tuple(peer.footprints())))
 
     def _try(self, kind: str, case: Any) -> None:
@@ -175,7 +183,7 @@ class Soak:
     def _start(self, kind: str) -> Peer:
         root = self.root / kind
         root.mkdir(exist_ok=True)
-        self._peers[kind] = Peer(root=root, settings=SETTINGS_OF.get(kind, SETTINGS))
+        self._peers[kind] = Peer(root=root, settings=SETTINGS_OF.get(kind, SETTINGS) | self.settings)
         return self._peers[kind]
 
 
@@ -192,12 +200,14 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", choices=list(LISTS), default=list(LISTS))
     parser.add_argument("--counts", nargs="+", default=[], help="end a kind at a count: edits=1000000")
     parser.add_argument("--rounds", type=int, default=0, help="end after so many rounds of all kinds")
+    parser.add_argument("--settings", type=json.loads, default={}, help='of the server: \'{"cache": {"ramMiB": 8}}\'')
     parser.add_argument("--output", type=Path, default=Path("build/soak"))
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         deadline_s = time.monotonic() + arguments.seconds
-        soak = Soak(Path(folder), arguments.seed, deadline_s, arguments.output, _counts(arguments.counts))
+        counts = _counts(arguments.counts)
+        soak = Soak(Path(folder), arguments.seed, deadline_s, arguments.output, counts, arguments.settings)
         soak.run(arguments.kinds, arguments.rounds)
     print((arguments.output / "soak.txt").read_text(), end="")
     print(f"memory and descriptors: {arguments.output / 'soak.html'}")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.fuzz import many, soak
 from tests.fuzz.peer import Footprint
-from tests.fuzz.plot import MIB, Sample, growth_mib, page_of
+from tests.fuzz.plot import MIB, Sample, course_mib, growth_mib, page_of
 from tests.fuzz.saved import reduced
 
 
@@ -35,6 +35,14 @@ def test_growth_is_that_of_the_second_half(sizes_mib: list[float], growth: float
     found = growth_mib(samples(sizes_mib), "edits")
     assert found == pytest.approx({"server": growth, "host<": 0.0})
     assert growth_mib(samples(sizes_mib), "files") == {}
+
+
+def test_the_course_has_equal_steps() -> None:
+    steps = zip(range(10_000, 50_000, 10_000), (3.0, 5.0, 7.0, 9.0), strict=True)
+    assert course_mib(samples([1, 2, 3, 4, 5, 6, 7, 8, 9]), "edits") == [
+        (n, {"server": pytest.approx(mib), "host<": 1.0}) for n, mib in steps
+    ]
+    assert course_mib(samples([1, 2]), "files") == []
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=40), st.integers(0, 9))
