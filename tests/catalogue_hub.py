@@ -1,4 +1,4 @@
-"""A hub that has the catalogue's models, all of them the demonstrator under another name."""
+"""A fake hub with the catalogue's models, each of them the demonstrator under another name."""
 
 from __future__ import annotations
 

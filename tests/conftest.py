@@ -1,4 +1,4 @@
-"""What several folders of tests need: where things are, and an engine with the demonstrator."""
+"""Fixtures for all tests: paths, and an engine with the demonstrator."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ from starcoder_lsp.settings import Settings
 if TYPE_CHECKING:
     from tests.local_engine import LocalEngine
 
-# A shared machine may pause any example; on CI Hypothesis has a profile of its own that says the same.
+# Examples have no deadline, since a shared machine may pause any of them. Hypothesis's profile for CI does the same.
 settings.register_profile("no deadline", settings.get_profile(settings.get_current_profile_name()), deadline=None)
-settings.register_profile("few", deadline=None, max_examples=20)  # for mutation testing: one test runs a thousand times
+settings.register_profile(
+    "few", deadline=None, max_examples=20
+)  # for mutation testing, where one test runs a thousand times
 settings.load_profile("no deadline")
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
@@ -29,7 +31,7 @@ SHARED = ROOT.parent / "shared"
 
 @pytest.fixture
 def shared() -> Path:
-    """The folder of shared data; the test is skipped where it is absent."""
+    """The folder of shared data; the test is skipped if it is absent."""
     if not SHARED.is_dir():
         pytest.skip("the folder ../shared is not here")
     return SHARED
@@ -37,14 +39,14 @@ def shared() -> Path:
 
 @pytest.fixture(autouse=True)
 def patient_parser(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No parse of a test runs out of time because the machine is busy; tests of the deadline set their own."""
+    """Long deadlines for parses, since the machine may be busy. Tests of the deadline set their own."""
     monkeypatch.setattr(syntax, "FIRST_PARSE_MS", 60_000)
     monkeypatch.setattr(syntax, "REPARSE_MS", 60_000)
 
 
 @pytest.fixture(scope="session")
 def caution() -> Caution:
-    """How carefully llama.cpp must be run on this machine: what a host that may crash for it found out."""
+    """The rung of the ladder that this machine needs, found by a host, which may crash."""
 
     async def found() -> Caution:
         async with opened(Settings()) as (_, engine):
@@ -55,13 +57,13 @@ def caution() -> Caution:
 
 @pytest.fixture(scope="session")
 def prompts() -> PromptModel:
-    """What choosing a prompt needs of the demonstrator."""
+    """The demonstrator's vocabulary, markers and sizes, without its weights."""
     return read_prompt_model(DEMONSTRATOR, 2048)
 
 
 @pytest.fixture(scope="session")
 def engine(prompts: PromptModel, caution: Caution) -> Iterator[LocalEngine]:
-    """The demonstrator, loaded once in this process."""
+    """An engine with the demonstrator, loaded once in this process."""
     from tests.local_engine import LocalEngine
 
     loaded = LocalEngine.load(prompts, DEMONSTRATOR, caution)

@@ -1,4 +1,4 @@
-"""A small hub: the parts of the Hugging Face hub's protocol that a download uses, and every way in which it can fail.
+"""A fake hub: the parts of the Hugging Face hub's protocol that downloads use, with faults on demand.
 
 Two servers on loopback ports, as in reality: the hub describes a file and redirects to a second host that has
 the bytes. A test puts `Fault`s into `faults`; each request for bytes takes the next one.
@@ -28,9 +28,9 @@ PIECE_BYTES = 1 << 16
 
 @frozen
 class Fault:
-    """What goes wrong with one request for bytes.
+    """A fault in the reply to one request for bytes.
 
-    `cut_at` ends the connection before that byte of the file, `hold_at` keeps it open there until the test lets go,
+    `cut_at` ends the connection before that byte of the file, `hold_at` keeps it open there until the test releases it,
     `corrupt_at` changes a byte, `status` answers with an error, `ignores_range` sends the whole file.
     """
 
@@ -46,7 +46,7 @@ class Fault:
 
 @frozen
 class Seen:
-    """A request that came to the hub (`"hub"`) or to the host of the bytes (`"bytes"`)."""
+    """A request to the hub (`"hub"`) or to the host of the bytes (`"bytes"`)."""
 
     host: str
     method: str
@@ -56,7 +56,7 @@ class Seen:
 
 @define(eq=False)
 class FakeHub:
-    """What it serves and how. `files` are bytes, or a size of zeros, by repository and name."""
+    """The state of a fake hub. `files` are bytes, or a number of zeros, by repository and name."""
 
     files: dict[tuple[str, str], bytes | int] = field(factory=dict)
     licences: dict[str, str] = field(factory=dict)
@@ -79,7 +79,7 @@ class FakeHub:
         return [each for each in self.seen if each.host == host and method in {"", each.method}]
 
     def ranges(self) -> list[str]:
-        """The Range of each request for bytes."""
+        """Return the `Range` header of each request for bytes."""
         return [each.headers.get("range", "") for each in self.requests("bytes", "GET")]
 
     def sha256(self, repository: str, name: str) -> str:
@@ -97,7 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
     host: str
 
     def log_message(self, *_arguments: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def _note(self) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
@@ -217,7 +217,7 @@ class _BytesHandler(_Handler):
             self.send_header(key, value)
         self.end_headers()
         at, end = first, n_bytes if fault.cut_at is None else fault.cut_at
-        with suppress(OSError):  # the client may be gone
+        with suppress(OSError):  # the client may have disconnected
             while at < end:
                 stop = min(
                     end, at + PIECE_BYTES, *(() if fault.hold_at is None or fault.hold_at <= at else (fault.hold_at,))

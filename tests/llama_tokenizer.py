@@ -1,4 +1,4 @@
-"""llama.cpp's own tokenizer, the reference for ours. It needs a vocabulary only."""
+"""llama.cpp's own tokenizer, the reference for ours. It needs only a vocabulary."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class LlamaTokenizer:
     def _tokenize(self, text: bytes, *, parse_special: bool) -> tuple[int, ...]:
         if not text:
             return ()
-        n = -len(text)  # text that is no UTF-8 may have more tokens than bytes; then the result is the negated number
+        n = -len(text)  # invalid UTF-8 may have more tokens than bytes; then the result is the negated number of tokens
         while n < 0:
             if -n > len(self._room):
                 self._room = (llama_cpp.llama_token * -(2 * n))()

@@ -61,7 +61,7 @@ def differences(got: CompletionOutput, wanted: CompletionOutput) -> list[float]:
 
 @define(eq=False)
 class Listener:
-    """Feeds a stream from the model thread while the test runs."""
+    """Passes tokens from the model thread to a stream while the test runs."""
 
     stream: TokenStream
     loop: asyncio.AbstractEventLoop = field(factory=asyncio.get_running_loop)
@@ -74,7 +74,7 @@ class Listener:
         self._report(self.stream.end, whole, EngineError(error) if error else None)
 
     def _report(self, call: Callable[..., None], *given: object) -> None:
-        with suppress(RuntimeError):  # the test is over, and its loop is closed
+        with suppress(RuntimeError):  # the test has ended, and its loop is closed
             self.loop.call_soon_threadsafe(call, *given)
 
 
@@ -114,7 +114,7 @@ class LocalEngine:
         return cls(worker)
 
     def beside(self, client: str) -> LocalEngine:
-        """Another client of the same model thread."""
+        """Return another client of the same model thread."""
         return LocalEngine(self.worker, client)
 
     @property
@@ -169,7 +169,7 @@ class LocalEngine:
         await self.settled()
         return self.worker.cached(self.client)
 
-    async def ask(self, work: Callable[[], T]) -> T:
+    async def run_on_thread(self, work: Callable[[], T]) -> T:
         """Call `work` on the model thread, between two turns, and return its result."""
         loop, done = asyncio.get_running_loop(), asyncio.Event()
         results: list[T] = []
@@ -186,7 +186,7 @@ class LocalEngine:
 
     async def settled(self) -> None:
         """Wait until the model thread has made all earlier calls."""
-        await self.ask(lambda: None)
+        await self.run_on_thread(lambda: None)
 
     @contextmanager
     def cancelling(self, cancellation: Cancellation, n_looks: int) -> Iterator[list[int]]:
@@ -234,7 +234,7 @@ class LocalEngine:
             context.truncate(sequence, 0)
             return missed
 
-        return await self.ask(evaluate)
+        return await self.run_on_thread(evaluate)
 
     def check_cells(self) -> None:
         """Raise `AssertionError` unless the records and the context agree. Only without running jobs."""

@@ -68,7 +68,7 @@ class Mutant:
 
 
 class Mutants:
-    """The mutants of the functions in a module, each made when it is wanted: that takes a tenth of a second."""
+    """The mutants of the functions in a module, each made on demand, which takes a tenth of a second."""
 
     def __init__(self, path: Path) -> None:
         from mutmut.mutation.file_mutation import create_mutations

@@ -17,7 +17,7 @@ END_OF_TEXT = 0
 
 @define(eq=False)
 class WatchedStream(TokenStream):
-    """A stream that counts the steps that were read. `on_read` is called when the reader wants the next one."""
+    """A stream that counts the steps read. `on_read` is called when the reader requests the next one."""
 
     on_read: Callable[[], None] = field(kw_only=True)
     n_read: int = 0
@@ -32,9 +32,9 @@ class WatchedStream(TokenStream):
 
 @define(eq=False)
 class Scripted:
-    """Writes the text to heal and `text` in tokens, all at once.
+    """Generates the healed text and `text` in tokens, all at once.
 
-    The answer ends with `end`, or if that is empty, when the stream is closed. The whole prompt counts as evaluated.
+    The answer ends with `end`; if that is empty, when the stream is closed. The whole prompt counts as evaluated.
     """
 
     prompts: PromptModel
@@ -68,7 +68,7 @@ class Scripted:
 
 @define(eq=False)
 class ManualEngine:
-    """Writes `text` letter by letter as the test says, and records how each generation ended.
+    """Generates `text` letter by letter under the test's control, and records how each generation ended.
 
     All answers to a request are equal; `rivals` are the texts of further answers.
     """

@@ -1,6 +1,6 @@
-"""An HTTP server on the loopback that answers what it is told, byte for byte: for what no real engine does on demand.
+"""An HTTP server on the loopback with scripted replies, byte for byte, for faults that no real engine has on demand.
 
-It speaks just enough HTTP/1.1. Each POST gets the next of `replies`, the last one again and again.
+It implements a small part of HTTP/1.1. Each POST gets the next of `replies`, and later ones get the last.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Reply:
 
 @frozen
 class Request:
-    """What came."""
+    """A request that the server received."""
 
     method: str
     path: str
@@ -39,7 +39,7 @@ class Request:
 
 @define(eq=False)
 class ScriptedServer:
-    """The server. `pages` are the answers to GET, and to POST where the path is among them."""
+    """The server. `pages` has the replies to GET, and to POST for paths among them."""
 
     pages: dict[str, Any]
     """`None` is a page that is not there."""

@@ -86,7 +86,7 @@ _INDENTED: Final = (
 
 @frozen
 class Shape:
-    """A text of `depth` times `unit`; with `is_indented` each on a line of its own, a space further in."""
+    """A text that repeats `unit` `depth` times; with `is_indented` each on a new line, one space further in."""
 
     unit: str
     depth: int
@@ -100,7 +100,7 @@ class Shape:
 
 
 def shapes(grammar: tree_sitter.Language) -> Iterator[Shape]:
-    """Yield every shape for a grammar: its tokens, pairs of those that open something, and what opens elsewhere."""
+    """Yield every shape for a grammar: its tokens, pairs of its opening tokens, and openings of other languages."""
     tokens = _tokens(grammar)
     openers = [token for token in tokens if _OPENS.search(token)]
     inner = [token for token in tokens if _OPENS_MORE.search(token)]

@@ -33,13 +33,13 @@ MAX_FAULTS: Final = 60
 
 
 def try_grammar(name: str, first: int) -> None:
-    """Parse each shape from number `first` on, and say so before and after. In a process that may die."""
+    """Parse each shape from number `first` on, and report before and after each. Runs in a process that may die."""
     grammar = get_language(name)  # type: ignore[arg-type]  # a str from a row
     for number, shape in enumerate(shapes(grammar)):
         if number < first:
             continue
         print(number, flush=True)
-        started = time.process_time()  # not disturbed by what else the machine does
+        started = time.process_time()  # CPU time does not depend on other work on the machine
         parse(grammar, shape.text(), None, DEADLINE_MS)
         elapsed_ms = (time.process_time() - started) * 1000
         if elapsed_ms > MAX_OVERTIME * DEADLINE_MS:
@@ -64,7 +64,7 @@ def faults_of(name: str) -> list[dict[str, Any]]:
 
 
 def _follow(child: subprocess.Popen[bytes], known: list[Shape], faults: list[dict[str, Any]]) -> tuple[str, str]:
-    """Read until the child's end; return what it said last, and how it ended."""
+    """Read until the child's end, and return its last report and how it ended."""
     assert child.stdout is not None
     last = ""
     while select.select([child.stdout], [], [], HANG_S)[0]:

@@ -1,7 +1,7 @@
-"""A real server as a child process, and what a test asks of it.
+"""A real server as a child process, and two clients for it.
 
-`Driver` is for what a client says in an ordinary session, through pytest-lsp. `Wire` is for everything else: bytes on a
-pipe or a socket, every message in the order in which it came, and the end of the process.
+`Driver` is an ordinary client, made with pytest-lsp. `Wire` is for everything else: it sends bytes over a pipe or a
+socket, records every message in the order of arrival, and sees the end of the process.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ ENVIRONMENT = {
     "PYTHONPATH": str(ROOT),
 }
 """A child's environment: the user's own settings and running hosts play no part in a test."""
-(HOME / "starcoder-lsp").mkdir(mode=0o700)  # the folder for settings and the one for sockets
+(HOME / "starcoder-lsp").mkdir(mode=0o700)  # the folders for settings and for sockets
 (HOME / "starcoder-lsp" / "starcoder-lsp.toml").write_text("[host]\nshared = false\n")
 STATE = HOME / ".local" / "state" / "starcoder-lsp"
 STATE.mkdir(parents=True)
-(STATE / "offer.json").write_text('{"declined": "by the tests"}')  # those of the offer have a home of their own
+(STATE / "offer.json").write_text('{"declined": "by the tests"}')  # tests of the offer have their own home folder
 TIMEOUT_S = 60.0
 """For what must come at some time; the machine may be busy."""
 EXIT_TIMEOUT_S = 2.0
@@ -79,7 +79,7 @@ class Driver:
         )
 
     async def model_is_loaded(self) -> dict[str, Any]:
-        """Ask until the model is there: every round trip waits for the server, none sleeps."""
+        """Request metrics until the model is loaded. Each request waits for its reply, so nothing sleeps."""
         while (report := await self.metrics())["model"] is None:
             pass
         return report
@@ -88,13 +88,13 @@ class Driver:
         return plain(await self.client.protocol.send_request_async(method, params))
 
     async def metrics(self) -> dict[str, Any]:
-        """Ask the session: the front's own answer, after 80 ms, says how old it is."""
+        """Request metrics until the session itself replies; after 80 ms the front does, with their age in `staleMs`."""
         while "staleMs" in (report := await self.ask("starcoder/metrics")):
             pass
         return report
 
     async def until_ahead(self, n_tokens: int) -> dict[str, Any]:
-        """Ask until more than `n_tokens` were evaluated ahead of need."""
+        """Request metrics until more than `n_tokens` were evaluated ahead of need."""
         report = await self.metrics()
         while report["tokens"]["ahead"] <= n_tokens:
             report = await self.metrics()
@@ -136,13 +136,13 @@ class Driver:
         )
 
     async def complete(self, uri: str, line: int, character: int) -> list[types.InlineCompletionItem] | None:
-        """The items of one request; `None` for the reply `null`."""
+        """Return the items of one request, or `None` for the reply `null`."""
         reply = await self.client.text_document_inline_completion_async(self.request(uri, line, character))
         return None if reply is None else list(reply.items)
 
 
 class Wire:
-    """A server, and the messages that came from it."""
+    """A server, and the messages that it sent."""
 
     def __init__(self, *arguments: str, env: dict[str, str] | None = None, command: list[str] = SERVER) -> None:
         self.process = subprocess.Popen(  # noqa: S603  our own program
@@ -167,7 +167,7 @@ class Wire:
         self._reader = self._reading(lambda: self._read(reader))
 
     def over(self, reader: BinaryIO, writer: BinaryIO) -> Self:
-        """Speak over a socket from now on."""
+        """Use a socket from now on."""
         self._listen(reader, writer)
         return self
 
@@ -183,7 +183,7 @@ class Wire:
             self.error_lines.put(line.decode())
 
     def _read(self, stream: BinaryIO) -> None:
-        """Take messages apart strictly: anything else on the stream is an error that the test gets to see."""
+        """Parse messages strictly: anything else on the stream is an error that `receive` raises."""
         try:
             while header := stream.readline():
                 match = re.fullmatch(rb"Content-Length: ([0-9]+)\r\n", header)
@@ -200,11 +200,11 @@ class Wire:
         self.writer.flush()
 
     def send(self, *messages: object) -> None:
-        """Send messages in one write, so that the server has them all."""
+        """Send messages in one write, so that the server gets all of them at once."""
         self.raw(b"".join(framed(json.dumps(message).encode()) for message in messages))
 
     def receive(self) -> Any:
-        """The next message; `None` when no more come."""
+        """Return the next message, or `None` at the end of the stream."""
         try:
             message = self._queue.get(timeout=TIMEOUT_S)
         except Empty:
@@ -216,21 +216,21 @@ class Wire:
         return message
 
     def until(self, wanted: Callable[[Any], bool]) -> Any:
-        """The next message that is wanted."""
+        """Return the next message for which `wanted` is true."""
         while (message := self.receive()) is not None:
             if wanted(message):
                 return message
         return pytest.fail(f"the connection ended; came {self.came}, on standard error {self.errors}")
 
     def reply(self, msg_id: object) -> Any:
-        """The reply to a request, which may have come already."""
+        """Return the reply to a request, which may have arrived already."""
         for message in self.came:
             if is_reply(message, msg_id):
                 return message
         return self.until(lambda message: is_reply(message, msg_id))
 
     def ask(self, msg_id: int | str, method: str, params: object = None) -> Any:
-        """Ask, and for metrics ask again while it is the front that answers, since the session is busy."""
+        """Send a request and return its reply. Metrics are requested again until the session itself replies."""
         self.send(request(msg_id, method, params))
         reply = self.reply(msg_id)
         while method == "starcoder/metrics" and "staleMs" in (reply.get("result") or {}):
@@ -240,13 +240,13 @@ class Wire:
         return reply
 
     def start(self, settings: object = SETTINGS, capabilities: object = None) -> Any:
-        """Initialize; the reply."""
+        """Initialize the server, and return its reply."""
         reply = self.ask("initialize", "initialize", initialize_params(settings, capabilities))
         self.send(notification("initialized", {}))
         return reply
 
     def model_is_loaded(self) -> None:
-        """Ask until the model is there: every round trip waits for the server, none sleeps."""
+        """Request metrics until the model is loaded. Each request waits for its reply, so nothing sleeps."""
         n = 0
         while self.ask(f"loaded {n}", "starcoder/metrics")["result"]["model"] is None:
             n += 1
@@ -259,19 +259,19 @@ class Wire:
         return self.ask(msg_id, "textDocument/inlineCompletion", completion_params(uri, line, character, kind))
 
     def rest(self) -> list[Any]:
-        """Every message until the connection ends."""
+        """Return all messages until the connection ends."""
         while self.receive() is not None:
             pass
         return self.came
 
     def exit_code(self, timeout_s: float = EXIT_TIMEOUT_S) -> int:
-        """How the process ended, within the time that it has."""
+        """Wait for the end of the process, and return its exit code."""
         code = self.process.wait(timeout_s)
         self._stderr.join(TIMEOUT_S)
         return code
 
     def stop(self) -> int:
-        """Shut down as a client should."""
+        """Shut down as the protocol says, and return the exit code."""
         assert self.ask("the last one", "shutdown")["result"] is None
         self.send(notification("exit"))
         return self.exit_code()
@@ -303,7 +303,7 @@ def initialize_params(settings: object = SETTINGS, capabilities: object = None) 
 
 
 def completion_params(uri: str, line: int, character: int, kind: int = 1) -> dict[str, object]:
-    """`kind` is 1 for a request that the person made, 2 for an automatic one."""
+    """Return the parameters of a request; `kind` is 1 for an invoked one, 2 for an automatic one."""
     position = {"line": line, "character": character}
     return {"textDocument": {"uri": uri}, "position": position, "context": {"triggerKind": kind}}
 
@@ -313,7 +313,7 @@ Start = Callable[..., Wire]
 
 @pytest.fixture
 def wire() -> Iterator[Start]:
-    """Start servers that do not outlive the test."""
+    """Return a function that starts servers, which are killed after the test."""
     started: list[Wire] = []
 
     def start(*arguments: str, **options: Any) -> Wire:
@@ -328,7 +328,7 @@ def wire() -> Iterator[Start]:
 
 @pytest.fixture(autouse=True, scope="session")
 def hosts_end() -> Iterator[None]:
-    """No host outlives the server whose own it was."""
+    """Check at the end that every host that was not shared has ended with its server."""
     yield
     deadline_s = time.monotonic() + TIMEOUT_S
     while alive := [name for name in known_names(HOME / "starcoder-lsp") if is_alive(HOME / "starcoder-lsp", name)]:
@@ -337,6 +337,6 @@ def hosts_end() -> Iterator[None]:
 
 @pytest_lsp.fixture(config=ClientServerConfig(server_command=SERVER, server_env=ENVIRONMENT))
 async def client(lsp_client: LanguageClient) -> AsyncIterator[None]:
-    """A client of a server that has not been initialized."""
+    """A client whose server is not initialized yet."""
     yield
     await lsp_client.shutdown_session()

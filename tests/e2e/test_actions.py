@@ -1,4 +1,4 @@
-"""Code actions on the wire: who is offered which, what resolving one answers, and how it ends otherwise."""
+"""Code actions on the wire: offers, the edit that resolving one returns, and errors."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def served(wire: Start) -> Wire:
     return opened(wire)
 
 
-def asked(
+def action_params(
     first: tuple[int, int], last: tuple[int, int] | None = None, uri: str = URI, **context: Any
 ) -> dict[str, Any]:
     ends = [{"line": line, "character": character} for line, character in (first, last or first)]
@@ -53,7 +53,7 @@ def asked(
 
 
 def actions(wire: Wire, msg_id: str, *args: Any, **options: Any) -> list[dict[str, Any]]:
-    return wire.ask(msg_id, "textDocument/codeAction", asked(*args, **options))["result"]
+    return wire.ask(msg_id, "textDocument/codeAction", action_params(*args, **options))["result"]
 
 
 def kinds(offered: list[dict[str, Any]]) -> list[str]:
@@ -90,7 +90,7 @@ def change(version: int) -> dict[str, object]:
 # Offers
 
 
-def test_what_is_offered_where(served: Wire) -> None:
+def test_offers_depend_on_the_place(served: Wire) -> None:
     assert kinds(actions(served, "function", WRITE)) == ["body", "docstring", "test"]
     assert kinds(actions(served, "import", (0, 3))) == []
     assert kinds(actions(served, "selection", (0, 0), (1, 0))) == ["selection"]
@@ -103,7 +103,7 @@ def test_what_is_offered_where(served: Wire) -> None:
     assert not any({"edit", "tags"} & action.keys() for action in (fix, *others))
 
 
-def test_only_what_is_wanted(served: Wire) -> None:
+def test_only_requested_kinds_are_offered(served: Wire) -> None:
     rewrites = ["body", "docstring", "test"]
     for only, offered in {
         ("quickfix",): ["diagnostic"],
@@ -117,7 +117,7 @@ def test_only_what_is_wanted(served: Wire) -> None:
         assert kinds(found) == offered, only
 
 
-def test_a_client_that_knows_the_tag_is_told_that_a_model_writes(wire: Start) -> None:
+def test_actions_are_tagged_as_generated_if_the_client_knows_the_tag(wire: Start) -> None:
     known = {**CAPABILITIES, "textDocument": {"codeAction": {**LAZY, "tagSupport": {"valueSet": [1]}}}}
     assert {tuple(action["tags"]) for action in actions(opened(wire, known), "tags", WRITE)} == {(1,)}
 
@@ -125,14 +125,14 @@ def test_a_client_that_knows_the_tag_is_told_that_a_model_writes(wire: Start) ->
 @pytest.mark.parametrize(
     "editing", [{}, {"codeAction": {}}, {"codeAction": {**LAZY, "resolveSupport": {"properties": ["command"]}}}]
 )
-def test_a_client_that_takes_no_late_edit_is_offered_nothing(wire: Start, editing: object) -> None:
+def test_a_client_that_cannot_resolve_edits_is_offered_nothing(wire: Start, editing: object) -> None:
     served = wire()
     reply = served.start(SETTINGS, {"textDocument": editing})
     assert "codeActionProvider" not in reply["result"]["capabilities"]
-    assert served.ask("odd", "textDocument/codeAction", asked(WRITE))["error"]["code"] == METHOD_NOT_FOUND
+    assert served.ask("odd", "textDocument/codeAction", action_params(WRITE))["error"]["code"] == METHOD_NOT_FOUND
 
 
-def test_what_the_server_says_it_can(wire: Start) -> None:
+def test_the_server_announces_code_actions(wire: Start) -> None:
     can = wire().start(SETTINGS, CAPABILITIES)["result"]["capabilities"]["codeActionProvider"]
     assert can["resolveProvider"] is True
     assert can["codeActionKinds"] == ["quickfix", "refactor.rewrite"]
@@ -141,7 +141,7 @@ def test_what_the_server_says_it_can(wire: Start) -> None:
 @pytest.mark.parametrize(
     "settings", [{"model": {"path": "/no/such/model.gguf"}}, {"enabled": False}, {"languages": ["rust"]}]
 )
-def test_nothing_is_offered_where_nothing_is_suggested(wire: Start, settings: dict[str, object]) -> None:
+def test_nothing_is_offered_in_documents_without_suggestions(wire: Start, settings: dict[str, object]) -> None:
     served = wire()
     served.start({**SETTINGS, **settings}, CAPABILITIES)
     if "model" not in settings:
@@ -156,7 +156,7 @@ def test_nothing_is_offered_where_nothing_is_suggested(wire: Start, settings: di
 
 
 @pytest.mark.parametrize("kind", ["body", "docstring", "selection", "diagnostic"])
-def test_the_edit_is_for_this_version_and_leaves_the_other_lines(served: Wire, kind: str) -> None:
+def test_the_edit_names_the_documents_version_and_keeps_other_lines(served: Wire, kind: str) -> None:
     options = {"diagnostics": [DIAGNOSTIC]} if kind == "diagnostic" else {}
     action = picked(served, kind, (8, 4), (8, 8), **options)
     resolved = resolve(served, "resolve", action)["result"]
@@ -171,14 +171,14 @@ def test_the_edit_is_for_this_version_and_leaves_the_other_lines(served: Wire, k
     assert "does nothing" not in made
 
 
-def test_a_client_that_knows_no_versions(wire: Start) -> None:
+def test_a_client_without_versioned_edits_gets_plain_ones(wire: Start) -> None:
     served = opened(wire, {"textDocument": {"codeAction": LAZY}})
     edit = resolve(served, "resolve", picked(served, "body"))["result"]["edit"]
     assert list(edit) == ["changes"]
     assert list(edit["changes"]) == [URI]
 
 
-def test_characters_of_two_units(wire: Start) -> None:
+def test_columns_count_utf_16_units(wire: Start) -> None:
     header = "def read(path='😀😀'):"
     served = opened(wire, text=f"{header}\n    return '😀' + path\n\n\ny = '😀'\n")
     (changed,) = resolve(served, "resolve", picked(served, "docstring", (1, 14)))["result"]["edit"]["documentChanges"]
@@ -187,7 +187,7 @@ def test_characters_of_two_units(wire: Start) -> None:
     assert re.fullmatch(r'\n    """[^"]+"""', edit["newText"])
 
 
-def test_a_cell_of_a_notebook(wire: Start) -> None:
+def test_an_action_in_a_notebook_cell_edits_that_cell(wire: Start) -> None:
     served = opened(wire)
     cells = [{"kind": 2, "document": f"cell:{n}"} for n in (1, 2)]
     texts = ["import os\n", DOCUMENTED]
@@ -205,7 +205,7 @@ def test_a_cell_of_a_notebook(wire: Start) -> None:
     assert changed["edits"][0]["range"]["end"] == {"line": 2, "character": 12}
 
 
-def test_a_new_file_of_tests_and_one_that_is_there(wire: Start, tmp_path: Path) -> None:
+def test_a_test_is_written_to_a_new_file_or_added_to_an_existing_one(wire: Start, tmp_path: Path) -> None:
     served = opened(wire, text="")
     uri, tests = (tmp_path / "a.py").as_uri(), tmp_path / "test_a.py"
     (tmp_path / "a.py").write_text(UPPER)
@@ -222,15 +222,15 @@ def test_a_new_file_of_tests_and_one_that_is_there(wire: Start, tmp_path: Path) 
     assert changed["edits"][0]["range"]["start"] == {"line": 5, "character": 0}
 
 
-def test_a_client_in_which_no_file_can_be_made(wire: Start) -> None:
+def test_a_new_file_is_an_error_if_the_client_cannot_create_files(wire: Start) -> None:
     served = opened(wire, {**CAPABILITIES, "workspace": {"workspaceEdit": {"documentChanges": True}}})
     error = resolve(served, "resolve", picked(served, "test"))["error"]
     assert error["code"] == REQUEST_FAILED
     assert "test_example.py" in error["message"]
 
 
-def test_nothing_of_use_is_an_error_and_no_edit(wire: Start) -> None:
-    """The demonstrator has read Python only: what it writes into a function of Go is no Go."""
+def test_an_unusable_answer_is_an_error_without_edit(wire: Start) -> None:
+    """The text that the demonstrator writes into this function is no Go."""
     served = opened(wire, text="")
     uri = "file:///code/a.go"
     served.open(uri, "package main\n\nfunc total(values []int) int {\n\treturn 0\n}\n", "go")
@@ -239,23 +239,23 @@ def test_nothing_of_use_is_an_error_and_no_edit(wire: Start) -> None:
     assert error["message"].startswith("the model wrote nothing usable")
 
 
-# How it ends otherwise
+# Errors and progress
 
 
-def test_a_text_that_has_changed_since(served: Wire) -> None:
+def test_an_action_for_an_older_version_is_an_error(served: Wire) -> None:
     action = picked(served, "body")
     served.send(change(2))
     assert resolve(served, "stale", action)["error"]["code"] == CONTENT_MODIFIED
     assert resolve(served, "new", picked(served, "docstring"))["result"]["edit"]
 
 
-def test_an_edit_while_it_is_written(served: Wire) -> None:
+def test_an_edit_during_generation_makes_the_action_an_error(served: Wire) -> None:
     action = picked(served, "body")
     served.send(request("late", "codeAction/resolve", action), change(2))
     assert served.reply("late")["error"]["code"] == CONTENT_MODIFIED
 
 
-def test_a_newer_request_while_it_is_written(served: Wire) -> None:
+def test_a_newer_request_supersedes_a_running_action(served: Wire) -> None:
     action = picked(served, "body")
     served.send(request("first", "codeAction/resolve", action), request("second", "codeAction/resolve", action))
     assert served.reply("first")["error"]["code"] == REQUEST_FAILED
@@ -263,7 +263,7 @@ def test_a_newer_request_while_it_is_written(served: Wire) -> None:
     assert served.complete("still here", URI, *CURSOR)["result"]["items"]
 
 
-def test_cancelled(served: Wire) -> None:
+def test_a_cancelled_action_is_an_error_and_stops_the_model(served: Wire) -> None:
     action = picked(served, "body")
     served.send(
         request("cancelled", "codeAction/resolve", action), notification("$/cancelRequest", {"id": "cancelled"})
@@ -276,7 +276,7 @@ def test_cancelled(served: Wire) -> None:
 
 @pytest.fixture
 def begun(wire: Start) -> tuple[Wire, dict[str, Any]]:
-    """A client that shows progress, and the beginning of that of an action; its text takes some time to read."""
+    """A client that shows progress, and the `begin` of an action's progress in a long document."""
     served = opened(wire, {**CAPABILITIES, "window": {"workDoneProgress": True}}, text=CODE + "x = 1\n" * 500)
     served.send(request("resolve", "codeAction/resolve", picked(served, "docstring")))
     created = served.until(lambda message: message.get("method") == "window/workDoneProgress/create")
@@ -288,7 +288,7 @@ def progress_of(message: dict[str, Any]) -> dict[str, Any]:
     return message["params"]["value"] if message.get("method") == "$/progress" else {}
 
 
-def test_progress(begun: tuple[Wire, dict[str, Any]]) -> None:
+def test_progress_reports_the_number_of_lines(begun: tuple[Wire, dict[str, Any]]) -> None:
     served, beginning = begun
     assert beginning["value"] == {"kind": "begin", "title": "Write a docstring for write", "cancellable": True}
     assert served.reply("resolve")["result"]["edit"]
@@ -298,14 +298,14 @@ def test_progress(begun: tuple[Wire, dict[str, Any]]) -> None:
     assert all(re.fullmatch(r"\d+ lines?", each["message"]) for each in told[1:-1])
 
 
-def test_cancelled_where_its_progress_is_shown(begun: tuple[Wire, dict[str, Any]]) -> None:
+def test_an_action_can_be_cancelled_by_its_progress(begun: tuple[Wire, dict[str, Any]]) -> None:
     served, beginning = begun
     served.send(notification("window/workDoneProgress/cancel", {"token": beginning["token"]}))
     assert served.reply("resolve")["error"]["code"] == REQUEST_CANCELLED
     assert progress_of(served.came[-2]) == {"kind": "end"}
 
 
-def test_progress_that_the_client_does_not_want_after_all(wire: Start) -> None:
+def test_a_client_may_refuse_the_progress(wire: Start) -> None:
     served = opened(wire, {**CAPABILITIES, "window": {"workDoneProgress": True}})
     served.send(request("resolve", "codeAction/resolve", picked(served, "docstring")))
     created = served.until(lambda message: message.get("method") == "window/workDoneProgress/create")
@@ -317,7 +317,7 @@ PLACE = [[7, 6], [7, 6]]
 GOOD = {"uri": URI, "version": 1, "kind": "body", "place": PLACE, "message": ""}
 
 
-def test_data_that_did_not_come_from_here(served: Wire) -> None:
+def test_invalid_data_of_an_action_is_an_error(served: Wire) -> None:
     odd: list[object] = [
         None,
         3,
@@ -336,20 +336,20 @@ def test_data_that_did_not_come_from_here(served: Wire) -> None:
     assert actions(served, "still here", WRITE)
 
 
-def test_odd_parameters(served: Wire) -> None:
+def test_odd_parameters_are_an_error(served: Wire) -> None:
     for number, params in enumerate(
-        [None, {}, {"textDocument": {"uri": URI}}, asked((0, 0), uri="file:///unknown.py")]
+        [None, {}, {"textDocument": {"uri": URI}}, action_params((0, 0), uri="file:///unknown.py")]
     ):
         assert served.ask(f"odd {number}", "textDocument/codeAction", params)["error"]["code"] == INVALID_PARAMS
 
 
-def test_each_of_many_messages_in_one_write_is_about_the_text_that_those_before_it_made(served: Wire) -> None:
+def test_each_of_many_requests_in_one_write_is_for_the_text_at_that_moment(served: Wire) -> None:
     messages: list[dict[str, object]] = []
     for n in range(2, 40):
         document, text = {"uri": URI, "version": n}, f"def f{n}():\n    pass\n"
         messages += (
             notification("textDocument/didChange", {"textDocument": document, "contentChanges": [{"text": text}]}),
-            request(n, "textDocument/codeAction", asked((0, 4))),
+            request(n, "textDocument/codeAction", action_params((0, 4))),
         )
     served.send(*messages)
     for n in range(2, 40):

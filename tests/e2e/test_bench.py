@@ -1,4 +1,4 @@
-"""`starcoder-lsp bench replay` and `compare` as a person runs them, with tiny traces."""
+"""The commands `starcoder-lsp bench replay` and `compare`, with tiny traces."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(json.dumps(body).encode())
 http.server.HTTPServer(("127.0.0.1", port), Handler).serve_forever()
 """
-"""A server that answers as llama-server does, but for what it thinks."""
+"""A stand-in for llama-server, which answers without a model."""
 ANSWER = 'self.answer(200, {"timings": {"prompt_n": 7, "cache_n": 5}})'
 
 
@@ -73,7 +73,7 @@ def comparison(trace: Path, server: Path, *more: str, model: Path = DEMONSTRATOR
 # Replaying
 
 
-def test_replay_as_json(trace: Path) -> None:
+def test_replay_reports_json(trace: Path) -> None:
     ran = run("bench", "replay", str(trace), "--json")
     assert (ran.returncode, ran.stderr) == (0, b"")
     report = json.loads(ran.stdout)
@@ -97,7 +97,7 @@ def test_replay_as_json(trace: Path) -> None:
         assert group["evaluatedMean"] > 0
 
 
-def test_replay_for_a_person_from_an_edit_on(trace: Path) -> None:
+def test_replay_prints_a_table_and_may_begin_at_an_edit(trace: Path) -> None:
     ran = run("bench", "replay", str(trace), "--as", "other.go", "--first", "8", "--edits", "1", COLUMNS="40")
     assert (ran.returncode, ran.stderr) == (0, b"")
     rows = [line.split()[1:-1:2] for line in ran.stdout.decode().splitlines() if line.startswith("|")]
@@ -108,7 +108,7 @@ def test_replay_for_a_person_from_an_edit_on(trace: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the folder of settings is elsewhere on other systems")
-def test_only_the_model_of_a_persons_settings_counts(trace: Path, tmp_path: Path) -> None:
+def test_replay_uses_only_the_model_of_the_users_settings(trace: Path, tmp_path: Path) -> None:
     linked = tmp_path / "linked.gguf"
     linked.symlink_to(DEMONSTRATOR)
     env = settings_file(tmp_path, "enabled = false\n[model]\npath = '~/linked.gguf'\n")
@@ -119,7 +119,7 @@ def test_only_the_model_of_a_persons_settings_counts(trace: Path, tmp_path: Path
 
 
 def assert_main_refuses(capsys: pytest.CaptureFixture[str], arguments: Sequence[str], *words: str) -> None:
-    """As `assert_refused`, in this process: these end before a server starts."""
+    """Check as `assert_refused` does, in this process: these commands end before a server starts."""
     code = cli.main(arguments)
     out, err = capsys.readouterr()
     assert_refused(subprocess.CompletedProcess([], code, out.encode(), err.encode()), *words)
@@ -133,11 +133,13 @@ def assert_main_refuses(capsys: pytest.CaptureFixture[str], arguments: Sequence[
         (["--edits", "0"], "tiny.json has 12 edits"),
     ],
 )
-def test_edits_that_are_none(trace: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str) -> None:
+def test_an_invalid_range_of_edits_is_refused(
+    trace: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
     assert_main_refuses(capsys, ["bench", "replay", str(trace), *arguments], words)
 
 
-def test_replay_without_what_it_needs(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_replay_without_a_trace_or_model_is_refused(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert_main_refuses(capsys, ["bench"], "{replay,synthetic,compare,context,fleet}")
     assert_main_refuses(capsys, ["bench", "replay"], "TRACE")
     assert_main_refuses(capsys, ["bench", "replay", "missing.json"], "missing.json", "No such file")
@@ -154,7 +156,7 @@ def test_replay_without_what_it_needs(trace: Path, capsys: pytest.CaptureFixture
     assert_main_refuses(capsys, ["bench", "replay", str(trace), "--model", "no.gguf"], "no model file no.gguf")
 
 
-def test_replay_says_so_when_the_server_dies(trace: Path) -> None:
+def test_replay_reports_the_death_of_the_server(trace: Path) -> None:
     script = (
         "import sys, starcoder_lsp.lsp.client as client, starcoder_lsp.cli as cli\n"
         "client.SERVER_COMMAND = (sys.executable, '-c', 'raise SystemExit(\"out of luck\")')\n"
@@ -173,7 +175,7 @@ def test_replay_says_so_when_the_server_dies(trace: Path) -> None:
 # Comparing
 
 
-def test_compare_with_a_server_that_knows_its_figures(trace: Path, tmp_path: Path) -> None:
+def test_compare_reports_the_other_servers_counts(trace: Path, tmp_path: Path) -> None:
     server = program(tmp_path, STUB.replace("REPLY", ANSWER))
     ran = run(*comparison(trace, server, "--edits", "11", "--batch", "1024", "--json"))
     assert (ran.returncode, ran.stderr) == (0, b"")
@@ -192,7 +194,7 @@ def test_compare_with_a_server_that_knows_its_figures(trace: Path, tmp_path: Pat
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is no signal there")
-def test_what_was_compared_before_ctrl_c_is_reported(trace: Path, tmp_path: Path) -> None:
+def test_compare_reports_the_results_before_ctrl_c(trace: Path, tmp_path: Path) -> None:
     pause = 'Handler.n = getattr(Handler, "n", 0) + 1; Handler.n < 4 or (alive.send(b"!"), alive.recv(1)); '
     server = program(tmp_path, STUB.replace("REPLY", pause + ANSWER))
     with socket.create_server(("127.0.0.1", 0)) as watcher:
@@ -212,7 +214,7 @@ def test_what_was_compared_before_ctrl_c_is_reported(trace: Path, tmp_path: Path
     assert report["edits"]["all"]["edits"] == 3
 
 
-def test_figures_are_saved_and_compared_with(trace: Path, tmp_path: Path) -> None:
+def test_figures_are_saved_and_compared_with_later_ones(trace: Path, tmp_path: Path) -> None:
     saved = tmp_path / "before.json"
     ran = run("bench", "replay", str(trace), "--edits", "3", "--json", "--save", str(saved))
     assert json.loads(saved.read_bytes()) == json.loads(ran.stdout)
@@ -223,7 +225,7 @@ def test_figures_are_saved_and_compared_with(trace: Path, tmp_path: Path) -> Non
     assert [cell.strip() for cell in number.split("|")[2:4]] == ["2 (was 3)", "1 (was 2)"]
 
 
-def test_compare_for_a_person(trace: Path, tmp_path: Path) -> None:
+def test_compare_prints_a_table(trace: Path, tmp_path: Path) -> None:
     ran = run(*comparison(trace, program(tmp_path, STUB.replace("REPLY", ANSWER)), "--edits", "1"))
     assert (ran.returncode, ran.stderr) == (0, b"")
     rows = [line.split()[1:6:2] for line in ran.stdout.decode().splitlines() if line.startswith("|")]
@@ -243,12 +245,16 @@ def test_compare_for_a_person(trace: Path, tmp_path: Path) -> None:
         (STUB.replace("REPLY", "self.wfile.write(b'?\\r\\n\\r\\n')"), ["gave no answer"]),
     ],
 )
-def test_servers_that_fail(trace: Path, tmp_path: Path, source: str, words: list[str]) -> None:
+def test_compare_reports_failures_of_the_other_server(
+    trace: Path, tmp_path: Path, source: str, words: list[str]
+) -> None:
     server = program(tmp_path, source)
     assert_refused(run(*comparison(trace, server)), str(server), *words)
 
 
-def test_compare_without_what_it_needs(trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_compare_without_a_program_or_model_is_refused(
+    trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     def refuses(arguments: Sequence[str], *words: str) -> None:
         assert_main_refuses(capsys, arguments, *words)
 
@@ -263,7 +269,7 @@ def test_compare_without_what_it_needs(trace: Path, tmp_path: Path, capsys: pyte
     refuses(["bench", "compare", str(trace), "--llama-server", "x"], "--model")
 
 
-def test_a_server_that_is_never_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compare_gives_up_a_server_that_is_never_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(llama_server, "START_TIMEOUT_S", 0.0)
     server = program(tmp_path, "import signal; signal.pause()")
     with pytest.raises(CommandError, match="not ready after 0 s"), llama_server.llama_server([str(server)]):
@@ -271,7 +277,7 @@ def test_a_server_that_is_never_ready(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process together with its parent")
-def test_the_other_server_ends_with_this_process_however_that_ends(trace: Path, tmp_path: Path) -> None:
+def test_the_other_server_ends_with_this_process_even_after_a_kill(trace: Path, tmp_path: Path) -> None:
     server = program(tmp_path, STUB.replace("REPLY", "while True: pass"))
     with socket.create_server(("127.0.0.1", 0)) as watcher:
         watcher.settimeout(TIMEOUT_S)
@@ -292,12 +298,14 @@ def test_the_other_server_ends_with_this_process_however_that_ends(trace: Path, 
         ("ab", (0, 1), ("\n", "a", "b\n\n", 0)),
     ],
 )
-def test_the_layout_of_llama_vim(text: str, place: tuple[int, int], parts: tuple[str, str, str, int]) -> None:
+def test_requests_have_the_layout_of_llama_vim(
+    text: str, place: tuple[int, int], parts: tuple[str, str, str, int]
+) -> None:
     request = llama_server.infill(text, *place)
     assert tuple(request[key] for key in ("input_prefix", "prompt", "input_suffix", "n_indent")) == parts
 
 
-def test_the_layout_has_so_many_lines() -> None:
+def test_the_layout_has_256_lines_before_and_64_after_the_cursor() -> None:
     request = llama_server.infill("\n".join(f"line {n}" for n in range(1000)), 500, 0)
     assert str(request["input_prefix"]).splitlines() == [f"line {n}" for n in range(244, 500)]
     assert str(request["input_suffix"]).splitlines() == [f"line {n}" for n in range(500, 565)]

@@ -1,4 +1,4 @@
-"""`starcoder-lsp bench context` on two small packages."""
+"""The command `starcoder-lsp bench context`, on two small packages."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def package(tmp_path: Path) -> Path:
     return folder
 
 
-def test_each_way_fills_the_same_holes(package: Path) -> None:
+def test_all_kinds_of_windows_fill_the_same_holes(package: Path) -> None:
     ran = run(str(package), "--holes", "6", "--tokens", "256", "--json")
     assert ran.returncode == 0, ran.stderr
     report = json.loads(ran.stdout)
@@ -53,7 +53,7 @@ def test_each_way_fills_the_same_holes(package: Path) -> None:
     assert across["lines"]["gainNatsPerHole"] == 0
 
 
-def test_the_table(package: Path) -> None:
+def test_the_report_is_a_table(package: Path) -> None:
     ran = run(str(package), "--holes", "2", "--tokens", "128")
     assert ran.returncode == 0, ran.stderr
     assert "(c) with other files" in ran.stdout
@@ -68,7 +68,7 @@ def test_the_table(package: Path) -> None:
         (["EMPTY", "--model", "no-such-file.gguf"], "no source files"),
     ],
 )
-def test_what_cannot_be_done_is_one_line(tmp_path: Path, arguments: list[str], wanted: str) -> None:
+def test_an_error_is_one_line(tmp_path: Path, arguments: list[str], wanted: str) -> None:
     ran = run(*(str(tmp_path) if argument == "EMPTY" else argument for argument in arguments))
     assert ran.returncode == 2
     assert wanted in ran.stderr

@@ -1,4 +1,4 @@
-"""What is kept of a document from one server to the next."""
+"""States of documents on disk, which the next server uses."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ SETTINGS = {
     "context": {"maxPrefillMs": 120_000},
     "cache": {"diskMiB": 64},
 }
-"""Windows do not depend on the machine's speed: two runs have the same one."""
+"""With these limits, windows do not depend on the machine's speed, so two runs have equal ones."""
 
 
 @pytest.mark.parametrize("ends_by_closing", [True, False])
-def test_a_document_is_still_known_to_the_next_server(
+def test_the_next_server_finds_the_state_of_a_document(
     wire: Callable[..., Wire], tmp_path: Path, *, ends_by_closing: bool
 ) -> None:
     environment = {"XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path)}
@@ -48,7 +48,7 @@ def test_a_document_is_still_known_to_the_next_server(
     assert {stat.S_IMODE(file.stat().st_mode) for file in states.iterdir()} == {0o600}
 
 
-def test_by_default_nothing_but_statistics_is_written(wire: Callable[..., Wire], tmp_path: Path) -> None:
+def test_without_statistics_nothing_is_written_by_default(wire: Callable[..., Wire], tmp_path: Path) -> None:
     server = wire(env={"XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path)})
     server.start({"debounce": {"mode": "off"}, "stats": {"enabled": False}})
     server.model_is_loaded()
@@ -58,8 +58,8 @@ def test_by_default_nothing_but_statistics_is_written(wire: Callable[..., Wire],
     assert list(tmp_path.rglob("*")) == []
 
 
-def test_the_end_comes_in_time_while_the_model_works(wire: Callable[..., Wire], tmp_path: Path) -> None:
-    """What was evaluated is put away, and the process is gone within its two seconds."""
+def test_the_server_ends_in_time_while_the_model_works(wire: Callable[..., Wire], tmp_path: Path) -> None:
+    """The evaluated tokens are written to disk, and the process ends within its two seconds."""
     server = wire(env={"XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path)})
     server.start(SETTINGS | {"completion": {"maxTokens": 1024, "multiline": "always"}})
     server.model_is_loaded()

@@ -1,4 +1,4 @@
-"""The commands as a person runs them: what they write where, and how they end."""
+"""The commands on a real command line: output, errors and exit codes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def run(*arguments: str, cwd: Path = ROOT, **env: str) -> subprocess.CompletedPr
 
 
 def assert_refused(ran: subprocess.CompletedProcess[bytes], *words: str) -> None:
-    """Exit code 2, one line on standard error that begins with the program's name, nothing on standard output."""
+    """Check for exit code 2, no standard output, and one line on standard error that begins with the program's name."""
     assert ran.returncode == 2, ran
     assert ran.stdout == b""
     (line,) = ran.stderr.decode().splitlines()
@@ -62,14 +62,16 @@ def test_complete_as_json(source: Path) -> None:
     assert set(told) == {"text", "reason", "range", "stopReason", "filters", "tokens", "timingsMs"}
     assert told["range"] == {"start": {"line": 5, "column": 24}, "end": {"line": 5, "column": 24}}
     assert set(told["tokens"]) == {"prompt", "reused", "evaluated", "generated"}
-    assert told["tokens"]["evaluated"] >= told["tokens"]["prompt"] > 0  # a line that is not whole is written on
+    assert (
+        told["tokens"]["evaluated"] >= told["tokens"]["prompt"] > 0
+    )  # a line that is not whole takes a second request
     assert set(told["timingsMs"]) == {"window", "prefill", "decode", "total"}
     assert told["text"]
     assert told["text"] + "\n" == run("complete", f"{source}:{PLACE}").stdout.decode()
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
-def test_complete_says_what_the_server_says(wire: Callable[..., Wire], tmp_path: Path, newline: str) -> None:
+def test_complete_writes_the_servers_suggestion(wire: Callable[..., Wire], tmp_path: Path, newline: str) -> None:
     path = tmp_path / "example.py"
     code = CODE.replace("with open(path) as ", "for line in path:").replace("\n", newline)
     path.write_bytes(code.encode())
@@ -86,7 +88,7 @@ def test_complete_says_what_the_server_says(wire: Callable[..., Wire], tmp_path:
         assert item["insertText"].count("\n") == item["insertText"].count(newline)
 
 
-def test_relative_paths_and_odd_names(tmp_path: Path) -> None:
+def test_relative_paths_and_odd_file_names_are_accepted(tmp_path: Path) -> None:
     wanted = None
     for name in ("example.py", "a:b.py", "a:1:2.py", "sp ace ü.py", "-x.py"):
         (tmp_path / name).write_text(CODE)
@@ -96,7 +98,7 @@ def test_relative_paths_and_odd_names(tmp_path: Path) -> None:
         assert ran.stdout == wanted
 
 
-def test_columns_are_characters_and_a_byte_order_mark_is_none(tmp_path: Path) -> None:
+def test_columns_count_characters_without_a_byte_order_mark(tmp_path: Path) -> None:
     path = tmp_path / "example.py"
     path.write_bytes("\ufeff😀 = 'é'".encode())
     ran = run("complete", f"{path}:1:8", "--json")
@@ -110,12 +112,12 @@ def test_output_is_utf_8_whatever_the_terminal_is(source: Path) -> None:
     assert ran.stdout == run("complete", f"{source}:{PLACE}").stdout
 
 
-def test_the_end_of_a_line_and_of_a_file_are_places(source: Path) -> None:
+def test_the_ends_of_a_line_and_of_a_file_are_valid_places(source: Path) -> None:
     for place in ("1:10", "10:1"):
         assert run("complete", f"{source}:{place}", "--json").returncode == 0
 
 
-# What cannot be done
+# Errors
 
 
 @pytest.mark.parametrize(
@@ -135,7 +137,7 @@ def test_the_end_of_a_line_and_of_a_file_are_places(source: Path) -> None:
         *((f"example.py:1:{column}", ["FILE:LINE:COLUMN"]) for column in ("0", "-1", "x", "", "1.5", "²", "9" * 5000)),
     ],
 )
-def test_places_that_are_none(source: Path, place: str, words: list[str]) -> None:
+def test_an_invalid_place_is_refused(source: Path, place: str, words: list[str]) -> None:
     folder = source.parent
     (folder / "binary.py").write_bytes(b"x = 1\0\n")
     (folder / "latin.py").write_bytes("é".encode("latin-1"))
@@ -154,14 +156,14 @@ def test_places_that_are_none(source: Path, place: str, words: list[str]) -> Non
         (DEMONSTRATOR.read_bytes()[:-1000], "cut off"),
     ],
 )
-def test_models_that_are_none(source: Path, content: bytes | None, word: str) -> None:
+def test_an_invalid_model_file_is_refused(source: Path, content: bytes | None, word: str) -> None:
     model = source.parent / "model.gguf"
     if content is not None:
         model.write_bytes(content)
     assert_refused(run("complete", f"{source}:{PLACE}", "--model", str(model)), word, str(model))
 
 
-def test_a_home_folder_in_the_path_of_a_model(source: Path) -> None:
+def test_a_tilde_in_the_path_of_a_model_is_the_home_folder(source: Path) -> None:
     link = source.parent / "linked.gguf"
     link.symlink_to(DEMONSTRATOR)
     ran = run("complete", f"{source}:{PLACE}", "--model", "~/linked.gguf", HOME=str(source.parent))
@@ -188,18 +190,18 @@ def test_a_home_folder_in_the_path_of_a_model(source: Path) -> None:
         ["--tcp=1.2.3.4.5:1"],
     ],
 )
-def test_arguments_that_are_none(arguments: list[str]) -> None:
+def test_invalid_arguments_are_refused(arguments: list[str]) -> None:
     assert_refused(run(*arguments))
 
 
-def test_a_port_in_use() -> None:
+def test_a_port_in_use_is_an_error() -> None:
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert_refused(run("--tcp", f"127.0.0.1:{taken.getsockname()[1]}"), "in use")
 
 
-def test_help_and_version() -> None:
+def test_help_and_version_are_printed() -> None:
     assert run("--version").stdout.decode() == f"starcoder-lsp {__version__}\n"
     ran = run("--help")
     assert (ran.returncode, ran.stderr) == (0, b"")
@@ -224,7 +226,7 @@ def settings_file(folder: Path, text: str) -> dict[str, str]:
         ("[completion\n", ["not valid TOML"]),
     ],
 )
-def test_settings_with_errors_are_told_of_and_do_not_stop_it(source: Path, text: str, words: list[str]) -> None:
+def test_faulty_settings_are_reported_and_the_command_runs(source: Path, text: str, words: list[str]) -> None:
     ran = run("complete", f"{source}:{PLACE}", **settings_file(source.parent, text))
     assert ran.returncode == 0
     assert ran.stdout.strip()
@@ -234,16 +236,16 @@ def test_settings_with_errors_are_told_of_and_do_not_stop_it(source: Path, text:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the folder of settings is elsewhere on other systems")
-def test_what_the_settings_exclude_is_not_completed(source: Path) -> None:
+def test_a_file_excluded_by_the_settings_is_not_completed(source: Path) -> None:
     env = settings_file(source.parent, "disabledGlobs = ['**/example.py']\n")
     assert_refused(run("complete", f"{source}:{PLACE}", **env), "disabledGlobs")
 
 
-# Output that nobody reads
+# Output that cannot be written
 
 
 @pytest.mark.parametrize("arguments", [["complete", "{source}:5:24", "--json"], ["--help"], ["settings"]])
-def test_a_broken_pipe_is_one_line(source: Path, arguments: list[str]) -> None:
+def test_a_broken_pipe_is_a_one_line_error(source: Path, arguments: list[str]) -> None:
     read_end, write_end = os.pipe()
     os.close(read_end)
     with os.fdopen(write_end, "wb") as output:
@@ -258,7 +260,7 @@ def test_a_broken_pipe_is_one_line(source: Path, arguments: list[str]) -> None:
     assert (ran.returncode, ran.stderr) == (2, b"starcoder-lsp: standard output: Broken pipe\n")
 
 
-def test_a_full_disk_is_told_of(source: Path) -> None:
+def test_a_full_disk_is_reported(source: Path) -> None:
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("this system has no /dev/full")
@@ -295,7 +297,7 @@ def test_ctrl_c_ends_a_command_with_one_line(source: Path) -> None:
 # The demonstration
 
 
-def test_demo(tmp_path: Path) -> None:
+def test_the_demo_shows_ghost_text_for_a_typed_line(tmp_path: Path) -> None:
     path = tmp_path / "demo.py"
     path.write_text("a = 1\n    s = '😀' \nb = 2\n")
     ran = run("demo", f"{path}:2", COLUMNS="40", **settings_file(tmp_path, "nonsense = 1\n[host]\nshared = false\n"))
@@ -309,7 +311,7 @@ def test_demo(tmp_path: Path) -> None:
     assert any("prompt tokens evaluated a keystroke, median │" in line for line in lines)
 
 
-def test_demo_types_a_line_of_this_program_by_default() -> None:
+def test_the_demo_types_a_line_of_this_program_by_default() -> None:
     ran = run("demo")
     assert (ran.returncode, ran.stderr) == (0, b"")
     lines = ran.stdout.decode().splitlines()
@@ -317,7 +319,7 @@ def test_demo_types_a_line_of_this_program_by_default() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the folder of settings is elsewhere on other systems")
-def test_demo_without_a_model_says_why(source: Path) -> None:
+def test_the_demo_reports_why_there_is_no_model(source: Path) -> None:
     env = settings_file(source.parent, "[model]\npath = '/no/such.gguf'\n")
     ran = run("demo", f"{source}:1", **env)
     assert ran.returncode == 2
@@ -325,7 +327,7 @@ def test_demo_without_a_model_says_why(source: Path) -> None:
     assert line.startswith("starcoder-lsp: There is no model file")
 
 
-def test_demo_says_so_when_the_server_dies(source: Path) -> None:
+def test_the_demo_reports_the_death_of_the_server(source: Path) -> None:
     script = (
         "import sys, starcoder_lsp.lsp.client as client, starcoder_lsp.cli as cli\n"
         "client.SERVER_COMMAND = (sys.executable, '-c', 'raise SystemExit(\"out of luck\")')\n"
@@ -345,12 +347,12 @@ def test_demo_says_so_when_the_server_dies(source: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 @pytest.mark.parametrize("arguments", [["settings"], ["--help"], ["doctor"], ["bench", "--help"]])
-def test_a_full_device_is_one_line(arguments: list[str]) -> None:
+def test_a_full_device_is_a_one_line_error(arguments: list[str]) -> None:
     with Path("/dev/full").open("wb") as full:
         ran = subprocess.run([*SERVER, *arguments], stdout=full, stderr=subprocess.PIPE, env=ENVIRONMENT, check=False)  # noqa: S603
     assert (ran.returncode, ran.stderr) == (2, b"starcoder-lsp: standard output: No space left on device\n")
 
 
 @pytest.mark.parametrize("number", ["9" * 5000, str(10**10), "-1", "1e9", "²"])
-def test_a_number_is_a_number_of_a_sane_size(number: str) -> None:
+def test_invalid_numbers_of_options_are_refused(number: str) -> None:
     assert_refused(run("eval", ".", "--holes", number), "number")

@@ -1,6 +1,6 @@
-"""What the four editors really say at `initialize`, and whether every answer to them is one that they can use.
+"""The real `initialize` parameters of four editors, and whether each editor can use every reply.
 
-`clients/` has their parameters as recorded by the tests in `tests/editors/`, with the names of folders replaced.
+`clients/` has the parameters as recorded by the tests in `tests/editors/`, with the names of folders replaced.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def capability(profile: Mapping[str, Any], *path: str) -> Any:
 
 
 class Editor:
-    """A server and a client that says what a real one says, and answers what it is asked."""
+    """A server, and a client with the parameters of a real editor that replies to the server's requests."""
 
     def __init__(self, wire: Wire, profile: dict[str, Any]) -> None:
         self.wire, self.profile = wire, profile
@@ -63,7 +63,7 @@ class Editor:
         wire.send(notification("textDocument/didOpen", {"textDocument": document}))
 
     def ask(self, method: str, params: object = None) -> Any:
-        """The result of a request; what the server asks in between is answered as simply as can be."""
+        """Return the result of a request; requests of the server in between get the simplest reply."""
         msg_id = f"{method} {len(self.wire.came)}"
         self.wire.send(request(msg_id, method, params))
         reply = self.wire.reply(msg_id)
@@ -80,7 +80,7 @@ class Editor:
         return {"textDocument": {"uri": URI}, "position": {"line": line, "character": character}}
 
     def applied(self, edit: Mapping[str, Any], text: str) -> str:
-        """The document with a text in place of a range, as this client counts."""
+        """Return the document with a text in place of a range, in this client's encoding."""
         document, between = Text.from_str(CODE), edit["range"]
         start, end = (
             document.byte_at(between[which]["line"], between[which]["character"], self.encoding)
@@ -97,12 +97,12 @@ def editor(request: pytest.FixtureRequest, wire: Start) -> Editor:
 
 
 def structured(value: Any, kind: type) -> Any:
-    """The value as the protocol's own type; whatever is not of that type raises."""
+    """Convert a value to the protocol's type; a value of another type raises."""
     return get_converter().structure(value, kind)
 
 
-def test_ghost_text(editor: Editor) -> None:
-    """Emacs asks for it without saying so."""
+def test_every_editor_gets_ghost_text_that_it_can_insert(editor: Editor) -> None:
+    """Emacs requests ghost text without declaring the capability."""
     assert editor.encoding in (capability(editor.profile, "general", "positionEncodings") or ["utf-16"])
     structured(editor.server, types.ServerCapabilities)
     params = {**editor.place(), "context": {"triggerKind": 1}}
@@ -112,8 +112,8 @@ def test_ghost_text(editor: Editor) -> None:
         assert "f.re" + item["insertText"] in editor.applied(item, item["insertText"])
 
 
-def test_menu_entries_for_those_without_ghost_text(editor: Editor) -> None:
-    """Helix says nothing of formats and shows Markdown. Emacs knows ghost text and says so by a setting only."""
+def test_editors_without_ghost_text_get_menu_entries(editor: Editor) -> None:
+    """Helix declares no formats and shows Markdown. Emacs declares ghost text by a setting only."""
     has_setting = "asMenuItems" in str(editor.profile.get("initializationOptions"))
     knows_ghost_text = has_setting or capability(editor.profile, "textDocument", "inlineCompletion") is not None
     assert ("completionProvider" in editor.server) != knows_ghost_text
@@ -127,7 +127,7 @@ def test_menu_entries_for_those_without_ghost_text(editor: Editor) -> None:
             assert item["documentation"]["kind"] in (formats or ["markdown"])
 
 
-def test_code_actions(editor: Editor) -> None:
+def test_every_editor_gets_code_actions_that_it_can_apply(editor: Editor) -> None:
     if "codeActionProvider" not in editor.server:
         pytest.skip("this client cannot resolve the edit of a code action")
     document = {"uri": OTHER_URI, "languageId": "python", "version": 7, "text": conftest.CODE}
@@ -151,7 +151,7 @@ def test_code_actions(editor: Editor) -> None:
         assert ("documentChanges" in edit) == bool(versioned)
 
 
-def test_only_what_the_client_can_do_is_asked_of_it_and_told_it(editor: Editor) -> None:
+def test_the_server_uses_only_capabilities_of_the_client(editor: Editor) -> None:
     editor.ask("textDocument/inlineCompletion", {**editor.place(), "context": {"triggerKind": 2}})
     editor.ask("workspace/executeCommand", {"command": "starcoder.showStatus"})
     for message in editor.wire.came:

@@ -1,4 +1,4 @@
-"""Standard streams that are closed when a command begins, as a shell's `2>&-` does, or that lead nowhere."""
+"""Commands that are started with closed standard streams, as by a shell's `2>&-`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def without_times(ran: subprocess.CompletedProcess[bytes], command: str) -> tupl
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_commands_do_what_they_do_without_standard_input_and_error(folder: Path, command: str) -> None:
+def test_commands_work_without_standard_input_and_error(folder: Path, command: str) -> None:
     usual = shell(f"{MODULE} {command}", folder)
     for closed in ("2>&-", "2>&- <&-", "2>/dev/full"):
         ran = shell(f"{MODULE} {command} {closed}", folder)
@@ -53,7 +53,7 @@ def test_commands_do_what_they_do_without_standard_input_and_error(folder: Path,
 
 
 @pytest.mark.parametrize("command", ["", "--stdio", *COMMANDS])
-def test_no_command_goes_on_without_standard_output(folder: Path, command: str) -> None:
+def test_every_command_ends_without_standard_output(folder: Path, command: str) -> None:
     ran = shell(f"{MODULE} {command} >&-", folder)
     assert (ran.returncode, ran.stdout) == (2, b"")
     assert ran.stderr == b"starcoder-lsp: standard output is closed\n"
@@ -89,7 +89,7 @@ raise SystemExit(run_session())
 
 
 @pytest.mark.parametrize("closed", ["2>&-", "2>/dev/null"])
-def test_nothing_but_messages_is_on_standard_output(wire: Start, tmp_path: Path, closed: str) -> None:
+def test_standard_output_has_messages_only(wire: Start, tmp_path: Path, closed: str) -> None:
     script = tmp_path / "noisy.py"
     script.write_text(NOISY)
     server = wire(command=["/bin/sh", "-c", f"exec '{sys.executable}' '{script}' {closed}"])
@@ -119,7 +119,7 @@ def test_a_server_on_tcp_needs_no_standard_stream(wire: Start) -> None:
 
 
 def connected(server: Wire, port: int) -> socket.socket:
-    """Connect as soon as the server listens; it cannot say when."""
+    """Connect as soon as the server listens; without standard error it cannot report that."""
     while server.process.poll() is None:
         try:
             return socket.create_connection(("127.0.0.1", port), TIMEOUT_S)
@@ -128,8 +128,8 @@ def connected(server: Wire, port: int) -> socket.socket:
     return pytest.fail("the server ended")
 
 
-def test_the_children_of_a_command_have_all_three(folder: Path) -> None:
-    """Otherwise the first file that one of them opens would be its standard error."""
+def test_the_children_of_a_command_have_all_three_streams(folder: Path) -> None:
+    """Otherwise the first file that a child opens would become its standard error."""
     script = (
         "import subprocess, sys\n"
         "from starcoder_lsp.cli import reopen_closed_streams\n"

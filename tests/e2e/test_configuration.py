@@ -1,4 +1,4 @@
-"""Settings as a client and a person give them, and when a request is answered under them."""
+"""Settings from the client and from the user's file, and their effects on triggers and delays."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .conftest import (
 # Triggers and delays
 
 
-def test_debounce_holds_back_what_was_not_asked_for(wire: Start) -> None:
+def test_the_debounce_delays_automatic_requests_only(wire: Start) -> None:
     server = wire()
     server.start({"debounce": {"mode": "fixed", "ms": 5000}})
     server.model_is_loaded()
@@ -46,7 +46,7 @@ def test_debounce_holds_back_what_was_not_asked_for(wire: Start) -> None:
     assert server.stop() == 0
 
 
-def test_opening_a_document_again_makes_what_is_under_way_worthless(wire: Start) -> None:
+def test_opening_a_document_again_supersedes_its_requests(wire: Start) -> None:
     server = wire()
     server.start({"debounce": {"mode": "fixed", "ms": 5000}})
     server.model_is_loaded()
@@ -68,7 +68,7 @@ def test_an_automatic_request_is_answered_after_the_delay(wire: Start) -> None:
     assert server.stop() == 0
 
 
-def test_trigger_invoked_answers_only_what_was_asked_for(wire: Start) -> None:
+def test_with_trigger_invoked_automatic_requests_get_null(wire: Start) -> None:
     server = wire()
     server.start({"trigger": "invoked", "debounce": {"mode": "off"}})
     server.model_is_loaded()
@@ -78,14 +78,14 @@ def test_trigger_invoked_answers_only_what_was_asked_for(wire: Start) -> None:
     assert server.stop() == 0
 
 
-# The client's own settings
+# Settings of the client
 
 
 PULLED = {"workspace": {"configuration": True}}
 
 
 def pulled(server: Wire) -> Any:
-    """The next question for the client's settings."""
+    """Wait for the next request for the client's settings, and return its id."""
     question = server.until(lambda message: message.get("method") == "workspace/configuration")
     assert question["params"] == {"items": [{"section": "starcoder"}]}
     return question["id"]
@@ -95,7 +95,7 @@ def answer(msg_id: object, result: object) -> dict[str, object]:
     return {"jsonrpc": "2.0", "id": msg_id, "result": result}
 
 
-def test_settings_are_pulled_and_pulled_again(wire: Start) -> None:
+def test_settings_are_pulled_at_the_start_and_after_changes(wire: Start) -> None:
     server = wire()
     server.start({"debounce": {"mode": "off"}}, PULLED)
     evil = {"model": {"path": "/etc/passwd"}, "enabled": False, "nonsense": 1}
@@ -108,12 +108,12 @@ def test_settings_are_pulled_and_pulled_again(wire: Start) -> None:
     assert server.complete(2, URI, *CURSOR)["result"]["items"]
     assert server.stop() == 0
     told = [m["params"]["message"] for m in server.rest() if m.get("method") == "window/showMessage"]
-    assert len(told) == 2  # each once, though the settings were read more than once
+    assert len(told) == 2  # each message once, although the settings were read several times
     assert any("starcoder.model.path" in text and "workspace/configuration" in text for text in told)
     assert any("starcoder.nonsense" in text for text in told)
 
 
-def test_odd_answers_to_the_pull(wire: Start) -> None:
+def test_odd_replies_to_the_pull_are_ignored(wire: Start) -> None:
     server = wire()
     server.start({"debounce": {"mode": "off"}}, PULLED)
     for result in (None, [], [None], [3], ["x"], [[]], [{}], {"a": 1}):
@@ -126,7 +126,7 @@ def test_odd_answers_to_the_pull(wire: Start) -> None:
     assert server.errors == []
 
 
-def test_a_pull_that_fails(wire: Start) -> None:
+def test_a_failed_pull_keeps_the_settings(wire: Start) -> None:
     server = wire()
     server.start({"debounce": {"mode": "off"}}, PULLED)
     error = {"code": METHOD_NOT_FOUND, "message": "no"}
@@ -136,7 +136,7 @@ def test_a_pull_that_fails(wire: Start) -> None:
     assert "internal error" not in json.dumps(server.rest())
 
 
-def test_a_client_that_never_answers_does_not_hold_up_the_model_and_may_answer_late(wire: Start) -> None:
+def test_the_model_loads_without_the_clients_reply_which_may_come_late(wire: Start) -> None:
     server = wire()
     server.start({"debounce": {"mode": "off"}}, PULLED | {"window": {"workDoneProgress": True}})
     question = pulled(server)
@@ -155,7 +155,7 @@ def test_a_client_that_never_answers_does_not_hold_up_the_model_and_may_answer_l
 
 
 @pytest.mark.parametrize("settings", [{"starcoder": {"enabled": False}}, {"enabled": False}])
-def test_settings_are_pushed_where_they_cannot_be_pulled(wire: Start, settings: object) -> None:
+def test_settings_pushed_by_a_client_are_used(wire: Start, settings: object) -> None:
     server = wire()
     server.start({"debounce": {"mode": "off"}})
     server.model_is_loaded()
@@ -167,7 +167,7 @@ def test_settings_are_pushed_where_they_cannot_be_pulled(wire: Start, settings: 
 
 
 @pytest.mark.parametrize("options", [None, 3, [], {"starcoder": None}, {"starcoder": 3}, {"other": {}}])
-def test_odd_options_at_the_start(wire: Start, options: object) -> None:
+def test_odd_initialization_options_are_survived(wire: Start, options: object) -> None:
     server = wire()
     params = {"processId": None, "rootUri": None, "capabilities": {}, "initializationOptions": options}
     assert "result" in server.ask("initialize", "initialize", params)
@@ -177,7 +177,7 @@ def test_odd_options_at_the_start(wire: Start, options: object) -> None:
     assert server.errors == []
 
 
-def test_a_broken_settings_file_is_told_of_once(wire: Start, tmp_path: Path) -> None:
+def test_a_broken_settings_file_is_reported_once(wire: Start, tmp_path: Path) -> None:
     path = tmp_path / "starcoder-lsp" / "starcoder-lsp.toml"
     path.parent.mkdir()
     path.write_text("[completion\nmaxTokens = 3")

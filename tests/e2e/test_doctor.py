@@ -1,4 +1,4 @@
-"""`starcoder-lsp doctor` as a person runs it, on machines where something is wrong."""
+"""The command `starcoder-lsp doctor`, on machines with faults."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Line = dict[str, str]
 
 @define
 class Machine:
-    """A home of its own, and the report about it."""
+    """A home folder, and the doctor's report about it."""
 
     home: Path
 
@@ -75,7 +75,7 @@ def line_of(lines: list[Line], name: str) -> Line:
     return line
 
 
-def test_a_machine_where_all_is_fine(machine: Machine) -> None:
+def test_a_machine_without_faults(machine: Machine) -> None:
     lines = machine.report()
     assert "it can be loaded" in line_of(lines, "llama.cpp")["found"]
     assert "demonstrator" in line_of(lines, "model")["found"]
@@ -86,7 +86,7 @@ def test_a_machine_where_all_is_fine(machine: Machine) -> None:
     assert ran.stdout.endswith("warnings\n")
 
 
-def test_speed_is_measured_if_it_is_asked_for(machine: Machine) -> None:
+def test_the_option_speed_measures_the_model(machine: Machine) -> None:
     lines = machine.report("--speed")
     assert all(line["state"] == "ok" or "carefully" in line["found"] for line in lines if line["name"] == "speed")
     assert any("tokens/s" in line["found"] for line in lines if line["name"] == "speed")
@@ -94,7 +94,7 @@ def test_speed_is_measured_if_it_is_asked_for(machine: Machine) -> None:
     assert not list(known_names(machine.runtime))
 
 
-def test_a_damaged_model_file(machine: Machine) -> None:
+def test_a_damaged_model_file_is_reported(machine: Machine) -> None:
     model = machine.home / "cut.gguf"
     model.write_bytes(DEMONSTRATOR.read_bytes()[:-1000])
     for more in ((), ("--speed",)):
@@ -111,7 +111,7 @@ def test_a_damaged_model_file(machine: Machine) -> None:
         ("raise RuntimeError('Failed to load shared library: libgomp.so.1')\n", "libgomp.so.1"),
     ],
 )
-def test_a_library_that_dies_when_it_is_loaded(machine: Machine, code: str, words: str) -> None:
+def test_a_library_that_crashes_at_load_is_reported(machine: Machine, code: str, words: str) -> None:
     package = machine.home / "fake" / "llama_cpp" / "__init__.py"
     package.parent.mkdir(parents=True)
     package.write_text(code)
@@ -121,7 +121,7 @@ def test_a_library_that_dies_when_it_is_loaded(machine: Machine, code: str, word
     assert line["advice"].endswith(rebuild_command().rpartition("CMAKE_ARGS=")[2])
 
 
-def test_a_folder_for_sockets_that_others_may_use(machine: Machine) -> None:
+def test_a_folder_for_sockets_with_permissions_for_others_is_reported(machine: Machine) -> None:
     machine.runtime.chmod(0o755)
     line = line_of(machine.report(code=1), "runtime folder")
     assert line["state"] == "error"
@@ -129,7 +129,7 @@ def test_a_folder_for_sockets_that_others_may_use(machine: Machine) -> None:
     assert line_of(machine.report(), "runtime folder")["state"] == "ok"
 
 
-def test_crashes_are_remembered_until_they_are_forgotten(machine: Machine) -> None:
+def test_forget_crashes_forgets_recorded_crashes(machine: Machine) -> None:
     ladder = LadderFile(machine.home / "starcoder-lsp" / "ladder.json")
     crash = {"stage": "warming up", "how": "it was ended by SIGSEGV", "words": ""}
     ladder.remember("starcoder2", Caution.PLAIN_WEIGHTS, crash=crash)
@@ -144,16 +144,18 @@ def test_crashes_are_remembered_until_they_are_forgotten(machine: Machine) -> No
     assert "0 remembered crashes" in line_of(machine.report(*command[2:]), "forgotten")["found"]
 
 
-def test_a_host_and_its_client(machine: Machine, wire: Start) -> None:
+def test_running_hosts_and_their_clients_are_listed(machine: Machine, wire: Start) -> None:
     (machine.runtime / "starcoder-lsp.toml").write_text("[host]\nshared = true\nidleMinutes = 0\n")
     server = wire(env=machine.environment)
     server.start(SETTINGS)
     server.model_is_loaded()
-    for _ in range(2):  # asking makes nobody a client
+    for _ in range(2):  # an inquiry does not count as a client
         line = line_of(machine.report(), "model process")
         assert line["state"] == "ok"
         assert "1 client: " in line["found"]
-        (session,) = re.findall(r"\((\d+)\)$", line["found"])  # the client is the server's own child, behind its front
+        (session,) = re.findall(
+            r"\((\d+)\)$", line["found"]
+        )  # the client is the session, a child of the server's front
         assert psutil.Process(int(session)).ppid() == server.process.pid
         assert str(DEMONSTRATOR) in line["found"]
     assert "has the model already" in line_of(machine.report(), "memory")["found"]
@@ -163,7 +165,7 @@ def test_a_host_and_its_client(machine: Machine, wire: Start) -> None:
     assert "none runs" in line_of(machine.report(), "model process")["found"]
 
 
-def test_what_a_killed_host_left_behind(machine: Machine) -> None:
+def test_files_of_a_killed_host_are_reported(machine: Machine) -> None:
     address = Address(machine.runtime, "0123456789abcdef", "socket")
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(str(address.path(".sock")))
@@ -184,14 +186,14 @@ def test_what_a_killed_host_left_behind(machine: Machine) -> None:
         ("[model]\npath = '/no/such.gguf'\n", {"ok"}, 1),
     ],
 )
-def test_settings(machine: Machine, text: str, states: set[str], code: int) -> None:
+def test_faulty_settings_are_reported(machine: Machine, text: str, states: set[str], code: int) -> None:
     (machine.runtime / "starcoder-lsp.toml").write_text(text)
     lines = [line for line in machine.report(code=code) if line["name"] == "settings"]
     assert {line["state"] for line in lines} == states
     assert len(lines) == (3 if "maxTokenz" in text else 1)
 
 
-def test_editors_and_the_path(machine: Machine) -> None:
+def test_editors_and_the_program_on_the_path_are_reported(machine: Machine) -> None:
     init = machine.home / "nvim" / "init.lua"
     init.parent.mkdir()
     init.write_text("vim.opt.runtimepath:append('~/starcoder-lsp/editor-configs/neovim')\n")

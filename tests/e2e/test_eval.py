@@ -1,4 +1,4 @@
-"""`starcoder-lsp eval` as a person runs it, on a small repository."""
+"""The command `starcoder-lsp eval`, on a small repository."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def repository(tmp_path: Path) -> Path:
     return folder
 
 
-def test_eval_as_json(repository: Path) -> None:
+def test_eval_reports_json(repository: Path) -> None:
     ran = run("eval", str(repository), "--holes", "12", "--json", "--set", "context.maxTokens=256")
     assert (ran.returncode, ran.stderr) == (0, b"")
     report = json.loads(ran.stdout)
@@ -46,7 +46,7 @@ def test_eval_as_json(repository: Path) -> None:
         assert 0 < row["generatedTokensMean"] < row["promptTokensMean"] < 300
 
 
-def test_against_another_setting(repository: Path) -> None:
+def test_eval_compares_with_another_setting(repository: Path) -> None:
     ran = run("eval", str(repository), "--holes", "12", "--json", "--against", "enabled=false")
     report = json.loads(ran.stdout)
     first, second = report["ways"]
@@ -59,7 +59,7 @@ def test_against_another_setting(repository: Path) -> None:
         assert (more["exactStandardError"] == 0) == (one["exact"] in (0, 1))
 
 
-def test_against_another_model_and_settings_for_a_person(repository: Path) -> None:
+def test_eval_prints_a_comparison_with_another_model_and_settings(repository: Path) -> None:
     other = repository.parent / "other.gguf"
     other.symlink_to(DEMONSTRATOR)
     against = ("--against", str(other), "--against", "completion.multiline=auto", "--against", "completion.seed=3")
@@ -77,7 +77,7 @@ def test_against_another_model_and_settings_for_a_person(repository: Path) -> No
     assert ran.stdout.decode().count("± 0.0%") == 10
 
 
-def test_several_models_as_a_page_with_a_plot(repository: Path) -> None:
+def test_eval_writes_a_page_with_a_plot_of_several_models(repository: Path) -> None:
     others = [repository.parent / name for name in ("<b>.gguf", "c.gguf")]
     for other in others:
         other.symlink_to(DEMONSTRATOR)
@@ -120,7 +120,7 @@ def test_several_models_as_a_page_with_a_plot(repository: Path) -> None:
         (["CODE", "--set", "=" + "[" * 100_000], ["unknown setting"]),
     ],
 )
-def test_what_cannot_be_done(
+def test_an_error_is_one_line(
     repository: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: list[str]
 ) -> None:
     places = {"CODE": str(repository), "DEMONSTRATOR": str(DEMONSTRATOR), "EMPTY": str(repository / "empty")}
@@ -134,7 +134,7 @@ def test_what_cannot_be_done(
     assert "; using" not in line
 
 
-def test_a_broken_model_is_told_of_before_anything_is_asked(repository: Path) -> None:
+def test_a_broken_model_is_reported_before_the_first_request(repository: Path) -> None:
     broken = repository / "broken.gguf"
     broken.write_bytes(DEMONSTRATOR.read_bytes()[:500_000])
     assert_refused(run("eval", str(repository), "--against", str(broken)), "broken.gguf", "cut off")

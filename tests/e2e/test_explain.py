@@ -1,4 +1,4 @@
-"""`starcoder-lsp explain`: what a person is shown is what the server says, and a file cannot command a terminal."""
+"""The command `starcoder-lsp explain`: it shows the server's answer, and no control sequence of a file."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def lines_of(text: str) -> list[str]:
 
 
 def place_in(text: str) -> tuple[int, int]:
-    """Line and column of the cursor, from 0."""
+    """Return line and column of the cursor, from 0."""
     lines = lines_of(text[: text.index(CURSOR) + len(CURSOR)])
     return len(lines) - 1, len(lines[-1])
 
 
 @pytest.fixture(params=TEXTS)
 def nasty(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
-    """A text and the place of the cursor in the file that has it."""
+    """A text, and the cursor's place in a file with that text."""
     text = TEXTS[request.param]
     path = tmp_path / "nasty.py"
     path.write_bytes(text.encode())
@@ -68,18 +68,20 @@ def nasty(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
     return text, f"{path}:{line + 1}:{column + 1}"
 
 
-# For programs
+# JSON
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 @pytest.mark.parametrize("text", [NASTY.replace("\r\n", "\n").replace("\r", "\n"), LONG + NASTY + LONG])
-def test_it_says_what_the_server_says(wire: Callable[..., Wire], tmp_path: Path, text: str, newline: str) -> None:
+def test_the_json_equals_the_servers_answer(wire: Callable[..., Wire], tmp_path: Path, text: str, newline: str) -> None:
     path = tmp_path / "example.py"
     text = text.replace("\n", newline)
     path.write_bytes(text.encode())
     line, column = place_in(text)
     server = wire()
-    server.start({"trigger": "invoked", "context": {"maxPrefillMs": 100_000}})  # the whole window, nothing before it
+    server.start(
+        {"trigger": "invoked", "context": {"maxPrefillMs": 100_000}}
+    )  # the whole window is chosen, and nothing is prefilled
     server.model_is_loaded()
     server.open(path.as_uri(), text)
     where = {"textDocument": {"uri": path.as_uri()}, "position": {"line": line, "character": column}}
@@ -94,7 +96,7 @@ def test_it_says_what_the_server_says(wire: Callable[..., Wire], tmp_path: Path,
 # On a terminal
 
 
-def test_the_prompt_is_shown_in_its_order_and_ends_at_the_cursor(nasty: tuple[str, str]) -> None:
+def test_the_terminal_shows_the_prompt_in_document_order(nasty: tuple[str, str]) -> None:
     text, place = nasty
     ran = run("explain", place)
     assert (ran.returncode, ran.stderr) == (0, b"")
@@ -115,7 +117,7 @@ def test_the_prompt_is_shown_in_its_order_and_ends_at_the_cursor(nasty: tuple[st
 
 
 @pytest.mark.parametrize("env", [{}, {"FORCE_COLOR": "1", "COLUMNS": "60"}])
-def test_a_file_sends_nothing_to_the_terminal(nasty: tuple[str, str], env: dict[str, str]) -> None:
+def test_control_sequences_of_a_file_do_not_reach_the_terminal(nasty: tuple[str, str], env: dict[str, str]) -> None:
     ran = run("explain", nasty[1], TERM="xterm-256color", **env)
     shown = ran.stdout.decode()
     assert bool(SGR.search(shown)) == bool(env)
@@ -126,7 +128,7 @@ def test_a_file_sends_nothing_to_the_terminal(nasty: tuple[str, str], env: dict[
     assert all(cell_len(line) <= 200 for line in SGR.sub("", shown).split("\n") if line.startswith("│"))
 
 
-def test_a_name_of_a_file_sends_nothing_either(tmp_path: Path) -> None:
+def test_control_sequences_of_a_file_name_do_not_reach_the_terminal(tmp_path: Path) -> None:
     path = tmp_path / "a\x1b[31m\n<b>.py"
     path.write_text("x = 1\n")
     assert b"\x1b" not in run("explain", f"{path}:1:1").stdout
@@ -136,7 +138,7 @@ def test_a_name_of_a_file_sends_nothing_either(tmp_path: Path) -> None:
 
 
 @given(line=st.text(), n_columns=st.integers(8, 40))
-def test_a_line_fits_its_columns(line: str, n_columns: int) -> None:
+def test_lines_are_cut_to_their_columns(line: str, n_columns: int) -> None:
     shown = clipped(line.replace("\n", ""), n_columns)
     assert shown.isprintable()
     assert cell_len(shown) <= n_columns
@@ -146,7 +148,7 @@ def test_a_line_fits_its_columns(line: str, n_columns: int) -> None:
 
 
 class Page(HTMLParser):
-    """The page's elements, which must close in order, and what the tests ask of them."""
+    """A parsed page. Its elements must close in order."""
 
     def __init__(self, source: str) -> None:
         super().__init__()
@@ -186,7 +188,7 @@ class Page(HTMLParser):
         return "".join(text for _, _, text in self.items[at][1])
 
 
-def test_the_page_has_every_line_once_and_what_was_taken(nasty: tuple[str, str]) -> None:
+def test_the_page_has_every_line_once_and_marks_those_in_the_prompt(nasty: tuple[str, str]) -> None:
     text, place = nasty
     explained = json.loads(run("explain", place, "--json").stdout)
     ran = run("explain", place, "--html")
@@ -213,7 +215,7 @@ def test_the_page_has_every_line_once_and_what_was_taken(nasty: tuple[str, str])
     assert page.prompt.removeprefix("\n") == visible(explained["prompt"], keep="\n\t")
 
 
-# What the layout is
+# The parts of the prompt
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +224,7 @@ def model(prompts: PromptModel) -> PromptBuilder:
 
 
 @given(at=st.integers(0, len(SOURCE)), n_tokens=st.sampled_from([64, 300, 1900]))
-def test_what_is_in_order_is_the_whole_prompt(model: PromptBuilder, at: int, n_tokens: int) -> None:
+def test_the_parts_in_order_are_the_whole_prompt(model: PromptBuilder, at: int, n_tokens: int) -> None:
     snapshot = Documents().open("file:///a.py", "python", 1, SOURCE)
     window = new_window(snapshot, len(SOURCE[:at].encode()), Budget(n_tokens, 0.2), model.tokenizer)
     prompt, segments = build_prompt(window, model), list_segments(window, model.tokenizer, "a.py")
@@ -238,7 +240,7 @@ def as_text(part: str | bytes | PromptSegment) -> str:
     return (part.text if isinstance(part, PromptSegment) else part).decode()
 
 
-def test_pieces_of_other_files_come_first(model: PromptBuilder) -> None:
+def test_snippets_of_other_files_come_first(model: PromptBuilder) -> None:
     encode = model.tokenizer.encode
     snapshot = Documents().open("file:///src/a.py", "python", 1, SOURCE)
     window = new_window(snapshot, len(SOURCE.encode()), Budget(200, 0.2), model.tokenizer)
@@ -264,7 +266,7 @@ def test_pieces_of_other_files_come_first(model: PromptBuilder) -> None:
     assert len(page.items) == 2 + snapshot.text.n_lines
 
 
-# What cannot be done
+# Errors
 
 
 @pytest.mark.parametrize(
@@ -280,7 +282,7 @@ def test_pieces_of_other_files_come_first(model: PromptBuilder) -> None:
         (["example.py:1:1", "--model", "example.py"], ["no GGUF model"]),
     ],
 )
-def test_what_is_refused(tmp_path: Path, arguments: list[str], words: list[str]) -> None:
+def test_an_error_is_one_line(tmp_path: Path, arguments: list[str], words: list[str]) -> None:
     (tmp_path / "example.py").write_text("x = 1\n")
     (tmp_path / "binary.py").write_bytes(b"x = 1\0\n")
     assert_refused(run("explain", *arguments, cwd=tmp_path), *words)

@@ -1,4 +1,4 @@
-"""Typing faster than the model: every request has one reply, and what is suggested fits the text it is for."""
+"""Typing faster than the model: each request has one reply, and each suggestion fits the text of its request."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CANCELLED = -32800
 
 
 class Typist:
-    """Edits a text here and there, as the server has it too."""
+    """A client that edits a text at random, and keeps its own copy."""
 
     def __init__(self, wire: Wire, suffix: str, rng: random.Random) -> None:
         self.wire, self.rng, self.uri = wire, rng, URI.format(suffix)
@@ -37,7 +37,7 @@ class Typist:
         return self.text.position_of(self.at, "utf-16")
 
     def replace(self, start: int, end: int, new: str) -> None:
-        """Replace bytes; the cursor is behind them, or between two brackets that an editor closed."""
+        """Replace bytes, and put the cursor behind them, or between two brackets that an editor would close."""
         first, last = (self.text.position_of(byte, "utf-16") for byte in (start, end))
         between = {"start": position(first), "end": position(last)}
         self.version += 1
@@ -56,7 +56,7 @@ class Typist:
         if self.rng.random() < 0.1 and self.at > 4:
             start = self.at - 1
             while is_inside_character(self.text.data, start) or self.text.data[start - 1 : start] == b"\r":
-                start -= 1  # no position is inside of a character or a line end
+                start -= 1  # no position is inside a character or a line end
             self.replace(start, self.at, "")
         else:
             piece = self.rng.choice(PIECES) if self.rng.random() < 0.3 else TYPED[number % len(TYPED)]

@@ -1,4 +1,4 @@
-"""The front answers whatever ends the session or silences it, and the session comes back with the open documents."""
+"""The front replies in time even if the session dies or hangs, and a new session has the open documents."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ raise SystemExit(main())
 """
 MARGIN_S = 0.1
 SLACK_S = 2.0
-"""The machine may be busy; the promise itself is measured by `make soak`."""
+"""Extra time for a busy machine; `make soak` measures the real deadline."""
 QUICK = SETTINGS | {"completion": {"maxTokens": 8, "timeoutMs": 1500}}
 OTHER = "file:///code/other.py"
 
@@ -58,14 +58,14 @@ def sabotaged(wire: Start) -> Wire:
 
 
 def session_of(server: Wire) -> int:
-    """The process of the session: the front's only child."""
+    """Return the process id of the session, the front's only child."""
     children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
     for path in Path(f"/proc/{server.process.pid}/task").glob("*/children"):
         children += path.read_text().split()
     return int(children[0])
 
 
-def told(server: Wire) -> list[str]:
+def shown_messages(server: Wire) -> list[str]:
     return [m["params"]["message"] for m in server.came if m.get("method") == "window/showMessage"]
 
 
@@ -77,7 +77,7 @@ def is_back(server: Wire) -> None:
 
 
 def first_items(server: Wire) -> Any:
-    """The suggestions in the ordinary document, asked for until there are some: a busy machine needs a second try."""
+    """Request suggestions in the ordinary document until the reply is not `null`; a busy machine takes several."""
     n = 0
     while (result := server.complete(f"again {n}", URI, *CURSOR)["result"]) is None:
         n += 1
@@ -85,7 +85,7 @@ def first_items(server: Wire) -> Any:
 
 
 @pytest.mark.parametrize("way", ["crash", "hang"])
-def test_a_document_that_stops_the_session_is_answered_and_gets_no_tree(wire: Start, way: str) -> None:
+def test_a_request_that_stops_the_session_gets_null_and_its_document_no_tree(wire: Start, way: str) -> None:
     server = sabotaged(wire)
     before = session_of(server)
     uri = f"file:///code/{way}.py"
@@ -98,7 +98,7 @@ def test_a_document_that_stops_the_session_is_answered_and_gets_no_tree(wire: St
     assert first_items(server), "the other document is there again"
     assert "result" in server.complete(3, uri, 1, 4)
     is_back(server)
-    (message,) = told(server)
+    (message,) = shown_messages(server)
     assert f"{way}.py" in message
     assert server.stop() == 0
 
@@ -116,8 +116,8 @@ def test_metrics_are_answered_while_the_session_hangs(wire: Start) -> None:
     assert server.reply("stuck")["result"] is None
 
 
-def test_a_grammar_that_crashes_is_survived(wire: Start) -> None:
-    """The real thing: 255 block markers in a line of Markdown, behind whatever guard is lifted for it."""
+def test_the_server_survives_a_crash_in_a_grammar(wire: Start) -> None:
+    """The crash is real: 255 block markers in a line of Markdown, with the guard against them removed."""
     code = FRONT.replace(
         "syntax.parse = sabotaged",
         "from starcoder_lsp.documents import nesting; nesting.is_too_deep = lambda *_: False",
@@ -129,14 +129,14 @@ def test_a_grammar_that_crashes_is_survived(wire: Start) -> None:
     for number in range(2):
         server.complete(number, "file:///code/a.md", 0, 511)
         is_back(server)
-    assert [message for message in told(server) if "a.md" in message] == told(server)
-    assert len(told(server)) == 1
+    assert [message for message in shown_messages(server) if "a.md" in message] == shown_messages(server)
+    assert len(shown_messages(server)) == 1
     assert server.complete(9, "file:///code/a.md", 0, 511)["result"] is not None
     assert server.stop() == 0
 
 
 def test_kills_at_random_lose_no_edit_and_no_reply(wire: Start) -> None:
-    """The text that a new session has is the editor's: `explain` shows it."""
+    """`explain` shows that a new session has the editor's text."""
     dice = random.Random(15)
     server = wire()
     server.start(SETTINGS | {"completion": {"maxTokens": 2}})
@@ -164,11 +164,11 @@ def test_kills_at_random_lose_no_edit_and_no_reply(wire: Start) -> None:
     for number in range(1, n_asked + 1):
         assert "result" in server.reply(number)
     assert len([m for m in server.came if m.get("id") == 1]) == 1
-    assert told(server) == []
+    assert shown_messages(server) == []
     assert server.stop() == 0
 
 
-def test_registrations_and_progress_are_not_doubled(wire: Start) -> None:
+def test_a_new_session_repeats_no_registration_or_progress(wire: Start) -> None:
     server = wire()
     capabilities = {
         "window": {"workDoneProgress": True},
@@ -198,11 +198,11 @@ def test_registrations_and_progress_are_not_doubled(wire: Start) -> None:
     assert asked.count("client/registerCapability") == 1
     assert asked.count("window/workDoneProgress/create") == 1
     kinds = [m["params"]["value"]["kind"] for m in server.came if m.get("method") == "$/progress"]
-    assert kinds.count("begin") == kinds.count("end") <= 1  # none where the answer took the session's second
+    assert kinds.count("begin") == kinds.count("end") <= 1  # none if the reply took longer than the session's second
     assert server.stop() == 0
 
 
-def test_a_command_counts_for_later_sessions_too(wire: Start) -> None:
+def test_commands_apply_to_later_sessions_too(wire: Start) -> None:
     server = wire()
     server.start()
     assert server.ask(1, "workspace/executeCommand", {"command": "starcoder.toggle"})["result"] == {"enabled": False}
@@ -214,7 +214,7 @@ def test_a_command_counts_for_later_sessions_too(wire: Start) -> None:
     assert server.stop() == 0
 
 
-def test_a_later_session_gets_the_initialize_that_was_accepted(wire: Start) -> None:
+def test_a_new_session_gets_the_accepted_initialize(wire: Start) -> None:
     server = wire()
     assert "error" in server.ask("refused", "initialize", {"capabilities": 3})
     server.start()
@@ -228,12 +228,12 @@ def test_a_later_session_gets_the_initialize_that_was_accepted(wire: Start) -> N
 
 
 def with_session(wire: Start, program: str) -> Wire:
-    """A server whose session is another program, before its first message."""
+    """Start a server whose session is another program."""
     return wire(command=[sys.executable, "-c", FRONT.replace(repr(SABOTAGED), repr(program))])
 
 
 def with_start(work: str) -> str:
-    """The session, whose import of the protocol is some other work."""
+    """Return a session's program that does some work in place of the protocol's import."""
     make = f"def make():\n    {work}\n    from starcoder_lsp.lsp.app import make_server\n    return make_server()\n"
     patch = "from starcoder_lsp.lsp import run, startup\nstartup.make_server_quickly = make\n"
     return f"import os\n{make}{patch}raise SystemExit(run.run_session())"
@@ -252,7 +252,7 @@ def test_a_session_that_never_starts_ends_the_server(wire: Start, program: str, 
 
 
 def test_initialize_has_its_reply_before_the_session_has_started(wire: Start, tmp_path: Path) -> None:
-    """Messages that the editor sends meanwhile are read afterwards."""
+    """Messages that the editor sends meanwhile are processed afterwards."""
     gate = tmp_path / "gate"
     os.mkfifo(gate)
     server = with_session(wire, with_start(f"open({str(gate)!r}).read()"))
@@ -269,7 +269,7 @@ def test_initialize_has_its_reply_before_the_session_has_started(wire: Start, tm
 
 
 def test_the_session_ends_with_the_front(wire: Start) -> None:
-    """Even if it is in C code that never returns."""
+    """This holds even if it is in C code that never returns."""
     server = sabotaged(wire)
     server.open("file:///code/hang.py", "hang = 1\nx = \n")
     server.send(request(1, "textDocument/inlineCompletion", completion_params("file:///code/hang.py", 1, 4)))
@@ -280,8 +280,8 @@ def test_the_session_ends_with_the_front(wire: Start) -> None:
     os.close(pidfd)
 
 
-def test_what_is_written_at_the_end_is_written_on_a_slow_machine_too(wire: Start, tmp_path: Path) -> None:
-    """The session promises to end within two seconds, and may not get the processor for so long."""
+def test_the_last_writes_complete_on_a_slow_machine_too(wire: Start, tmp_path: Path) -> None:
+    """The session should end within two seconds, but may not get the processor for as long."""
     written = tmp_path / "written"
     slow = SABOTAGED.replace(
         "raise SystemExit",
@@ -298,7 +298,7 @@ def test_what_is_written_at_the_end_is_written_on_a_slow_machine_too(wire: Start
 
 @pytest.mark.parametrize("last", [[notification("exit")], []], ids=["exit", "a closed pipe"])
 def test_the_end_of_the_input_does_not_cut_the_last_writes_short(tmp_path: Path, last: list[object]) -> None:
-    """The session alone, whose input ends behind its last message while the record is still being written."""
+    """Without a front; the input ends behind the last message, while the statistics are still being written."""
     written = tmp_path / "written"
     program = (
         "import asyncio\nfrom pathlib import Path\nfrom starcoder_lsp.lsp.run import run_session\n"

@@ -1,4 +1,4 @@
-"""The gate through a real server: what it hides, what it says of that, and how it comes to hide with another model."""
+"""The gate in a real server: hidden suggestions, their explanation, and fitting the gate to another model."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def serve(wire: Start, folder: Path, calm: float, model: Path | None = None) -> 
     return served
 
 
-def ask_at(served: Wire, number: int, place: tuple[int, int], kind: int = 2) -> str | None:
-    """Open the text with the rest of one line missing, and ask there; the suggestion, if there is one."""
+def complete_at(served: Wire, number: int, place: tuple[int, int], kind: int = 2) -> str | None:
+    """Open the text without the rest of one line, and return the suggestion there, if any."""
     uri = f"file:///code/place_{number}.py"
     line, character = place
     if kind == 2:
@@ -53,17 +53,17 @@ def explain_at(served: Wire, number: int, place: tuple[int, int]) -> Any:
 
 
 def shown_by(served: Wire) -> list[str | None]:
-    return [ask_at(served, number, place) for number, place in enumerate(PLACES)]
+    return [complete_at(served, number, place) for number, place in enumerate(PLACES)]
 
 
-def test_what_is_likely_wrong_is_hidden_explained_and_there_when_asked_for(wire: Start, tmp_path: Path) -> None:
+def test_a_likely_wrong_suggestion_is_hidden_and_explained_and_shown_on_request(wire: Start, tmp_path: Path) -> None:
     served = serve(wire, tmp_path, 1.0)
     n_hidden = n_shown = 0
     for number, place in enumerate(PLACES):
-        found = ask_at(served, number, place)
+        found = complete_at(served, number, place)
         explained = explain_at(served, number, place)
         gate = explained["gate"]
-        if gate is None:  # the model wrote nothing that could be shown
+        if gate is None:  # the model's text had no part to show
             assert found is None
             continue
         assert gate["shown"] == (found is not None) == (gate["probability"] >= gate["limit"])
@@ -72,7 +72,7 @@ def test_what_is_likely_wrong_is_hidden_explained_and_there_when_asked_for(wire:
             n_hidden += 1
             assert gate["against"]
             assert {"name": "gate", "effect": "dropped"} in explained["filters"]
-            assert ask_at(served, number, place, kind=1)
+            assert complete_at(served, number, place, kind=1)
     assert n_hidden
     assert n_shown
     stop(served)
@@ -81,10 +81,10 @@ def test_what_is_likely_wrong_is_hidden_explained_and_there_when_asked_for(wire:
 
 
 @pytest.mark.timeout(600)  # 75 holes are filled, two servers load the model
-def test_with_another_model_it_hides_once_it_is_fitted_and_not_after_a_reset(wire: Start, tmp_path: Path) -> None:
+def test_with_another_model_the_gate_hides_only_between_fit_and_reset(wire: Start, tmp_path: Path) -> None:
     other = tmp_path / "other.gguf"
     shutil.copyfile(DEMONSTRATOR, other)
-    with other.open("ab") as file:  # other bytes, so another model to the gate
+    with other.open("ab") as file:  # with other bytes it is another model for the gate
         file.write(bytes(4096))
     everything = shown_by(serve(wire, tmp_path, 1.0, other))
     assert any(everything)
@@ -111,7 +111,7 @@ def test_with_another_model_it_hides_once_it_is_fitted_and_not_after_a_reset(wir
         (["--model", "missing.gguf"], "missing.gguf"),
     ],
 )
-def test_what_cannot_be_fitted_is_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_an_error_of_the_fit_is_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:
     (tmp_path / "one.py").write_text("import os\n\nprint(os.name, os.sep)\n")
     ran = stats(tmp_path, "gate", *arguments)
     assert (ran.returncode, ran.stdout) == (2, "")

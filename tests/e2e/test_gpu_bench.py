@@ -1,4 +1,4 @@
-"""The script for a machine with a GPU, run to its end on this one with tiny dimensions."""
+"""The script `bench/gpu/run.py` runs to its end without a GPU, on a tiny model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RUN = ROOT / "bench/gpu/run.py"
 
 
 def run(output: Path, *more: str) -> tuple[dict[str, Any], str]:
-    """The report and what was printed. No llama.cpp of a GPU's, and none of its programs, is looked for."""
+    """Return the report and the output. Programs of a GPU and its llama.cpp are not searched for."""
     command = [sys.executable, str(RUN), "--dry", "--output", str(output), "--built", str(output.parent), *more]
     ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)  # noqa: S603  our own
     assert ran.returncode == 0, ran.stderr
@@ -56,14 +56,14 @@ def test_every_step_runs_without_a_gpu(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the machines with such GPUs run Linux")
-def test_what_does_not_fit_the_time_is_left_out_and_says_so(tmp_path: Path) -> None:
+def test_steps_that_do_not_fit_the_time_are_left_out_and_named(tmp_path: Path) -> None:
     report, printed = run(tmp_path / "result.json", "--minutes", "0.1")
     skipped = [title for title, step in report["steps"].items() if step["outcome"] == "skipped"]
     assert "speed tiny-q8_0" in skipped
     assert "== speed tiny-q8_0: skipped" in printed
 
 
-def test_the_trace_of_our_own_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_generated_trace_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(RUN.parent))
     from typed import N_PLACES, N_TYPED, write_trace
 

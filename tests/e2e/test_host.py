@@ -1,4 +1,4 @@
-"""The model's process as an editor and a terminal see it: nothing of llama.cpp in the server, and no crash ends it."""
+"""The model's process: the server has no llama.cpp in it, and survives every crash of the host."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="on
 
 
 def sessions_of(server: Wire) -> list[str]:
-    """The front's children."""
+    """Return the process ids of the front's children."""
     threads = Path(f"/proc/{server.process.pid}/task").glob("*/children")
     return [child for thread in threads for child in thread.read_text().split()]
 
 
 def host_of(server: Wire) -> int:
-    """The process of a server's own host, which has the session's number in its name."""
+    """Return the process id of a server's own host, whose name contains the session's process id."""
     while True:
         sessions = sessions_of(server)
         for path in Path("/proc").glob("[0-9]*/cmdline"):
@@ -40,7 +40,7 @@ def host_of(server: Wire) -> int:
 
 
 def crashing(tmp_path: Path, where: str) -> dict[str, str]:
-    """An environment in which hosts die; what is remembered of that is the test's alone."""
+    """Return an environment in which hosts crash, with its own folder for the record of crashes."""
     return {
         "PYTHONPATH": f"{CRASHING}:{ROOT}",
         "CRASH": where,
@@ -63,7 +63,7 @@ def test_the_servers_process_has_no_llama_cpp(wire: Start) -> None:
 
 
 @NEEDS_PROC
-def test_a_host_that_is_killed_costs_one_null_and_ghost_text_is_back(wire: Start) -> None:
+def test_a_killed_host_costs_one_null_and_suggestions_resume(wire: Start) -> None:
     server = wire()
     server.start()
     server.model_is_loaded()
@@ -93,7 +93,7 @@ def test_a_host_that_is_killed_costs_one_null_and_ghost_text_is_back(wire: Start
     assert server.errors == []
 
 
-def test_a_crash_while_the_model_loads_is_one_message(wire: Start, tmp_path: Path) -> None:
+def test_a_crash_while_the_model_loads_is_reported_once(wire: Start, tmp_path: Path) -> None:
     for starts in (1, 2):
         server = wire(env=crashing(tmp_path, "warming up/SIGSEGV/1"))
         server.start()
@@ -107,7 +107,7 @@ def test_a_crash_while_the_model_loads_is_one_message(wire: Start, tmp_path: Pat
     assert (tmp_path / "starts").read_text().count("start") == 3
 
 
-def test_where_llama_cpp_cannot_run_at_all_the_server_says_so_and_lives(wire: Start, tmp_path: Path) -> None:
+def test_if_llama_cpp_cannot_run_the_server_reports_it_and_goes_on(wire: Start, tmp_path: Path) -> None:
     server = wire(env=crashing(tmp_path, "importing/SIGILL/9"))
     server.start()
     message = server.until(lambda each: each.get("method") == "window/showMessage")["params"]
@@ -145,7 +145,7 @@ def test_commands_end_when_the_host_dies(prompts: PromptModel, tmp_path: Path, c
 
 
 @pytest.mark.parametrize("command", COMMANDS[:1], ids=["complete"])
-def test_commands_say_what_was_turned_off(tmp_path: Path, command: list[str]) -> None:
+def test_commands_name_the_features_turned_off(tmp_path: Path, command: list[str]) -> None:
     ran = subprocess.run(  # noqa: S603  our own program
         [*SERVER, *command],
         env={**ENVIRONMENT, **crashing(tmp_path, "loading/SIGSEGV/1")},

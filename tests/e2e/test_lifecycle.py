@@ -40,7 +40,7 @@ def kind_of(message: dict[str, Any]) -> object:
 # The end
 
 
-def test_a_whole_session_and_nothing_but_the_protocol_comes_out(wire: Start) -> None:
+def test_a_whole_session_writes_messages_only(wire: Start) -> None:
     server = wire()
     server.start()
     server.model_is_loaded()
@@ -66,7 +66,7 @@ def test_exit_does_not_wait_for_the_model(wire: Start, settings: dict[str, Any])
     assert server.errors == []
 
 
-def test_requests_that_wait_are_answered_before_the_shutdown_is(wire: Start) -> None:
+def test_waiting_requests_are_answered_before_the_shutdown(wire: Start) -> None:
     server = wire()
     server.start({"debounce": {"mode": "fixed", "ms": 5000}})
     server.model_is_loaded()
@@ -89,7 +89,7 @@ def test_requests_that_wait_are_answered_before_the_shutdown_is(wire: Start) -> 
     assert next(m for m in came if m["id"] == "late")["error"]["code"] == INVALID_REQUEST
 
 
-def test_shutdown_while_the_model_loads(wire: Start) -> None:
+def test_shutdown_is_answered_while_the_model_loads(wire: Start) -> None:
     server = wire()
     server.send(
         request("initialize", "initialize", initialize_params()),
@@ -114,7 +114,7 @@ def test_exit_without_shutdown_is_an_error(wire: Start, messages: list[object]) 
 
 
 @pytest.mark.parametrize("busy", [False, True])
-def test_a_client_that_is_gone_ends_the_server(wire: Start, *, busy: bool) -> None:
+def test_the_end_of_the_input_ends_the_server(wire: Start, *, busy: bool) -> None:
     server = wire()
     server.start()
     if busy:
@@ -126,17 +126,17 @@ def test_a_client_that_is_gone_ends_the_server(wire: Start, *, busy: bool) -> No
     assert server.errors == []
 
 
-def test_a_client_that_hears_nothing_ends_the_server(wire: Start) -> None:
+def test_a_client_that_closed_its_end_of_the_output_ends_the_server(wire: Start) -> None:
     server = wire()
     server.start()
     server.model_is_loaded()
     read_end = server.process.stdout
     assert read_end is not None
-    null = os.open(os.devnull, os.O_RDONLY)  # a thread reads from the stream, so the pipe is closed below it
+    null = os.open(os.devnull, os.O_RDONLY)  # a thread reads from the stream, so its descriptor is replaced
     os.dup2(null, read_end.fileno())
     os.close(null)
     server.send(request(1, "starcoder/metrics"))
-    server.rest()  # a read that waited holds the pipe open, and gets the first reply
+    server.rest()  # a waiting read keeps the pipe open, and gets the first reply
     server.send(request(2, "starcoder/metrics"))
     assert server.exit_code() == 1
     assert server.errors == []
@@ -146,7 +146,7 @@ def test_a_client_that_hears_nothing_ends_the_server(wire: Start) -> None:
     ("number", "code", "errors"),
     [(signal.SIGTERM, -signal.SIGTERM, []), (signal.SIGINT, 2, ["starcoder-lsp: interrupted\n"])],
 )
-def test_a_signal_ends_it_without_a_traceback(
+def test_a_signal_ends_the_server_without_a_traceback(
     wire: Start, number: signal.Signals, code: int, errors: list[str]
 ) -> None:
     server = wire()
@@ -184,8 +184,8 @@ def test_killing_the_client_leaves_no_server_behind() -> None:
 
 
 @pytest.mark.parametrize("busy", [False, True])
-def test_an_editor_that_is_gone_ends_a_server_whose_pipe_stays_open(wire: Start, *, busy: bool) -> None:
-    """The test holds both ends; the editor is just the process that `initialize` names."""
+def test_the_end_of_the_editors_process_ends_a_server_with_an_open_pipe(wire: Start, *, busy: bool) -> None:
+    """The test holds both ends of the pipe; the editor is only the process that `initialize` names."""
     server = wire()
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as editor:
         server.ask(1, "initialize", {**initialize_params(), "processId": editor.pid})
@@ -200,7 +200,7 @@ def test_an_editor_that_is_gone_ends_a_server_whose_pipe_stays_open(wire: Start,
     assert server.errors == []
 
 
-def test_an_editor_that_was_gone_before_it_was_named(wire: Start) -> None:
+def test_an_editor_that_ended_before_initialize_ends_the_server(wire: Start) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as editor:
         editor.wait()
     server = wire()
@@ -210,13 +210,13 @@ def test_an_editor_that_was_gone_before_it_was_named(wire: Start) -> None:
 
 
 def ended(pidfd: int, timeout_s: float) -> bool:
-    """Whether a process that is not our child ends in time: its descriptor becomes readable."""
+    """Return whether a process that is no child ends in time; its descriptor becomes readable then."""
     import select
 
     return bool(select.select([pidfd], [], [], timeout_s)[0])
 
 
-# What comes before and after
+# Messages before `initialize` and after it
 
 
 def test_before_initialize_requests_are_refused_and_notifications_dropped(wire: Start) -> None:
@@ -226,13 +226,13 @@ def test_before_initialize_requests_are_refused_and_notifications_dropped(wire: 
         assert server.ask(method, method, {})["error"]["code"] == NOT_INITIALIZED
     server.start()
     server.model_is_loaded()
-    assert server.complete(1, URI, *CURSOR)["error"]["code"] == INVALID_PARAMS  # it was not opened
+    assert server.complete(1, URI, *CURSOR)["error"]["code"] == INVALID_PARAMS  # the document was not opened
     server.open(URI, CODE)
     assert server.complete(2, URI, *CURSOR)["result"]["items"]
     assert server.stop() == 0
 
 
-def test_initialize_comes_once(wire: Start) -> None:
+def test_a_second_initialize_is_refused(wire: Start) -> None:
     server = wire()
     assert server.ask(0, "initialize", {"capabilities": 3})["error"]["code"] == INVALID_PARAMS
     assert "result" in server.start()
@@ -248,21 +248,21 @@ def test_initialize_comes_once(wire: Start) -> None:
 
 
 def listening(server: Wire) -> tuple[str, int]:
-    """The address that the server tells on standard error."""
+    """Return the address that the server writes to standard error."""
     words = server.error_lines.get(timeout=TIMEOUT_S).split()
     assert words[:2] == ["listening", "on"]
     host, _, port = words[2].rpartition(":")
     return host.strip("[]"), int(port)
 
 
-def test_a_flag_that_some_clients_add(wire: Start) -> None:
+def test_the_flag_stdio_is_accepted(wire: Start) -> None:
     server = wire("--stdio")
     assert "capabilities" in server.start()["result"]
     assert server.stop() == 0
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
-def test_a_session_over_tcp(wire: Start, host: str) -> None:
+def test_a_session_over_tcp_serves_one_client(wire: Start, host: str) -> None:
     if host == "[::1]" and not has_ipv6():
         pytest.skip("this machine has no IPv6")
     server = wire("--tcp", f"{host}:0")
@@ -287,7 +287,7 @@ def has_ipv6() -> bool:
     return True
 
 
-def test_a_client_over_tcp_may_be_a_process_of_another_machine(wire: Start) -> None:
+def test_the_process_id_of_a_client_over_tcp_is_not_watched(wire: Start) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         gone.wait()
     server = wire("--tcp", "127.0.0.1:0")

@@ -1,4 +1,4 @@
-"""Whoever waits for a server learns of its end within a second, whenever and however it ends."""
+"""A client notices the end of its server within a second, whenever and however the server ends."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def sabotaged(self, message):
 Protocol.handle_message = sabotaged
 raise SystemExit(run_session())
 """
-"""The real server without its front, but for what it does when a certain message comes."""
+"""The real session without its front, which fails in a chosen way when a chosen message comes."""
 SAID = {
     "kill": "the server ended: killed by SIGKILL",
     "exit": "the server ended: out of luck",
@@ -79,7 +79,7 @@ Sabotage = Callable[[str, str], tuple[str, ...]]
 
 @pytest.fixture
 def told(tmp_path: Path) -> Path:
-    """Where a sabotaged server writes when it ended."""
+    """The file to which a sabotaged server writes the time of its end."""
     return tmp_path / "ended at"
 
 
@@ -97,7 +97,7 @@ def sabotage(told: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sabotage]:
 
 
 def since(told: Path) -> float:
-    """The seconds since a sabotaged server ended."""
+    """Return the seconds since a sabotaged server ended."""
     return time.monotonic() - float(told.read_text())
 
 
@@ -111,7 +111,9 @@ async def session(folder: Path) -> None:
     ("moment", "way"),
     [*((moment, "kill") for moment in MOMENTS), *(("textDocument/inlineCompletion", way) for way in SAID)],
 )
-async def test_the_end_is_told_of(tmp_path: Path, told: Path, sabotage: Sabotage, moment: str, way: str) -> None:
+async def test_the_end_of_a_server_is_an_error_in_time(
+    tmp_path: Path, told: Path, sabotage: Sabotage, moment: str, way: str
+) -> None:
     sabotage(moment, way)
     async with asyncio.timeout(TIMEOUT_S):
         with pytest.raises(ServerEndedError, match=SAID[way]) as raised:
@@ -120,7 +122,7 @@ async def test_the_end_is_told_of(tmp_path: Path, told: Path, sabotage: Sabotage
     assert "\n" not in str(raised.value)
 
 
-async def test_a_server_that_ends_instead_of_shutting_down_has_ended(
+async def test_a_server_that_ends_without_answering_the_shutdown_has_ended(
     tmp_path: Path, told: Path, sabotage: Sabotage
 ) -> None:
     sabotage("shutdown", "kill")
@@ -128,7 +130,7 @@ async def test_a_server_that_ends_instead_of_shutting_down_has_ended(
     assert since(told) < EXIT_TIMEOUT_S
 
 
-async def test_a_server_that_starts_and_says_nothing_is_given_up(
+async def test_a_server_that_does_not_answer_initialize_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "SERVER_COMMAND", (sys.executable, "-c", "import signal; signal.pause()"))
@@ -138,7 +140,7 @@ async def test_a_server_that_starts_and_says_nothing_is_given_up(
         await session(tmp_path)
 
 
-async def test_a_server_that_is_stopped_does_not_keep_the_client(
+async def test_a_stopped_server_does_not_block_the_client(
     tmp_path: Path, told: Path, sabotage: Sabotage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sabotage("shutdown", "stop")
@@ -147,8 +149,8 @@ async def test_a_server_that_is_stopped_does_not_keep_the_client(
     assert since(told) < EXIT_TIMEOUT_S
 
 
-async def test_no_request_waits_for_a_server_that_is_gone(tmp_path: Path) -> None:
-    """Requests that wait when it ends, those right after its end, and those much later."""
+async def test_no_request_waits_for_a_server_that_ended(tmp_path: Path) -> None:
+    """Requests that wait when it ends, requests right after that, and requests much later."""
     async with connect({}, tmp_path, env=ENVIRONMENT) as connected:
         connected.open(URI, "python", CODE)
         waiting = [asyncio.ensure_future(connected.complete(URI, *CURSOR)) for _ in range(3)]
@@ -164,7 +166,7 @@ async def test_no_request_waits_for_a_server_that_is_gone(tmp_path: Path) -> Non
         for request in (*waiting, right_after, connected.metrics(), connected.complete(URI, *CURSOR)):
             await assert_ended(request)
         assert time.monotonic() - started < EXIT_TIMEOUT_S
-        connected.insert(URI, 0, 0, "x" * 10_000_000)  # nobody reads it; nobody waits
+        connected.insert(URI, 0, 0, "x" * 10_000_000)  # its result is not used
         await assert_ended(connected.metrics())
     await assert_ended(connected.metrics())
 
@@ -174,7 +176,7 @@ async def assert_ended(request: Awaitable[object]) -> None:
         await request
 
 
-async def test_a_server_that_writes_much_to_standard_error_does_not_stop(
+async def test_much_text_on_standard_error_does_not_block_the_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chatty = "import sys; sys.stderr.write('x' * 2**20 + '\\nlast'); from starcoder_lsp.cli import main; main()"
@@ -186,7 +188,7 @@ async def test_a_server_that_writes_much_to_standard_error_does_not_stop(
     ("command", "said"),
     [(("/no/such/program",), "No such file"), ((__file__,), "Permission denied"), ((sys.executable, "-c", ""), "exit")],
 )
-async def test_servers_that_never_were(
+async def test_a_program_that_is_no_server_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], said: str
 ) -> None:
     monkeypatch.setattr(client, "SERVER_COMMAND", command)
@@ -201,7 +203,7 @@ COMMANDS = ("demo", "replay", "compare")
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize(("moment", "way"), [("never", ""), ("textDocument/inlineCompletion", "kill")])
-def test_a_command_says_so_in_one_line(
+def test_commands_report_the_end_of_the_server_in_one_line(
     trace: Path,  # noqa: F811  the fixture
     tmp_path: Path,
     sabotage: Sabotage,
@@ -228,6 +230,6 @@ def test_a_command_says_so_in_one_line(
         check=False,
         timeout=TIMEOUT_S,
     )
-    if command == "demo":  # it has said what it is about to do
+    if command == "demo":  # it has written the line that announces the step
         ran.stdout = b""
     assert_refused(ran, "cannot be started" if moment == "never" else SAID[way])

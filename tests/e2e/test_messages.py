@@ -1,4 +1,4 @@
-"""What no good client sends, and that nothing of it and nothing of the source stands in a log."""
+"""Invalid messages are survived, and no log contains their content or source text."""
 
 from __future__ import annotations
 
@@ -27,15 +27,17 @@ from .conftest import (
     request,
 )
 
-# What is no message, or none that we know
+# Invalid and unknown messages
 
 
 @pytest.fixture(scope="module")
 def lasting() -> Iterator[Wire]:
-    """A server that lives through everything in this section."""
+    """One server for all tests of this section."""
     made = Wire()
     made.start()
-    made.until(lambda message: message.get("method") == "window/logMessage")  # its last: the model is ready
+    made.until(
+        lambda message: message.get("method") == "window/logMessage"
+    )  # the last message of the start: the model is ready
     made.open(URI, CODE)
     yield made
     code = made.stop()
@@ -46,20 +48,20 @@ def lasting() -> Iterator[Wire]:
 
 @pytest.fixture
 def server(lasting: Wire) -> Wire:
-    """The same, with nothing on its way."""
+    """The same server, without messages that are still to be read."""
     assert "result" in lasting.ask(f"fresh {time.monotonic_ns()}", "starcoder/metrics")
     lasting.came.clear()
     return lasting
 
 
 @pytest.mark.parametrize("params", [None, {}, [], {"a": {"b": [1]}}, [1, 2]])
-def test_unknown_methods(server: Wire, params: object) -> None:
+def test_unknown_methods_get_an_error(server: Wire, params: object) -> None:
     server.send(notification("no/such/notification", params), notification("$/whatever", params))
     assert server.ask("x", "no/such/method", params)["error"]["code"] == METHOD_NOT_FOUND
     assert len(server.came) == 1
 
 
-def test_unknown_members_and_replies_that_nobody_asked_for(server: Wire) -> None:
+def test_unknown_members_and_unexpected_replies_are_ignored(server: Wire) -> None:
     odd = {"jsonrpc": "2.0", "id": 2, "method": "starcoder/metrics", "extra": 1}
     server.send({"jsonrpc": "2.0", "id": "nobody asked", "result": 3}, {"jsonrpc": "2.0", "id": 2, "error": {}}, odd)
     assert "result" in server.reply(2)
@@ -86,7 +88,7 @@ def test_unknown_members_and_replies_that_nobody_asked_for(server: Wire) -> None
         (request(1, "starcoder/explain", {"textDocument": {"uri": URI}, "position": {"line": 1e999}}), INVALID_PARAMS),
     ],
 )
-def test_odd_messages_get_a_reply_and_the_server_lives(server: Wire, message: object, code: int) -> None:
+def test_odd_messages_get_a_reply_and_the_server_goes_on(server: Wire, message: object, code: int) -> None:
     server.send(message)
     known = isinstance(message, dict) and isinstance(message.get("id"), int | str) and message["id"]
     reply = server.until(lambda came: "method" not in came)
@@ -96,7 +98,7 @@ def test_odd_messages_get_a_reply_and_the_server_lives(server: Wire, message: ob
     assert len(server.came) == 2
 
 
-def test_a_message_inside_a_message_is_no_message(wire: Start) -> None:
+def test_a_message_inside_the_text_of_another_is_not_read(wire: Start) -> None:
     server = wire()
     server.start()
     within = {"jsonrpc": "2.0", "id": 7, "method": "exit"}
@@ -129,7 +131,7 @@ def test_a_broken_frame_costs_at_most_the_messages_next_to_it(server: Wire, data
     assert all(message["error"]["code"] == PARSE_ERROR for message in server.came if message["id"] is None)
 
 
-def test_headers_as_other_clients_spell_them(server: Wire) -> None:
+def test_other_spellings_of_headers_are_accepted(server: Wire) -> None:
     body = json.dumps(request(1, "starcoder/metrics")).encode()
     kind = b"Content-Type: application/vscode-jsonrpc; charset=utf-8"
     server.raw(b"%s\r\ncontent-length:%d\n\r\n%s" % (kind, len(body), body))
@@ -148,7 +150,7 @@ def test_headers_as_other_clients_spell_them(server: Wire) -> None:
         ("textDocument/inlineCompletion", None),
     ],
 )
-def test_wrong_types_in_a_notification_stand_in_the_log_by_name(server: Wire, method: str, params: object) -> None:
+def test_the_log_names_wrong_types_in_notifications(server: Wire, method: str, params: object) -> None:
     server.send(notification(method, params))
     server.ask("after", "starcoder/metrics")
     (logged,) = [m["params"] for m in server.came if m.get("method") == "window/logMessage"]
@@ -157,8 +159,8 @@ def test_wrong_types_in_a_notification_stand_in_the_log_by_name(server: Wire, me
     assert method in logged["message"] or "expected" in logged["message"]
 
 
-def test_deep_nesting_is_the_senders_error(server: Wire) -> None:
-    def deep(message: dict[str, Any]) -> None:  # as text: to nest it would take this process' own stack
+def test_too_deep_nesting_is_an_error(server: Wire) -> None:
+    def deep(message: dict[str, Any]) -> None:  # as text, since nested values would overflow this process's own stack
         server.raw(framed(json.dumps(message).replace('"DEEP"', "[" * 950 + "1" + "]" * 950).encode()))
 
     deep(request(1, "workspace/executeCommand", {"command": "a", "arguments": "DEEP"}))
@@ -176,7 +178,7 @@ def test_a_request_for_a_notification_gets_a_reply(server: Wire, method: str) ->
     assert server.ask(1, method, params)["result"] is None
 
 
-def test_what_older_libraries_and_careless_clients_send_is_served(wire: Start) -> None:
+def test_harmless_breaches_of_the_protocol_are_served(wire: Start) -> None:
     server = wire()
     server.start()
     server.model_is_loaded()
@@ -200,7 +202,7 @@ def test_what_older_libraries_and_careless_clients_send_is_served(wire: Start) -
     assert not [m for m in server.came if m.get("method") == "window/showMessage"]
 
 
-def test_an_edit_that_cannot_be_understood_puts_the_document_out_of_step(wire: Start) -> None:
+def test_an_invalid_edit_puts_the_document_out_of_sync(wire: Start) -> None:
     server = wire()
     server.start(capabilities={"experimental": {"starcoder": {"status": True}}})
     server.model_is_loaded()
@@ -227,7 +229,7 @@ def test_an_edit_that_cannot_be_understood_puts_the_document_out_of_step(wire: S
     assert "internal error" not in json.dumps(server.rest())
 
 
-def test_two_questions_about_one_document_at_once(wire: Start) -> None:
+def test_two_requests_for_one_document_in_one_write(wire: Start) -> None:
     server = wire()
     server.start()
     server.model_is_loaded()
@@ -239,7 +241,7 @@ def test_two_questions_about_one_document_at_once(wire: Start) -> None:
     assert server.stop() == 0
 
 
-# Nothing of the source in a log
+# Logs
 
 
 BUGGY = """
@@ -260,7 +262,7 @@ raise SystemExit(run_session())
 
 
 def test_no_source_text_in_any_log_even_when_there_is_a_bug(wire: Start) -> None:
-    secret = "hunter2secret"  # noqa: S105  a word to look for
+    secret = "hunter2secret"  # noqa: S105  a word to search for in logs
     code = f"password = '{secret}'\n"
     server = wire(command=[sys.executable, "-c", BUGGY])
     server.start({"logLevel": "debug", secret: 1, "debounce": {"mode": "off"}})
@@ -288,14 +290,14 @@ def test_no_source_text_in_any_log_even_when_there_is_a_bug(wire: Start) -> None
     logged = [message for message in server.rest() if message.get("method") == "window/logMessage"]
     assert [m["params"]["message"] for m in logged if "KeyError" in m["params"]["message"]], logged
     told = [m for m in server.came if m.get("method") == "window/showMessage"]
-    assert secret in json.dumps(told)  # the name of a setting that does not exist, and only that
-    assert len(told) == 2  # the other one speaks of the lost edit
+    assert secret in json.dumps(told)  # as the name of an unknown setting only
+    assert len(told) == 2  # the other message reports the lost edit
     assert secret not in json.dumps([m for m in server.came if m not in told])
-    assert server.errors == ["printed by mistake\n"]  # and not on standard output
+    assert server.errors == ["printed by mistake\n"]  # not on standard output
 
 
 @pytest.mark.parametrize(("level", "n_told"), [("error", 0), ("warning", 1), ("info", 2), ("debug", 2)])
-def test_the_log_level(wire: Start, level: str, n_told: int) -> None:
+def test_the_log_level_limits_messages(wire: Start, level: str, n_told: int) -> None:
     server = wire()
     server.start({"logLevel": level})
     server.model_is_loaded()

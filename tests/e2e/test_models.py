@@ -1,4 +1,4 @@
-"""From nothing to a model in use: by `starcoder-lsp models`, and by the editor's messages with buttons."""
+"""Getting a model into use: by `starcoder-lsp models`, and by messages with buttons in an editor."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ SIZE = DEMONSTRATOR.stat().st_size
 
 
 @define
-class Person:
-    """Somebody who has just installed the program: a home folder of their own, and the hub in reach."""
+class User:
+    """A user who has just installed the program, with an own home folder and a hub."""
 
     home: Path
     hub: FakeHub
@@ -65,173 +65,173 @@ class Person:
 
 
 @pytest.fixture
-def person(tmp_path: Path) -> Iterator[Person]:
+def user(tmp_path: Path) -> Iterator[User]:
     home = tmp_path / "h"
     (home / "run").mkdir(parents=True, mode=0o700)
     with serving(catalogue_hub()) as hub:
-        yield Person(home, hub)
+        yield User(home, hub)
 
 
-def test_one_command_from_nothing_to_a_model_in_use(person: Person) -> None:
-    pulled = person.answer("pull", NAME, "--accept-licence")
+def test_one_command_downloads_a_model_and_uses_it(user: User) -> None:
+    pulled = user.answer("pull", NAME, "--accept-licence")
     path = Path(pulled["path"])
-    assert path.read_bytes() == person.hub.files[entries()[NAME].source.repository, entries()[NAME].source.file]
+    assert path.read_bytes() == user.hub.files[entries()[NAME].source.repository, entries()[NAME].source.file]
     assert pulled["inUse"]
     assert pulled["revision"] == entries()[NAME].source.revision
-    assert person.settings()["model"] == {"name": NAME}
-    assert person.answer("path")["path"] == str(path) == person.answer("path", NAME)["path"]
-    assert person.answer("verify")["isRight"]
-    listed = person.answer("list")
+    assert user.settings()["model"] == {"name": NAME}
+    assert user.answer("path")["path"] == str(path) == user.answer("path", NAME)["path"]
+    assert user.answer("verify")["isRight"]
+    listed = user.answer("list")
     row = next(each for each in listed["catalogue"] if each["name"] == NAME)
     assert row["inUse"]
     assert row["licence"]["accepted"]
     assert listed["inUse"] == NAME
-    again = person.answer("pull", NAME)
+    again = user.answer("pull", NAME)
     assert again["wasHere"]
-    removed = person.answer("remove", NAME)
+    removed = user.answer("remove", NAME)
     assert removed["wasInUse"]
     assert not path.exists()
-    assert person.settings()["model"] == {}
-    assert "is not on this machine" in person.failure("path", NAME)
+    assert user.settings()["model"] == {}
+    assert "is not on this machine" in user.failure("path", NAME)
 
 
-def test_the_licence_is_shown_and_has_to_be_accepted(person: Person) -> None:
-    ran = person.run("pull", NAME)
+def test_the_licence_is_shown_and_has_to_be_accepted(user: User) -> None:
+    ran = user.run("pull", NAME)
     assert ran.returncode == 2
     assert "--accept-licence" in ran.stderr
     for line in (*entries()[NAME].licence.asks, entries()[NAME].licence.url):
         assert line in ran.stderr
-    assert not person.hub.requests("bytes")
-    person.answer("pull", NAME, "--accept-licence")
-    (record,) = person.home.rglob("licences.json")
+    assert not user.hub.requests("bytes")
+    user.answer("pull", NAME, "--accept-licence")
+    (record,) = user.home.rglob("licences.json")
     accepted = json.loads(record.read_text())[NAME]
     assert accepted["licence"] == "bigcode-openrail-m"
     assert accepted["revision"] == entries()[NAME].source.revision
     assert accepted["accepted"].startswith("20")
-    person.answer("remove", NAME)
-    person.answer("pull", NAME)  # not asked again
+    user.answer("remove", NAME)
+    user.answer("pull", NAME)  # the licence is not shown again
 
 
 @pytest.mark.parametrize(("typed", "code"), [("y\n", 0), ("n\n", 2), ("\n", 2)])
-def test_in_a_terminal_the_licence_is_a_question(person: Person, typed: str, code: int) -> None:
+def test_in_a_terminal_the_user_is_asked_to_accept_the_licence(user: User, typed: str, code: int) -> None:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(  # noqa: S603  our own program
-        [*SERVER, "models", "pull", NAME], env=person.environment, stdin=theirs, stdout=theirs, stderr=theirs
+        [*SERVER, "models", "pull", NAME], env=user.environment, stdin=theirs, stdout=theirs, stderr=theirs
     )
     os.close(theirs)
     screen = b""
     while select.select([ours], [], [], TIMEOUT_S)[0]:
         try:
             data = os.read(ours, 4096)
-        except OSError:  # as Linux says that nobody has it open any more
+        except OSError:  # Linux reports the end of a terminal as an error
             break
         if b"accept it?" in screen + data and b"accept it?" not in screen:
             os.write(ours, typed.encode())
         screen += data
     assert process.wait(TIMEOUT_S) == code, screen.decode()
     os.close(ours)
-    assert bool(person.hub.requests("bytes")) == (code == 0)
+    assert bool(user.hub.requests("bytes")) == (code == 0)
 
 
-def test_a_download_that_fails_goes_on_next_time(person: Person) -> None:
-    person.hub.faults.extend([Fault(cut_at=100_000), *[Fault(status=416)] * 0, *[Fault(status=404)]])
-    assert "there is no" in person.failure("pull", NAME, "--accept-licence")
-    assert not person.settings_file.exists()
-    person.answer("pull", NAME)
-    assert person.hub.ranges() == ["", "bytes=100000-", "bytes=100000-"]
+def test_a_failed_download_is_resumed(user: User) -> None:
+    user.hub.faults.extend([Fault(cut_at=100_000), *[Fault(status=416)] * 0, *[Fault(status=404)]])
+    assert "there is no" in user.failure("pull", NAME, "--accept-licence")
+    assert not user.settings_file.exists()
+    user.answer("pull", NAME)
+    assert user.hub.ranges() == ["", "bytes=100000-", "bytes=100000-"]
 
 
-def test_a_file_that_is_no_model_does_not_stay(person: Person) -> None:
-    person.hub.files["some/repo", "mmproj.gguf"] = b"GGUF, or not"
-    message = person.failure("pull", "some/repo:mmproj.gguf", "--accept-licence")
+def test_a_downloaded_file_that_is_no_model_is_deleted(user: User) -> None:
+    user.hub.files["some/repo", "mmproj.gguf"] = b"GGUF, or not"
+    message = user.failure("pull", "some/repo:mmproj.gguf", "--accept-licence")
     assert "mmproj.gguf" in message
-    assert not list(person.home.rglob("*.gguf"))
+    assert not list(user.home.rglob("*.gguf"))
 
 
-def test_a_vocabulary_comes_without_its_model(person: Person) -> None:
-    """For a model on a server; StarCoder2's own is a plain file of its repository, of which the hub has no sha256."""
+def test_a_vocabulary_is_downloaded_without_its_model(user: User) -> None:
+    """It is for a model on a server. The hub has no sha256 of StarCoder2's, a plain file of its repository."""
     name, content = "some/repo:tokenizer.json", json.dumps(tokenizer_file()).encode()
-    person.hub.files["some/repo", "tokenizer.json"] = content
-    person.hub.states_sha256 = False
-    assert "has tokenizer.json" in person.failure("pull", "some/repo")
-    assert "is a vocabulary" in person.failure("pull", name, "--use")
-    pulled = person.answer("pull", name, "--accept-licence")
+    user.hub.files["some/repo", "tokenizer.json"] = content
+    user.hub.states_sha256 = False
+    assert "has tokenizer.json" in user.failure("pull", "some/repo")
+    assert "is a vocabulary" in user.failure("pull", name, "--use")
+    pulled = user.answer("pull", name, "--accept-licence")
     path = Path(pulled["path"])
     assert path.read_bytes() == content
     assert (pulled["parameters"], pulled["inUse"]) == (None, False)
-    assert not person.settings_file.exists()
-    said = person.run("pull", name).stdout
+    assert not user.settings_file.exists()
+    said = user.run("pull", name).stdout
     assert f'vocabulary = "{path}"' in said
     assert "sha256" not in said
-    assert person.answer("path", name) == {"path": str(path)}
-    assert person.answer("verify", name)["isRight"]
-    assert "is a vocabulary" in person.failure("use", name)
-    assert person.answer("list")["pulled"] == []
-    person.answer("remove", name)
+    assert user.answer("path", name) == {"path": str(path)}
+    assert user.answer("verify", name)["isRight"]
+    assert "is a vocabulary" in user.failure("use", name)
+    assert user.answer("list")["pulled"] == []
+    user.answer("remove", name)
     assert not path.exists()
 
 
-def test_what_is_no_vocabulary_does_not_stay(person: Person) -> None:
-    person.hub.files["some/repo", "tokenizer.json"] = b'{"model": {"type": "Unigram"}}'
-    assert "model.vocab" in person.failure("pull", "some/repo:tokenizer.json", "--accept-licence")
-    assert not list(person.home.rglob("tokenizer.json*"))
+def test_a_downloaded_file_that_is_no_vocabulary_is_deleted(user: User) -> None:
+    user.hub.files["some/repo", "tokenizer.json"] = b'{"model": {"type": "Unigram"}}'
+    assert "model.vocab" in user.failure("pull", "some/repo:tokenizer.json", "--accept-licence")
+    assert not list(user.home.rglob("tokenizer.json*"))
 
 
-def test_a_file_of_any_repository(person: Person) -> None:
-    person.hub.files["some/repo", "fine.gguf"] = DEMONSTRATOR.read_bytes()
-    person.hub.licences["some/repo"] = "weird-1.0"
-    ran = person.run("pull", "some/repo:fine.gguf")
+def test_a_file_of_any_repository_can_be_downloaded(user: User) -> None:
+    user.hub.files["some/repo", "fine.gguf"] = DEMONSTRATOR.read_bytes()
+    user.hub.licences["some/repo"] = "weird-1.0"
+    ran = user.run("pull", "some/repo:fine.gguf")
     assert "weird-1.0" in ran.stderr
-    pulled = person.answer("pull", "some/repo:fine.gguf", "--accept-license", "--no-use")
+    pulled = user.answer("pull", "some/repo:fine.gguf", "--accept-license", "--no-use")
     assert not pulled["inUse"]
-    assert not person.settings_file.exists()
-    person.answer("use", "some/repo:fine.gguf")
-    assert person.settings()["model"]["path"] == pulled["path"]
-    assert person.answer("verify", "some/repo:fine.gguf")["isRight"]
-    listed = person.answer("list")
+    assert not user.settings_file.exists()
+    user.answer("use", "some/repo:fine.gguf")
+    assert user.settings()["model"]["path"] == pulled["path"]
+    assert user.answer("verify", "some/repo:fine.gguf")["isRight"]
+    listed = user.answer("list")
     assert [each["name"] for each in listed["pulled"]] == ["some/repo:fine.gguf"]
-    assert person.answer("remove", "some/repo:fine.gguf")["wasInUse"]
+    assert user.answer("remove", "some/repo:fine.gguf")["wasInUse"]
 
 
-def test_a_model_that_was_changed_is_found_out(person: Person) -> None:
-    path = Path(person.answer("pull", NAME, "--accept-licence")["path"])
+def test_verify_finds_a_changed_model(user: User) -> None:
+    path = Path(user.answer("pull", NAME, "--accept-licence")["path"])
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    ran = person.run("verify", NAME)
+    ran = user.run("verify", NAME)
     assert ran.returncode == 1
     assert "WRONG" in ran.stdout
 
 
-def test_another_file_is_used_where_it_is_and_nothing_else_in_the_settings_changes(person: Person) -> None:
-    model = person.home / "models" / "mine.gguf"
+def test_use_sets_the_path_of_a_file_and_changes_no_other_setting(user: User) -> None:
+    model = user.home / "models" / "mine.gguf"
     model.parent.mkdir()
     model.write_bytes(DEMONSTRATOR.read_bytes())
-    person.settings_file.parent.mkdir(parents=True)
+    user.settings_file.parent.mkdir(parents=True)
     text = '# my own\ntrigger = "invoked"  # I ask\n\n[model]\n# small\nthreads = 2\n\n[cache]\nramMiB = 64\n'
-    person.settings_file.write_text(text)
-    found = person.answer("list")["found"]
+    user.settings_file.write_text(text)
+    found = user.answer("list")["found"]
     assert [(each["place"], each["path"]) for each in found] == [("~/models", str(model))]
-    person.answer("use", "mine.gguf")
-    written = person.settings_file.read_text()
+    user.answer("use", "mine.gguf")
+    written = user.settings_file.read_text()
     for line in text.splitlines():
         assert line in written
-    assert person.settings()["model"] == {"threads": 2, "path": str(model)}
-    person.answer("use", "demonstrator")
-    assert person.settings()["model"] == {"threads": 2}
-    assert "file of yours" in person.failure("remove", str(model))
+    assert user.settings()["model"] == {"threads": 2, "path": str(model)}
+    user.answer("use", "demonstrator")
+    assert user.settings()["model"] == {"threads": 2}
+    assert "file of yours" in user.failure("remove", str(model))
     assert model.exists()
 
 
 @pytest.mark.parametrize(
     ("text", "words"), [("[model\n", "not valid TOML"), ("model = 3\n", "not a table"), (b"\xff", "cannot be changed")]
 )
-def test_settings_that_cannot_be_changed_stay(person: Person, text: str | bytes, words: str) -> None:
-    person.settings_file.parent.mkdir(parents=True)
+def test_a_settings_file_that_cannot_be_changed_is_an_error(user: User, text: str | bytes, words: str) -> None:
+    user.settings_file.parent.mkdir(parents=True)
     data = text if isinstance(text, bytes) else text.encode()
-    person.settings_file.write_bytes(data)
-    assert words in person.failure("use", str(DEMONSTRATOR))
-    assert person.settings_file.read_bytes() == data
+    user.settings_file.write_bytes(data)
+    assert words in user.failure("use", str(DEMONSTRATOR))
+    assert user.settings_file.read_bytes() == data
 
 
 @pytest.mark.parametrize(
@@ -245,20 +245,20 @@ def test_settings_that_cannot_be_changed_stay(person: Person, text: str | bytes,
         (("verify", "/"), "is a folder"),
     ],
 )
-def test_names_that_lead_nowhere(person: Person, arguments: tuple[str, ...], words: str) -> None:
-    assert words in person.failure(*arguments)
+def test_an_unknown_name_is_an_error(user: User, arguments: tuple[str, ...], words: str) -> None:
+    assert words in user.failure(*arguments)
 
 
-def test_other_commands_take_names_too(person: Person, tmp_path: Path) -> None:
+def test_other_commands_accept_names_of_models(user: User, tmp_path: Path) -> None:
     source = tmp_path / "x.py"
     source.write_text(CODE)
     place = f"{source}:{CURSOR[0] + 1}:{CURSOR[1] + 1}"
     command = [*SERVER, "complete", place, "--model", NAME]
-    ran = subprocess.run(command, env=person.environment, capture_output=True, text=True, check=False)  # noqa: S603
+    ran = subprocess.run(command, env=user.environment, capture_output=True, text=True, check=False)  # noqa: S603
     assert ran.returncode == 2
     assert f"models pull {NAME}" in ran.stderr
-    person.answer("pull", NAME, "--accept-licence", "--no-use")
-    ran = subprocess.run(command, env=person.environment, capture_output=True, text=True, check=False)  # noqa: S603
+    user.answer("pull", NAME, "--accept-licence", "--no-use")
+    ran = subprocess.run(command, env=user.environment, capture_output=True, text=True, check=False)  # noqa: S603
     assert ran.returncode == 0, ran.stderr
 
 
@@ -267,7 +267,7 @@ def test_other_commands_take_names_too(person: Person, tmp_path: Path) -> None:
 
 @define
 class Editor:
-    """A client that shows messages with buttons, and presses those that the test names."""
+    """A client that shows messages with buttons, and presses those that the test chooses."""
 
     wire: Wire
 
@@ -276,7 +276,7 @@ class Editor:
         return str(self.wire.complete("first", URI, *CURSOR)["result"]["items"][0]["insertText"])
 
     def message(self) -> Any:
-        """The next message with buttons."""
+        """Return the next message with buttons."""
         return self.until("window/showMessageRequest")
 
     def until(self, method: str, words: str = "") -> Any:
@@ -298,16 +298,14 @@ class Editor:
 
 
 @pytest.fixture
-def editor(person: Person, wire: Start) -> Editor:
-    started = wire(env=person.environment)
+def editor(user: User, wire: Start) -> Editor:
+    started = wire(env=user.environment)
     started.start(SETTINGS, BUTTONS)
     started.model_is_loaded()
     return Editor(started)
 
 
-def test_the_first_suggestion_comes_with_an_offer_that_ends_with_the_model_in_use(
-    editor: Editor, person: Person
-) -> None:
+def test_accepting_the_offer_puts_the_model_into_use(editor: Editor, user: User) -> None:
     assert editor.suggestion()
     offer = editor.message()
     assert "demonstrator" in offer["params"]["message"]
@@ -328,16 +326,16 @@ def test_the_first_suggestion_comes_with_an_offer_that_ends_with_the_model_in_us
     status = editor.command("starcoder.showStatus")["result"]
     assert (status["kind"], status["message"]) == ("ready", "")
     assert editor.wire.complete("second", URI, *CURSOR)["result"]["items"]
-    assert person.settings()["model"] == {"name": NAME}
+    assert user.settings()["model"] == {"name": NAME}
     assert editor.wire.stop() == 0
 
 
-def test_not_now_is_for_ever(editor: Editor, person: Person, wire: Start) -> None:
+def test_a_declined_offer_does_not_come_again(editor: Editor, user: User, wire: Start) -> None:
     assert editor.suggestion()
     editor.press(editor.message(), "Not now")
     editor.until("window/showMessage", "starcoder.pullModel")
     assert editor.wire.stop() == 0
-    again = wire(env=person.environment)
+    again = wire(env=user.environment)
     again.start(SETTINGS, BUTTONS)
     again.model_is_loaded()
     assert Editor(again).suggestion()
@@ -345,7 +343,7 @@ def test_not_now_is_for_ever(editor: Editor, person: Person, wire: Start) -> Non
     assert not [message for message in again.rest() if message.get("method") == "window/showMessageRequest"]
 
 
-def test_a_closed_message_asks_once_in_a_session(editor: Editor) -> None:
+def test_a_closed_offer_does_not_come_again_in_the_session(editor: Editor) -> None:
     assert editor.suggestion()
     offer = editor.message()
     editor.wire.send({"jsonrpc": "2.0", "id": offer["id"], "result": None})
@@ -355,27 +353,27 @@ def test_a_closed_message_asks_once_in_a_session(editor: Editor) -> None:
     assert len(asked) == 1
 
 
-def test_a_cancelled_download_keeps_its_part_and_the_command_goes_on(editor: Editor, person: Person) -> None:
-    person.hub.faults.append(Fault(hold_at=SIZE // 2))
+def test_a_cancelled_download_is_resumed_by_the_command(editor: Editor, user: User) -> None:
+    user.hub.faults.append(Fault(hold_at=SIZE // 2))
     assert editor.command("starcoder.pullModel", NAME)["result"] == {"pulling": NAME}
     editor.press(editor.message(), "Accept")
     begun = editor.until("$/progress", f"Downloading {NAME}")
-    assert person.hub.is_holding.wait(TIMEOUT_S)
+    assert user.hub.is_holding.wait(TIMEOUT_S)
     editor.wire.send(
         {"jsonrpc": "2.0", "method": "window/workDoneProgress/cancel", "params": {"token": begun["params"]["token"]}}
     )
     editor.until("window/showMessage", "was cancelled")
-    person.hub.lets_go.set()
+    user.hub.lets_go.set()
     editor.command("starcoder.pullModel", NAME)
     editor.until("$/progress", "is ready")
-    ranges = person.hub.ranges()
+    ranges = user.hub.ranges()
     assert len(ranges) == 2
     assert int(ranges[1].removeprefix("bytes=").rstrip("-")) > 0
     assert editor.wire.stop() == 0
 
 
-def test_what_fails_is_a_message(editor: Editor, person: Person) -> None:
-    person.hub.gated.add(entries()[NAME].source.repository)
+def test_a_failed_download_is_a_message(editor: Editor, user: User) -> None:
+    user.hub.gated.add(entries()[NAME].source.repository)
     editor.command("starcoder.pullModel", NAME)
     assert "gated" in editor.until("window/showMessage")["params"]["message"]
     editor.command("starcoder.pullModel", "starcoder9")
@@ -386,8 +384,8 @@ def test_what_fails_is_a_message(editor: Editor, person: Person) -> None:
     assert editor.wire.stop() == 0
 
 
-def test_a_file_of_another_program_is_used(editor: Editor, person: Person) -> None:
-    folder = person.home / ".lmstudio" / "models" / "someone" / "StarCoder2"
+def test_a_model_of_another_program_can_be_used(editor: Editor, user: User) -> None:
+    folder = user.home / ".lmstudio" / "models" / "someone" / "StarCoder2"
     folder.mkdir(parents=True)
     (folder / "sc2.gguf").write_bytes(DEMONSTRATOR.read_bytes())
     assert editor.suggestion()
@@ -395,7 +393,7 @@ def test_a_file_of_another_program_is_used(editor: Editor, person: Person) -> No
     choice = editor.message()
     editor.press(choice, "sc2.gguf (LM Studio")
     editor.until("$/progress", "is ready")
-    assert person.settings()["model"]["path"] == str(folder / "sc2.gguf")
+    assert user.settings()["model"]["path"] == str(folder / "sc2.gguf")
     assert editor.wire.stop() == 0
 
 
@@ -404,15 +402,15 @@ def test_the_command_offers_the_catalogue(editor: Editor) -> None:
     titles = [each["title"] for each in editor.message()["params"]["actions"]]
     assert titles[0].startswith("Get StarCoder2 3B")
     assert titles[-2:] == ["Use a file…", "Not now"]
-    editor.command("starcoder.pullModel")  # one question at a time
+    editor.command("starcoder.pullModel")  # one message at a time
     assert editor.wire.stop() == 0
     asked = [message for message in editor.wire.rest() if message.get("method") == "window/showMessageRequest"]
     assert len(asked) == 1
 
 
-def test_a_client_without_buttons_gets_one_line(person: Person, wire: Start) -> None:
+def test_a_client_without_buttons_gets_a_message_only(user: User, wire: Start) -> None:
     for n_lines in (1, 0):
-        started = wire(env=person.environment)
+        started = wire(env=user.environment)
         started.start(SETTINGS)
         started.model_is_loaded()
         editor = Editor(started)
@@ -422,17 +420,17 @@ def test_a_client_without_buttons_gets_one_line(person: Person, wire: Start) -> 
         assert started.stop() == 0
         shown = [message for message in started.rest() if message.get("method") == "window/showMessage"]
         assert len(shown) == n_lines
-    started = wire(env=person.environment)
+    started = wire(env=user.environment)
     started.start(SETTINGS, BUTTONS)
     started.model_is_loaded()
     editor = Editor(started)
     assert editor.suggestion()
-    editor.message()  # whoever has buttons is still asked
+    editor.message()  # a client with buttons still gets the offer
     assert started.stop() == 0
 
 
-def test_a_name_without_a_file_is_told_and_gets_no_offer(person: Person, wire: Start) -> None:
-    started = wire(env=person.environment)
+def test_a_model_name_without_a_file_is_reported_without_an_offer(user: User, wire: Start) -> None:
+    started = wire(env=user.environment)
     started.start({**SETTINGS, "model": {"name": NAME}}, BUTTONS)
     assert f"models pull {NAME}" in Editor(started).until("window/showMessage")["params"]["message"]
     started.send(request("status", "workspace/executeCommand", {"command": "starcoder.showStatus"}))

@@ -1,4 +1,4 @@
-"""Notebooks over the wire: the earlier cells are in the prompt, and typing in a cell stays cheap."""
+"""Notebooks over the wire: earlier cells are in the prompt, and typing in a cell evaluates few tokens."""
 
 from __future__ import annotations
 
@@ -82,8 +82,8 @@ def start(wire: Start) -> Start:
     return started
 
 
-class Asking:
-    """Each question has an id of its own."""
+class Requester:
+    """Sends requests, each with a new id."""
 
     def __init__(self, server: Wire) -> None:
         self.server = server
@@ -110,52 +110,52 @@ def is_clean_end(server: Wire) -> bool:
     return server.stop() == 0 and server.errors == [] and "internal error" not in json.dumps(server.rest())
 
 
-def test_the_server_asks_for_every_notebook_of_a_client_that_has_some(wire: Start) -> None:
+def test_the_server_registers_for_notebooks(wire: Start) -> None:
     capabilities = wire().start(capabilities=CAPABILITIES)["result"]["capabilities"]
     assert capabilities["notebookDocumentSync"] == {"notebookSelector": [{"notebook": "*"}]}
     assert "notebookDocumentSync" not in wire().start()["result"]["capabilities"]
 
 
-def test_a_cell_is_completed_with_the_earlier_cells_in_view(start: Start) -> None:
+def test_earlier_cells_are_in_the_prompt(start: Start) -> None:
     server = start()
-    asking = Asking(server)
-    item, *_ = asking.complete()["result"]["items"]
+    requester = Requester(server)
+    item, *_ = requester.complete()["result"]["items"]
     place = {"line": END[0], "character": END[1]}
     assert item["range"] == {"start": place, "end": place}
-    prompt = asking.prompt()
+    prompt = requester.prompt()
     assert FIRST in prompt
     assert "# # Results\n#\n# The numbers of last year\n" in prompt
     assert prompt.index(FIRST) < prompt.index("numbers of last year") < prompt.index("def total(values):")
-    assert "def total(values):" in asking.prompt(1, 17, 0)  # a later cell stands behind the cursor
+    assert "def total(values):" in requester.prompt(1, 17, 0)  # later cells are text behind the cursor
     server.send(typed(2, 1, 4, 0, "alpha = "))
-    assert "alpha = value_4" in asking.prompt()
+    assert "alpha = value_4" in requester.prompt()
     assert is_clean_end(server)
 
 
-def test_cells_are_inserted_moved_and_deleted(start: Start) -> None:
+def test_cells_may_be_inserted_moved_and_deleted(start: Start) -> None:
     server = start()
-    asking = Asking(server)
+    requester = Requester(server)
     server.send(structure(2, 2, 0, [cell_of(4)], didOpen=[text_of(4, "inserted = 4")]))
-    assert "inserted = 4\n\ndef total" in asking.prompt()
+    assert "inserted = 4\n\ndef total" in requester.prompt()
     server.send(structure(3, 0, 3, [cell_of(4), cell_of(2, MARKUP), cell_of(1)]))
-    prompt = asking.prompt()
+    prompt = requester.prompt()
     assert prompt.index("inserted = 4") < prompt.index("numbers of last year") < prompt.index(FIRST)
     server.send(structure(4, 1, 2, [], didClose=[{"uri": cell(2)}, {"uri": cell(1)}]))
-    prompt = asking.prompt()
+    prompt = requester.prompt()
     assert "inserted = 4\n\ndef total" in prompt
     assert "value_1" not in prompt
     assert "numbers" not in prompt
-    assert asking.complete(1)["error"]["message"] == f"the document {cell(1)} is not open"
-    assert asking.complete()["result"]["items"]
+    assert requester.complete(1)["error"]["message"] == f"the document {cell(1)} is not open"
+    assert requester.complete()["result"]["items"]
     assert is_clean_end(server)
 
 
-def test_a_cell_that_has_run_or_become_code(start: Start) -> None:
+def test_a_cell_that_ran_or_became_code_is_in_the_prompt(start: Start) -> None:
     server = start()
-    asking = Asking(server)
+    requester = Requester(server)
     ran = {**cell_of(1), "executionSummary": {"executionOrder": 1, "success": True}, "metadata": {"tags": [1, None]}}
     server.send(did_change(2, {"data": [ran]}), did_change(3, {"data": [cell_of(2, CODE)]}))
-    prompt = asking.prompt()
+    prompt = requester.prompt()
     assert FIRST in prompt
     assert "numbers of last year" not in prompt
     assert is_clean_end(server)
@@ -163,23 +163,23 @@ def test_a_cell_that_has_run_or_become_code(start: Start) -> None:
 
 def test_typing_in_a_cell_evaluates_a_few_tokens(start: Start) -> None:
     server = start()
-    asking = Asking(server)
-    assert asking.complete()["result"]
+    requester = Requester(server)
+    assert requester.complete()["result"]
     for n, character in enumerate("number in values:"):
-        before = asking.n_evaluated()
+        before = requester.n_evaluated()
         server.send(typed(n + 2, 3, END[0], END[1] + n, character))
-        assert asking.complete(3, END[0], END[1] + n + 1)["result"] is not None
-        assert asking.n_evaluated() - before <= 3
-    assert "for number in values:" in asking.prompt(3, END[0], END[1] + 17)
+        assert requester.complete(3, END[0], END[1] + n + 1)["result"] is not None
+        assert requester.n_evaluated() - before <= 3
+    assert "for number in values:" in requester.prompt(3, END[0], END[1] + 17)
     assert is_clean_end(server)
 
 
-def test_a_notebook_is_evaluated_ahead_when_it_is_opened_and_edited(start: Start) -> None:
+def test_an_opened_or_edited_notebook_is_prefilled(start: Start) -> None:
     server = start(SETTINGS)
-    asking = Asking(server)
+    requester = Requester(server)
 
     def until_ahead(n_tokens: int) -> Any:
-        while (report := asking.ask("starcoder/metrics")["result"])["tokens"]["ahead"] <= n_tokens:
+        while (report := requester.ask("starcoder/metrics")["result"])["tokens"]["ahead"] <= n_tokens:
             pass
         return report
 
@@ -190,7 +190,7 @@ def test_a_notebook_is_evaluated_ahead_when_it_is_opened_and_edited(start: Start
     assert is_clean_end(server)
 
 
-def test_an_edit_of_any_cell_makes_what_is_under_way_for_another_worthless(start: Start) -> None:
+def test_an_edit_of_any_cell_supersedes_requests_of_the_others(start: Start) -> None:
     server = start()
     server.send(
         request(1, "textDocument/inlineCompletion", completion_params(cell(3), *END)),
@@ -211,21 +211,24 @@ def test_an_edit_of_any_cell_makes_what_is_under_way_for_another_worthless(start
         ({"languages": ["markdown"]}, (False, True)),
     ],
 )
-def test_settings_that_leave_documents_out(start: Start, settings: object, is_answered: tuple[bool, bool]) -> None:
-    asking = Asking(start({**INVOKED, **settings}))  # type: ignore[dict-item]
-    assert (asking.complete()["result"] is not None, asking.complete(2, 0, 3)["result"] is not None) == is_answered
+def test_settings_can_exclude_notebooks(start: Start, settings: object, is_answered: tuple[bool, bool]) -> None:
+    requester = Requester(start({**INVOKED, **settings}))  # type: ignore[dict-item]
+    assert (
+        requester.complete()["result"] is not None,
+        requester.complete(2, 0, 3)["result"] is not None,
+    ) == is_answered
 
 
 def test_a_closed_notebook_is_forgotten(start: Start) -> None:
     server = start()
-    asking = Asking(server)
-    assert asking.complete()["result"]
+    requester = Requester(server)
+    assert requester.complete()["result"]
     server.send(did_close(URI, 1, 2, 3))
-    assert asking.complete()["error"]["message"] == f"the document {cell(3)} is not open"
-    server.send(OPENED, did_close())  # at once: there is nothing any more to look ahead in
-    assert asking.complete()["error"]["message"] == f"the document {cell(3)} is not open"
+    assert requester.complete()["error"]["message"] == f"the document {cell(3)} is not open"
+    server.send(OPENED, did_close())  # at once, since no document is left to prefill
+    assert requester.complete()["error"]["message"] == f"the document {cell(3)} is not open"
     server.send(OPENED)
-    assert asking.complete()["result"]["items"]
+    assert requester.complete()["result"]["items"]
     assert is_clean_end(server)
 
 
@@ -244,18 +247,18 @@ LOST = [
 """Changes that cannot be applied."""
 
 
-def test_after_a_change_that_cannot_be_applied_the_notebook_has_to_be_opened_again(start: Start) -> None:
+def test_after_an_invalid_change_a_notebook_must_be_opened_again(start: Start) -> None:
     server = start()
-    asking = Asking(server)
+    requester = Requester(server)
     for n_lost, lost in enumerate(LOST, 1):
         server.send(lost)
-        assert asking.complete()["result"] is None, lost
+        assert requester.complete()["result"] is None, lost
         server.send(typed(3, 3, *END, "x"))
-        assert asking.complete()["result"] is None, lost
+        assert requester.complete()["result"] is None, lost
         warnings = [message for message in server.came if message.get("params", {}).get("type") == WARNING]
         assert len([each for each in warnings if each["method"] == "window/logMessage"]) == 2 * n_lost, lost
         server.send(OPENED)
-        assert asking.complete()["result"]["items"], lost
+        assert requester.complete()["result"]["items"], lost
     assert is_clean_end(server)
 
 
@@ -276,19 +279,19 @@ HARMLESS = [
 ]
 
 
-def test_other_odd_messages_leave_the_notebook_as_it_is(start: Start) -> None:
+def test_harmless_odd_messages_do_not_change_the_notebook(start: Start) -> None:
     server = start(SETTINGS)
-    asking = Asking(server)
+    requester = Requester(server)
     for harmless in HARMLESS:
         server.send(harmless)
-        assert asking.complete()["result"]["items"], harmless
+        assert requester.complete()["result"]["items"], harmless
     assert is_clean_end(server)
 
 
-def test_cells_without_notebook_messages_are_documents(start: Start) -> None:
+def test_cells_opened_without_a_notebook_are_documents(start: Start) -> None:
     server = start()
-    asking = Asking(server)
+    requester = Requester(server)
     server.open(cell(11), "alone = 1\n")
-    assert asking.complete(11, 1, 0)["result"]
-    assert FIRST not in asking.prompt(11, 1, 0)
+    assert requester.complete(11, 1, 0)["result"]
+    assert FIRST not in requester.prompt(11, 1, 0)
     assert is_clean_end(server)

@@ -1,4 +1,4 @@
-"""Pieces of other files in the prompt: chosen, shown, stable while one types, looked at again when one comes back."""
+"""Snippets of other files in the prompt: chosen, stable while the user types, and renewed on a return."""
 
 from __future__ import annotations
 
@@ -52,9 +52,7 @@ def changed(uri: str, version: int, line: int, character: int, text: str) -> dic
     )
 
 
-def test_a_definition_that_is_imported_is_shown_in_the_repository_format(
-    wire: Callable[..., Wire], project: Path
-) -> None:
+def test_an_imported_definition_is_shown_in_the_repository_layout(wire: Callable[..., Wire], project: Path) -> None:
     server, uri = started(wire, project), (project / "main.py").as_uri()
     server.open(uri, MAIN)
     answer = explained(server, "explain", uri)
@@ -68,7 +66,7 @@ def test_a_definition_that_is_imported_is_shown_in_the_repository_format(
     assert "hidden away" not in prompt
 
 
-def test_typing_does_not_touch_what_is_shown_of_other_files(wire: Callable[..., Wire], project: Path) -> None:
+def test_typing_does_not_change_the_snippets(wire: Callable[..., Wire], project: Path) -> None:
     server, uri = started(wire, project), (project / "main.py").as_uri()
     server.open(uri, MAIN)
     server.complete("first", uri, *CURSOR)
@@ -81,7 +79,7 @@ def test_typing_does_not_touch_what_is_shown_of_other_files(wire: Callable[..., 
     assert after["reused"] - before["reused"] > 100
 
 
-def test_a_file_that_was_edited_is_looked_at_again_on_the_way_back(wire: Callable[..., Wire], project: Path) -> None:
+def test_snippets_of_an_edited_file_are_renewed_on_a_return(wire: Callable[..., Wire], project: Path) -> None:
     server = started(wire, project)
     main, reader = (project / "main.py").as_uri(), (project / "reader.py").as_uri()
     server.open(main, MAIN)
@@ -91,7 +89,7 @@ def test_a_file_that_was_edited_is_looked_at_again_on_the_way_back(wire: Callabl
     server.send(changed(reader, 2, 3, 18, "_quickly"))
     server.send(changed(main, 2, 1, 0, "x"))
     server.complete("typed at once", main, 1, 1)
-    for n in range(10_000):  # it is done when nothing else was asked for a while; metrics do not count
+    for n in range(10_000):  # this happens after a pause without requests; metrics do not count
         if server.ask(n, "starcoder/metrics")["result"]["tokens"]["ahead"] > n_ahead:
             break
     assert "read_frame_quickly" in explained(server, "explain", main)["prompt"]
@@ -109,7 +107,7 @@ def test_settings_keep_other_files_out(wire: Callable[..., Wire], project: Path,
     assert "read_frame(self" not in answer["prompt"]
 
 
-def test_without_a_root_only_what_is_open_is_shown(wire: Callable[..., Wire], project: Path) -> None:
+def test_without_a_root_only_open_documents_are_shown(wire: Callable[..., Wire], project: Path) -> None:
     server = wire()
     server.start(SETTINGS)
     server.model_is_loaded()

@@ -1,4 +1,4 @@
-"""A suggestion that was shown answers again without the model: typed through, deleted back into, asked for again."""
+"""A shown suggestion is used again without the model: while it is typed, after deleting, and at a new request."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def driver(client: LanguageClient) -> Driver:
 
 
 async def shown(driver: Driver, column: int) -> str:
-    """The first suggestion's text, which goes in at the cursor; empty if there is none."""
+    """Return the first suggestion's text, which replaces nothing; empty if there is none."""
     items = await driver.complete(URI, LINE, column)
     assert items is not None
     if not items:
@@ -34,28 +34,28 @@ async def shown(driver: Driver, column: int) -> str:
 
 
 def on_the_line(text: str) -> str:
-    """The part of a suggestion that can be typed without leaving the line."""
+    """Return the part of a suggestion up to the line's end."""
     return text.partition("\n")[0]
 
 
 def end_of(text: str) -> tuple[int, int]:
-    """The place behind a suggestion that was accepted."""
+    """Return the place behind an accepted suggestion."""
     above, newline, last_line = text.rpartition("\n")
     return LINE + (text.count("\n") if newline else 0), len(last_line) + (0 if newline else COLUMN + len(above))
 
 
 async def cost(driver: Driver) -> tuple[Any, ...]:
-    """What requests cost the model; what is evaluated while nobody waits may go on."""
+    """Return the tokens that requests cost, without those evaluated ahead of need."""
     tokens = (await driver.metrics())["tokens"]
     return tokens["prompt"], tokens["generated"], tokens["evaluated"] - tokens["ahead"]
 
 
-async def n_asked(driver: Driver) -> int:
-    """The prompt tokens of all requests that reached the model."""
+async def n_prompt_tokens(driver: Driver) -> int:
+    """Return the prompt tokens of all requests that reached the model."""
     return int((await driver.metrics())["tokens"]["prompt"])
 
 
-async def test_typing_through_and_deleting_back_and_asking_again(driver: Driver) -> None:
+async def test_typing_a_suggestion_deleting_it_and_requesting_again_cost_nothing(driver: Driver) -> None:
     text = await shown(driver, COLUMN)
     typed = on_the_line(text)[:-1]
     assert len(typed) > 0
@@ -72,7 +72,7 @@ async def test_typing_through_and_deleting_back_and_asking_again(driver: Driver)
     assert report["requests"]["answered"] == report["requests"]["total"] == report["latencyMs"]["count"]
 
 
-async def test_a_bracket_that_the_editor_closed_is_replaced(driver: Driver) -> None:
+async def test_an_auto_closed_bracket_is_replaced(driver: Driver) -> None:
     driver.replace(URI, "x = sorted\n")
     item, *_ = await driver.complete(URI, 0, 10)
     text = item.insert_text
@@ -89,62 +89,62 @@ async def test_a_bracket_that_the_editor_closed_is_replaced(driver: Driver) -> N
 @pytest.mark.parametrize(
     ("start", "end", "text", "column"),
     [
-        ((LINE, COLUMN), (LINE, COLUMN), "~", COLUMN + 1),  # not what was suggested
-        ((LINE, COLUMN - 1), (LINE, COLUMN), "", COLUMN - 1),  # before its beginning
+        ((LINE, COLUMN), (LINE, COLUMN), "~", COLUMN + 1),  # another text than the suggested one
+        ((LINE, COLUMN - 1), (LINE, COLUMN), "", COLUMN - 1),  # in front of the suggestion
         ((8, 4), (8, 8), "return", COLUMN),  # below
         ((0, 7), (0, 9), "re", COLUMN),  # above
     ],
 )
-async def test_another_text_is_for_the_model(
+async def test_any_other_edit_needs_the_model(
     driver: Driver, start: tuple[int, int], end: tuple[int, int], text: str, column: int
 ) -> None:
     await shown(driver, COLUMN)
-    before = await n_asked(driver)
+    before = await n_prompt_tokens(driver)
     driver.edit(URI, start, end, text)
     await shown(driver, column)
-    assert await n_asked(driver) > before
+    assert await n_prompt_tokens(driver) > before
 
 
-async def test_what_was_accepted_and_what_is_closed_is_for_the_model(driver: Driver) -> None:
+async def test_after_accepting_or_reopening_the_model_is_needed(driver: Driver) -> None:
     text = await shown(driver, COLUMN)
-    before = await n_asked(driver)
+    before = await n_prompt_tokens(driver)
     driver.edit(URI, (LINE, COLUMN), (LINE, COLUMN), text)
     await driver.complete(URI, *end_of(text))
-    accepted = await n_asked(driver)
+    accepted = await n_prompt_tokens(driver)
     assert accepted > before
     driver.client.text_document_did_close(types.DidCloseTextDocumentParams(types.TextDocumentIdentifier(URI)))
     driver.open(URI, CODE)
     assert await shown(driver, COLUMN) == text
-    assert await n_asked(driver) > accepted
+    assert await n_prompt_tokens(driver) > accepted
 
 
-async def test_what_comes_after_an_accepted_suggestion_is_prepared(driver: Driver) -> None:
+async def test_the_suggestion_after_an_accepted_one_is_prepared(driver: Driver) -> None:
     automatic = types.InlineCompletionTriggerKind.Automatic
     params = driver.request(URI, LINE, COLUMN, automatic)
     (item,) = (await driver.client.text_document_inline_completion_async(params)).items
     n_generated = (await driver.metrics())["tokens"]["generated"]
     while (await driver.metrics())["tokens"]["generated"] == n_generated:
         pass
-    before = await n_asked(driver)
+    before = await n_prompt_tokens(driver)
     driver.edit(URI, (LINE, COLUMN), (LINE, COLUMN), item.insert_text)
     params = driver.request(URI, *end_of(item.insert_text), automatic)
     await driver.client.text_document_inline_completion_async(params)
-    assert await n_asked(driver) == before
+    assert await n_prompt_tokens(driver) == before
 
 
-async def test_other_settings_ask_the_model(driver: Driver) -> None:
+async def test_other_settings_need_the_model(driver: Driver) -> None:
     await shown(driver, COLUMN)
-    before = await n_asked(driver)
+    before = await n_prompt_tokens(driver)
     settings = SETTINGS | {"completion": {"maxTokens": 1}}
     driver.client.workspace_did_change_configuration(
         types.DidChangeConfigurationParams(settings={"starcoder": settings})
     )
     await shown(driver, COLUMN)
-    assert await n_asked(driver) > before
+    assert await n_prompt_tokens(driver) > before
 
 
-async def test_nothing_waits_for_the_debounce(client: LanguageClient) -> None:
-    """Only a request that the person makes gets past the delay, and an answer from memory."""
+async def test_cached_and_invoked_answers_skip_the_debounce(client: LanguageClient) -> None:
+    """Other automatic requests wait for the delay."""
     driver = Driver(client)
     await driver.start({"debounce": {"mode": "fixed", "ms": 2000}})
     await driver.model_is_loaded()
@@ -158,7 +158,7 @@ async def test_nothing_waits_for_the_debounce(client: LanguageClient) -> None:
     assert (await driver.metrics())["latencyMs"]["p50"] < 1000
 
 
-async def test_an_answer_from_memory_supersedes_what_still_waits(client: LanguageClient) -> None:
+async def test_a_cached_answer_supersedes_a_waiting_request(client: LanguageClient) -> None:
     driver = Driver(client)
     await driver.start({"debounce": {"mode": "fixed", "ms": 2000}})
     await driver.model_is_loaded()
@@ -166,18 +166,18 @@ async def test_an_answer_from_memory_supersedes_what_still_waits(client: Languag
     text = await shown(driver, COLUMN)
     waiting = driver.request(URI, 0, 3, types.InlineCompletionTriggerKind.Automatic)
     older = asyncio.ensure_future(driver.client.text_document_inline_completion_async(waiting))
-    await asyncio.sleep(0)  # it is sent
+    await asyncio.sleep(0)  # so that the request is sent
     assert await shown(driver, COLUMN) == text
     assert await older is None
     assert (await driver.metrics())["requests"]["superseded"] == 1
 
 
-async def test_nothing_to_suggest_is_remembered_for_the_same_text_only(driver: Driver) -> None:
+async def test_an_empty_answer_is_cached_for_the_same_text_only(driver: Driver) -> None:
     driver.replace(URI, "x = 1")
     assert await driver.complete(URI, 0, 5) == []
-    before = await n_asked(driver)
+    before = await n_prompt_tokens(driver)
     assert await driver.complete(URI, 0, 5) == []
-    assert await n_asked(driver) == before
+    assert await n_prompt_tokens(driver) == before
     driver.edit(URI, (0, 5), (0, 5), "0")
     await driver.complete(URI, 0, 6)
-    assert await n_asked(driver) > before
+    assert await n_prompt_tokens(driver) > before

@@ -1,4 +1,4 @@
-"""The server as a client sees it: lifecycle, completions, reply rules, bad input."""
+"""The server from a client's side: lifecycle, completions, reply rules and bad input."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def driver(client: LanguageClient) -> Driver:
     return made
 
 
-async def test_capabilities_and_the_load_is_told(client: LanguageClient) -> None:
+async def test_capabilities_and_the_progress_of_the_load(client: LanguageClient) -> None:
     driver = Driver(client)
     result = await driver.start()
     assert result.capabilities.inline_completion_provider
@@ -46,7 +46,7 @@ async def test_capabilities_and_the_load_is_told(client: LanguageClient) -> None
     assert reports[0].kind == "begin"
 
 
-async def test_a_completion(driver: Driver) -> None:
+async def test_a_completion_has_text_range_and_command(driver: Driver) -> None:
     driver.open(URI, CODE)
     item, *_ = await driver.complete(URI, *CURSOR)
     assert isinstance(item.insert_text, str)
@@ -55,7 +55,7 @@ async def test_a_completion(driver: Driver) -> None:
     assert item.command.command == "starcoder.accept"
 
 
-async def test_the_same_question_gets_the_same_answer(driver: Driver) -> None:
+async def test_the_same_request_gets_the_same_answer(driver: Driver) -> None:
     driver.open(URI, CODE)
     first = await driver.complete(URI, *CURSOR)
     driver.edit(URI, CURSOR, CURSOR, "f")
@@ -65,7 +65,7 @@ async def test_the_same_question_gets_the_same_answer(driver: Driver) -> None:
     assert [item.insert_text for item in again] == [item.insert_text for item in first]
 
 
-async def test_an_explicit_request_gets_several_that_begin_differently(driver: Driver) -> None:
+async def test_an_invoked_request_gets_several_suggestions_with_different_beginnings(driver: Driver) -> None:
     driver.open(URI, ASSIGNED)
     automatic = driver.request(URI, *ASSIGNED_CURSOR, types.InlineCompletionTriggerKind.Automatic)
     (one,) = (await driver.client.text_document_inline_completion_async(automatic)).items
@@ -83,7 +83,7 @@ async def test_an_explicit_request_gets_several_that_begin_differently(driver: D
     assert after["prompt"] - before["prompt"] < 200, "one prompt for all of them"
 
 
-async def test_as_many_as_the_settings_say(client: LanguageClient) -> None:
+async def test_the_number_of_suggestions_is_a_setting(client: LanguageClient) -> None:
     driver = Driver(client)
     await driver.start({"completion": {"maxItems": 1}})
     await driver.model_is_loaded()
@@ -91,7 +91,7 @@ async def test_as_many_as_the_settings_say(client: LanguageClient) -> None:
     assert len(await driver.complete(URI, *CURSOR)) == 1
 
 
-async def test_what_is_too_unlikely_is_not_shown(client: LanguageClient) -> None:
+async def test_suggestions_below_the_minimal_confidence_are_withheld(client: LanguageClient) -> None:
     driver = Driver(client)
     await driver.start({"completion": {"minConfidence": -0.0001}})
     await driver.model_is_loaded()
@@ -99,19 +99,19 @@ async def test_what_is_too_unlikely_is_not_shown(client: LanguageClient) -> None
     assert await driver.complete(URI, *CURSOR) == []
 
 
-async def test_typing_reuses_what_was_evaluated(driver: Driver) -> None:
+async def test_typing_reuses_evaluated_tokens(driver: Driver) -> None:
     driver.open(URI, CODE)
     await driver.complete(URI, *CURSOR)
     before = (await driver.metrics())["tokens"]
-    driver.edit(URI, CURSOR, CURSOR, "q")  # not what was suggested
+    driver.edit(URI, CURSOR, CURSOR, "q")  # another text than the suggested one
     await driver.complete(URI, 4, 24)
     after = (await driver.metrics())["tokens"]
     assert after["reused"] > before["reused"]
     assert after["prompt"] + after["ahead"] == after["reused"] + after["evaluated"]
 
 
-async def test_a_document_is_evaluated_ahead_when_it_is_opened_and_focused(driver: Driver) -> None:
-    """Opened, then left for another, then looked at again: each time its cells are there before it is asked about."""
+async def test_an_opened_or_focused_document_is_prefilled(driver: Driver) -> None:
+    """Opened, left for another document, and focused again: each time its cells are cached before the request."""
     driver.open(URI, CODE * 20)
     report = await driver.until_ahead(0)
     assert report["requests"]["total"] == 0
@@ -126,7 +126,7 @@ async def test_a_document_is_evaluated_ahead_when_it_is_opened_and_focused(drive
     assert {document["where"] for document in report["documents"]} == {"device", "ram"}
 
 
-async def test_a_place_that_was_edited_is_evaluated_before_it_is_asked_about(driver: Driver) -> None:
+async def test_an_edited_place_is_prefilled(driver: Driver) -> None:
     driver.open(URI, CODE * 20)
     driver.edit(URI, (60, 0), (60, 0), "x = 1\n")
     report = await driver.until_ahead(100)
@@ -135,7 +135,7 @@ async def test_a_place_that_was_edited_is_evaluated_before_it_is_asked_about(dri
     assert after["evaluated"] - report["tokens"]["evaluated"] <= 2
 
 
-async def test_focus_on_what_is_not_open_is_ignored(driver: Driver) -> None:
+async def test_focus_on_an_unknown_document_is_ignored(driver: Driver) -> None:
     driver.client.protocol.notify("textDocument/didFocus", {"textDocument": {"uri": "file:///nowhere.py"}})
     driver.client.protocol.notify("textDocument/didFocus", {"wrong": 1})
     driver.client.protocol.notify("textDocument/didFocus", [7])
@@ -143,7 +143,7 @@ async def test_focus_on_what_is_not_open_is_ignored(driver: Driver) -> None:
     assert await driver.complete(URI, *CURSOR) is not None
 
 
-async def test_a_closed_document_is_there_when_it_is_opened_again(driver: Driver) -> None:
+async def test_a_document_that_is_opened_again_reuses_its_cells(driver: Driver) -> None:
     driver.open(URI, CODE * 20)
     await driver.complete(URI, *CURSOR)
     driver.client.text_document_did_close(types.DidCloseTextDocumentParams(types.TextDocumentIdentifier(URI)))
@@ -168,7 +168,7 @@ async def test_metrics_have_the_documented_shape(driver: Driver) -> None:
     assert report["model"]["architecture"] == "starcoder2"
 
 
-async def test_explain_shows_the_prompt(driver: Driver) -> None:
+async def test_explain_returns_the_prompt(driver: Driver) -> None:
     driver.open(URI, CODE)
     await driver.complete(URI, *CURSOR)
     where = {"textDocument": {"uri": URI}, "position": {"line": CURSOR[0], "character": CURSOR[1]}}
@@ -176,7 +176,7 @@ async def test_explain_shows_the_prompt(driver: Driver) -> None:
     above, below = CODE.split("    with open(path) as ")
     assert explained["prompt"] == f"<fim_prefix>{above}<fim_suffix>{below}<fim_middle>    with open(path) as "
     assert explained["language"] == "Python"
-    assert explained["promptTokens"] + 1 == sum(s["tokens"] for s in explained["segments"]) + 3  # one is healed
+    assert explained["promptTokens"] + 1 == sum(s["tokens"] for s in explained["segments"]) + 3  # one token is healed
     assert explained["healed"] == " "
     segments = [(s["kind"], s["startLine"], s["endLine"]) for s in explained["segments"]]
     assert segments == [("prefix", 1, 4), ("suffix", 5, 9), ("middle", 5, 5)]
@@ -196,7 +196,7 @@ async def test_a_newer_request_supersedes_the_older(driver: Driver) -> None:
     assert (await driver.metrics())["requests"]["superseded"] == 1
 
 
-async def test_an_edit_makes_a_running_request_worthless(driver: Driver) -> None:
+async def test_an_edit_supersedes_a_running_request(driver: Driver) -> None:
     driver.open(URI, "x = 1\n" * 300 + CODE)
     running = asyncio.ensure_future(driver.client.text_document_inline_completion_async(driver.request(URI, 304, 23)))
     await asyncio.sleep(0)
@@ -204,7 +204,7 @@ async def test_an_edit_makes_a_running_request_worthless(driver: Driver) -> None
     assert await running is None
 
 
-async def test_a_cancelled_request_is_answered_with_the_error_for_it(driver: Driver) -> None:
+async def test_a_cancelled_request_gets_the_error_request_cancelled(driver: Driver) -> None:
     driver.open(URI, "x = 1\n" * 300 + CODE)
     protocol = driver.client.protocol
     reply = protocol.send_request("textDocument/inlineCompletion", driver.request(URI, 304, 23), msg_id="to-cancel")
@@ -216,7 +216,7 @@ async def test_a_cancelled_request_is_answered_with_the_error_for_it(driver: Dri
     assert (await driver.complete(URI, 304, 23)) is not None
 
 
-async def test_several_documents(driver: Driver) -> None:
+async def test_several_documents_are_served(driver: Driver) -> None:
     driver.open(URI, CODE)
     driver.open("file:///b.rs", "fn main() {\n    let x = \n}\n", "rust")
     driver.open("file:///c.unknown", "hello \n", "no-such-language")
@@ -240,7 +240,7 @@ async def test_a_position_outside_the_document_is_clamped(driver: Driver) -> Non
             assert item.range.start.line < len(CODE.splitlines()) + 1
 
 
-async def test_an_unknown_document_is_an_error_and_the_server_lives(driver: Driver) -> None:
+async def test_an_unknown_document_is_an_error_and_the_server_goes_on(driver: Driver) -> None:
     with pytest.raises(JsonRpcException, match="not open") as raised:
         await driver.complete("file:///never-opened.py", 0, 0)
     assert raised.value.code == types.ErrorCodes.InvalidParams
@@ -266,7 +266,7 @@ async def test_malformed_parameters_get_a_reply(driver: Driver, method: str, par
 
 
 def sent_raw(client: LanguageClient, body: dict[str, Any]) -> Any:
-    """Send JSON that the client library would refuse to make; return the future of its reply."""
+    """Send JSON that the client library would refuse to build, and return the future of its reply."""
     from concurrent.futures import Future
 
     future: Future[Any] = Future()
@@ -295,13 +295,13 @@ async def test_markers_in_a_file_are_plain_text(driver: Driver, marker: str) -> 
 
 
 @pytest.mark.parametrize("text", ["a\0b\n" * 10, ("x" * 99 + "\n") * 100_000])
-async def test_binary_and_huge_files_are_declined_quietly(driver: Driver, text: str) -> None:
+async def test_binary_and_huge_files_get_null_without_a_message(driver: Driver, text: str) -> None:
     driver.open(URI, text)
     assert await driver.complete(URI, 0, 1) is None
     assert driver.client.messages == []
 
 
-async def test_edits_with_characters_outside_the_bmp_land_where_the_client_means(client: LanguageClient) -> None:
+async def test_edits_behind_characters_outside_the_bmp_are_at_the_right_place(client: LanguageClient) -> None:
     driver = Driver(client)
     await driver.start(encoding="utf-16")
     await driver.model_is_loaded()
@@ -330,7 +330,7 @@ async def test_position_encoding_is_negotiated(client: LanguageClient, encoding:
 # Settings and models
 
 
-async def test_wrong_settings_are_told_of_by_name_and_the_default_is_used(client: LanguageClient) -> None:
+async def test_wrong_settings_are_reported_by_name_and_the_default_is_used(client: LanguageClient) -> None:
     driver = Driver(client)
     await driver.start({"completion": {"maxTokens": "many", "maxTokenz": 3}, "debounce": {"mode": "off"}})
     await driver.model_is_loaded()
@@ -351,7 +351,9 @@ async def test_wrong_settings_are_told_of_by_name_and_the_default_is_used(client
         (b"GGUF" * 1000, ""),
     ],
 )
-async def test_a_bad_model_file(client: LanguageClient, tmp_path: Path, content: bytes | None, wanted: str) -> None:
+async def test_a_bad_model_file_is_reported(
+    client: LanguageClient, tmp_path: Path, content: bytes | None, wanted: str
+) -> None:
     path = tmp_path / "model.gguf"
     if content is not None:
         path.write_bytes(content)
@@ -367,7 +369,7 @@ async def test_a_bad_model_file(client: LanguageClient, tmp_path: Path, content:
     assert (await driver.metrics())["model"] is None
 
 
-async def test_disabled_languages_and_globs(client: LanguageClient) -> None:
+async def test_disabled_languages_and_globs_get_null(client: LanguageClient) -> None:
     driver = Driver(client)
     await driver.start({"languages": ["python"], "disabledGlobs": ["**/secret/*"], "debounce": {"mode": "off"}})
     await driver.model_is_loaded()

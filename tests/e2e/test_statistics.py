@@ -1,4 +1,4 @@
-"""The record through a real server: the report has what the user accepts, and a private window leaves nothing."""
+"""Statistics of a real server: the report has the accepted suggestions, and a private window is not recorded."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def figures(folder: Path) -> dict[str, Any]:
 
 
 def accept(served: Wire, uri: str = URI, code: str = CODE, cursor: tuple[int, int] = CURSOR) -> str:
-    """Ask for a suggestion, show it, insert it, and say that it was accepted; return its text."""
+    """Request a suggestion, report that it was shown and accepted, insert it, and return its text."""
     served.model_is_loaded()
     served.open(uri, code)
     place = {"line": cursor[0], "character": cursor[1]}
@@ -48,7 +48,7 @@ def accept(served: Wire, uri: str = URI, code: str = CODE, cursor: tuple[int, in
 
 
 def stop(served: Wire) -> None:
-    """Shut down, and wait for the end however busy the machine is."""
+    """Shut down, and wait for the end even on a busy machine."""
     served.ask("the last one", "shutdown")
     served.send(notification("exit"))
     assert served.exit_code(TIMEOUT_S) == 0
@@ -75,7 +75,9 @@ def test_an_accepted_suggestion_is_in_the_report_and_on_the_page(wire: Start, tm
     [({**SETTINGS, "stats": {"enabled": False}}, GHOST_TEXT), (SETTINGS, PRIVATE)],
     ids=["turned off", "a private window"],
 )
-def test_nothing_is_kept(wire: Start, tmp_path: Path, settings: object, capabilities: object) -> None:
+def test_nothing_is_recorded_if_turned_off_or_private(
+    wire: Start, tmp_path: Path, settings: object, capabilities: object
+) -> None:
     served = wire(env={"XDG_DATA_HOME": str(tmp_path)})
     served.start(settings, capabilities)
     accept(served)
@@ -92,7 +94,7 @@ def test_totals_are_exported_and_merged(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a record, and a repository with a commit that holds what was accepted."""
+    """A folder with a record, and a repository with a commit that has the accepted text."""
     folder = tmp_path_factory.mktemp("marks")
     file = folder / "repository" / "example.py"
     file.parent.mkdir()
@@ -117,7 +119,7 @@ def test_the_first_mark_of_an_assisted_commit_counts(
 ) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(committed, folder)
-    at = str(committed / "repository")  # what is recorded is the path of the first folder
+    at = str(committed / "repository")  # the record has the path of the first folder
     for verdict in marks:
         ran = stats(folder, "mark", "tests", verdict, "--repository", at)
         assert (ran.returncode, ran.stderr) == (0, "")
@@ -129,7 +131,7 @@ def test_the_first_mark_of_an_assisted_commit_counts(
     assert ("1 of them have a mark of tests (starcoder-lsp stats mark)" in report["notes"]) == bool(n)
 
 
-def test_a_mark_of_changed_files_is_no_mark_of_the_commit(committed: Path, tmp_path: Path) -> None:
+def test_a_mark_with_changed_files_does_not_count(committed: Path, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(committed, folder)
     at = committed / "repository"
@@ -143,8 +145,8 @@ def test_a_mark_of_changed_files_is_no_mark_of_the_commit(committed: Path, tmp_p
     assert not any("have a mark" in note for note in report["notes"])
 
 
-def test_each_form_has_the_same_figures(committed: Path) -> None:
-    """A terminal's table, a page, rows and splits; a comparison of one answer says that this is not enough."""
+def test_all_forms_of_the_report_have_the_same_figures(committed: Path) -> None:
+    """A table, a page, JSON, CSV and splits; a comparison of one answer says that there is not enough data."""
     at = ("--repository", str(committed / "repository"))
     table = stats(committed, *at).stdout
     assert "Does it help?" in table
@@ -173,7 +175,7 @@ def test_each_form_has_the_same_figures(committed: Path) -> None:
         (["--by", "mood"], "invalid choice"),
     ],
 )
-def test_bad_input_is_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_bad_input_is_a_one_line_error(tmp_path: Path, arguments: list[str], message: str) -> None:
     ran = stats(tmp_path, *arguments)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert message in ran.stderr

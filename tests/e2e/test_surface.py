@@ -1,4 +1,4 @@
-"""What editors need beside ghost text: menus, commands, a status, what became of suggestions, folders, settings."""
+"""Features beside ghost text: menus, commands, status, outcomes of suggestions, folders and settings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def start(wire: Start) -> Start:
 
 @pytest.fixture
 def served(start: Start) -> Wire:
-    """A client that knows ghost text, with a document open and the model there."""
+    """A client with ghost text, an open document, and a loaded model."""
     return opened(start, GHOST_TEXT)
 
 
@@ -53,10 +53,10 @@ def command(wire: Wire, msg_id: str, name: str, *arguments: object) -> Any:
     return wire.ask(msg_id, "workspace/executeCommand", {"command": name, "arguments": list(arguments)})
 
 
-# What became of a suggestion
+# Outcomes of suggestions
 
 
-def test_a_suggestion_that_is_shown_and_accepted(served: Wire) -> None:
+def test_shown_and_accepted_suggestions_are_counted(served: Wire) -> None:
     (item,) = items(served)
     served.send(notification("textDocument/didShowCompletion", {"item": item}))
     served.send(notification("textDocument/didShowCompletion", {"item": item}))
@@ -67,7 +67,7 @@ def test_a_suggestion_that_is_shown_and_accepted(served: Wire) -> None:
     assert outcomes(served, "done") == {"offered": 1, "shown": 1, "accepted": 1, "partly": 1, "rejected": 0}
 
 
-def test_acceptance_is_inferred_where_a_client_says_nothing(served: Wire) -> None:
+def test_acceptance_is_inferred_from_an_edit(served: Wire) -> None:
     (item,) = items(served)
     edit(served, 2, CURSOR, item["insertText"])
     assert outcomes(served, "done")["accepted"] == 1
@@ -75,27 +75,27 @@ def test_acceptance_is_inferred_where_a_client_says_nothing(served: Wire) -> Non
     assert outcomes(served, "once")["accepted"] == 1
 
 
-def test_what_is_typed_or_pasted_is_no_acceptance(served: Wire) -> None:
+def test_typing_or_pasting_elsewhere_does_not_count_as_accepting(served: Wire) -> None:
     (item,) = items(served)
     edit(served, 2, CURSOR, item["insertText"][0])
     edit(served, 3, (7, 0), item["insertText"])
     assert outcomes(served, "done")["accepted"] == 0
 
 
-def test_a_suggestion_that_is_rejected(served: Wire) -> None:
+def test_rejected_suggestions_are_counted(served: Wire) -> None:
     (item,) = items(served)
     served.send(notification("starcoder/didReject", {"items": [item]}))
     command(served, "too late", item["command"]["command"], *item["command"]["arguments"])
     assert outcomes(served, "done") == {"offered": 1, "shown": 0, "accepted": 0, "partly": 0, "rejected": 1}
 
 
-def test_odd_words_about_suggestions_do_nothing(served: Wire) -> None:
+def test_odd_notifications_about_suggestions_are_ignored(served: Wire) -> None:
     for params in (None, [], {}, {"item": 3}, {"items": [None]}, {"item": {"command": {}}}):
         served.send(notification("textDocument/didShowCompletion", params), notification("starcoder/didReject", params))
     assert outcomes(served, "still here")["offered"] == 0
 
 
-# The client's own menu
+# The completion menu
 
 
 def test_a_client_without_ghost_text_gets_menu_entries(start: Start) -> None:
@@ -120,7 +120,7 @@ def test_a_client_without_ghost_text_gets_menu_entries(start: Start) -> None:
         assert "\n" not in line["textEdit"]["newText"]
 
 
-def test_while_there_is_no_model_the_menu_is_empty(start: Start) -> None:
+def test_without_a_model_the_menu_is_empty(start: Start) -> None:
     wire = start()
     wire.start({**SETTINGS, "model": {"path": "/no/such/model.gguf"}}, {"textDocument": {}})
     wire.open(URI, CODE)
@@ -138,13 +138,18 @@ def test_while_there_is_no_model_the_menu_is_empty(start: Start) -> None:
         ({}, "auto", True),
     ],
 )
-def test_who_gets_menu_entries(start: Start, capabilities: object, setting: str, is_there: bool) -> None:  # noqa: FBT001
+def test_menu_entries_depend_on_the_client_and_the_setting(
+    start: Start,
+    capabilities: object,
+    setting: str,
+    is_there: bool,  # noqa: FBT001
+) -> None:
     wire = start()
     reply = wire.start({**SETTINGS, "completion": {"asMenuItems": setting}}, capabilities)
     assert ("completionProvider" in reply["result"]["capabilities"]) == is_there
 
 
-def test_a_selected_entry_of_the_menu_stands_in_front(served: Wire) -> None:
+def test_suggestions_begin_with_the_selected_menu_entry(served: Wire) -> None:
     edit(served, 2, CURSOR, "fil")
     selected = {
         "range": {
@@ -168,7 +173,7 @@ def test_a_selected_entry_of_the_menu_stands_in_front(served: Wire) -> None:
 # Status and commands
 
 
-def test_a_client_that_asks_is_told_of_the_status(start: Start) -> None:
+def test_a_client_with_the_capability_gets_the_status(start: Start) -> None:
     wire = start()
     wire.start(SETTINGS, {**GHOST_TEXT, "experimental": {"starcoder": {"status": True}}})
     wire.model_is_loaded()
@@ -181,15 +186,15 @@ def test_a_client_that_asks_is_told_of_the_status(start: Start) -> None:
     assert told[-1]["model"]
 
 
-def test_a_client_that_does_not_ask_is_not_told(served: Wire) -> None:
+def test_a_client_without_the_capability_gets_no_status(served: Wire) -> None:
     items(served)
     assert not [message for message in served.came if message.get("method") == "starcoder/didChangeStatus"]
     status = command(served, "status", "starcoder.showStatus")["result"]
     assert status["kind"] == "ready"
-    assert "models pull" in status["message"]  # it is the demonstrator
+    assert "models pull" in status["message"]  # the message about the demonstrator
 
 
-def test_toggling(served: Wire) -> None:
+def test_the_command_toggle_turns_suggestions_off_and_on(served: Wire) -> None:
     assert command(served, "off", "starcoder.toggle")["result"] == {"enabled": False}
     assert served.complete("none", URI, *CURSOR)["result"] is None
     assert command(served, "status", "starcoder.showStatus")["result"]["kind"] == "off"
@@ -197,7 +202,7 @@ def test_toggling(served: Wire) -> None:
     assert items(served)
 
 
-def test_another_model_and_the_same_again(served: Wire, tmp_path: Path) -> None:
+def test_commands_select_another_model_and_restart_it(served: Wire, tmp_path: Path) -> None:
     first = items(served, "first")
     linked = tmp_path / "other.gguf"
     linked.symlink_to(DEMONSTRATOR)
@@ -212,7 +217,7 @@ def test_another_model_and_the_same_again(served: Wire, tmp_path: Path) -> None:
     assert items(served, "third")[0]["insertText"] == first[0]["insertText"]
 
 
-def test_a_request_that_waits_does_not_outlive_the_model(start: Start) -> None:
+def test_a_waiting_request_ends_with_its_model(start: Start) -> None:
     wire = opened(start, GHOST_TEXT, {"debounce": {"mode": "fixed", "ms": 300}})
     params = {"textDocument": {"uri": URI}, "position": {"line": 4, "character": 23}, "context": {"triggerKind": 2}}
     wire.send(
@@ -226,7 +231,7 @@ def test_a_request_that_waits_does_not_outlive_the_model(start: Start) -> None:
     assert items(wire)
 
 
-def test_a_cache_that_is_cleared(served: Wire) -> None:
+def test_the_command_clear_cache_drops_all_states(served: Wire) -> None:
     items(served, "first")
     assert served.ask("held", "starcoder/metrics")["result"]["documents"]
     assert command(served, "clear", "starcoder.clearCache")["result"] is None
@@ -234,14 +239,14 @@ def test_a_cache_that_is_cleared(served: Wire) -> None:
     assert items(served, "second")
 
 
-def test_a_cache_that_is_cleared_while_the_model_loads(start: Start) -> None:
+def test_the_cache_can_be_cleared_while_the_model_loads(start: Start) -> None:
     wire = start()
     wire.start(SETTINGS, GHOST_TEXT)
     assert command(wire, "clear", "starcoder.clearCache")["result"] is None
     wire.model_is_loaded()
 
 
-def test_diagnostics_have_no_text_and_no_names_of_files(served: Wire) -> None:
+def test_exported_diagnostics_have_no_text_and_no_file_names(served: Wire) -> None:
     items(served)
     text = command(served, "export", "starcoder.exportDiagnostics")["result"]["markdown"]
     assert "starcoder-lsp 0." in text
@@ -250,7 +255,7 @@ def test_diagnostics_have_no_text_and_no_names_of_files(served: Wire) -> None:
     assert "open(path)" not in text
 
 
-def test_commands_that_are_none(served: Wire) -> None:
+def test_unknown_commands_are_an_error(served: Wire) -> None:
     for name, arguments in (("selectModel", []), ("selectModel", [3]), ("unheardOf", [])):
         odd = command(served, f"{name} {arguments}", f"starcoder.{name}", *arguments)
         assert odd["error"]["code"] == INVALID_PARAMS
@@ -260,7 +265,7 @@ def test_commands_that_are_none(served: Wire) -> None:
 # Folders and settings
 
 
-def test_other_files_are_seen_in_the_folder_that_a_document_is_in(start: Start, tmp_path: Path) -> None:
+def test_other_files_come_from_the_documents_workspace_folder(start: Start, tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "helper.py").write_text(f"def help_{name}(text):\n    return text\n")
@@ -282,7 +287,7 @@ def test_other_files_are_seen_in_the_folder_that_a_document_is_in(start: Start, 
     assert wire.ask("still here", "starcoder/explain", place)["result"]
 
 
-def test_changes_of_settings_are_asked_for_where_the_client_wants_to_be_asked(start: Start) -> None:
+def test_the_server_registers_for_changes_of_settings(start: Start) -> None:
     wire = start()
     wire.start(SETTINGS, {**GHOST_TEXT, "workspace": {"didChangeConfiguration": {"dynamicRegistration": True}}})
     asked = wire.until(lambda message: message.get("method") == "client/registerCapability")

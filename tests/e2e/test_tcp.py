@@ -1,4 +1,4 @@
-"""`--tcp` on machines and networks that others use too."""
+"""The option `--tcp` on machines and networks that other people use, too."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def address_of(server: Wire) -> tuple[str, int]:
     return host, int(port)
 
 
-def test_a_port_for_other_machines_must_be_asked_for() -> None:
+def test_listening_for_other_machines_must_be_allowed() -> None:
     for host in ("0.0.0.0", "[::]"):  # noqa: S104  that is what is refused
         assert_refused(run("--tcp", f"{host}:0"), "--allow-remote")
 
 
-def test_what_is_no_client_leaves_the_place_free(wire: Start, tmp_path: Path) -> None:
+def test_a_connection_without_the_token_is_closed_and_the_next_is_served(wire: Start, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("open sesame\n")
     server = wire("--tcp", "127.0.0.1:0", "--token-file", str(tmp_path / "token"))
     address = address_of(server)
@@ -30,13 +30,13 @@ def test_what_is_no_client_leaves_the_place_free(wire: Start, tmp_path: Path) ->
         assert browser.recv(100).startswith(b"HTTP/1.1 400")
         assert browser.recv(100) == b""
     with socket.create_connection(address, TIMEOUT_S):
-        pass  # it leaves at once
+        pass  # it disconnects at once
     for token in ("", "wrong"):
         with socket.create_connection(address, TIMEOUT_S) as other:
             server.over(other.makefile("rb"), other.makefile("wb"))
             refused = server.ask(1, "initialize", initialize_params({"token": token}))
             assert "--token-file" in refused["error"]["message"]
-            server.rest()  # until the end of this connection
+            server.rest()  # until the server closes this connection
     with socket.create_connection(address, TIMEOUT_S) as connection:
         server.over(connection.makefile("rb"), connection.makefile("wb"))
         assert "capabilities" in server.start({"token": "open sesame"})["result"]

@@ -25,25 +25,25 @@ INTERRUPTED = 2
 
 
 class Terminal:
-    """A command in a terminal of its own, which passes Ctrl-C on to it."""
+    """A command in its own terminal, which passes Ctrl-C on to it."""
 
     def __init__(self, command: list[str], environment: dict[str, str]) -> None:
         self._screen, theirs = pty.openpty()
-        # a process that begins a session gets the first terminal that it opens
+        # the first terminal that the leader of a session opens becomes its own
         self.process = subprocess.Popen(  # noqa: S603  our own program
             ["/bin/sh", "-c", 'exec <"$0" >"$0" 2>&1 && exec "$@"', os.ttyname(theirs), *command],
             env=environment | {"TERM": "xterm", "COLUMNS": "100"},
             start_new_session=True,
         )
-        self._theirs: int | None = theirs  # open until something is shown, or reading would end too early
+        self._theirs: int | None = theirs  # kept open until the command writes, or reading would end too early
         self.shown = b""
 
     def read(self) -> bool:
-        """Read what comes next; return false when nothing more will come."""
+        """Read the next output; return false at its end."""
         assert select.select([self._screen], [], [], TIMEOUT_S)[0], self.shown
         try:
             data = os.read(self._screen, 4096)
-        except OSError:  # as Linux says that nobody has it open any more
+        except OSError:  # Linux reports the end of a terminal as an error
             return False
         if self._theirs is not None:
             os.close(self._theirs)
@@ -81,8 +81,8 @@ def hub() -> Iterator[FakeHub]:
         made.lets_go.set()
 
 
-def test_ctrl_c_brings_the_cursor_back(hub: FakeHub, tmp_path: Path) -> None:
-    """While a file is downloaded: the hub holds the rest of it back."""
+def test_ctrl_c_during_a_download_shows_the_cursor_again(hub: FakeHub, tmp_path: Path) -> None:
+    """The hub keeps back the rest of the file."""
     clean = {name: value for name, value in ENVIRONMENT.items() if not name.lower().endswith("_proxy")}
     own = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "HF_ENDPOINT": hub.endpoint}
     command = [*SERVER, "models", "pull", "starcoder2-3b", "--accept-licence"]
@@ -93,8 +93,8 @@ def test_ctrl_c_brings_the_cursor_back(hub: FakeHub, tmp_path: Path) -> None:
         assert_interrupted(terminal)
 
 
-def test_a_command_that_spins_shows_the_cursor_again(tmp_path: Path) -> None:
-    """The signal comes right after the cursor was hidden, however fast the command is."""
+def test_ctrl_c_during_a_spinner_shows_the_cursor_again(tmp_path: Path) -> None:
+    """The signal comes right after the cursor is hidden."""
     script = (
         "import os, signal, rich.live, starcoder_lsp.cli as cli\n"
         "start = rich.live.Live.start\n"

@@ -1,4 +1,4 @@
-"""A client may spell a document's URI in another way each time, and hears its own spelling."""
+"""A client may spell a document's URI in several ways; replies use its own spelling."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .conftest import CODE, CURSOR, Start, notification
     ("opened", "asked"),
     [("file:///src/%5Bid%5D.py", "file:///src/[id].py"), ("file:///c%3A/a.py", "file:///C:/a.py")],
 )
-def test_one_document_whatever_it_is_called(wire: Start, opened: str, asked: str) -> None:
+def test_all_spellings_of_a_uri_are_one_document(wire: Start, opened: str, asked: str) -> None:
     server = wire()
     server.start()
     server.model_is_loaded()

@@ -39,7 +39,7 @@ OWN = tempfile.TemporaryDirectory(prefix="slsp-")
 RUNTIME = OWN.name
 """The folder for sockets of all editors here: they share one process for the model, as those of a user do."""
 LINES = "    return text"
-REWRITES = (  # code actions, at which of two lines they are asked for, and what becomes of `LINES`, the second of them
+REWRITES = (  # code actions: the line, of two, at which each is requested, and the expected text of `LINES`
     ("Fill the body of write", LINE - 1, "{}"),
     ("Write a docstring for write", LINE - 1, "{}\n" + LINES),
     ("Rewrite the selected lines", LINE, "    {}"),
@@ -64,19 +64,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @define
 class Log:
-    """What editor and server said to each other, written by `tap.py`."""
+    """The messages between editor and server, recorded by `tap.py`."""
 
     path: Path
 
     def notes(self) -> list[dict[str, Any]]:
-        """The lines of the record since the server was started, or was killed."""
+        """Return the lines of the record since the server was started, or was killed."""
         lines = self.path.read_text().split("\n")[:-1] if self.path.exists() else []
         noted = [json.loads(line) for line in lines]
         starts = [number for number, each in enumerate(noted) if each["from"] == "tap"]
         return noted[starts[-1] :] if starts else []
 
     def messages(self, sender: str = "") -> list[dict[str, Any]]:
-        """The messages so far, of one side or both."""
+        """Return the messages so far, of one side or both."""
         wanted = (sender,) if sender else ("client", "server")
         return [each["message"] for each in self.notes() if each["from"] in wanted]
 
@@ -87,13 +87,13 @@ class Log:
             log.write('{"from": "tap", "message": null}\n')
 
     def summary(self) -> str:
-        """What was said, in short, and the server's standard error."""
+        """Return the messages in short, and the server's standard error."""
         said = [str(message.get("method", f"reply to {message.get('id')}")) for message in self.messages()]
         errors = self.path.with_suffix(".err")
         return ", ".join(said) + "\n" + (errors.read_text() if errors.exists() else "")
 
     def sent(self, method: str) -> list[dict[str, Any]]:
-        """The requests and notifications of the client with a method."""
+        """Return the client's requests and notifications with a method."""
         return [message for message in self.messages("client") if message.get("method") == method]
 
     def waits_for(self, method: str) -> None:
@@ -101,16 +101,16 @@ class Log:
         until(lambda: self.sent(method), lambda: f"the editor sent no {method}: {self.summary()}")
 
     def waits_for_model(self) -> None:
-        """Wait until the server has told that its model is there, by progress, its log or its status."""
+        """Wait until the server has reported, by progress, log or status, that its model is loaded."""
         until(lambda: "is ready" in str(self.messages("server")), lambda: f"no model is loaded: {self.summary()}")
 
     def replies(self, method: str = "textDocument/inlineCompletion") -> list[Any]:
-        """The server's replies to requests of a kind."""
+        """Return the server's replies to requests with a method."""
         asked = {message["id"] for message in self.sent(method)}
         return [message for message in self.messages("server") if message.get("id") in asked]
 
     def answers(self, method: str = "textDocument/inlineCompletion") -> list[dict[str, Any]]:
-        """The results with items, in the order in which they came."""
+        """Return the results that have items, in the order of arrival."""
         results = [message.get("result") for message in self.replies(method)]
         return [result for result in results if result and result["items"]]
 
@@ -119,12 +119,12 @@ class Log:
         until(self.texts, lambda: f"no suggestion: {self.summary()}")
 
     def texts(self) -> list[str]:
-        """The suggestions of the last answer that has any."""
+        """Return the suggestions of the last answer that has any."""
         answers = self.answers()
         return [item["insertText"] for item in answers[-1]["items"]] if answers else []
 
     def edit(self, number: int) -> str:
-        """Wait until the editor has made the edit of a code action, the first is 1; its text."""
+        """Wait until the editor has applied the edit of a code action, counted from 1, and return its text."""
 
         def made() -> Any:
             said, asked = self.messages(), {message["id"] for message in self.sent("codeAction/resolve")}
@@ -137,12 +137,12 @@ class Log:
         return str(made()["newText"])
 
     def hold(self, *, is_held: bool, side: str = "server") -> None:
-        """Keep back what the model writes from now on, or what it is asked for by the `client`; or let it go."""
+        """Hold back the server's answers from now on, or the client's requests (`client`); or release them."""
         path = self.path.with_suffix(f".{side}")
         path.touch() if is_held else path.unlink()
 
     def unanswered(self) -> dict[Any, str]:
-        """Requests of both sides without a reply, by their ids. An editor that leaves does not wait for `shutdown`."""
+        """Return the requests of both sides without a reply, by id; not `shutdown`, for which editors do not wait."""
         waiting: dict[Any, str] = {}
         for asking, answering in (("client", "server"), ("server", "client")):
             requests = {m["id"]: m["method"] for m in self.messages(asking) if "method" in m and "id" in m}
@@ -151,12 +151,12 @@ class Log:
         return {each: method for each, method in waiting.items() if method != "shutdown"}
 
     def profile(self, home: Path) -> dict[str, Any]:
-        """What the editor said of itself, without what is true of this run only."""
+        """Return the editor's `initialize` parameters, without values that differ between runs."""
         sent = json.dumps(self.sent("initialize")[0]["params"]).replace(str(home), "/home/person")
         return {**json.loads(sent), "processId": None}
 
     def check(self) -> None:
-        """Exactly one reply for each request, none without one, and an error only after a cancel."""
+        """Check that each request has exactly one reply, and that only cancelled ones got an error."""
         assert not self.unanswered()
         assert "internal error" not in str(self.messages("server"))
         for asking, answering in (("client", "server"), ("server", "client")):
@@ -171,7 +171,7 @@ class Log:
 
 @define
 class Desk:
-    """What stands before a person: a terminal with an editor, a file, and a record of what was said."""
+    """A user's screen: a terminal with an editor, a file, and the record of messages."""
 
     home: Path
     terminal: Terminal
@@ -179,7 +179,7 @@ class Desk:
     file: Path
 
     def keep(self, name: str) -> None:
-        """Keep a picture of the screen, and how the editor introduced itself."""
+        """Save a picture of the screen, and the editor's `initialize` parameters."""
         self.terminal.picture(KEPT / f"{name}.svg")
         profile = self.log.profile(self.home)
         (KEPT / f"{name}.json").write_text(json.dumps(profile, indent=2, sort_keys=True) + "\n")
@@ -191,7 +191,7 @@ class Desk:
         target.write_text(text)
 
     def run(self, script: str) -> None:
-        """Run shell commands as the person."""
+        """Run shell commands as the user."""
         environment = {"HOME": str(self.home), "PATH": "/usr/bin:/bin"}
         subprocess.run(["/bin/sh", "-ec", script], check=True, env=environment)  # noqa: S603  an example of ours
 
@@ -217,7 +217,7 @@ class Desk:
         self.terminal.start(list(command), self.file.parent, environment)
 
     def suggests(self, typed: str) -> str:
-        """Wait until the screen shows a line and behind it the first line of the last answer; the whole of that."""
+        """Wait until the screen shows `typed` and the first line of the last answer; return the whole answer."""
 
         def line() -> str:
             return typed + next(iter(self.log.texts()), "\0").split("\n")[0]
@@ -226,34 +226,34 @@ class Desk:
         return self.log.texts()[0]
 
     def leave(self, *keys: str) -> None:
-        """Quit the editor by these keys and look at everything that was said."""
+        """Quit the editor by these keys, and check all messages."""
         until(lambda: not self.log.unanswered(), lambda: f"no reply to {self.log.unanswered()}")
         self.terminal.keys(*keys)
         until(self.terminal.has_ended, self.terminal.screen)
         self.log.check()
 
     def holds(self, line: str) -> None:
-        """Wait until the file on disk has a line where the tests write, and everything else as it was."""
+        """Wait until the file on disk has `line` where the tests write, and is unchanged elsewhere."""
         wanted = BEFORE + DEFINITION + line + AFTER
 
         until(lambda: self.text() == wanted, lambda: f"{self.text()!r} is not {wanted!r}")
 
     def text(self, name: str = "files.py") -> str:
-        """What stands in a file on disk; nothing while an editor puts another one in its place."""
+        """Return the text of a file on disk; empty while an editor replaces the file."""
         try:
             return self.file.with_name(name).read_text()
         except FileNotFoundError:
             return ""
 
     def has_tests(self, *functions: str) -> None:
-        """Wait until the file of tests has exactly those of some functions, once each and in this order."""
+        """Wait until the file of tests has exactly one test for each of some functions, in this order."""
         found = re.compile(r"^def test_(\w+)", re.MULTILINE).findall
         until(lambda: found(self.text("test_files.py")) == [*functions], lambda: self.text("test_files.py"))
 
 
 @pytest.fixture(scope="session", autouse=True)
 def hosts_end() -> Iterator[None]:
-    """End the process that the editors shared; it would wait for another one."""
+    """End the host that the editors shared; it would wait for another editor."""
     yield
     for path in Path("/proc").glob("[0-9]*/environ"):
         with suppress(OSError):
@@ -278,7 +278,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     file.write_text(FILE)
     offer = home / OFFER
     offer.parent.mkdir(parents=True)
-    offer.write_text('{"declined": "by the tests"}')  # those of the offer delete it
+    offer.write_text('{"declined": "by the tests"}')  # tests of the offer delete this file
     desk = Desk(home, Terminal(tmp_path / "tmux"), log, file)
     yield desk
     try:
@@ -288,7 +288,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 
 def block(heading: str, language: str) -> str:
-    """The first example in a language below a heading of editor-configs/README.md."""
+    """Return the first example in a language below a heading of editor-configs/README.md."""
     text = (ROOT / "editor-configs" / "README.md").read_text()
     section = text[text.index(f"\n## {heading}\n") :]
     match = re.search(rf"```{language}\n(.*?)```", section, re.DOTALL)

@@ -1,4 +1,4 @@
-"""A language server that knows one word, `open_another`: another server beside ours."""
+"""A second language server beside ours. It completes one word, `open_another`."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""`tap.py LOG COMMAND...` runs a language server and writes down what an editor and the server say to each other.
+"""`tap.py LOG COMMAND...` runs a language server, and records the messages between an editor and the server.
 
 A line of JSON for each message: `{"from": "client" | "server", "message": ...}`, and before them one with the process
-id of the server, `{"from": "tap", "message": PID}`. While the file `LOG.server` exists, what the model wrote is kept
-back with all that comes after it: a slow model, for as long as a test wants. `LOG.client` does so with what is asked.
+id of the server, `{"from": "tap", "message": PID}`. While the file `LOG.server` exists, the next answer of the model
+and all later messages are held back, as if the model were slow. `LOG.client` does the same with requests.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ WRITING = ("textDocument/inlineCompletion", "textDocument/completion", "codeActi
 
 
 def forward(source: BinaryIO, target: BinaryIO, note: Callable[[Any], None]) -> None:
-    """Hand on message by message; what a message says is noted before it arrives."""
+    """Forward message by message. A message is recorded before it is sent on."""
     while header := source.readline():
         head = [header]
         while head[-1] not in (b"\r\n", b""):
@@ -65,7 +65,7 @@ def main() -> None:
     to_server = threading.Thread(target=forward, args=(sys.stdin.buffer, server.stdin, of_client), daemon=True)
     to_server.start()
     forward(server.stdout, sys.stdout.buffer, of_server)
-    os._exit(server.wait())  # a thread waits for standard input still
+    os._exit(server.wait())  # a thread is still reading standard input
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""An editor in a terminal: keys go in, the screen comes out, through tmux."""
+"""An editor in a terminal, driven through tmux: keys in, the screen out."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ class Terminal:
         )
 
     def keys(self, *names: str) -> None:
-        """Press keys by tmux' names: `C-y`, `M-n`, `Escape`."""
+        """Press keys by tmux's names: `C-y`, `M-n`, `Escape`."""
         self.tmux("send-keys", *names)
 
     def type(self, text: str) -> None:
-        """Type a text; a line's end is the key Enter."""
+        """Type a text. A line end is the key Enter."""
         self.tmux("send-keys", "-l", text.replace("\n", "\r"))
 
     def screen(self) -> str:
@@ -79,20 +79,20 @@ class Terminal:
         return int(row), int(column)
 
     def until_cursor(self, row: int, column: int) -> None:
-        """Wait until the cursor stands there."""
+        """Wait until the cursor is at a place."""
         wanted = (row, column)
         until(lambda: self.cursor() == wanted, lambda: f"the cursor is at {self.cursor()}, not {wanted}")
 
     def shows(self, text: str) -> None:
-        """Wait until a text stands on the screen."""
+        """Wait until a text is on the screen."""
         until(lambda: text in self.screen(), lambda: f"the screen does not show {text!r}:\n{self.screen()}")
 
     def hides(self, text: str) -> None:
-        """Wait until a text does not stand on the screen."""
+        """Wait until a text is not on the screen."""
         until(lambda: text not in self.screen(), lambda: f"the screen still shows {text!r}:\n{self.screen()}")
 
     def picture(self, path: Path) -> None:
-        """Write the screen as a picture, and as text with its colours beside it."""
+        """Write the screen as a picture, and beside it as text with colours."""
         path.parent.mkdir(parents=True, exist_ok=True)
         coloured = self.tmux("capture-pane", "-e", "-p", "-N")
         path.with_suffix(".ansi").write_text(coloured)
@@ -102,7 +102,7 @@ class Terminal:
             path.write_text(console.export_svg(title="", theme=MONOKAI, code_format=SVG, unique_id="screen"))
 
     def has_ended(self) -> bool:
-        """Whether the editor has."""
+        """Return whether the editor has ended."""
         return self.tmux("display-message", "-p", "#{pane_dead}").strip() == "1"
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""The exchange that editor-configs/README.md shows is what the real server says."""
+"""The exchange shown in editor-configs/README.md is the one of the real server."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from tests.editors.conftest import block
 
 
 def agrees(shown: Any, came: Any) -> bool:
-    """Whether everything that is shown came; members may be left out."""
+    """Return whether `came` has everything in `shown`, which may leave members out."""
     if isinstance(shown, dict) and isinstance(came, dict):
         return all(name in came and agrees(value, came[name]) for name, value in shown.items())
     return shown == came
 
 
-def test_the_exchange_is_what_the_server_says():
+def test_the_shown_exchange_is_that_of_the_server():
     wire = Wire()
     for line in block("Any other client", "text").splitlines():
         sender, shown = line[0], json.loads(line[2:])

@@ -37,7 +37,7 @@ def leave(emacs: Desk) -> None:
     emacs.leave("C-x", "C-c")
 
 
-def test_shows_accepts_and_undoes(emacs: Desk) -> None:
+def test_ghost_text_is_shown_accepted_and_undone(emacs: Desk) -> None:
     terminal = emacs.terminal
     terminal.type(TYPED)
     suggestion = emacs.suggests(TYPED)
@@ -53,7 +53,7 @@ def test_shows_accepts_and_undoes(emacs: Desk) -> None:
     leave(emacs)
 
 
-def test_typing_through_goes_on(emacs: Desk) -> None:
+def test_ghost_text_stays_while_it_is_typed(emacs: Desk) -> None:
     terminal = emacs.terminal
     terminal.type(TYPED)
     suggestion = emacs.suggests(TYPED)
@@ -68,7 +68,7 @@ def test_typing_through_goes_on(emacs: Desk) -> None:
     leave(emacs)
 
 
-def test_accepts_by_word_and_line(emacs: Desk) -> None:
+def test_a_word_or_a_line_can_be_accepted(emacs: Desk) -> None:
     terminal = emacs.terminal
     terminal.type(TYPED)
     suggestion = emacs.suggests(TYPED)
@@ -89,7 +89,7 @@ def test_accepts_by_word_and_line(emacs: Desk) -> None:
     leave(emacs)
 
 
-def test_cycles(emacs: Desk) -> None:
+def test_alternatives_can_be_cycled(emacs: Desk) -> None:
     terminal = emacs.terminal
     terminal.type(TYPED)
     emacs.suggests(TYPED)
@@ -109,7 +109,7 @@ def test_cycles(emacs: Desk) -> None:
     leave(emacs)
 
 
-def test_what_comes_late_is_not_shown(emacs: Desk) -> None:
+def test_a_late_answer_is_not_shown(emacs: Desk) -> None:
     terminal = emacs.terminal
     emacs.log.hold(is_held=True)
     terminal.type(TYPED)
@@ -127,7 +127,7 @@ def test_what_comes_late_is_not_shown(emacs: Desk) -> None:
     leave(emacs)
 
 
-def test_characters_of_several_units(emacs: Desk) -> None:
+def test_edits_with_characters_of_several_units(emacs: Desk) -> None:
     emacs.terminal.type(UNUSUAL)
     suggestion = emacs.suggests("te")
     emacs.terminal.keys("M-f")
@@ -153,7 +153,7 @@ def go_to(emacs: Desk, line: int) -> None:
     emacs.terminal.type(f"{line}\n")
 
 
-def test_code_actions(emacs: Desk) -> None:
+def test_code_actions_change_their_lines(emacs: Desk) -> None:
     emacs.terminal.type(LINES)
     for number, (title, line, whole) in enumerate(REWRITES, 1):
         go_to(emacs, line)
@@ -169,7 +169,7 @@ def test_code_actions(emacs: Desk) -> None:
     leave(emacs)
 
 
-def test_writes_tests(emacs: Desk) -> None:
+def test_a_code_action_writes_tests(emacs: Desk) -> None:
     for number, (line, functions) in enumerate(((LINE - 1, ["write"]), (4, ["write", "read"])), 1):
         go_to(emacs, line)
         pick(emacs, f"Write a test for {functions[-1]}")
@@ -180,7 +180,7 @@ def test_writes_tests(emacs: Desk) -> None:
     leave(emacs)
 
 
-def test_a_code_action_is_cancelled(emacs: Desk) -> None:
+def test_a_code_action_can_be_cancelled(emacs: Desk) -> None:
     go_to(emacs, LINE - 1)
     emacs.log.hold(is_held=True, side="client")
     pick(emacs, "Fill the body of write")
@@ -195,7 +195,7 @@ def test_a_code_action_is_cancelled(emacs: Desk) -> None:
     leave(emacs)
 
 
-def test_a_server_that_ends(emacs: Desk) -> None:
+def test_a_killed_server_is_started_again(emacs: Desk) -> None:
     terminal = emacs.terminal
     terminal.type(TYPED)
     emacs.suggests(TYPED)

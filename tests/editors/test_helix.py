@@ -34,25 +34,25 @@ def helix(desk: Desk) -> Desk:
 
 
 def suggested(helix: Desk) -> list[str]:
-    """What the entries of the last answer would leave of the line."""
+    """Return the line's text after each entry of the last answer."""
     answers = helix.log.answers("textDocument/completion")
     return ["    with " + item["textEdit"]["newText"] for item in answers[-1]["items"]] if answers else []
 
 
 def entries(helix: Desk) -> list[str]:
-    """The lines of the menu on the screen."""
+    """Return the lines of the menu on the screen."""
     return ENTRY.findall(helix.terminal.screen())
 
 
 def saves(helix: Desk, line: str) -> None:
-    """Save the file, see that it has a line, and wait until Helix knows: earlier it would not save a second time."""
+    """Save the file, check that it has a line, and wait until Helix has noticed; only then it saves again."""
     helix.terminal.type(":w\n")
     helix.holds(line)
     helix.terminal.hides("[+]")
 
 
 def escape(helix: Desk) -> None:
-    helix.terminal.keys("Escape")  # what follows at once would be taken for a key with Alt
+    helix.terminal.keys("Escape")  # a key right after Escape would count as one with Alt
     helix.terminal.shows(" NOR ")
 
 
@@ -64,7 +64,7 @@ def has_menu(helix: Desk, n_entries: int) -> None:
     until(lambda: len(entries(helix)) == n_entries, helix.terminal.screen)
 
 
-def test_shows_accepts_and_undoes(helix: Desk) -> None:
+def test_an_entry_is_shown_accepted_and_undone(helix: Desk) -> None:
     terminal = helix.terminal
     terminal.type(TYPED)
     has_menu(helix, 3)
@@ -85,7 +85,7 @@ def test_shows_accepts_and_undoes(helix: Desk) -> None:
     leave(helix)
 
 
-def test_a_single_line_stands_beside_it(helix: Desk) -> None:
+def test_the_first_line_is_an_entry_of_its_own(helix: Desk) -> None:
     helix.terminal.type(TYPED)
     has_menu(helix, 3)
     helix.terminal.keys("Tab", "Tab", "Enter")
@@ -94,7 +94,7 @@ def test_a_single_line_stands_beside_it(helix: Desk) -> None:
     leave(helix)
 
 
-def test_typing_through_goes_on(helix: Desk) -> None:
+def test_entries_stay_while_they_are_typed(helix: Desk) -> None:
     helix.terminal.type(TYPED)
     has_menu(helix, 3)
     whole = suggested(helix)[0]
@@ -107,7 +107,7 @@ def test_typing_through_goes_on(helix: Desk) -> None:
     leave(helix)
 
 
-def test_does_not_delay_another_server(helix: Desk) -> None:
+def test_entries_of_another_server_are_not_delayed(helix: Desk) -> None:
     helix.log.hold(is_held=True)
     helix.terminal.type(TYPED)
     has_menu(helix, 1)
@@ -122,7 +122,7 @@ def test_does_not_delay_another_server(helix: Desk) -> None:
 
 
 @pytest.mark.parametrize("is_left", [False, True])
-def test_what_comes_late_is_not_shown(helix: Desk, is_left: bool) -> None:  # noqa: FBT001  a parameter of the test
+def test_a_late_answer_is_not_shown(helix: Desk, is_left: bool) -> None:  # noqa: FBT001  a parameter of the test
     terminal = helix.terminal
     helix.log.hold(is_held=True)
     terminal.type(TYPED)
@@ -144,7 +144,7 @@ def test_what_comes_late_is_not_shown(helix: Desk, is_left: bool) -> None:  # no
     leave(helix)
 
 
-def test_characters_of_several_units(helix: Desk) -> None:
+def test_edits_with_characters_of_several_units(helix: Desk) -> None:
     helix.terminal.type(UNUSUAL)
     until(lambda: "text:" in helix.terminal.screen(), helix.terminal.screen)
     helix.terminal.keys("Tab", "Enter")
@@ -162,7 +162,7 @@ def pick(helix: Desk, title: str) -> None:
     helix.terminal.keys(*["Down"] * (chosen - first), "Enter")
 
 
-def test_code_actions(helix: Desk) -> None:
+def test_code_actions_change_their_lines(helix: Desk) -> None:
     terminal = helix.terminal
     terminal.type(LINES)
     escape(helix)
@@ -176,7 +176,7 @@ def test_code_actions(helix: Desk) -> None:
     leave(helix)
 
 
-def test_writes_tests(helix: Desk) -> None:
+def test_a_code_action_writes_tests(helix: Desk) -> None:
     terminal = helix.terminal
     escape(helix)
     for number, (line, functions) in enumerate(((LINE - 1, ["write"]), (4, ["write", "read"])), 1):
@@ -189,7 +189,7 @@ def test_writes_tests(helix: Desk) -> None:
     leave(helix)
 
 
-def test_a_server_that_ends(helix: Desk) -> None:
+def test_a_killed_server_does_not_disturb_the_editor(helix: Desk) -> None:
     terminal = helix.terminal
     terminal.type(TYPED)
     has_menu(helix, 3)
@@ -206,7 +206,7 @@ def test_a_server_that_ends(helix: Desk) -> None:
     leave(helix)
 
 
-def test_health(helix: Desk) -> None:
+def test_the_health_command_finds_the_server(helix: Desk) -> None:
     environment = {"HOME": str(helix.home), "PATH": f"{helix.home}/bin:/usr/bin:/bin"}
     command = [str(EDITORS / "bin" / "hx"), "--health", "python"]
     told = subprocess.run(command, check=True, capture_output=True, encoding="utf-8", env=environment).stdout  # noqa: S603

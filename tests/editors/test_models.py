@@ -1,4 +1,4 @@
-"""From an installed program to a real model's suggestions: by the command line, the command and the buttons."""
+"""Getting a real model in an editor: by the command line, by a command, and by messages with buttons."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NAME = "starcoder2-3b"
 
 @pytest.fixture
 def hub(desk: Desk) -> Iterator[FakeHub]:
-    """The hub in reach of the desk's server, which has not been asked anything yet."""
+    """The hub of the desk's server, without requests so far."""
     with serving(catalogue_hub()) as hub:
         server = desk.home / "bin" / "starcoder-lsp"
         exports = f"export HF_ENDPOINT={hub.endpoint} no_proxy=127.0.0.1"
@@ -51,7 +51,7 @@ def questions(desk: Desk) -> list[Any]:
 
 
 def check_in_use(desk: Desk) -> None:
-    """The pulled model writes the ghost text, and the settings say so."""
+    """Check that the pulled model writes the ghost text, and that the settings name it."""
     check_chosen(desk)
     desk.terminal.shows("starcoder: ready")
     desk.terminal.type("S" + TYPED.strip())
@@ -59,14 +59,14 @@ def check_in_use(desk: Desk) -> None:
 
 
 def check_chosen(desk: Desk) -> None:
-    """The pulled model runs, and the settings name it."""
+    """Check that the pulled model runs, and that the settings name it."""
     until(lambda: f"{NAME_IN_FILE} is ready" in loaded(desk), desk.log.summary)
     settings = tomllib.loads((desk.home / ".config/starcoder-lsp/starcoder-lsp.toml").read_text())
     assert settings["model"] == {"name": NAME}
 
 
 @pytest.mark.parametrize("kind", ["nvim", "nvim-0.10"])
-def test_pull_on_the_command_line_and_then_type(desk: Desk, hub: FakeHub, kind: str) -> None:
+def test_a_model_pulled_on_the_command_line_is_used(desk: Desk, hub: FakeHub, kind: str) -> None:
     desk.run(f'PATH="$HOME/bin:$PATH"; starcoder-lsp models pull {NAME} --accept-licence')
     start(desk, kind)
     check_in_use(desk)
@@ -76,7 +76,7 @@ def test_pull_on_the_command_line_and_then_type(desk: Desk, hub: FakeHub, kind: 
 
 
 @pytest.mark.parametrize("kind", ["nvim", "nvim-0.10"])
-def test_press_the_buttons(desk: Desk, hub: FakeHub, kind: str) -> None:
+def test_the_buttons_get_a_model(desk: Desk, hub: FakeHub, kind: str) -> None:
     terminal = desk.terminal
     start(desk, kind)
     terminal.type("S" + TYPED.strip())
@@ -95,7 +95,7 @@ def test_press_the_buttons(desk: Desk, hub: FakeHub, kind: str) -> None:
     leave(desk)
 
 
-def test_cancel_and_go_on(desk: Desk, hub: FakeHub) -> None:
+def test_a_cancelled_download_is_resumed(desk: Desk, hub: FakeHub) -> None:
     terminal = desk.terminal
     hub.faults.append(Fault(hold_at=3_000_000))
     start(desk, "nvim")
@@ -116,7 +116,7 @@ def test_cancel_and_go_on(desk: Desk, hub: FakeHub) -> None:
     leave(desk)
 
 
-def test_not_now(desk: Desk, hub: FakeHub) -> None:
+def test_the_button_not_now_declines_the_offer(desk: Desk, hub: FakeHub) -> None:
     terminal = desk.terminal
     start(desk, "nvim")
     terminal.type("S" + TYPED.strip())

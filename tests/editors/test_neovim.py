@@ -35,7 +35,7 @@ def neovim(desk: Desk, kind: str) -> Desk:
 
 
 def escape(desk: Desk) -> None:
-    desk.terminal.keys("Escape")  # what follows at once would be taken for a key with Alt
+    desk.terminal.keys("Escape")  # a key right after Escape would count as one with Alt
     desk.terminal.hides("-- INSERT --")
 
 
@@ -49,7 +49,7 @@ def leave(desk: Desk) -> None:
     desk.leave(":qa!", "Enter")
 
 
-def test_shows_accepts_and_undoes(neovim: Desk, kind: str) -> None:
+def test_ghost_text_is_shown_accepted_and_undone(neovim: Desk, kind: str) -> None:
     terminal = neovim.terminal
     terminal.type(TYPED)
     suggestion = neovim.suggests(TYPED)
@@ -67,7 +67,7 @@ def test_shows_accepts_and_undoes(neovim: Desk, kind: str) -> None:
     leave(neovim)
 
 
-def test_typing_through_goes_on(neovim: Desk) -> None:
+def test_ghost_text_stays_while_it_is_typed(neovim: Desk) -> None:
     terminal = neovim.terminal
     terminal.type(TYPED)
     suggestion = neovim.suggests(TYPED)
@@ -85,7 +85,7 @@ def test_typing_through_goes_on(neovim: Desk) -> None:
     leave(neovim)
 
 
-def test_accepts_by_word_and_line(neovim: Desk) -> None:
+def test_a_word_or_a_line_can_be_accepted(neovim: Desk) -> None:
     terminal = neovim.terminal
     terminal.type(TYPED)
     suggestion = neovim.suggests(TYPED)
@@ -103,7 +103,7 @@ def test_accepts_by_word_and_line(neovim: Desk) -> None:
     leave(neovim)
 
 
-def test_cycles(neovim: Desk) -> None:
+def test_alternatives_can_be_cycled(neovim: Desk) -> None:
     terminal = neovim.terminal
     terminal.type(TYPED)
     neovim.suggests(TYPED)
@@ -123,7 +123,7 @@ def test_cycles(neovim: Desk) -> None:
     leave(neovim)
 
 
-def test_what_comes_late_is_not_shown(neovim: Desk) -> None:
+def test_a_late_answer_is_not_shown(neovim: Desk) -> None:
     terminal = neovim.terminal
     neovim.log.hold(is_held=True)
     terminal.type(TYPED)
@@ -140,7 +140,7 @@ def test_what_comes_late_is_not_shown(neovim: Desk) -> None:
     leave(neovim)
 
 
-def test_another_text_removes_it(neovim: Desk) -> None:
+def test_typing_another_text_removes_ghost_text(neovim: Desk) -> None:
     terminal = neovim.terminal
     terminal.type(TYPED)
     shown = neovim.suggests(TYPED).split("\n")[0][3:]
@@ -151,7 +151,7 @@ def test_another_text_removes_it(neovim: Desk) -> None:
     leave(neovim)
 
 
-def test_characters_of_several_units(neovim: Desk) -> None:
+def test_edits_with_characters_of_several_units(neovim: Desk) -> None:
     neovim.terminal.type(UNUSUAL)
     suggestion = neovim.suggests("te")
     neovim.terminal.keys("C-y")
@@ -160,7 +160,7 @@ def test_characters_of_several_units(neovim: Desk) -> None:
     leave(neovim)
 
 
-def test_keys_mean_what_they_did(neovim: Desk) -> None:
+def test_keys_keep_their_meaning_without_ghost_text(neovim: Desk) -> None:
     terminal = neovim.terminal
     escape(neovim)
     terminal.type(":Starcoder toggle\n")
@@ -183,7 +183,7 @@ def test_keys_mean_what_they_did(neovim: Desk) -> None:
 
 
 @whatever_shows_it
-def test_a_key_that_is_taken(desk: Desk, kind: str) -> None:
+def test_a_key_that_is_mapped_already_is_kept(desk: Desk, kind: str) -> None:
     desk.write(".config/nvim/init.lua", block("Neovim", "lua") + 'vim.keymap.set("i", "<C-y>", "mine")\n')
     desk.start(str(EDITORS / "bin" / kind), f"+{LINE}", desk.file.name)
     desk.terminal.keys("i", "C-y")
@@ -205,7 +205,7 @@ def pick(neovim: Desk, title: str) -> None:
 
 
 @whatever_shows_it
-def test_code_actions(neovim: Desk) -> None:
+def test_code_actions_change_their_lines(neovim: Desk) -> None:
     terminal = neovim.terminal
     terminal.type(LINES)
     escape(neovim)
@@ -213,7 +213,7 @@ def test_code_actions(neovim: Desk) -> None:
         terminal.type(f"{line}GV" if line == LINE else f"{line}G")
         pick(neovim, title)
         text = neovim.log.edit(number)
-        terminal.keys("Escape")  # lines may be selected still
+        terminal.keys("Escape")  # lines may still be selected
         terminal.hides("VISUAL")
         terminal.type(":w\n")
         neovim.holds(whole.format(text.removeprefix("\n")))
@@ -223,7 +223,7 @@ def test_code_actions(neovim: Desk) -> None:
 
 
 @whatever_shows_it
-def test_writes_tests(neovim: Desk) -> None:
+def test_a_code_action_writes_tests(neovim: Desk) -> None:
     escape(neovim)
     neovim.terminal.type("k")
     pick(neovim, "Write a test for write")
@@ -240,7 +240,7 @@ def test_writes_tests(neovim: Desk) -> None:
 
 
 @whatever_shows_it
-def test_a_code_action_is_cancelled(neovim: Desk) -> None:
+def test_a_code_action_can_be_cancelled(neovim: Desk) -> None:
     escape(neovim)
     neovim.terminal.type("k")
     neovim.log.hold(is_held=True, side="client")
@@ -257,7 +257,7 @@ def test_a_code_action_is_cancelled(neovim: Desk) -> None:
 
 
 @whatever_shows_it
-def test_a_code_action_that_comes_late_is_not_applied(neovim: Desk) -> None:
+def test_a_late_code_action_is_not_applied(neovim: Desk) -> None:
     neovim.terminal.type("#")
     escape(neovim)
     neovim.terminal.type("k")
@@ -274,7 +274,7 @@ def test_a_code_action_that_comes_late_is_not_applied(neovim: Desk) -> None:
     leave(neovim)
 
 
-def test_a_server_that_ends_is_started_again_and_told_of_edits(neovim: Desk) -> None:
+def test_a_killed_server_is_started_again_and_has_the_edits(neovim: Desk) -> None:
     terminal = neovim.terminal
     terminal.type(TYPED)
     neovim.suggests(TYPED)
@@ -289,7 +289,7 @@ def test_a_server_that_ends_is_started_again_and_told_of_edits(neovim: Desk) -> 
     leave(neovim)
 
 
-def test_health(neovim: Desk, kind: str) -> None:
+def test_checkhealth_finds_no_fault(neovim: Desk, kind: str) -> None:
     escape(neovim)
     neovim.terminal.type(":checkhealth starcoder\n")
     neovim.terminal.shows("suggestions are shown by " + ("Neovim's own" if kind == "nvim" else "this plugin"))
@@ -301,7 +301,7 @@ def test_health(neovim: Desk, kind: str) -> None:
 
 
 @whatever_shows_it
-def test_commands(neovim: Desk) -> None:
+def test_commands_toggle_and_show_the_status(neovim: Desk) -> None:
     escape(neovim)
     neovim.terminal.type(":Starcoder toggle\n")
     neovim.terminal.shows("starcoder: off")
@@ -310,7 +310,7 @@ def test_commands(neovim: Desk) -> None:
     leave(neovim)
 
 
-def test_health_without_a_server(desk: Desk) -> None:
+def test_checkhealth_reports_a_missing_server(desk: Desk) -> None:
     desk.write(".config/nvim/init.lua", 'vim.g.starcoder = { cmd = { "no-such-program" } }\n' + block("Neovim", "lua"))
     desk.launch(str(EDITORS / "bin" / "nvim"), "+checkhealth starcoder")
     desk.terminal.shows("is not an executable")

@@ -1,4 +1,4 @@
-"""Neovim with a server's model: the settings of docs/teams.md word for word, but for the address and the vocabulary."""
+"""Neovim with a remote engine: the settings are those of docs/teams.md, with another address and vocabulary."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def settings_for(server: EngineServer) -> str:
-    """The example of docs/teams.md for a running engine of the tests."""
+    """Return the example of docs/teams.md, changed for a running engine of the tests."""
     found = re.search(r"```toml\n(.*?)```", (ROOT / "docs" / "teams.md").read_text(), re.DOTALL)
     assert found is not None
     text = found[1]
@@ -44,7 +44,7 @@ def settings_for(server: EngineServer) -> str:
 
 
 @pytest.mark.timeout(900)
-def test_a_model_elsewhere_completes_in_neovim(desk: Desk, engine: EngineServer) -> None:
+def test_a_remote_engine_completes_in_neovim(desk: Desk, engine: EngineServer) -> None:
     desk.write(".config/starcoder-lsp/starcoder-lsp.toml", settings_for(engine))
     desk.write(".config/nvim/init.lua", block("Neovim", "lua"))
     desk.start(str(EDITORS / "bin" / "nvim"), f"+{LINE}", desk.file.name)

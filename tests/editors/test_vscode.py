@@ -1,4 +1,4 @@
-"""VS Code shows ghost text of the real server, and what is accepted stands on disk."""
+"""VS Code with the real server: ghost text, accepted text on disk, commands and code actions."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from starcoder_lsp.engine.loading import DEMONSTRATOR
 from tests.editors.conftest import Log
 from tests.editors.vscode_workbench import install, workbench, write
 
-pytestmark = pytest.mark.timeout(900)  # the first test installs
+pytestmark = pytest.mark.timeout(900)  # the first test installs VS Code
 
 CIRCLE = '''"""Shapes."""
 
@@ -42,12 +42,12 @@ def code(tmp_path_factory):
 
 
 def names(code, method):
-    """The suggestions of which the editor told something."""
+    """Return the suggestions named in the editor's notifications of a method."""
     return [message["params"]["item"]["command"]["arguments"][0] for message in code.log.sent(method)]
 
 
 def accepted(code):
-    """The suggestions that the editor's command said were accepted."""
+    """Return the suggestions that the editor reported as accepted, by the command."""
     ran = [message["params"] for message in code.log.sent("workspace/executeCommand")]
     return [params["arguments"][0] for params in ran if params["command"] == "starcoder.accept"]
 
@@ -56,7 +56,7 @@ def accepted(code):
     ("name", "text", "typed", "line"),
     [("circle", CIRCLE, "return ", "return "), ("point", POINT, "\n", "\n        ")],
 )
-def test_tab_accepts_what_is_shown(code, name, text, typed, line):
+def test_tab_accepts_the_shown_suggestion(code, name, text, typed, line):
     path = code.open(f"{name}.py", text)
     code.type(typed)
     assert code.ghost()
@@ -70,7 +70,7 @@ def test_tab_accepts_what_is_shown(code, name, text, typed, line):
     assert name_of_item in names(code, "textDocument/didShowCompletion")
 
 
-def test_typing_through_keeps_the_rest_and_a_contradiction_takes_it_away(code):
+def test_typing_the_suggestion_keeps_its_rest_and_other_text_removes_it(code):
     code.open("through.py", CIRCLE)
     code.type("return ")
     whole = code.ghost()
@@ -82,7 +82,7 @@ def test_typing_through_keeps_the_rest_and_a_contradiction_takes_it_away(code):
     code.until(lambda: code.log.sent("starcoder/didReject"))
 
 
-def test_undo_takes_an_accepted_suggestion_away_at_once(code):
+def test_one_undo_removes_an_accepted_suggestion(code):
     path = code.open("undo.py", CIRCLE)
     code.type("return ")
     whole = code.ghost()
@@ -92,7 +92,7 @@ def test_undo_takes_an_accepted_suggestion_away_at_once(code):
     code.saves(path, CIRCLE + "return ")
 
 
-def test_characters_of_several_units(code):
+def test_edits_with_characters_of_several_units(code):
     text = CIRCLE + 'x = "😀e\N{COMBINING ACUTE ACCENT}"; '
     path = code.open("units.py", text)
     code.type("return ")
@@ -114,7 +114,7 @@ def test_alternatives_are_cycled(code):
     code.until(lambda: code.shown() == second)
     code.press("Tab")
     code.saves(path, f"{CIRCLE}radius = {second}")
-    assert max(len(answer["items"]) for answer in code.log.answers()) == 2  # as the workspace's settings have it
+    assert max(len(answer["items"]) for answer in code.log.answers()) == 2  # the number in the workspace's settings
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_part_can_be_accepted(code, name, text, typed, key):
     code.saves(path, text + typed + indentation + accepted)
 
 
-def test_a_cell_of_a_notebook_knows_the_cells_above(code):
+def test_a_notebook_cell_is_completed_with_the_cells_above(code):
     cell = {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": []}
     cells = [cell | {"source": ["thickness_of_ice = 3\n", "print(thickness_of_ice)"]}, cell | {"source": []}]
     about = {"metadata": {"language_info": {"name": "python"}}, "nbformat": 4, "nbformat_minor": 5}
@@ -159,10 +159,10 @@ def test_a_late_suggestion_is_not_shown_at_another_place(code):
     n_before = len(code.log.answers())
     code.log.hold(is_held=True)
     code.type("return ")
-    code.until(lambda: len(code.log.answers()) > n_before)  # noted, and kept back
+    code.until(lambda: len(code.log.answers()) > n_before)  # recorded, and held back
     code.press("ArrowUp")
     code.log.hold(is_held=False)
-    code.command("StarCoder: Show Status")  # the answer comes behind the late one
+    code.command("StarCoder: Show Status")  # this answer comes after the late one
     code.toast("StarCoder: ready").wait_for()
     assert code.shown() == ""
     code.saves(path, CIRCLE + "return ")
@@ -176,7 +176,7 @@ def test_a_late_suggestion_is_not_shown_at_another_place(code):
         ("Write a docstring for square", SQUARE[:20], "", SQUARE[20:], 0),
     ],
 )
-def test_a_code_action_writes_its_lines_and_no_others(code, title, before, hole, after, n_selected):
+def test_a_code_action_changes_only_its_lines(code, title, before, hole, after, n_selected):
     path = code.open(f"{title.split()[-1]}.py", before + hole + after)
     code.press("Control+Home")
     for key in ["ArrowDown"] * (before.count("\n") - (not n_selected)) + ["Shift+ArrowDown"] * n_selected:
@@ -190,7 +190,7 @@ def test_a_code_action_writes_its_lines_and_no_others(code, title, before, hole,
     assert text.endswith(after)
 
 
-def test_a_test_is_written_to_a_new_file_which_is_shown_and_the_next_one_below_it(code):
+def test_the_first_test_is_written_to_a_new_file_and_the_second_added_to_it(code):
     code.open("texts.py", UPPER)
     tests = code.folder / "test_texts.py"
     code.press("Control+Home")
@@ -206,7 +206,7 @@ def test_a_test_is_written_to_a_new_file_which_is_shown_and_the_next_one_below_i
     code.until(lambda: tests.read_text("utf-8").startswith(f"{first}\n\ndef test_upper"))
 
 
-def test_suggestions_are_turned_off_and_on(code):
+def test_suggestions_can_be_turned_off_and_on(code):
     code.open("off.py", CIRCLE)
     code.command("StarCoder: Turn Suggestions On or Off")
     code.until_status("off")
@@ -227,20 +227,20 @@ def test_suggestions_are_turned_off_and_on(code):
         ("explain", "Explain What the Model Sees Here", "What the model sees at first/explain.py:12:9"),
     ],
 )
-def test_pages_are_shown(code, name, title, heading):
+def test_commands_show_pages(code, name, title, heading):
     code.open(f"{name}.py", CIRCLE)
     code.menu(title)
     code.until(lambda: code.has_heading(heading))
     code.picture(name)
 
 
-def test_diagnostics_are_exported_to_an_editor(code):
+def test_exported_diagnostics_open_in_an_editor(code):
     code.command("StarCoder: Export Diagnostics")
     code.page.locator(".view-line", has_text="# starcoder-lsp").first.wait_for()
 
 
-def test_every_request_has_one_reply_and_the_workspace_set_nothing_that_is_the_persons(code, tmp_path):
-    log = Log(tmp_path / "messages.jsonl")  # at a moment at which nothing is under way: VS Code asks by itself too
+def test_every_request_has_one_reply_and_the_workspace_set_no_trusted_setting(code, tmp_path):
+    log = Log(tmp_path / "messages.jsonl")  # at a moment without open requests, since VS Code sends some by itself
 
     def is_quiet():
         log.path.write_bytes(code.log.path.read_bytes())
@@ -255,10 +255,10 @@ def test_every_request_has_one_reply_and_the_workspace_set_nothing_that_is_the_p
     assert log.sent("textDocument/didFocus")
 
 
-# From here on there are errors, and new servers, with which the record begins anew.
+# The tests below cause errors, and new servers, whose records begin anew.
 
 
-def test_a_code_action_is_cancelled_where_its_progress_is_shown(code):
+def test_a_code_action_is_cancelled_by_its_progress(code):
     path, n_before = code.open("cancel.py", SQUARE), len(code.log.replies("codeAction/resolve"))
     code.press("Control+Home")
     code.log.hold(is_held=True, side="model")
@@ -272,7 +272,7 @@ def test_a_code_action_is_cancelled_where_its_progress_is_shown(code):
     code.saves(path, SQUARE)
 
 
-def test_a_server_that_dies_is_started_anew(code):
+def test_a_killed_server_is_started_again(code):
     code.open("dies.py", CIRCLE)
     with code.restarts():
         code.log.kill()
@@ -280,7 +280,7 @@ def test_a_server_that_dies_is_started_anew(code):
     assert code.ghost()
 
 
-def test_a_model_is_selected_and_remembered(code):
+def test_a_selected_model_is_stored_in_the_settings(code):
     model = code.folder.parent / "models" / "mine.gguf"
     model.parent.mkdir()
     shutil.copy(DEMONSTRATOR, model)
@@ -288,7 +288,7 @@ def test_a_model_is_selected_and_remembered(code):
         code.command("StarCoder: Select Model File")
         box = code.page.locator(".quick-input-widget", has_text="GGUF").locator("input.input")
         row = code.page.locator(".quick-input-list .monaco-list-row", has_text=model.name)
-        code.until(lambda: row.count() or box.fill(str(model)))  # the dialog writes there too, when it has opened
+        code.until(lambda: row.count() or box.fill(str(model)))  # the opening dialog writes into the box, too
         row.click()
     with code.restarts():
         code.command("StarCoder: Restart Server")
@@ -297,9 +297,9 @@ def test_a_model_is_selected_and_remembered(code):
     assert code.toast("failed").all_inner_texts() == []
 
 
-def test_a_server_that_is_not_there_is_asked_for(code):
+def test_the_user_is_asked_for_a_missing_server(code):
     home = code.folder.parent
-    settings = home / "data" / "Machine" / "settings.json"  # the person's, beside the server
+    settings = home / "data" / "Machine" / "settings.json"  # the user's setting, beside the server
     write(settings, {"starcoder.server.path": "/not/there"})
     code.until_status("error")
     code.toast("/not/there").locator("text=Choose Program").wait_for()
@@ -309,7 +309,7 @@ def test_a_server_that_is_not_there_is_asked_for(code):
     code.until_status("ready")
 
 
-def test_a_program_that_is_no_server_is_told_of_and_replaced_by_the_selected_pythons(code):
+def test_a_program_that_is_no_server_is_reported_and_the_selected_pythons_is_used(code):
     home = code.folder.parent
     settings = home / "data" / "Machine" / "settings.json"
     write(settings, {"starcoder.server.path": shutil.which("false")})

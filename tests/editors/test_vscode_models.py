@@ -1,4 +1,4 @@
-"""VS Code: from the first suggestion by the buttons to a model in use, and the walkthrough's command."""
+"""VS Code: the offer at the first suggestion leads to a model in use, and so does the walkthrough's command."""
 
 import os
 import re
@@ -10,11 +10,11 @@ from tests.catalogue_hub import NAME_IN_FILE, catalogue_hub
 from tests.editors.vscode_workbench import install, workbench
 from tests.hub import serving
 
-pytestmark = pytest.mark.timeout(900)  # the first test installs
+pytestmark = pytest.mark.timeout(900)  # the first test installs VS Code
 TYPED = "def read(path):\n    with open(path) as file:\n    return "
 
 
-def test_the_buttons_lead_to_a_model_in_use(tmp_path):
+def test_the_buttons_get_a_model(tmp_path):
     wanted = os.environ.get("STARCODER_TEST_EDITORS", "")
     if wanted != "all" and "vscode" not in wanted:
         pytest.skip("VS Code (1.2 GB) is installed and driven where STARCODER_TEST_EDITORS names vscode or is all")

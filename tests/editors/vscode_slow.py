@@ -1,4 +1,4 @@
-"""`vscode_slow.py FILE ARGUMENTS...` is the session without its front; while the file exists its model is silent."""
+"""`vscode_slow.py FILE ARGUMENTS...` runs a session without a front. While the file exists, its model is silent."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""Real engines, each started once for all tests that use it, and what a test asks of one."""
+"""Real engines, each started once for all tests that use it, and clients for them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def llama() -> Iterator[EngineServer]:
 
 @pytest.fixture(scope="session")
 def vllm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineServer]:
-    """vLLM on the CPU; it takes half a minute and 2.8 GB, so only where it is asked for."""
+    """vLLM on the CPU. It takes half a minute and 2.8 GB, so it runs only on request."""
     if os.environ.get("STARCODER_TEST_ENGINES") != "all":
         pytest.skip("vLLM is tested with STARCODER_TEST_ENGINES=all only: 550 MB to fetch, 2.8 GB of memory")
     with vllm(tmp_path_factory.mktemp("demonstrator")) as server:

@@ -1,4 +1,4 @@
-"""What stands between a laptop and a team's engine: a proxy that only knows names, TLS, and a line that is bad."""
+"""The network between a laptop and a team's engine: a proxy with its own names, TLS, and a faulty connection."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAME = "gpu.team.test"
 
 @define(eq=False)
 class Line:
-    """What happens to the engine's bytes: in pieces of `n_piece_bytes`, each after a pause, cut after `n_bytes`."""
+    """A faulty connection: pieces of `n_piece_bytes`, a pause before each, and a cut after `n_bytes`."""
 
     n_piece_bytes: int = 65536
     pause_s: float = 0.0
@@ -27,12 +27,12 @@ class Line:
     """The first lines that the proxy got."""
 
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Pass the engine's bytes on."""
+        """Forward the engine's bytes."""
         n_left = self.n_bytes
         with suppress(OSError):
             while data := await reader.read(self.n_piece_bytes):
                 if self.pause_s:
-                    await asyncio.sleep(self.pause_s)  # this is the line's own slowness
+                    await asyncio.sleep(self.pause_s)  # the pause is the fault that this class simulates
                 if n_left is not None and len(data) >= n_left:
                     writer.write(data[:n_left])
                     await writer.drain()
@@ -60,7 +60,7 @@ async def _join(line: Line, reader: asyncio.StreamReader, writer: asyncio.Stream
 
 @asynccontextmanager
 async def gateway(port: int, certificate: Path, line: Line) -> AsyncIterator[int]:
-    """End TLS in front of an engine; the port."""
+    """Terminate TLS in front of an engine; yield the port."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     server = await asyncio.start_server(
@@ -72,7 +72,7 @@ async def gateway(port: int, certificate: Path, line: Line) -> AsyncIterator[int
 
 @asynccontextmanager
 async def proxy(names: dict[str, int], line: Line) -> AsyncIterator[str]:
-    """A proxy for CONNECT that alone knows where `names` lead: each to a port of this machine."""
+    """A proxy for CONNECT that maps `names`, which nothing else can resolve, to ports of this machine."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -92,7 +92,7 @@ async def proxy(names: dict[str, int], line: Line) -> AsyncIterator[str]:
 
 
 def certificates(folder: Path) -> tuple[Path, Path]:
-    """The certificate of a private authority, and one for `NAME` that it signed, with its key."""
+    """Return the certificate of a private authority, and a signed one for `NAME`, with its key."""
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not here to make certificates")
     key_usage = ("-addext", "keyUsage=critical,keyCertSign")

@@ -67,7 +67,7 @@ class EngineServer:
         while not self._is_ready():
             assert self._process.poll() is None, self._log.read_text(errors="replace")[-2000:]
             assert time.monotonic() < deadline, self._log.read_text(errors="replace")[-2000:]
-            time.sleep(0.1)  # nothing of it can be waited for
+            time.sleep(0.1)  # it signals nothing that could be waited for
 
     def stop(self, *, how: signal.Signals = signal.SIGKILL) -> None:
         """End it and all of its processes."""
@@ -77,7 +77,7 @@ class EngineServer:
             self._process = None
 
     def metrics(self) -> dict[str, float]:
-        """Return the engine's own counters, each summed over its labels."""
+        """Return the engine's counters, each summed over its labels."""
         with urllib.request.urlopen(f"{self.url}/metrics", timeout=30) as reply:  # noqa: S310  our own address
             lines = reply.read().decode().splitlines()
         counters: dict[str, float] = {}
@@ -102,7 +102,7 @@ def free_port() -> int:
 
 
 def python_of(name: str) -> Path:
-    """The engine's interpreter. Skips the test where it is not installed, and says so."""
+    """Return the engine's interpreter. If it is not installed, the test is skipped with that reason."""
     python = ENGINES / name / "bin" / "python"
     if not python.exists():
         pytest.skip(f"{name} is not below build/engines: STARCODER_TEST_ENGINES=all make test-engines installs it")
@@ -119,7 +119,7 @@ def llama_server() -> Iterator[EngineServer]:
 
 @contextmanager
 def vllm(folder: Path) -> Iterator[EngineServer]:
-    """`folder` gets the demonstrator in the Hugging Face form."""
+    """Run vLLM; the demonstrator is written to `folder` in the format of Hugging Face."""
     port, python = free_port(), str(python_of("vllm"))
     convert = [python, "-m", "demo_model.to_hugging_face", str(DEMONSTRATOR), str(folder)]
     subprocess.run(convert, cwd=ROOT, check=True)  # noqa: S603  our own command

@@ -1,4 +1,4 @@
-"""A real engine behind TLS and a proxy: a private authority, names that only the proxy knows, a bad line."""
+"""A real engine behind TLS and a proxy, with a private authority, and over a faulty connection."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 async def far(
     llama: EngineServer, certificate: Path, line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[str]:
-    """The engine's address beyond the proxy, which the environment names."""
+    """Yield the engine's address behind the proxy, which the environment names."""
     async with (
         gateway(llama.port, certificate, line) as port,
         proxy({f"{NAME}:443": port}, line) as address,
@@ -50,9 +50,9 @@ async def text(engine: RemoteEngine, prompt: Prompt) -> bytes:
 
 
 async def check_places(llama: EngineServer, far_engine: RemoteEngine, n_places: int) -> None:
-    """Compare answers at some places with those without anything in between.
+    """Compare answers at some places with those over a direct connection.
 
-    Each place is asked at twice before: what the engine has cached changes how sums are rounded.
+    Two requests at each place come first, since the engine's cached part of a prompt changes the rounding of sums.
     """
     async with opened(llama) as (prompts, near):
         places = prompts_at_places(prompts, seed=3)
@@ -63,7 +63,7 @@ async def check_places(llama: EngineServer, far_engine: RemoteEngine, n_places: 
 
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
-async def test_an_engine_behind_a_proxy_and_a_private_authority_answers_as_it_does_nearby(
+async def test_an_engine_behind_a_proxy_and_a_private_authority_gives_the_same_answers(
     llama: EngineServer, authority: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     ca, certificate = authority
@@ -75,7 +75,7 @@ async def test_an_engine_behind_a_proxy_and_a_private_authority_answers_as_it_do
     assert set(line.asked) == {f"CONNECT {NAME}:443 HTTP/1.1"}
 
 
-async def test_an_authority_that_nobody_named_is_not_trusted(
+async def test_an_unnamed_authority_is_not_trusted(
     llama: EngineServer, authority: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with far(llama, authority[1], Line(), monkeypatch) as url:
@@ -92,7 +92,7 @@ async def test_an_authority_that_nobody_named_is_not_trusted(
         ("HTTPS_PROXY", "http://127.0.0.1:1", "cannot be reached"),
     ],
 )
-async def test_a_variable_that_makes_no_sense_is_named(
+async def test_an_invalid_variable_is_named(
     llama: EngineServer, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, words: str
 ) -> None:
     monkeypatch.setenv(variable, value)
@@ -103,7 +103,7 @@ async def test_a_variable_that_makes_no_sense_is_named(
 
 
 @pytest.mark.parametrize("line", [Line(7), Line(64, 0.002)], ids=["in small pieces", "slow"])
-async def test_a_bad_line_changes_no_text(
+async def test_a_slow_connection_in_pieces_changes_no_text(
     llama: EngineServer, authority: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, line: Line
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(authority[0]))
@@ -111,7 +111,7 @@ async def test_a_bad_line_changes_no_text(
         await check_places(llama, engine, 2)
 
 
-async def test_a_line_that_is_cut_anywhere_gives_the_whole_text_or_an_error(
+async def test_a_cut_connection_gives_the_whole_text_or_an_error(
     llama: EngineServer, authority: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(authority[0]))
@@ -121,7 +121,7 @@ async def test_a_line_that_is_cut_anywhere_gives_the_whole_text_or_an_error(
         await text(engine, prompt)
         expected = await text(engine, prompt)
         for n_bytes in (0, 1, *(rng.randrange(6000) for _ in range(20))):
-            await engine.http.close()  # each over a connection of its own
+            await engine.http.close()  # each over a new connection
             engine.breaker = Breaker()
             line.n_bytes = n_bytes
             try:

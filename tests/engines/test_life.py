@@ -1,4 +1,4 @@
-"""Real engines: what is reused, what a cancel stops, and what a kill in the middle costs."""
+"""Real engines: reused tokens, cancelled requests, and recovery after a kill."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def long_prompt(engine: RemoteEngine, n_tokens: int) -> Prompt:
     return fim.infill((), (), ids[: n_tokens - fim.frame.n_tokens])
 
 
-async def ask(
+async def run_request(
     engine: RemoteEngine, prompt: Prompt, n_tokens: int = 4, on_texts: Callable[[object], None] = lambda _texts: None
 ) -> Generation:
     request = GenerationRequest("file:///a.py", prompt, n_tokens, 120_000)
@@ -38,11 +38,11 @@ async def ask(
     return await generate(engine, request, piece, lambda _text: None, Cancellation(), on_texts=on_texts)
 
 
-async def test_one_more_token_of_a_thousand_is_what_the_engine_evaluates(server: EngineServer) -> None:
+async def test_one_more_token_after_a_thousand_evaluates_one_block(server: EngineServer) -> None:
     async with opened(server) as (_, engine):
         prompt = long_prompt(engine, 1000)
-        await ask(engine, evolve(prompt, ids=prompt.ids[:-1]))
-        generation = await ask(engine, prompt)
+        await run_request(engine, evolve(prompt, ids=prompt.ids[:-1]))
+        generation = await run_request(engine, prompt)
         assert generation.is_counted
         assert generation.n_reused + generation.n_evaluated == len(prompt.ids) == 1000
         assert generation.n_evaluated <= MAX_EVALUATED[server.kind]
@@ -73,11 +73,11 @@ async def test_a_cancel_stops_the_engine(server: EngineServer) -> None:
                 pass
         stopped = await asyncio.to_thread(server.metrics)
         assert stopped[WRITTEN[server.kind]] - before < N_LONG / 2
-        await asyncio.sleep(0.3)  # an engine that went on would have written more
+        await asyncio.sleep(0.3)  # an engine that continued would have generated more
         assert (await asyncio.to_thread(server.metrics))[WRITTEN[server.kind]] == stopped[WRITTEN[server.kind]]
 
 
-async def test_an_engine_that_is_killed_in_the_middle_is_found_again_without_a_restart_of_ours(
+async def test_after_a_kill_the_engine_is_used_again_without_a_restart_of_the_server(
     server: EngineServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("starcoder_lsp.engine.remote.breaker.MAX_PAUSE_S", 2.0)
@@ -86,23 +86,25 @@ async def test_an_engine_that_is_killed_in_the_middle_is_found_again_without_a_r
         on_state = engine.on_state
         engine.on_state = lambda state: (on_state(state), None if state else is_back.set())
         engine.breaker = Breaker()
-        asking = asyncio.ensure_future(ask(engine, long_prompt(engine, 50), N_LONG, lambda _texts: server.stop()))
+        asking = asyncio.ensure_future(
+            run_request(engine, long_prompt(engine, 50), N_LONG, lambda _texts: server.stop())
+        )
         with pytest.raises(EngineLostError):
             await asking
         while not engine.breaker.is_away:
             with pytest.raises(EngineLostError):
-                await ask(engine, long_prompt(engine, 50))
+                await run_request(engine, long_prompt(engine, 50))
         assert len(states) == 1
         await asyncio.to_thread(server.start)
         async with asyncio.timeout(60):
             await is_back.wait()
         assert states[1:] == [""]
-        assert (await ask(engine, long_prompt(engine, 50))).written[0].ids
+        assert (await run_request(engine, long_prompt(engine, 50))).written[0].ids
         assert len([message for message in messages if "come back by themselves" in message]) == 1
 
 
-async def test_text_engines_heal_by_dropping_what_does_not_fit(llama: EngineServer) -> None:
-    """llama.cpp's server by OpenAI's protocol: the answer must go on with the word, however it is tokenized."""
+async def test_engines_of_text_heal_by_dropping_answers_that_do_not_fit(llama: EngineServer) -> None:
+    """On llama.cpp's server with OpenAI's protocol, the answer must continue the word, however it is tokenized."""
     async with opened(llama, kind="openai") as (prompts, engine), opened(llama) as (_, exact):
         assert not engine.capabilities.takes_ids
         places = prompts_at_places(prompts, seed=1)

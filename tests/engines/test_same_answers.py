@@ -1,4 +1,4 @@
-"""A remote engine writes what the local one writes, and the counts are the engine's own."""
+"""A remote engine generates the same text as the local one, and reports its own counts."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ async def answer(engine: Engine, prompts: PromptModel, prompt: Prompt) -> Genera
     return await generate(engine, request, prompts.tokenizer.piece, lambda _text: None, Cancellation())
 
 
-async def test_greedy_text_is_the_local_engines(server: EngineServer, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_greedy_text_equals_that_of_the_local_engine(
+    server: EngineServer, capsys: pytest.CaptureFixture[str]
+) -> None:
     n_equal, n_healed, ties = 0, 0, []
     async with opened(server) as (prompts, remote), loading.opened(LOCAL) as (_, local):
         places = prompts_at_places(prompts)

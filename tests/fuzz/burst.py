@@ -1,4 +1,4 @@
-"""Many requests at once: `python -m tests.fuzz.burst` sends 500 over 20 documents and says when replies came."""
+"""Many requests at once: `python -m tests.fuzz.burst` sends 500 for 20 documents, and prints the times of replies."""
 
 from __future__ import annotations
 

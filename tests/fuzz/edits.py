@@ -97,7 +97,7 @@ def check(peer: Peer, case: dict[str, Any]) -> int:
 
 
 def _notifications(case: dict[str, Any]) -> Iterator[Any]:
-    """Yield the steps, with what is typed as one change a character."""
+    """Yield the steps; typed text becomes one change a character."""
     for step in case["steps"]:
         if not isinstance(step, dict) or "typed" not in step:
             yield step
@@ -126,8 +126,8 @@ def compare(peer: Peer, uri: str, text: str) -> None:
 
 
 def spliced(text: str, line: int, character: int, end_line: int, end_character: int, new: str, encoding: str) -> str:
-    """Return `text` with a range replaced, by the protocol's words: lines end at \\n, \\r\\n and \\r alone, a character
-    beyond a line's end is its end, and a line beyond the last one is the end of the text.
+    """Return `text` with a range replaced, as the protocol says: lines end at \\n, \\r\\n and \\r only, a character
+    beyond a line's end counts as its end, and a line beyond the last one as the end of the text.
     """
     return (
         text[: _offset(text, line, character, encoding)]

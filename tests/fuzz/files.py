@@ -1,4 +1,4 @@
-"""Files of nasty shapes in every language: deep nesting, long lines, open strings, odd bytes, broken source.
+"""Hostile files in every language: deep nesting, long lines, open strings, odd bytes, broken source.
 
 A case is `{"files"}`, which are open at once. A file is `{"language", "parts", "cursor", "isCompleted"}`. A part is
 `[text, number of times]`; the cursor is a share of the text.
@@ -19,7 +19,7 @@ from tests.fuzz.peer import Peer
 from tests.queries.samples import SAMPLES
 
 LANGUAGES = sorted(tomllib.loads((ROOT / "grammars" / "languages.toml").read_text()))
-# Each begins something in some language: brackets, strings, comments, templates, here-documents, lists, blocks.
+# Each opens something in some language: brackets, strings, comments, templates, here-documents, lists, blocks.
 OPENERS = [
     "(", "[", "{", "<", "<a>", "<!--", "/*", "//", "#", "--", '"', "'", "`", '"""', "'''", '"${', "`${", "#{", "%q(",
     "%w[", "(*", "{-", "{%", "{{", "[[", "[=[", "$(", "${", "<<", "<<A\n", "<<~A\n", 'R"x(', 'r#"', '@"', '$"{',
@@ -42,7 +42,7 @@ MAX_CHARACTERS = 40_000
 
 
 def broken(source: str, cuts: Sequence[tuple[float, float]]) -> str:
-    """Take pieces out of a source."""
+    """Remove pieces of a source."""
     for start, length in cuts:
         at = int(start * len(source))
         source = source[:at] + source[at + int(length * 30) :]
@@ -77,7 +77,7 @@ def text_of(file: dict[str, Any]) -> str:
 
 
 def check(peer: Peer, case: dict[str, Any]) -> int:
-    """Open the files, ask, type a character in each, ask again, and see that everything is answered.
+    """Open the files, send requests, type a character in each, send again, and check that all requests are answered.
 
     Return the number of files. Raises `FaultError`.
     """
@@ -92,7 +92,7 @@ def check(peer: Peer, case: dict[str, Any]) -> int:
 
 
 def _try(peer: Peer, uri: str, file: dict[str, Any]) -> None:
-    """Send what is tried with one file. A completion costs more than the parse, the window and the tokens."""
+    """Send the requests for one file. A completion costs more than parse, window and tokens together."""
     text = text_of(file)
     before = re.split("\r\n|\r|\n", text[: int(file["cursor"] * len(text))])
     line, character = len(before) - 1, len(before[-1].encode("utf-16-le", "surrogatepass")) // 2

@@ -1,4 +1,4 @@
-"""A source that is typed, one notification a character, with completions meanwhile: what a long day leaves in memory.
+"""A source typed with one notification a character, and with completions, to find memory that a long day leaves behind.
 
 A case is `{"source", "every"}`: a completion is requested after every so many characters.
 """

@@ -1,7 +1,7 @@
-"""Cases drawn fast, for the soak: by `random`, from pools that Hypothesis fills once for each kind.
+"""Fast generation of cases for the soak: by `random`, from pools that Hypothesis fills once for each kind.
 
-Hypothesis itself takes longer to draw an edit or a message than the server takes to handle it. Its strategies stay what
-the tests draw from; here only the proportions differ: more steps a case, and more edits a notification.
+Hypothesis takes longer to draw an edit or a message than the server takes to process it. The cases are of the same
+kinds as in the tests, with more steps a case and more edits a notification.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def _sources() -> list[str]:
 
 
 def messages_of(rng: random.Random) -> dict[str, Any]:
-    """Return messages, four of five of them mutated."""
+    """Return messages, of which four in five are mutated."""
     sent: list[dict[str, Any]] = []
     for _ in range(N_MESSAGES):
         if rng.random() < 0.03:

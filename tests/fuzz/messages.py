@@ -84,12 +84,14 @@ def built(method: str, params: Any, mutations: list[Any], is_request: bool) -> d
     holder = {"params": json.loads(json.dumps(params))}
     for kind, number, junk in mutations:
         places = list(_places(holder))
-        _mutate(*places[number % len(places)], kind, json.loads(json.dumps(junk)))  # a later one may mutate it
+        _mutate(
+            *places[number % len(places)], kind, json.loads(json.dumps(junk))
+        )  # a later mutation may change the value
     return {"method": method, "isRequest": is_request} | holder
 
 
 def _places(value: Any, depth: int = 0) -> Any:
-    """Each container with each of its keys, a container in front of what it holds."""
+    """Return each container with each of its keys, outer containers first."""
     for key in list(value) if isinstance(value, dict) else range(len(value)):
         yield value, key
         if isinstance(value[key], dict | list) and depth < MAX_DEPTH:
@@ -133,7 +135,7 @@ def cases(min_messages: int, max_messages: int) -> st.SearchStrategy[dict[str, A
 
 
 def check(peer: Peer, case: dict[str, Any]) -> int:
-    """Send the messages, see that each request has its reply and that the server goes on. Raises `FaultError`."""
+    """Send the messages, and check that each request has a reply and the server goes on. Raises `FaultError`."""
     replies = cycle(case["replies"])
     peer.respond = lambda _request: next(replies)
     for uri in URIS[:2]:
@@ -160,7 +162,7 @@ def check(peer: Peer, case: dict[str, Any]) -> int:
     peer.respond = lambda _request: None
     peer.notify("workspace/didChangeConfiguration", {"settings": {"starcoder": SETTINGS}})
     while "error" not in peer.ask("no/such").message:
-        pass  # by the front: the session has not read the settings yet, and its deadline may still be a short one
+        pass  # the front may reply: until the session has read the settings, the deadline may be a short one
     for uri in URIS[:2]:
         peer.close_document(uri)
     uri = f"untitled:{peer.new_id()}.py"

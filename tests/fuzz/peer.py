@@ -1,6 +1,6 @@
-"""A real server as a child process, driven over its streams: each reply counted and timed, each process measured.
+"""A real server as a child process, driven over its streams. It counts and times replies, and measures processes.
 
-Nothing here knows how the server is built. Its processes are its children, whatever they are.
+It assumes nothing about the server's structure: its processes are all of its children.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SETTINGS: dict[str, Any] = {
 
 
 class FaultError(AssertionError):
-    """The server broke a promise. The text says which, and what it wrote last."""
+    """The server broke a rule. The text says which one, and has the server's last messages."""
 
 
 @frozen
@@ -56,7 +56,7 @@ class Answer:
 
 @frozen
 class Footprint:
-    """What one process holds: its own memory, without pages that it shares, and its open descriptors."""
+    """Resources of one process: its memory without shared pages, and its open descriptors."""
 
     name: str
     unique_bytes: int
@@ -102,7 +102,7 @@ class Peer:
         self.ask("initialize", _initialize_params(encoding, root, settings))
         self.send(notification("initialized", {}))
         while self.ask("starcoder/metrics").result["model"] is None:
-            pass  # each round trip waits for the server
+            pass  # each request waits for its reply
         self.elapsed_ms.clear()
 
     def __enter__(self) -> Self:
@@ -123,7 +123,7 @@ class Peer:
             raise self.fault("the server has ended") from error
 
     def send(self, *messages: object) -> None:
-        """Send messages, or bytes as they are, in one write. Requests among them are waited for by `settle`."""
+        """Send messages, or bytes, in one write. `settle` waits for the replies to requests among them."""
         now_s = time.monotonic()
         with self._changed:
             for message in messages:
@@ -166,7 +166,7 @@ class Peer:
         return self.request("textDocument/inlineCompletion", completion_params(uri, line, character, kind))
 
     def explain(self, uri: str, line: int, character: int) -> dict[str, Any] | None:
-        """Return what the model would see, `None` if the document is not suggested in."""
+        """Return the prompt at a place, or `None` in a document without suggestions."""
         where = {"textDocument": {"uri": uri}, "position": {"line": line, "character": character}}
         return self.ask("starcoder/explain", where).result
 
@@ -178,9 +178,9 @@ class Peer:
         return self._answers.pop(number)
 
     def settle(self) -> list[Answer]:
-        """Wait for the replies to all requests and return those that nobody took, in the order of their ids' sending.
+        """Wait for the replies to all requests, and return those not returned before, in the order of the requests.
 
-        Raises `FaultError` for a missing, second or unasked reply, an internal error, or a traceback.
+        Raises `FaultError` for a missing, second or unexpected reply, an internal error, or a traceback.
         """
         self._wait(lambda: not self._sent_s, "requests without a reply")
         self.ask("starcoder/metrics")
@@ -193,7 +193,7 @@ class Peer:
         return answers
 
     def fault(self, what: str) -> FaultError:
-        """Return the error for a broken promise."""
+        """Return the error for a broken rule."""
         code = self._process.poll()
         end = "" if code is None else f"; exit code {code}"
         return FaultError(
@@ -210,7 +210,7 @@ class Peer:
             raise self.fault(what)
 
     def _read(self, stream: BinaryIO) -> None:
-        """Take messages apart strictly: anything else on the stream is a fault."""
+        """Parse messages strictly: anything else on the stream is a fault."""
         try:
             while header := stream.readline():
                 match = re.fullmatch(rb"Content-Length: ([0-9]+)\r\n", header)
@@ -247,11 +247,11 @@ class Peer:
             self._changed.notify_all()
 
     def _reply(self, reply: object) -> None:
-        """Reply from a thread of its own: the reader must not wait for the server to read."""
+        """Reply on another thread, since the reader must not wait until the server reads."""
         try:
             self.raw(framed(json.dumps(reply).encode()))
         except FaultError:
-            return  # whoever waits learns of the end
+            return  # the waiting thread notices the end
 
     def _read_errors(self, stream: BinaryIO) -> None:
         for line in stream:
@@ -272,7 +272,7 @@ class Peer:
             return []
 
     def footprints(self) -> list[Footprint]:
-        """Return what the server's process and each of its children hold."""
+        """Return the resources of the server's process and of each child."""
         found = []
         for process in _and_children(self.process_id):
             try:
@@ -285,16 +285,16 @@ class Peer:
 
     @property
     def home(self) -> Path:
-        """The server's home, where its socket files are."""
+        """The server's home folder, which has its socket files."""
         return Path(self._home.name)
 
     def stop(self) -> None:
-        """Shut down as a client should, and clean up. Raises `FaultError` unless the server ends with code 0."""
+        """Shut down as the protocol says, and clean up. Raises `FaultError` unless the server ends with code 0."""
         self.end()
         self.kill()
 
     def end(self) -> None:
-        """Shut down as a client should. Raises `FaultError` unless the server ends with code 0."""
+        """Shut down as the protocol says. Raises `FaultError` unless the server ends with code 0."""
         self.settle()
         self.ask("shutdown")
         self.notify("exit", None)
@@ -313,7 +313,7 @@ class Peer:
 
 
 def _environment(home: Path) -> dict[str, str]:
-    """A home of its own, without the offer of a model."""
+    """Return an environment with a new home folder, in which the offer of a model is declined."""
     state = home / ".local" / "state" / "starcoder-lsp"
     state.mkdir(parents=True)
     (state / "offer.json").write_text('{"declined": "by the tests"}')
@@ -346,6 +346,6 @@ def _and_children(process_id: int) -> Iterable[psutil.Process]:
 
 
 def _role(command: list[str]) -> str:
-    """The first word of a child's command line that is neither an interpreter, an option nor the program."""
+    """Return the first word of a command line that is no interpreter, no option and not the program's name."""
     words = [word for word in command[1:] if not word.startswith("-") and word != "starcoder_lsp"]
     return Path(words[0]).name if words else "child"

@@ -1,7 +1,7 @@
-"""What processes held over time, as a page with two charts, and how much they grew.
+"""A page with two charts of processes' memory and descriptors over time, and their growth.
 
-The charts are a few lines of SVG. Of the libraries that draw them, matplotlib takes 60 MB with what it needs, and
-pygal loads a script from elsewhere and needs three more packages on Python 3.11.
+The charts are a few lines of SVG. Of the libraries for that, matplotlib takes 60 MB with its dependencies, and pygal
+loads a script from another host and needs three more packages on Python 3.11.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Lines = dict[str, list[tuple[float, float]]]
 
 @frozen
 class Sample:
-    """What the processes of a server held `elapsed_s` after the start, with `n` edits, messages or files sent to it."""
+    """The resources of a server's processes `elapsed_s` after the start, after `n` edits, messages or files."""
 
     kind: str
     elapsed_s: float
@@ -80,7 +80,7 @@ def course_mib(samples: Iterable[Sample], kind: str, n_steps: int = 4) -> list[t
 
 
 def growth_mib(samples: Iterable[Sample], kind: str, per: int = 10_000) -> dict[str, float]:
-    """Return how many MiB each process grew for `per` edits, messages or files: a line through the second half.
+    """Return the MiB that each process grew for `per` edits, messages or files, by a line through the second half.
 
     Caches fill in the first half. A process with too few samples in the second one is left out.
     """

@@ -1,4 +1,4 @@
-"""Cases that failed, as small files which the tests replay from then on."""
+"""Failed cases, saved as small files that the tests replay from then on."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ SEED = int(os.environ.get("STARCODER_FUZZ_SEED") or random.SystemRandom().randra
 
 @contextmanager
 def saved(kind: str, case: Any, seed: int | str = SEED) -> Iterator[None]:
-    """Write a case to a file if it fails inside.
+    """Write a case to a file if it fails inside the block.
 
-    Hypothesis tries ever smaller cases, the smallest one last, so the file of a seed ends up with that one.
+    Hypothesis tries ever smaller cases, the smallest one last, and that one stays in the file of a seed.
     """
     path = FAILURES / f"{kind}-{seed}.json"
     try:
@@ -32,9 +32,9 @@ def saved(kind: str, case: Any, seed: int | str = SEED) -> Iterator[None]:
 
 
 def reduced(case: dict[str, Any], part: str, fails: Callable[[Any], bool], n_tries: int) -> dict[str, Any]:
-    """Return a case with less of `case[part]` that fails still: pieces are taken out, half of it first.
+    """Return a case with less of `case[part]` that still fails. Pieces are removed, half of the part first.
 
-    `fails` is called at most `n_tries` times; a case that fails only sometimes comes back as it is.
+    `fails` is called at most `n_tries` times; a case that fails only sometimes is returned unchanged.
     """
     n_piece = len(case[part]) // 2
     while n_piece and n_tries > 0:
@@ -51,7 +51,7 @@ def reduced(case: dict[str, Any], part: str, fails: Callable[[Any], bool], n_tri
 
 
 def all_saved() -> list[Path]:
-    """Return the files of cases that have failed before."""
+    """Return the files of cases that failed before."""
     return sorted(FAILURES.glob("*.json"))
 
 

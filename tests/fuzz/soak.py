@@ -1,8 +1,8 @@
-"""Try the server for long: `make soak`, or `python -m tests.fuzz.soak --seconds 3600 --seed 1 --kinds edits messages`.
+"""Long trials of the server: `make soak`, or `python -m tests.fuzz.soak --seconds 3600 --seed 1 --kinds edits`.
 
-Each kind of case has a server of its own that lives as long as it can, so memory and descriptors show what stays. They
-are written to `build/soak/soak.html` once a minute, and a summary is printed. Cases that fail are reduced and saved as
-the tests save theirs.
+Each kind of case has its own server, which runs as long as possible, so that leaks of memory and descriptors show. Both
+are written to `build/soak/soak.html` once a minute, and a summary is printed. Failed cases are reduced and saved, as
+those of the tests are.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Tally:
 
 @define
 class Soak:
-    """A run: the servers, the counts and the samples. A kind ends with `counts[kind]`, if it has one."""
+    """A run: servers, counts and samples. `counts[kind]` limits the cases of a kind."""
 
     root: Path
     first_seed: int
@@ -90,7 +90,7 @@ class Soak:
     _reported_s: float = 0.0
 
     def run(self, kinds: Sequence[str], n_rounds: int) -> None:
-        """Try the kinds in turn until the time is over, or for so many rounds if that is not 0."""
+        """Try the kinds in turn until the time is over, or for `n_rounds` rounds if that is not 0."""
         for kind in kinds:
             self._cases[kind] = many.cases(kind, random.Random(f"{kind} {self.first_seed}"))
             self.tallies[kind] = Tally()
@@ -142,7 +142,7 @@ class Soak:
         self.samples.append(Sample(kind, time.monotonic() - self.started_s, tally.n, tuple(peer.footprints())))
 
     def _try(self, kind: str, case: Any) -> None:
-        """Try a case. One that fails is reduced and saved; the next one has a new server."""
+        """Try a case. A failed case is reduced and saved, and the next one gets a new server."""
         tally = self.tallies[kind]
         try:
             self._check(kind, case)
@@ -164,7 +164,7 @@ class Soak:
         peer.elapsed_ms.clear()
 
     def _save(self, kind: str, case: Any, number: int) -> None:
-        """Save a case that failed, as small as it gets."""
+        """Reduce a failed case, and save it."""
 
         def fails(smaller: Any) -> bool:
             try:

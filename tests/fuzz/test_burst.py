@@ -1,4 +1,4 @@
-"""Many requests at once: each gets its one reply, and a document's newest request is not lost among the others."""
+"""Many requests at once: each gets one reply, and the newest request of each document gets an answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A few cases of each kind on real servers, and again each case that ever failed. `make soak` runs them for an hour."""
+"""A few cases of each kind on real servers, and each case that ever failed. `make soak` runs them for an hour."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_a_case_that_fails_is_saved_at_its_smallest_and_replayed(
 
 
 @pytest.mark.parametrize("path", all_saved() or [None], ids=lambda path: path.stem if path else "none")
-def test_what_failed_before(tmp_path: Path, path: Path | None) -> None:
+def test_cases_that_failed_before(tmp_path: Path, path: Path | None) -> None:
     if path is None:
         return
     kind, case = read(path)

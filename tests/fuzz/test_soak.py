@@ -1,4 +1,4 @@
-"""The soak itself, for a second, and what it makes of what it saw."""
+"""The soak itself, for a second, and its report."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.fuzz.saved import reduced
 
 
 def samples(sizes_mib: list[float]) -> list[Sample]:
-    """One for each size, 5,000 edits apart."""
+    """Return a sample for each size, 5,000 edits apart."""
     return [
         Sample("edits", 60.0 * n, 5000 * n, (Footprint("server", int(size * MIB), 12), Footprint("host<", MIB, 9)))
         for n, size in enumerate(sizes_mib)
@@ -46,7 +46,7 @@ def test_the_course_has_equal_steps() -> None:
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=40), st.integers(0, 9))
-def test_a_reduced_case_still_fails_and_has_nothing_to_spare(steps: list[int], wanted: int) -> None:
+def test_a_reduced_case_still_fails_and_cannot_be_reduced_further(steps: list[int], wanted: int) -> None:
     steps = [*steps, wanted]
     case = reduced({"steps": steps, "other": 1}, "steps", lambda each: wanted in each["steps"], 10_000)
     assert case == {"steps": [wanted], "other": 1}
@@ -68,7 +68,7 @@ def test_the_page_draws_each_process_twice() -> None:
     root = ET.fromstring(page.partition("\n")[2])  # noqa: S314  our own page
     lines = [each.attrib["points"].split() for each in root.iter("{http://www.w3.org/2000/svg}polyline")]
     assert [len(line) for line in lines] == [3] * 4
-    assert [float(point.split(",")[1]) for point in lines[0]] == [255.0, 180.0, 30.0]  # the largest at the top
+    assert [float(point.split(",")[1]) for point in lines[0]] == [255.0, 180.0, 30.0]  # the largest value is at the top
     assert "host&lt;" in page
 
 

@@ -1,4 +1,4 @@
-"""Workspaces with links, named pipes, devices, sockets, holes and ignore files that no one should write.
+"""Hostile workspaces: links, named pipes, devices, sockets, sparse files and odd ignore files.
 
 A case is `{"entries", "ignores", "globs"}`: `[path, kind, target]` of what the open file imports, ignore files as
 `[folder, kind, text]`, and `disabledGlobs`. Each case is a folder below the server's root, which is a git repository.
@@ -63,7 +63,7 @@ def cases(n_entries: int) -> st.SearchStrategy[dict[str, Any]]:
 
 
 def check(peer: Peer, case: dict[str, Any]) -> int:
-    """Build the workspace, open a file that imports all of it, and ask.
+    """Build the workspace, open a file that imports all of it, and send requests.
 
     Raises `FaultError` if a request has no reply, or if the model would see a file that git ignores or that is outside.
     """
@@ -120,7 +120,7 @@ def _source(name: str, marker: str) -> str:
 
 
 def _make(path: Path, kind: str, target: str, text: str) -> None:
-    """Make a file, or what stands in place of one. What this system or user may not make is left out."""
+    """Make a file, or something else in its place. Kinds that this system or user cannot make are left out."""
     if len(str(path)) > 1000 or path.exists() or path.is_symlink():
         return
     try:

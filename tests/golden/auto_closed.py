@@ -1,4 +1,4 @@
-"""Golden cases of places that an editor has closed: template literals, attributes, generics, long strings, tags.
+"""Golden cases at auto-closed places: template literals, attributes, generics, long strings, tags.
 
 `cases.py` says how to read one.
 """

@@ -1,8 +1,8 @@
-"""Golden cases of suggestions: in which document, what the model wrote, and where the shown part of it ends.
+"""Golden cases of suggestions: a document, the model's text, and the end of the shown part.
 
 A case is a language id, a document and a text: `█` is the cursor, `⟦…⟧` behind it the closing characters that the
-suggestion replaces; `│` is where the shown text ends. Filters only shorten, so that says all of it. A byte that is no
-UTF-8 is written as Python's `surrogateescape` has it.
+suggestion replaces; `│` is the end of the shown text. Filters only shorten, so no more is needed. A byte that is no
+UTF-8 is written as by Python's `surrogateescape`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Golden cases of faults that users saw, each with what looks alike and must stay.
+"""Golden cases of faults that users reported, each with a similar suggestion that must stay.
 
 `cases.py` says how to read one.
 """

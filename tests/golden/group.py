@@ -1,4 +1,4 @@
-"""What the tables of golden cases are made of."""
+"""The type of a table of golden cases."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from attrs import frozen
 
 @frozen
 class Group:
-    """Cases about one filter, or one reason to stop. It acts in all of them, or in none: `acts` says which.
+    """Cases about one filter or one stop reason, which acts in all of them, or in none (`acts`).
 
-    To act is to change the text at its turn, so a filter before it must not have cut the text already.
+    A filter acts if it changes the text that it gets, so no filter before it may have made the same cut.
     """
 
     about: str

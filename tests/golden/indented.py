@@ -1,6 +1,6 @@
-r"""Golden cases of indentation: a language id, a document, what the model wrote, and what is shown.
+r"""Golden cases of indentation: a language id, a document, the model's text, and the shown text.
 
-`█` is the cursor. What is shown has the document's own indentation.
+`█` is the cursor. The shown text has the document's own indentation.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ INDENTED = (
     ("python", f"{THREE}\n      █\n", "  b()\n        c()", "b()\n      c()"),
     ("python", f"{TABS}\n\t\t█\n", "    b()\n        c()", "b()\n\t\tc()"),
     ("yaml", "a:\n    b: 1\nc:█\n", "\n  d: 1\n  e: 2", "\n    d: 1\n    e: 2"),
-    # What is indented as the file is stays, and so does text that is aligned, or in a string.
+    # Text that has the file's indentation, is aligned, or is in a string stays unchanged.
     ("python", f"{TABS}\n\t\t█\n", "if a:\n\t\t\tb()\n\t\tc()", "if a:\n\t\t\tb()\n\t\tc()"),
     ("python", f"{TWO}\n    █\n", "return g(a,\n             b)", "return g(a,\n             b)"),
     ("python", "if a:\n    b = 1\nelse:\n    █\n", "c = (\n        d\n    )", "c = (\n        d\n    )"),

@@ -1,4 +1,4 @@
-"""The rules about suggestions: `cases.py` under them, and what holds of any text."""
+"""Filters and the stop rule: the golden cases, and properties for any text."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STOP_REASONS = list(TextEnd)
 
 @frozen
 class Case:
-    """A line of `cases.py`, read: what is to be shown, and how much behind the cursor it replaces."""
+    """A parsed golden case: the text to be shown, and the number of bytes behind the cursor that it replaces."""
 
     group: Group
     cursor: CursorContext
@@ -34,7 +34,7 @@ class Case:
     n_replaced_bytes: int
 
     def with_(self, suggestion: Suggestion) -> str:
-        """The document with the suggestion between `█` and `│`, and what it replaces in `⟦⟧`."""
+        """Return the document with the suggestion between `█` and `│`, and the replaced text in `⟦⟧`."""
         data, at = self.cursor.snapshot.text.data, self.cursor.cursor_byte
         end = at + suggestion.n_replaced_bytes
         replaced = b"\xe2\x9f\xa6" + data[at:end] + b"\xe2\x9f\xa7" if end > at else b""
@@ -42,7 +42,7 @@ class Case:
         return b"".join(parts).decode("utf-8", "backslashreplace")
 
     def stopped(self) -> Suggestion:
-        """What the model writes until the stop rule ends it, asked after each letter: the finest steps there are."""
+        """Return the model's text up to the stop; the stop rule is called after each character."""
         stop = stop_rule(self.cursor)
         for n in range(1, len(self.written) + 1):
             reason = stop(self.written[:n])
@@ -73,7 +73,7 @@ def params():
 
 
 @pytest.mark.parametrize(("group", "language", "document", "written"), params())
-def test_case(group: Group, language: str, document: str, written: str) -> None:
+def test_a_golden_case(group: Group, language: str, document: str, written: str) -> None:
     check(read(group, language, document, written))
 
 
@@ -98,7 +98,7 @@ def check(case: Case) -> None:
 
 
 def n_errors(cursor: CursorContext, suggestion: Suggestion) -> int:
-    """Syntax errors of the document with the suggestion, 0 where its language has no grammar."""
+    """Return the number of syntax errors in the document with the suggestion; 0 without a grammar."""
     n_replaced = suggestion.n_replaced_bytes if suggestion.text else 0
     at, end = cursor.cursor_byte, cursor.cursor_byte + n_replaced
     syntax = spliced(cursor.snapshot, at, end, cursor.embedded.masked(suggestion.text)).syntax
@@ -110,7 +110,7 @@ def n_errors(cursor: CursorContext, suggestion: Suggestion) -> int:
 
 
 @pytest.mark.parametrize("about", [*FILTER_NAMES, *STOP_REASONS])
-def test_each_rule_has_cases_in_which_it_acts_and_others_in_which_it_does_not(about: str) -> None:
+def test_each_rule_has_cases_in_which_it_acts_and_cases_in_which_it_does_not(about: str) -> None:
     groups = [group for group in GROUPS if group.about == about]
     assert {group.acts for group in groups} == {True, False}
     cases = [(group, case) for group in groups for case in group.cases]
@@ -120,7 +120,7 @@ def test_each_rule_has_cases_in_which_it_acts_and_others_in_which_it_does_not(ab
 
 
 def acting(case: Case) -> set[str]:
-    """The filters that change the suggestion, and the reason for which the model is stopped."""
+    """Return the filters that change the suggestion, and the stop reason."""
     written = Suggestion(case.written, case.group.stop_reason)
     steps = [postprocess(written, case.cursor, FILTERS[:n])[0] for n in range(len(FILTERS) + 1)]
     changing = {name for name, before, after in zip(FILTER_NAMES, steps, steps[1:], strict=False) if before != after}
@@ -128,7 +128,7 @@ def acting(case: Case) -> set[str]:
 
 
 @pytest.mark.parametrize(("language", "document", "written", "shown"), INDENTED)
-def test_the_file_has_one_indentation(language: str, document: str, written: str, shown: str) -> None:
+def test_the_suggestion_has_the_files_indentation(language: str, document: str, written: str, shown: str) -> None:
     cursor = site_at(document, language)
     assert postprocess(Suggestion(written.encode()), cursor)[0].text.decode() == shown
     assert postprocess(Suggestion(shown.encode()), cursor)[0].text.decode() == shown
@@ -151,7 +151,7 @@ def test_an_unfinished_character_is_cut() -> None:
     assert str(effects[1]) == "cut 1 bytes"
 
 
-def test_every_filter_reports_what_it_did() -> None:
+def test_every_filter_reports_its_effect() -> None:
     _, effects = postprocess(Suggestion(b"bar)"), site_at("x = foo(baz(█))"))
     assert [e.name for e in effects] == [f.__name__ for f in FILTERS]
     assert {e.name: str(e) for e in effects}["without_repeated_tail"] == "cut 1 bytes"
@@ -161,7 +161,7 @@ CODE = st.text(st.sampled_from("ab ()[]{}:\n\t\"'=é█").filter(lambda c: c != 
 
 
 @given(before=CODE, after=CODE, written=CODE)
-def test_filters_shorten_or_drop_and_never_add(before: str, after: str, written: str) -> None:
+def test_filters_shorten_or_drop_and_never_add_text(before: str, after: str, written: str) -> None:
     cursor = site_at(before + "█" + after)
     suggestion = Suggestion(written.encode())
     for apply in FILTERS:
@@ -171,7 +171,7 @@ def test_filters_shorten_or_drop_and_never_add(before: str, after: str, written:
 
 
 @given(before=CODE, after=CODE, written=CODE)
-def test_what_is_shown_stays_shown_when_it_is_filtered_again(before: str, after: str, written: str) -> None:
+def test_filtering_twice_changes_nothing(before: str, after: str, written: str) -> None:
     cursor = site_at(before + "█" + after)
     once, _ = postprocess(Suggestion(written.encode()), cursor)
     assert once.text.startswith(postprocess(Suggestion(once.text), cursor)[0].text)
@@ -204,10 +204,10 @@ LINES = st.lists(st.sampled_from(SOME_LINES), max_size=8).map("\n".join)
 @example(before="a\n", after=")", written="'a)'", language="rust", multiline="auto")
 @example(before="a\n", after=")", written="/*)*/", language="rust", multiline="auto")
 @example(before="a\n", after=")", written="'a)", language="rust", multiline="auto")
-def test_generation_stops_no_earlier_than_what_is_shown(
+def test_generation_does_not_stop_before_the_end_of_the_shown_text(
     before: str, after: str, written: str, language: str, multiline: str
 ) -> None:
-    """Text up to the first stop gives the same suggestion as all of it: nothing that counts is decoded or lost."""
+    """The text up to the first stop gives the same suggestion as the whole text."""
     cursor = site_at(before + "█" + after, language, multiline)
     stop = stop_rule(cursor)
     data = written.encode()

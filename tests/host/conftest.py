@@ -1,4 +1,4 @@
-"""Engines on real hosts, in a folder for each test, and hosts that crash."""
+"""Engines on real hosts, in a new folder for each test, and hosts that crash."""
 
 from __future__ import annotations
 
@@ -60,13 +60,15 @@ class Hosts:
     def prompt(self, text: bytes = TEXT) -> Prompt:
         return self.prompts.fim.infill(self.prompts.tokenizer.encode(text), self.prompts.tokenizer.encode(b"\nx = 1\n"))
 
-    async def ask(self, engine: HostEngine, text: bytes = TEXT, document: str = "doc", **given: Any) -> Generation:
+    async def run_request(
+        self, engine: HostEngine, text: bytes = TEXT, document: str = "doc", **given: Any
+    ) -> Generation:
         request = GenerationRequest(
             **({"document": document, "prompt": self.prompt(text), "max_new_tokens": 8, "timeout_ms": 60_000} | given)
         )
         return await generate(engine, request, self.prompts.tokenizer.piece, lambda _text: None, Cancellation())
 
-    async def noticed(self) -> None:
+    async def wait_for_loss(self) -> None:
         """Wait until an engine has noticed the death of its host."""
         await self._loads.wait()
         self._loads.clear()

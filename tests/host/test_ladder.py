@@ -1,4 +1,4 @@
-"""After a crash while a model is loaded the next start is a rung lower, and the rung is remembered."""
+"""After a crash during the load of a model, the next start is one rung lower, and the rung is stored."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Crash = Callable[..., None]
 
 @pytest.mark.parametrize("stage", ["loading", "warming up"])
 @pytest.mark.parametrize(("how", "rung"), [("SIGSEGV", 1), ("SIGILL", 2), ("SIGABRT", 3)])
-async def test_a_crash_leads_to_the_first_rung_that_works_and_is_remembered(
+async def test_a_crash_leads_to_the_first_rung_that_works_which_is_stored(
     hosts: Hosts, crash: Crash, stage: str, how: str, rung: int
 ) -> None:
     crash(stage, how, rung)
@@ -28,7 +28,7 @@ async def test_a_crash_leads_to_the_first_rung_that_works_and_is_remembered(
     assert how in message
     assert stage in message
     assert ladder.WHAT_IT_COSTS[Caution(rung)] in message
-    assert (await hosts.ask(engine)).written[0].text
+    assert (await hosts.run_request(engine)).written[0].text
     await engine.close()
     again = await hosts.started(is_shared=False)
     assert (again.caution, hosts.n_starts) == (rung, rung + 2), "the second start does not crash first"
@@ -36,7 +36,7 @@ async def test_a_crash_leads_to_the_first_rung_that_works_and_is_remembered(
 
 
 @pytest.mark.parametrize("stage", ["importing", "loading"])
-async def test_where_nothing_helps_the_error_says_how_to_build_anew(hosts: Hosts, crash: Crash, stage: str) -> None:
+async def test_if_every_rung_crashes_the_error_has_the_rebuild_command(hosts: Hosts, crash: Crash, stage: str) -> None:
     crash(stage, "SIGILL")
     with pytest.raises(EngineError, match=r"SIGILL.*--no-cache-dir"):
         await hosts.started()
@@ -45,14 +45,14 @@ async def test_where_nothing_helps_the_error_says_how_to_build_anew(hosts: Hosts
 
 
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGUSR1"])
-async def test_who_is_killed_did_not_crash(hosts: Hosts, crash: Crash, how: str) -> None:
+async def test_a_kill_does_not_count_as_a_crash(hosts: Hosts, crash: Crash, how: str) -> None:
     crash("loading", how)
     with pytest.raises(EngineError, match=how):
         await hosts.started()
     assert LadderFile().caution("starcoder2") == Caution.FULL
 
 
-async def test_another_server_learns_of_a_crash_that_it_did_not_see(hosts: Hosts, crash: Crash) -> None:
+async def test_other_servers_learn_of_a_crash_by_the_stored_rung(hosts: Hosts, crash: Crash) -> None:
     crash("warming up", "SIGSEGV", 1)
     engines = [hosts.engine() for _ in range(3)]
     import asyncio
@@ -62,7 +62,7 @@ async def test_another_server_learns_of_a_crash_that_it_did_not_see(hosts: Hosts
     assert len({engine.host_process_id for engine in engines}) == 1
 
 
-def test_a_new_build_or_another_cpu_is_tried_afresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_build_or_another_cpu_starts_at_the_first_rung(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = LadderFile(tmp_path / "deeper" / "ladder.json")
     file.remember("starcoder2", Caution.NO_GPU, crash={"how": "SIGSEGV"})
     assert file.caution("starcoder2") == Caution.NO_GPU
@@ -75,7 +75,7 @@ def test_a_new_build_or_another_cpu_is_tried_afresh(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"x": 1}', b"\xff", b"null"])
-def test_a_damaged_file_costs_a_crash_and_nothing_else(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_file_counts_as_empty(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "ladder.json"
     path.write_bytes(content)
     file = LadderFile(path)
@@ -85,7 +85,7 @@ def test_a_damaged_file_costs_a_crash_and_nothing_else(tmp_path: Path, content: 
 
 
 @pytest.mark.parametrize("value", [-1, 99, "x", None, [1]])
-def test_an_impossible_rung_counts_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: object) -> None:
+def test_an_invalid_rung_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: object) -> None:
     file = LadderFile(tmp_path / "ladder.json")
     monkeypatch.setattr(LadderFile, "_entries", lambda self: {self._key("starcoder2"): {"caution": value}})
     assert file.caution("starcoder2") == Caution.FULL
@@ -105,5 +105,5 @@ def test_an_impossible_rung_counts_as_none(tmp_path: Path, monkeypatch: pytest.M
         (0xC0000005, True),
     ],
 )
-def test_which_ends_are_crashes(code: int | None, *, crashed: bool) -> None:
+def test_exit_codes_that_count_as_crashes(code: int | None, *, crashed: bool) -> None:
     assert is_crash(code) == crashed

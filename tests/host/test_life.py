@@ -1,4 +1,4 @@
-"""A host's life: found, shared, lost, brought up again, and over when nobody needs it."""
+"""A host's life: it is found, shared, lost, started again, and ends when it has no clients."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from tests.host.conftest import TEXT, Hosts
 TRANSPORTS = ["socket", "port"]
 
 
-async def gone(process_id: int) -> None:
-    """Wait until a process is not there any more, as a zombie either."""
+async def ended(process_id: int) -> None:
+    """Wait until a process has ended and is no zombie."""
     while True:
         try:
             os.kill(process_id, 0)
@@ -37,32 +37,32 @@ async def gone(process_id: int) -> None:
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_those_who_start_at_once_end_up_with_one_host(hosts: Hosts, transport: str) -> None:
+async def test_engines_that_start_at_once_share_one_host(hosts: Hosts, transport: str) -> None:
     engines = [hosts.engine(transport=transport) for _ in range(4)]
     await asyncio.gather(*(engine.start() for engine in engines))
     assert len({engine.host_process_id for engine in engines}) == 1
-    answers = await asyncio.gather(*(hosts.ask(engine) for engine in engines))
+    answers = await asyncio.gather(*(hosts.run_request(engine) for engine in engines))
     assert len({answer.written[0].text for answer in answers}) == 1
     process_id = engines[0].host_process_id
     assert process_id is not None
     for engine in engines:
         await engine.close()
-    await gone(process_id)
+    await ended(process_id)
     assert list((hosts.folder / "starcoder-lsp").iterdir()) == []
 
 
-async def test_other_settings_get_another_host_and_so_does_one_that_shares_nothing(hosts: Hosts) -> None:
+async def test_other_settings_and_unshared_engines_get_their_own_hosts(hosts: Hosts) -> None:
     shared, own, other = hosts.engine(), hosts.engine(is_shared=False), hosts.engine(n_parked_bytes=1)
     await asyncio.gather(shared.start(), own.start(), other.start())
     ids = {engine.host_process_id for engine in (shared, own, other)}
     assert len(ids) == 3
     process_id = own.host_process_id
     await own.close()
-    await asyncio.wait_for(gone(process_id or 0), 2)
-    assert (await hosts.ask(shared)).written[0].text
+    await asyncio.wait_for(ended(process_id or 0), 2)
+    assert (await hosts.run_request(shared)).written[0].text
 
 
-async def test_the_files_of_a_host_are_the_users_alone(hosts: Hosts) -> None:
+async def test_the_files_of_a_host_are_accessible_by_the_user_only(hosts: Hosts) -> None:
     await hosts.started()
     await hosts.started(transport="port", n_parked_bytes=1)
     folder = runtime_folder()
@@ -76,7 +76,7 @@ async def test_a_folder_that_others_can_read_is_refused(hosts: Hosts) -> None:
         await hosts.started()
 
 
-async def test_who_does_not_know_the_secret_is_refused(hosts: Hosts) -> None:
+async def test_a_client_without_the_secret_is_refused(hosts: Hosts) -> None:
     engine = await hosts.started(transport="port")
     address = Address.of(engine.options.key, "port")
     reader, writer, secret = await address.connect()
@@ -84,7 +84,7 @@ async def test_who_does_not_know_the_secret_is_refused(hosts: Hosts) -> None:
     writer.write(wire.framed(wire.Hello(engine.options.key, wrong, os.getpid(), "stranger")))
     assert isinstance(await wire.read_from_host(reader), wire.Refused)
     assert await wire.read_from_host(reader) is None
-    assert (await hosts.ask(engine)).written[0].text
+    assert (await hosts.run_request(engine)).written[0].text
 
 
 async def test_another_version_or_other_settings_are_refused(hosts: Hosts) -> None:
@@ -107,7 +107,9 @@ GARBAGE = [
 
 @pytest.mark.parametrize("data", GARBAGE, ids=range(len(GARBAGE)))
 @pytest.mark.parametrize("after_hello", [False, True])
-async def test_what_is_no_message_harms_nobody(hosts: Hosts, data: bytes, *, after_hello: bool) -> None:
+async def test_bytes_that_are_no_message_end_their_connection_only(
+    hosts: Hosts, data: bytes, *, after_hello: bool
+) -> None:
     engine = await hosts.started()
     reader, writer, _ = await Address.of(engine.options.key, "socket").connect()
     if after_hello:
@@ -116,68 +118,68 @@ async def test_what_is_no_message_harms_nobody(hosts: Hosts, data: bytes, *, aft
     writer.write_eof()
     while await wire.read_from_host(reader) is not None:
         pass
-    assert (await hosts.ask(engine)).written[0].text
+    assert (await hosts.run_request(engine)).written[0].text
     assert len((await engine.status())["clients"]) == 1
 
 
 @pytest.mark.parametrize("ids", [[], [10**6], [5] * 5000], ids=["empty", "out of range", "too long"])
-async def test_a_prompt_that_cannot_be_is_refused_and_nothing_dies(hosts: Hosts, ids: list[int]) -> None:
+async def test_an_invalid_prompt_is_refused_and_the_host_goes_on(hosts: Hosts, ids: list[int]) -> None:
     engine = await hosts.started()
     prompt = evolve(hosts.prompt(), ids=tuple(ids))
     with pytest.raises(EngineError, match=r"no room|not among"):
-        await hosts.ask(engine, prompt=prompt)
-    assert (await hosts.ask(engine)).written[0].text
+        await hosts.run_request(engine, prompt=prompt)
+    assert (await hosts.run_request(engine)).written[0].text
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
-async def test_a_host_that_dies_is_there_again(hosts: Hosts, how: signal.Signals) -> None:
+async def test_a_host_that_dies_is_started_again(hosts: Hosts, how: signal.Signals) -> None:
     engine = await hosts.started()
-    before = await hosts.ask(engine)
+    before = await hosts.run_request(engine)
     for _ in range(3):
         old = engine.host_process_id
         assert old is not None
         os.kill(old, how)
-        await hosts.noticed()
-        again = await hosts.ask(engine)
+        await hosts.wait_for_loss()
+        again = await hosts.run_request(engine)
         assert again.written[0].text == before.written[0].text
         assert engine.host_process_id != old
     assert hosts.states[-2:] == ["loading", ""]
 
 
-async def test_what_was_under_way_is_lost_and_the_next_is_answered(hosts: Hosts, crash: Callable[..., None]) -> None:
+async def test_a_crash_loses_its_request_and_the_next_one_is_answered(hosts: Hosts, crash: Callable[..., None]) -> None:
     (poison,) = hosts.prompts.tokenizer.encode(b"\x07")
     crash(f"decoding={poison}", "SIGSEGV")
     engine = await hosts.started()
-    assert (await hosts.ask(engine)).written[0].text
+    assert (await hosts.run_request(engine)).written[0].text
     for _ in range(2):
         with pytest.raises(EngineLostError, match="SIGSEGV"):
-            await hosts.ask(engine, TEXT + b"\x07")
-        assert (await hosts.ask(engine)).written[0].text
+            await hosts.run_request(engine, TEXT + b"\x07")
+        assert (await hosts.run_request(engine)).written[0].text
     n_starts = hosts.n_starts
     with pytest.raises(EngineError, match="twice"):
-        await hosts.ask(engine, TEXT + b"\x07")
-    assert (await hosts.ask(engine)).written[0].text
+        await hosts.run_request(engine, TEXT + b"\x07")
+    assert (await hosts.run_request(engine)).written[0].text
     assert hosts.n_starts == n_starts, "it was not sent a third time"
 
 
-async def test_crashes_one_after_another_lead_to_more_caution(hosts: Hosts, crash: Callable[..., None]) -> None:
+async def test_three_crashes_in_a_row_lead_one_rung_down(hosts: Hosts, crash: Callable[..., None]) -> None:
     (poison,) = hosts.prompts.tokenizer.encode(b"\x07")
     crash(f"decoding={poison}", "SIGSEGV", 1)
     engine = await hosts.started()
     for number in range(3):
         with pytest.raises(EngineLostError):
-            await hosts.ask(engine, TEXT + b"%d\x07" % number)
-    assert (await hosts.ask(engine, TEXT + b"\x07")).written[0].text
+            await hosts.run_request(engine, TEXT + b"%d\x07" % number)
+    assert (await hosts.run_request(engine, TEXT + b"\x07")).written[0].text
     assert engine.caution == 1
     assert len(hosts.messages) == 1
 
 
-async def test_questions_to_a_host_that_dies_are_answered(hosts: Hosts) -> None:
+async def test_all_requests_to_a_host_that_dies_end(hosts: Hosts) -> None:
     engine = await hosts.started()
     host = engine.host_process_id
     assert host is not None
     os.kill(host, signal.SIGSTOP)
-    waiting = [asyncio.ensure_future(each) for each in (engine.cached(), engine.forget(), hosts.ask(engine))]
+    waiting = [asyncio.ensure_future(each) for each in (engine.cached(), engine.forget(), hosts.run_request(engine))]
     ahead = asyncio.ensure_future(engine.prefill("doc", hosts.prompt(TEXT * 3), Cancellation()))
     await asyncio.sleep(0)
     os.kill(host, signal.SIGKILL)
@@ -188,7 +190,9 @@ async def test_questions_to_a_host_that_dies_are_answered(hosts: Hosts) -> None:
             await lost
 
 
-async def test_a_host_that_does_not_answer_is_an_error_in_time(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_host_that_does_not_answer_is_an_error_after_a_time_limit(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine = await hosts.started()
     host = engine.host_process_id or 0
     monkeypatch.setattr(launch, "WELCOME_S", 0.2)
@@ -199,19 +203,19 @@ async def test_a_host_that_does_not_answer_is_an_error_in_time(hosts: Hosts, mon
             await hosts.started()
     finally:
         os.kill(host, signal.SIGCONT)
-    assert (await hosts.ask(engine)).written[0].text
+    assert (await hosts.run_request(engine)).written[0].text
 
 
 @pytest.mark.parametrize("temperature", [math.nan, -1.0, math.inf])
-async def test_a_temperature_that_cannot_be_ends_that_client_alone(hosts: Hosts, temperature: float) -> None:
+async def test_an_invalid_temperature_ends_the_connection_of_its_client_only(hosts: Hosts, temperature: float) -> None:
     one, other = await hosts.started(), await hosts.started()
     with pytest.raises(EngineLostError):
-        await hosts.ask(one, sampling=Sampling(temperature))
-    assert (await hosts.ask(other)).written[0].text
+        await hosts.run_request(one, sampling=Sampling(temperature))
+    assert (await hosts.run_request(other)).written[0].text
 
 
-async def test_clients_that_are_killed_are_missed_by_nobody(hosts: Hosts) -> None:
-    """The connection ends, whatever ended the client; then the host has no clients, and ends."""
+async def test_a_host_ends_after_its_last_client_was_killed(hosts: Hosts) -> None:
+    """Whatever ends a client, its connection ends, and a host without clients ends."""
     engine = await hosts.started()
     host = engine.host_process_id
     assert host is not None
@@ -222,30 +226,30 @@ async def test_clients_that_are_killed_are_missed_by_nobody(hosts: Hosts) -> Non
     assert engine._supervisor.connection is not None
     engine._supervisor.is_closing = True
     engine._supervisor.connection.writer.transport.abort()
-    await asyncio.wait_for(gone(host), 10)
+    await asyncio.wait_for(ended(host), 10)
     assert list((hosts.folder / "starcoder-lsp").iterdir()) == []
 
 
-async def test_documents_of_two_clients_are_two_though_they_have_one_name(hosts: Hosts) -> None:
+async def test_documents_of_two_clients_with_the_same_name_are_distinct(hosts: Hosts) -> None:
     one, other = await hosts.started(), await hosts.started()
     assert one.host_process_id == other.host_process_id
-    await hosts.ask(one, TEXT)
-    await hosts.ask(other, b"x = 1\n" * 30)
+    await hosts.run_request(one, TEXT)
+    await hosts.run_request(other, b"x = 1\n" * 30)
     assert [(each.document, each.where) for each in await one.cached()] == [("doc", "device")]
     await one.forget()
     assert await one.cached() == []
     assert len(await other.cached()) == 1
-    assert (await hosts.ask(other, b"x = 1\n" * 30)).n_evaluated == 0
+    assert (await hosts.run_request(other, b"x = 1\n" * 30)).n_evaluated == 0
 
 
-async def test_what_another_editor_evaluated_need_not_be_evaluated_again(hosts: Hosts) -> None:
+async def test_tokens_that_another_client_evaluated_are_reused(hosts: Hosts) -> None:
     one, other = await hosts.started(), await hosts.started()
     text = b"".join(b"value_%d = compute(%d)\n" % (i, i) for i in range(60))
-    first = await hosts.ask(one, text)
-    assert (await hosts.ask(other, text)).n_evaluated < first.n_evaluated / 10
+    first = await hosts.run_request(one, text)
+    assert (await hosts.run_request(other, text)).n_evaluated < first.n_evaluated / 10
 
 
-async def test_a_restart_gives_another_process_unless_somebody_else_uses_it(hosts: Hosts) -> None:
+async def test_a_restart_starts_another_host_unless_other_clients_use_it(hosts: Hosts) -> None:
     one = await hosts.started(idle_s=60.0)
     first = one.host_process_id
     await one.close(is_restart=True)
@@ -259,15 +263,15 @@ async def test_a_restart_gives_another_process_unless_somebody_else_uses_it(host
     while len((await other.status())["clients"]) > 1:
         pass
     await other.close(is_restart=True)
-    await gone(last or 0)
+    await ended(last or 0)
 
 
-async def test_what_killed_hosts_left_is_removed_by_the_next(hosts: Hosts) -> None:
+async def test_files_of_killed_hosts_are_removed_by_the_next_host(hosts: Hosts) -> None:
     engine = await hosts.started(n_parked_bytes=1)
     host = engine.host_process_id
     engine._supervisor.is_closing = True
     os.kill(host or 0, signal.SIGKILL)
-    await gone(host or 0)
+    await ended(host or 0)
     assert len(list(runtime_folder().glob("*.sock"))) == 1
     other = await hosts.started()
     assert [path.stem for path in runtime_folder().glob("*.sock")] == [other.options.key]
@@ -277,7 +281,7 @@ STAGES = ["", "listening", "importing", "loading", "warming up", "ready"]
 
 
 @pytest.mark.parametrize("stage", STAGES)
-async def test_a_host_that_starts_ends_when_its_starter_gives_up(
+async def test_a_starting_host_ends_when_its_client_gives_up(
     hosts: Hosts, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
     started: list[HostProcess] = []
@@ -290,18 +294,18 @@ async def test_a_host_that_starts_ends_when_its_starter_gives_up(
     monkeypatch.setattr(HostProcess, "start", start)
     engine = hosts.engine(is_shared=False)
     starting = asyncio.ensure_future(engine.start())
-    # A thread writes the stage, and it may pass two between two looks.
+    # A thread writes the stage, and it may advance by two between two checks.
     while not started or STAGES.index(started[0].stage) < STAGES.index(stage):  # noqa: ASYNC110
         await asyncio.sleep(0)
     starting.cancel()
     with suppress(asyncio.CancelledError):
         await starting
     await engine.close()
-    await asyncio.wait_for(gone(started[0].process.pid), 10)
+    await asyncio.wait_for(ended(started[0].process.pid), 10)
     assert list((hosts.folder / "starcoder-lsp").iterdir()) == []
 
 
-async def test_a_host_whose_starter_is_gone_ends_at_once(hosts: Hosts) -> None:
+async def test_a_host_whose_client_has_ended_ends_at_once(hosts: Hosts) -> None:
     options = hosts.engine(idle_s=3600.0).options
     runtime_folder()
     command = [sys.executable, "-m", "starcoder_lsp", "host", options.key, options.to_json().decode()]

@@ -1,4 +1,4 @@
-"""A hub that serves the demonstrator, a home folder of its own, and a puller between them."""
+"""Fixtures: a hub that serves the demonstrator, a new home folder, and a puller."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ QUICK = Patience(pauses_s=(0.0,), max_failures=3)
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No file or variable of the user plays a part, and no proxy stands between a test and its hub."""
+    """A new home folder, without files, variables and proxies of this user."""
     for name in list(os.environ):
         if name.startswith(
             ("XDG_", "HF_", "OLLAMA_", "HUGGING", "SSL_", "REQUESTS_CA", "CURL_CA")

@@ -1,6 +1,6 @@
 """`pulling_children.py STORE SPELLED` forks a child that pulls, for each line of standard input, and writes its id.
 
-A child costs no imports, so that fifty of them can be killed. `done` or `failed` follows once a child has ended.
+A forked child imports nothing, so fifty of them can be killed. `done` or `failed` follows when a child has ended.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def pull() -> None:
 
 
 def main() -> None:
-    open_client()  # whatever it imports
+    open_client()  # children need not import it again
     for _ in sys.stdin:
         child = os.fork()
         if not child:

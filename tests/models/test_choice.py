@@ -1,4 +1,4 @@
-"""The settings' model, the recommendation, and the catalogue itself."""
+"""The model chosen by the settings, the recommendation, and the catalogue."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_each_licence_has_five_lines(key: str, is_known: bool) -> None:  # noqa:
     assert (licence.key in licences()) == is_known
 
 
-def test_a_name_leads_to_what_was_pulled(puller: Puller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_leads_to_the_pulled_file(puller: Puller, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = evolve(entries()["starcoder2-3b"], source=Source(REPOSITORY, "main", FILE), sha256="")
     monkeypatch.setitem(entries(), "starcoder2-3b", entry)
     settings = named("starcoder2-3b")
@@ -67,7 +67,7 @@ def test_a_name_leads_to_what_was_pulled(puller: Puller, monkeypatch: pytest.Mon
         with_path(named("other"))
 
 
-def test_what_the_hub_s_own_client_downloaded_is_used(home: Path, hub: FakeHub) -> None:
+def test_a_file_in_the_cache_of_huggingface_hub_is_used(home: Path, hub: FakeHub) -> None:
     folder = home / ".cache" / "huggingface" / "hub" / f"models--{REPOSITORY.replace('/', '--')}"
     file = folder / "snapshots" / COMMIT / FILE
     file.parent.mkdir(parents=True)
@@ -80,7 +80,7 @@ def test_what_the_hub_s_own_client_downloaded_is_used(home: Path, hub: FakeHub) 
     assert not hub.seen
 
 
-def test_no_choice_is_the_demonstrator() -> None:
+def test_without_a_choice_the_demonstrator_is_used() -> None:
     assert is_demonstrator(Settings())
     assert not is_demonstrator(named("x"))
     assert not is_demonstrator(named("", "x"))
@@ -93,7 +93,7 @@ def test_no_choice_is_the_demonstrator() -> None:
     name=st.sampled_from(["", "starcoder2-3b"]),
     path=st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20),
 )
-def test_a_choice_changes_two_keys_and_nothing_else(
+def test_a_choice_changes_two_keys_of_the_settings_file_only(
     tmp_path_factory: pytest.TempPathFactory, before: str, name: str, path: str
 ) -> None:
     file = tmp_path_factory.mktemp("settings") / "deep" / "starcoder-lsp.toml"
@@ -110,7 +110,7 @@ def test_a_choice_changes_two_keys_and_nothing_else(
     assert [each.name for each in file.parent.iterdir()] == [file.name]
 
 
-def test_a_link_to_the_settings_stays_one(tmp_path: Path) -> None:
+def test_a_link_to_the_settings_file_stays_a_link(tmp_path: Path) -> None:
     (tmp_path / "dotfiles.toml").write_text("")
     (tmp_path / "link.toml").symlink_to(tmp_path / "dotfiles.toml")
     choose(tmp_path / "link.toml", name="x")
@@ -131,7 +131,7 @@ def test_a_link_to_the_settings_stays_one(tmp_path: Path) -> None:
         (Machine(20 * GB, None), "starcoder2-3b", "tokens a second"),
     ],
 )
-def test_a_recommendation_says_why(machine: Machine, name: str, words: str) -> None:
+def test_a_recommendation_gives_its_reason(machine: Machine, name: str, words: str) -> None:
     advice = recommend(machine)
     assert advice.entry.name == name
     assert words in advice.why

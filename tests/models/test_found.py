@@ -1,4 +1,4 @@
-"""Models of other programs: each layout of a store, and whatever else may stand there."""
+"""Models of other programs: each layout of a store, and other files that may be in it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MANIFEST = {"schemaVersion": 2, "layers": [OTHER_LAYER, MODEL_LAYER]}
 
 @pytest.fixture(scope="module")
 def model() -> bytes:
-    """A usable header, as small as can be."""
+    """Bytes of the smallest usable model file."""
     return gguf(starcoder2_metadata(), [Tensor("token_embd.weight", (8, 7))])
 
 
@@ -36,7 +36,7 @@ def only() -> FoundModel:
     return found
 
 
-def test_the_hub_s_cache(home: Path, model: bytes) -> None:
+def test_models_in_the_cache_of_the_hub_are_found(home: Path, model: bytes) -> None:
     cache = home / ".cache" / "huggingface" / "hub"
     blob = write(cache / "models--org--some-repo" / "blobs" / DIGEST, model)
     link = cache / "models--org--some-repo" / "snapshots" / ("a" * 40) / "q4" / "x.gguf"
@@ -48,7 +48,7 @@ def test_the_hub_s_cache(home: Path, model: bytes) -> None:
 
 
 @pytest.mark.parametrize("variable", ["HF_HUB_CACHE", "HF_HOME"])
-def test_the_hub_s_cache_elsewhere(
+def test_variables_move_the_cache_of_the_hub(
     variable: str, tmp_path: Path, model: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, str(tmp_path / "elsewhere"))
@@ -68,7 +68,7 @@ def test_the_hub_s_cache_elsewhere(
 @pytest.mark.parametrize(
     ("registry", "name"), [("registry.ollama.ai/library", "starcoder2:3b"), ("hf.co/org", "hf.co/org/starcoder2:3b")]
 )
-def test_both_forms_of_ollama_s_manifests(
+def test_both_forms_of_ollamas_manifests_are_read(
     home: Path, model: bytes, manifest: dict[str, object], listed: dict[str, object], registry: str, name: str
 ) -> None:
     store = home / ".ollama" / "models"
@@ -89,19 +89,19 @@ def test_both_forms_of_ollama_s_manifests(
         ("models/deeper/x-00001-of-00001.gguf", "~/models", "deeper/x-00001-of-00001.gguf"),
     ],
 )
-def test_plain_folders(home: Path, model: bytes, path: str, place: str, name: str) -> None:
+def test_models_in_plain_folders_are_found(home: Path, model: bytes, path: str, place: str, name: str) -> None:
     write(home / path, model)
     found = only()
     assert (found.path, found.place, found.name) == (home / path, place, name)
 
 
-def test_lm_studio_s_pointer_to_another_home(home: Path, tmp_path: Path, model: bytes) -> None:
+def test_lm_studios_pointer_to_another_folder_is_followed(home: Path, tmp_path: Path, model: bytes) -> None:
     write(home / ".lmstudio-home-pointer", f"{tmp_path}/other\n".encode())
     write(tmp_path / "other" / "models" / "p" / "m" / "x.gguf", model)
     assert only().name == "p/m/x.gguf"
 
 
-def test_a_file_that_several_places_have_is_listed_once(home: Path, model: bytes) -> None:
+def test_a_file_in_several_places_is_listed_once(home: Path, model: bytes) -> None:
     first = write(home / ".lmstudio" / "models" / "x.gguf", model)
     (home / "models").mkdir()
     (home / "models" / "y.gguf").symlink_to(first)
@@ -138,6 +138,6 @@ def a_file_for_a_folder(home: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [broken_link, circle, wrong_files, wrong_manifests, a_file_for_a_folder])
-def test_what_is_no_model_is_passed_over(home: Path, make: Callable[[Path], None]) -> None:
+def test_files_that_are_no_models_are_ignored(home: Path, make: Callable[[Path], None]) -> None:
     make(home)
     assert find_models() == []

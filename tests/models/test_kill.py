@@ -1,4 +1,4 @@
-"""`kill -9` at any byte of a download: the next one goes on there, and the file is right each time."""
+"""A download killed by `kill -9` at any byte is resumed there, and the file is right each time."""
 
 from __future__ import annotations
 
@@ -73,14 +73,14 @@ def test_a_download_survives_kills_at_any_byte(
             hub.lets_go.clear()
             child = children.start()
             assert hub.is_holding.wait(60)
-            if chance.random() < 1 / 2:  # on an idle machine every kill would come before the bytes
+            if chance.random() < 1 / 2:  # else, on an idle machine, every kill would come before the first byte
                 while not path.exists() and n_bytes(part_path(path)) < at:
                     os.sched_yield()
             os.kill(child, signal.SIGKILL)
             hub.lets_go.set()
             n_killed += children.line() == "failed"
             if path.exists():
-                break  # killed after the last byte, in the middle of the last steps, or too late
+                break  # killed after the last byte, during the last steps, or too late
             n_here = part_path(path).stat().st_size
             assert n_here <= at
         hub.faults.clear()

@@ -1,4 +1,4 @@
-"""Proxies, private certificate authorities, and the memory that a download takes."""
+"""Proxies, private certificate authorities, and the memory of a download."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def pull_all(puller: Puller) -> bytes:
 
 @contextmanager
 def proxy(asked: list[str]) -> Iterator[str]:
-    """A proxy that takes every host for the one that it names, by CONNECT or by a whole address."""
+    """A proxy for requests by CONNECT and by whole address, which records the requested hosts."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def pump(source: socket.socket, target: socket.socket) -> None:
@@ -87,7 +87,7 @@ def test_a_proxy_of_the_environment_is_used(puller: Puller, content: bytes, monk
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """A certificate for the loopback address that no authority of the system signed, with its key."""
+    """A certificate for the loopback address, not signed by an authority of the system, with its key."""
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not here to make a certificate")
     path = tmp_path / "own.pem"
@@ -99,7 +99,7 @@ def certificate(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
-def test_a_private_authority_is_trusted_where_it_is_named(
+def test_a_private_authority_is_trusted_if_a_variable_names_it(
     certificate: Path, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     with serving(FakeHub({(REPOSITORY, FILE): content}), certificate) as hub:
@@ -115,7 +115,7 @@ def test_a_private_authority_is_trusted_where_it_is_named(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
 def test_a_download_holds_at_most_4_kib_for_each_mib(hub: FakeHub, tmp_path: Path) -> None:
-    """The growth of the process from a small download, which imports everything, to a large one."""
+    """The growth of the process from a small download, which also imports everything, to a large one."""
     n_mib = 256
     hub.files["large/one", "x.gguf"] = n_mib * MIB
     hub.stated_size = None

@@ -1,4 +1,4 @@
-"""The download against a hub of our own: every way in which it can fail, and what then is on the disk."""
+"""Downloads from a fake hub: every way in which they can fail, and the files on disk afterwards."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def failure(puller: Puller, spelled: str = SPELLED) -> str:
 
 
 def left_over(puller: Puller) -> int:
-    """Bytes of the part that a failed download left."""
+    """Return the bytes of the part that a failed download left."""
     parts = list(puller.store.folder.rglob("*.part"))
     assert not list(puller.store.folder.rglob("*.gguf"))
     return parts[0].stat().st_size if parts else 0
@@ -66,7 +66,7 @@ def test_a_model_is_pulled_at_the_commit_that_the_hub_states(puller: Puller, hub
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.lists(st.integers(0, SIZE - 1), min_size=1, max_size=5).map(sorted))
-def test_cut_connections_are_continued_where_they_ended(
+def test_a_download_continues_where_its_connection_was_cut(
     puller: Puller, hub: FakeHub, content: bytes, cuts: list[int]
 ) -> None:
     hub.seen.clear()
@@ -80,14 +80,14 @@ def test_cut_connections_are_continued_where_they_ended(
     assert not model.path.exists()
 
 
-def test_a_download_that_goes_on_failing_ends_and_keeps_what_came(puller: Puller, hub: FakeHub) -> None:
+def test_a_download_that_keeps_failing_ends_and_keeps_its_part(puller: Puller, hub: FakeHub) -> None:
     hub.faults.extend([Fault(cut_at=1000), *[Fault(status=503)] * 3])
     assert "1,000 of" in failure(puller)
     assert left_over(puller) == 1000
 
 
 @pytest.mark.parametrize("fault", [Fault(status=429, retry_after="0"), Fault(status=500), Fault(cut_at=0)])
-def test_what_may_pass_is_tried_again(puller: Puller, hub: FakeHub, content: bytes, fault: Fault) -> None:
+def test_temporary_faults_are_tried_again(puller: Puller, hub: FakeHub, content: bytes, fault: Fault) -> None:
     hub.faults.extend([fault, fault])
     check_right(puller, pull(puller), content)
 
@@ -105,7 +105,7 @@ def test_wrong_bytes_of_the_right_size_are_refused_and_deleted(puller: Puller, h
     assert len(hub.requests("bytes")) == 1
 
 
-def test_a_part_with_wrong_bytes_costs_a_new_download_and_no_more(puller: Puller, hub: FakeHub, content: bytes) -> None:
+def test_a_part_with_wrong_bytes_is_downloaded_again(puller: Puller, hub: FakeHub, content: bytes) -> None:
     hub.faults.extend([Fault(corrupt_at=10, cut_at=5000), *[Fault(status=500)] * 3])
     failure(puller)
     assert left_over(puller) == 5000
@@ -121,12 +121,12 @@ def test_a_part_of_another_file_is_not_continued(puller: Puller, hub: FakeHub, c
     assert hub.ranges()[-1] == ""
 
 
-def test_a_server_without_ranges_sends_all_of_it_again(puller: Puller, hub: FakeHub, content: bytes) -> None:
+def test_a_server_without_ranges_sends_the_whole_file_again(puller: Puller, hub: FakeHub, content: bytes) -> None:
     hub.faults.extend([Fault(cut_at=5000), Fault(ignores_range=True)])
     check_right(puller, pull(puller), content)
 
 
-def test_a_server_with_fewer_bytes_than_it_had_is_asked_for_all(puller: Puller, hub: FakeHub, content: bytes) -> None:
+def test_a_file_that_became_shorter_is_downloaded_again(puller: Puller, hub: FakeHub, content: bytes) -> None:
     hub.faults.extend([Fault(cut_at=5000), Fault(status=416)])
     check_right(puller, pull(puller), content)
     assert hub.ranges()[-1] == ""
@@ -143,16 +143,14 @@ def test_a_compressed_answer_is_refused(puller: Puller, hub: FakeHub) -> None:
     assert "compressed" in failure(puller)
 
 
-def test_a_connection_on_which_nothing_comes_is_given_up(puller: Puller, hub: FakeHub, content: bytes) -> None:
+def test_a_silent_connection_is_given_up(puller: Puller, hub: FakeHub, content: bytes) -> None:
     hub.faults.append(Fault(hold_at=5000))
     impatient = evolve(puller, read_s=0.3)
     check_right(impatient, pull(impatient), content)
     assert hub.ranges() == ["", "bytes=5000-"]
 
 
-def test_the_token_goes_to_the_hub_and_nowhere_else(
-    puller: Puller, hub: FakeHub, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_token_is_sent_to_the_hub_only(puller: Puller, hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.gated.add(REPOSITORY)
     message = failure(puller)
     assert "gated" in message
@@ -171,7 +169,7 @@ def test_the_token_of_hf_auth_login_is_used(home: Path, monkeypatch: pytest.Monk
     assert Environment.read().token == ""
 
 
-def test_offline_means_that_nobody_is_asked(puller: Puller, hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_mode_sends_no_request(puller: Puller, hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     offline = evolve(puller, environment=Environment.read())
     assert "HF_HUB_OFFLINE" in failure(offline)
@@ -197,11 +195,11 @@ def test_offline_means_that_nobody_is_asked(puller: Puller, hub: FakeHub, monkey
         ("http://example.com/x.gguf", "neither a name of the catalogue nor ORG/REPO:FILE"),
     ],
 )
-def test_a_name_that_leads_nowhere_is_told_apart(puller: Puller, spelled: str, words: str) -> None:
+def test_each_kind_of_wrong_name_has_its_error(puller: Puller, spelled: str, words: str) -> None:
     assert words in failure(puller, spelled)
 
 
-def test_a_repository_that_moved_is_found(puller: Puller, hub: FakeHub) -> None:
+def test_a_redirect_of_a_moved_repository_is_followed(puller: Puller, hub: FakeHub) -> None:
     hub.files["new/home", FILE] = hub.files.pop((REPOSITORY, FILE))
     hub.moved[REPOSITORY] = "new/home"
     source = Source(REPOSITORY, "main", FILE)
@@ -210,13 +208,13 @@ def test_a_repository_that_moved_is_found(puller: Puller, hub: FakeHub) -> None:
     assert plan.n_bytes == SIZE
 
 
-def test_a_disk_without_room_is_seen_before_the_download(puller: Puller, hub: FakeHub) -> None:
+def test_a_full_disk_is_an_error_before_the_download(puller: Puller, hub: FakeHub) -> None:
     hub.stated_size = 1 << 60
     assert "GiB are needed" in failure(puller)
     assert not hub.requests("bytes")
 
 
-def test_a_hub_without_a_hash_says_so(puller: Puller, hub: FakeHub, content: bytes) -> None:
+def test_a_file_without_a_hash_is_reported(puller: Puller, hub: FakeHub, content: bytes) -> None:
     hub.states_sha256 = False
     plan = asyncio.run(puller.plan(Wanted.of(SPELLED)))
     assert any("only its size" in note for note in plan.notes)
@@ -230,7 +228,7 @@ def entry_like(hub: FakeHub, **changes: object) -> Wanted:
     return Wanted(entry.source, entry)
 
 
-def test_a_hash_that_the_catalogue_knows_for_sure_must_be_the_hub_s(puller: Puller, hub: FakeHub) -> None:
+def test_a_verified_hash_of_the_catalogue_must_equal_the_hubs(puller: Puller, hub: FakeHub) -> None:
     assert asyncio.run(puller.plan(entry_like(hub, is_verified=True))).n_bytes == SIZE
     with pytest.raises(ModelsError, match="not the file that the catalogue knows"):
         asyncio.run(puller.plan(entry_like(hub, is_verified=True, sha256="0" * 64)))
@@ -247,7 +245,7 @@ def test_an_unverified_entry_of_the_catalogue_is_corrected_by_the_hub(puller: Pu
     assert plan.revision == COMMIT
 
 
-def test_all_parts_of_a_split_model_come(puller: Puller, hub: FakeHub, content: bytes) -> None:
+def test_all_parts_of_a_split_model_are_downloaded(puller: Puller, hub: FakeHub, content: bytes) -> None:
     names = [f"q/x-0000{number}-of-00003.gguf" for number in (1, 2, 3)]
     pieces = [content[:1000], content[1000:5000], content[5000:]]
     hub.files |= {(REPOSITORY, name): piece for name, piece in zip(names, pieces, strict=True)}
@@ -263,7 +261,7 @@ def test_parts_are_named_as_llama_cpp_names_them() -> None:
     assert part_names("a-00001-of-00002.gguf") == ["a-00001-of-00002.gguf", "a-00002-of-00002.gguf"]
 
 
-def test_two_pulls_at_once_are_one_download(puller: Puller, hub: FakeHub, content: bytes) -> None:
+def test_two_pulls_at_once_download_once(puller: Puller, hub: FakeHub, content: bytes) -> None:
     hub.faults.append(Fault(hold_at=5000))
     seen: list[int] = []
 
@@ -286,7 +284,7 @@ def test_two_pulls_at_once_are_one_download(puller: Puller, hub: FakeHub, conten
 
 @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(at=st.integers(0, SIZE - 1))
-def test_a_cancelled_pull_leaves_a_part_that_the_next_one_takes(
+def test_a_cancelled_pull_leaves_a_part_that_the_next_one_continues(
     puller: Puller, hub: FakeHub, content: bytes, at: int
 ) -> None:
     hub.seen.clear()
@@ -315,7 +313,7 @@ def test_a_cancelled_pull_leaves_a_part_that_the_next_one_takes(
 def test_a_file_whose_manifest_is_missing_is_verified_and_not_downloaded(
     puller: Puller, hub: FakeHub, content: bytes
 ) -> None:
-    """A kill between the last two steps of a pull."""
+    """This is the state after a kill between the last two steps of a pull."""
     pull(puller)
     (manifest,) = puller.store.folder.rglob("*.gguf.json")
     manifest.unlink()
@@ -332,7 +330,7 @@ def test_a_stored_model_of_the_wrong_size_does_not_count(puller: Puller, content
 
 
 @pytest.mark.parametrize("damaged", [b"", b"[]", b"{", b'{"files": [1]}', b'{"files": []}', b"\xff"])
-def test_a_manifest_that_makes_no_sense_is_none(puller: Puller, content: bytes, damaged: bytes) -> None:
+def test_an_invalid_manifest_is_ignored(puller: Puller, content: bytes, damaged: bytes) -> None:
     pull(puller)
     (manifest,) = puller.store.folder.rglob("*.gguf.json")
     manifest.write_bytes(damaged)
@@ -354,13 +352,13 @@ def test_an_endpoint_that_is_no_address_is_refused(endpoint: str, monkeypatch: p
         assert Environment.read().endpoint == "https://huggingface.co"
 
 
-def test_a_hub_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_an_unreachable_hub_is_named(tmp_path: Path) -> None:
     with serving(FakeHub()) as gone:
         endpoint = gone.endpoint
     puller = Puller(Store(tmp_path), Environment(endpoint, "", is_offline=False), patience=QUICK)
     assert endpoint in failure(puller)
 
 
-def test_a_server_that_is_no_hub_is_told(puller: Puller, hub: FakeHub) -> None:
+def test_a_server_that_is_no_hub_is_an_error(puller: Puller, hub: FakeHub) -> None:
     elsewhere = evolve(puller, environment=Environment(hub.bytes_host + "/x", "", is_offline=False))
     assert failure(elsewhere)

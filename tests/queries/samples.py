@@ -1,4 +1,4 @@
-"""A sample of each language, with what a reader sees in it.
+"""A sample of each language, with the scopes, imports and definitions that its queries must find.
 
 The cursor is shown as █. To add a language, add a row here: see grammars/README.md.
 """
@@ -10,7 +10,7 @@ from attrs import frozen
 
 @frozen
 class Sample:
-    """A source with its cursor, and what is expected: scopes and definitions as "kind name", imports as text."""
+    """A source with its cursor, and the expected results: scopes and definitions as "kind name", imports as text."""
 
     source: str
     scopes: list[str]
@@ -548,7 +548,7 @@ enum E { one, two }
 extension X on A { int y() { return 1; } }
 void main() => print(1);
 """,
-        ["class A", "function "],  # the name is in the definitions
+        ["class A", "function "],  # the name stands in the definitions
         ["import 'dart:io';", "export 'x.dart';", "part 'y.dart';"],
         [
             "constant limit", "type F", "class A", "function A", "function named", "function make", "function f",

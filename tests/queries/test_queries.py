@@ -1,4 +1,4 @@
-"""Each language's queries: every file compiles, uses the fixed capture names, and finds what it should in a sample.
+"""Each language's queries: every file compiles, uses the fixed capture names, and finds the expected parts of a sample.
 
 The samples are in samples.py.
 """
@@ -30,7 +30,7 @@ CAPTURES = {
     "imports": {"import"},
     "definitions": {f"definition.{part}" for part in {"name", "body", "type", "constant"} | SCOPE_KINDS},
 }
-PREDICATES = {"#set!", "#one-of?"}  # the binding's own ones crash: see documents/parsing.py
+PREDICATES = {"#set!", "#one-of?"}  # the binding's own predicates crash: see documents/parsing.py
 WITH_QUERIES = [language for language in all_languages() if language.queries]
 
 
@@ -41,7 +41,7 @@ def syntax_of(source: str, language: Language) -> tuple[Syntax, Text, int]:
 
 
 @pytest.mark.parametrize("language", WITH_QUERIES, ids=lambda language: language.id)
-def test_a_sample_holds_the_scopes_imports_and_definitions_that_a_reader_sees(language: Language) -> None:
+def test_queries_find_the_scopes_imports_and_definitions_of_a_sample(language: Language) -> None:
     sample = SAMPLES[language.queries or ""]
     syntax, text, cursor_byte = syntax_of(sample.source, language)
     assert syntax.error_count() == 0
@@ -51,8 +51,8 @@ def test_a_sample_holds_the_scopes_imports_and_definitions_that_a_reader_sees(la
 
 
 @pytest.mark.parametrize("language", WITH_QUERIES, ids=lambda language: language.id)
-def test_scopes_are_looked_for_around_the_cursor_only(language: Language) -> None:
-    """A pattern that begins at the root or has siblings beside each other is tried on the whole file: milliseconds."""
+def test_the_search_for_scopes_is_limited_to_the_cursors_surroundings(language: Language) -> None:
+    """A pattern that begins at the root, or that has siblings, is tried on the whole file, which takes milliseconds."""
     syntax, text, _ = syntax_of(SAMPLES[language.queries or ""].source.replace("█", "") * 50, language)
     query = load_query(language, "scopes")
     assert query is not None
@@ -63,8 +63,8 @@ def test_scopes_are_looked_for_around_the_cursor_only(language: Language) -> Non
 
 
 @pytest.mark.parametrize("folder", SAMPLES)
-def test_imports_stay_while_brackets_are_open(folder: str) -> None:
-    """Whatever is opened wherever in the sample, the imports are found, unless it stands right below them."""
+def test_imports_are_found_while_brackets_are_open(folder: str) -> None:
+    """Imports are found with any bracket opened anywhere in the sample, except right below them."""
     language = next(language for language in WITH_QUERIES if language.queries == folder)
     syntax, text, _ = syntax_of(SAMPLES[folder].source, language)
     imports = syntax.imports()
@@ -77,7 +77,7 @@ def test_imports_stay_while_brackets_are_open(folder: str) -> None:
 
 @pytest.mark.parametrize("language", WITH_QUERIES, ids=lambda language: language.id)
 @pytest.mark.parametrize("name", QUERIES)
-def test_a_query_compiles_and_names_only_what_is_read(language: Language, name: QueryName) -> None:
+def test_a_query_compiles_and_has_known_captures_only(language: Language, name: QueryName) -> None:
     source = query_source(language.queries or "", name)
     query = load_query(language, name)
     assert query is not None, "the log says why"
@@ -114,7 +114,7 @@ def test_every_folder_has_the_three_files_and_a_sample_and_a_language() -> None:
 def test_a_scope_starts_at_its_decorators_and_its_header_ends_with_a_line(
     language_id: str, source: str, start: str, header: str
 ) -> None:
-    """The expected header is given by how it starts and how it ends."""
+    """`start` and `header` are the beginning of the scope and the end of its header."""
     syntax, text, cursor_byte = syntax_of(source, language_for(language_id, ""))
     scope = syntax.enclosing_scopes(cursor_byte)[-1]
     shown = text.data[scope.start_byte : scope.header_end_byte].decode()

@@ -1,7 +1,7 @@
-"""Scripted sessions with known truth: what the user did is decided here, and what must be reported follows from it.
+"""Scripted sessions with known truth: the script chooses the user's actions, and the report must follow from them.
 
-The truth is kept beside the document, as a list of characters that know whether they are accepted ones. Nothing here
-uses the code that is tested, but for the session that hears of the edits.
+The truth is a list of the document's characters, each marked if it was accepted. Nothing here uses the tested code,
+except to send the edits to a session.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FATES = ("whole", "inferred", "inferred", "parts", "line", "typed", "rejected", 
 
 @define
 class Char:
-    """A character of the document; `at` is its number in the accepted text, if it is of that."""
+    """A character of the document; `at` is its number in the accepted text, if it is part of that."""
 
     text: str
     at: int | None = None
@@ -39,7 +39,7 @@ class Char:
 
 @define
 class Truth:
-    """What really happened in one session."""
+    """The events of one session."""
 
     language: str
     kind: str
@@ -72,7 +72,7 @@ def distance(one: str, other: str) -> int:
 
 @define
 class Script:
-    """One session in one file, with a clock of its own."""
+    """One session in one file, on a simulated clock."""
 
     rng: Random
     number: int
@@ -102,7 +102,7 @@ class Script:
         session.observation.log.clock = clock
         session.observation.start(writer, keys, "script")
         if truth.says_shown:
-            writer.emit(Shown(0, 0))  # of a suggestion of another file
+            writer.emit(Shown(0, 0))  # for a suggestion in another file
         session.documents.open(uri, language, 1, before)
         return script
 
@@ -115,7 +115,7 @@ class Script:
         return len(lines) - 1, len(lines[-1])
 
     def change(self, *edits: tuple[int, int, list[Char]]) -> None:
-        """Send one change of several edits, each for the text after the one before."""
+        """Send one change with several edits; each is for the text after the one before."""
         sent = []
         for start, end, new in edits:
             text = "".join(char.text for char in new)
@@ -127,7 +127,7 @@ class Script:
         self.session.documents.change(self.uri, self.version, sent)
 
     def type(self, at: int, text: str, first: int | None = None) -> None:
-        """Insert a text; from `first` on its characters are accepted ones."""
+        """Insert a text, whose characters from `first` on count as accepted."""
         chars = [Char(c, None if first is None else first + i) for i, c in enumerate(text)]
         self.change((at, at, chars))
 
@@ -143,11 +143,11 @@ class Script:
         return named[0][0]
 
     def words(self, n_lines: int) -> str:
-        """Return text of so many lines that stands nowhere else."""
+        """Return a text of `n_lines` lines that occurs nowhere else."""
         return "\n".join(f"name_{self.number}_{n}_{self.rng.randrange(10**6)} = call({n})" for n in range(n_lines))
 
     def accept(self) -> None:
-        """Offer something at the end of a line, and do with it what chance wants."""
+        """Offer a suggestion at the end of a line, and let chance choose its fate."""
         is_block = self.rng.random() < 0.4
         text, at = self.words(self.rng.randint(2, 4) if is_block else 1), self.document.index("\n")
         self.truth.kind = "block" if is_block else "rest of line"
@@ -170,7 +170,7 @@ class Script:
         if fate == "typed":
             for i, c in enumerate(text):
                 self.type(at + i, c)
-                if c == "_":  # the client asks for the rest again
+                if c == "_":  # the client requests the rest again
                     self.offer_rest(at + i + 1, text[i + 1 :])
             return
         self.accepted_at = at
@@ -186,7 +186,7 @@ class Script:
             if fate == "parts":
                 self.session.acceptance.accept_part(name)
         if fate in ("parts", "line"):
-            self.type(at + n, "?")  # and something else
+            self.type(at + n, "?")  # and other text
 
     def offer_rest(self, at: int, text: str) -> None:
         if text:
@@ -195,7 +195,7 @@ class Script:
             self.session.observation.offer(completion, self.session.acceptance.make(self.uri, completion))
 
     def rewrite(self) -> None:
-        """Ask for a rewrite of a line, perhaps take it back and ask again."""
+        """Request a rewrite of a line, and sometimes undo it and request another."""
         self.truth.kind, self.truth.outcome = "rewrite: selection", "inferred"
         self.truth.says_shown = False
         start = self.document.index("\n") + 1
@@ -225,7 +225,7 @@ class Script:
         self.undo.pop()
 
     def standing(self) -> tuple[float, float]:
-        """Share and distance now: accepted characters that stand, and the text from the first to the last of them."""
+        """Return share and distance now, from the accepted characters that remain and the text between them."""
         places = [i for i, char in enumerate(self.chars) if char.at is not None]
         now = "".join(char.text for char in self.chars[places[0] : places[-1] + 1]) if places else ""
         n = len(self.truth.accepted)
@@ -257,7 +257,7 @@ class Script:
                 self.edit_once()
 
     def edit_once(self) -> None:
-        """One edit of the kinds that people make."""
+        """Make one edit of a random, usual kind."""
         places = [i for i, char in enumerate(self.chars) if char.at is not None]
         kind = self.rng.choice(["above", "inside", "delete", "undo", "move", "rename", "nothing", "gone"])
         if kind == "above":
@@ -296,7 +296,7 @@ class Script:
             self.undo.clear()
 
     def replace_all(self) -> None:
-        """The client sends a whole new text, without anything of the old one."""
+        """Send a whole new text that shares nothing with the old one."""
         self.version += 1
         old, new = self.document, "\x01 all is new \x02"
         self.session.documents.change(self.uri, self.version, [Edit.whole(new)])

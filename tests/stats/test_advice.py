@@ -1,4 +1,4 @@
-"""Advice: who is well served gets none, and the setting that it names does what it says."""
+"""Advice: good figures get none, and the setting that it names has the promised effect."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from starcoder_lsp.stats.totals import Cell, Totals
 
 
 def totals_with(*parts: tuple[str, str, int, int, float]) -> Totals:
-    """Of each part: language, kind, answers shown, accepted ones, and the share of these that was kept."""
+    """Return totals; each part has language, kind, shown answers, accepted ones, and the kept share of these."""
     totals = Totals()
     for language, kind, n_shown, n_accepted, kept in parts:
         cell = Cell("2026-W40", language, kind, "a model", "default")
@@ -25,7 +25,7 @@ def totals_with(*parts: tuple[str, str, int, int, float]) -> Totals:
 
 
 def settings_with(advice: str) -> Settings:
-    """The settings once the end of a piece of advice is pasted into the user's file."""
+    """Return the settings after the end of a piece of advice was pasted into the user's file."""
     pasted = tomllib.loads(advice.rpartition(": ")[2])
     settings, problems = read_settings([SettingsLayer("the user's file", pasted, trusted=True)])
     assert not problems
@@ -53,7 +53,7 @@ def test_good_figures_and_few_answers_get_no_advice(parts: tuple[tuple[str, str,
         ((GOOD, BAD, WORSE), ["go", "rust"], "are accepted", ["python"]),
     ],
 )
-def test_a_language_that_does_badly_is_switched_off_by_what_is_to_be_pasted(
+def test_the_advice_for_a_language_with_bad_figures_turns_it_off(
     parts: tuple[tuple[str, str, int, int, float], ...], about: list[str], words: str, languages: list[str]
 ) -> None:
     advice = report_of(totals_with(*parts)).advice
@@ -63,7 +63,7 @@ def test_a_language_that_does_badly_is_switched_off_by_what_is_to_be_pasted(
     assert all(list(settings_with(each).languages) == languages for each in by_language)
 
 
-def test_blocks_and_everything_have_settings_of_their_own() -> None:
+def test_advice_about_blocks_and_about_everything_names_other_settings() -> None:
     advice = report_of(totals_with(GOOD, BAD_BLOCKS)).advice
     assert [settings_with(each).completion.multiline for each in advice] == ["never"]
     only, everything = report_of(totals_with(WORSE)).advice

@@ -1,4 +1,4 @@
-"""The gate: it reads what it wrote, learns within bounds, and hides nothing unless it is told to."""
+"""The gate: its file survives a round trip, it learns within bounds, and it hides nothing by default."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SURE = features_of(ready(b"value)", (-0.01, -0.01)))
 UNSURE = features_of(ready(b"unheard_of.invented(names, that_are, nowhere)", (-3.0, -4.0, -2.0)))
 
 
-def test_the_weights_are_for_the_demonstrator_and_tell_sure_from_unsure() -> None:
+def test_the_weights_separate_sure_from_unsure_suggestions_of_the_demonstrator() -> None:
     gate = with_learnt(shipped(), hash_of_model(DEMONSTRATOR), {})
     assert gate.probability(SURE) > gate.threshold > gate.probability(UNSURE)
     decision = gate.decide(UNSURE, 1.0)
@@ -49,7 +49,7 @@ def test_a_gate_that_is_not_fitted_to_its_model_hides_nothing() -> None:
     assert with_learnt(shipped(), "another model", {}).decide(UNSURE, 1.0).is_shown
 
 
-def test_what_is_written_is_read() -> None:
+def test_a_written_gate_is_read_unchanged() -> None:
     assert read_gate(write_gate(shipped())) == shipped()
 
 
@@ -64,7 +64,7 @@ def test_what_is_written_is_read() -> None:
         json.dumps(json.loads(write_gate(shipped())) | {"bias": "x"}),
     ],
 )
-def test_a_file_of_something_else_is_refused(text: str) -> None:
+def test_an_invalid_file_is_refused(text: str) -> None:
     with pytest.raises(GateError):
         read_gate(text)
 
@@ -78,7 +78,7 @@ def test_a_file_of_something_else_is_refused(text: str) -> None:
         {"moved": [math.nan] * len(FEATURES), "temperature": 1, "shift": 0, "n": 0, "is_fitted": True},
     ],
 )
-def test_what_was_learnt_and_cannot_be_read_is_nothing(learnt: object) -> None:
+def test_invalid_learnt_values_are_ignored(learnt: object) -> None:
     own = shipped().model_hash
     assert with_learnt(shipped(), own, {own: learnt}) == shipped()
 
@@ -92,7 +92,7 @@ def test_learning_stays_within_its_bounds(seen: list[tuple[tuple[float, ...], bo
     assert abs(gate.shift) <= MAX_SHIFT
 
 
-def test_what_is_accepted_becomes_likelier() -> None:
+def test_accepted_suggestions_become_likelier() -> None:
     gate = shipped()
     for _ in range(20):
         gate = stepped(gate, UNSURE, is_wanted=True)
@@ -100,7 +100,7 @@ def test_what_is_accepted_becomes_likelier() -> None:
     assert gate.n_learnt == 20
 
 
-def test_a_temperature_is_found_again() -> None:
+def test_the_fit_finds_the_true_temperature() -> None:
     rng = Random(1)
     seen = []
     for _ in range(5000):
@@ -111,7 +111,7 @@ def test_a_temperature_is_found_again() -> None:
     assert shift == pytest.approx(0.5, abs=0.15)
 
 
-def test_another_model_is_fitted_after_some_outcomes_and_it_is_kept(tmp_path: Path) -> None:
+def test_another_model_is_fitted_after_some_outcomes_and_the_fit_is_stored(tmp_path: Path) -> None:
     path, changes = tmp_path / "gate.json", []
     gate = with_learnt(shipped(), "other", {})
     learner = Learner(gate, path, "other", changes.append)
@@ -128,6 +128,6 @@ def test_another_model_is_fitted_after_some_outcomes_and_it_is_kept(tmp_path: Pa
     assert with_learnt(shipped(), "a third", read_learnt(path)) == evolve(shipped(), is_fitted=False)
 
 
-def test_a_damaged_file_of_what_was_learnt_is_an_empty_one(tmp_path: Path) -> None:
+def test_a_damaged_file_of_learnt_values_counts_as_empty(tmp_path: Path) -> None:
     (tmp_path / "gate.json").write_text("{broken")
     assert read_learnt(tmp_path / "gate.json") == {}

@@ -1,4 +1,4 @@
-"""200 scripted sessions with known truth: every figure of the report equals it."""
+"""The report's figures equal the truth of 200 scripted sessions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ACCEPTED = ("whole", "inferred", "word", "line")
 
 @define
 class Commits:
-    """A history that `git fast-import` makes; a tree is never checked out."""
+    """A history made by `git fast-import`, without a working tree."""
 
     stream: list[bytes] = field(factory=list)
     n_marks: int = 0
@@ -122,7 +122,7 @@ def commit_one(commits: Commits, base: int, script: Script, now_s: int) -> Rewor
 
 
 class Expected:
-    """What the figures must be, from the truth alone."""
+    """The right figures, computed from the truth alone."""
 
     def __init__(self, truths: list[tuple[Truth, Rework]], n_written: int) -> None:
         self.truths, self.n_written = truths, n_written
@@ -235,6 +235,6 @@ async def test_every_figure_equals_the_truth(tmp_path: Path, prompts: PromptMode
 
 
 def earlier_rework(of_last: Rework, version: Truth) -> Rework:
-    """A version that was taken back is in no commit of the file, if there is one."""
+    """Return the rework of an undone version, which is in no commit of the file, if the file has commits."""
     lines = [line for line in version.accepted.split("\n") if len(line) >= 4]
     return Rework(before_commit=[1.0] * len(lines) if of_last.before_commit else [])

@@ -1,4 +1,4 @@
-"""Accepted text is followed byte by byte: the oracle gives each byte of the document an identity of its own."""
+"""Accepted text followed through edits, against an oracle that gives each byte of the document an identity."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ACCEPTED = b"accepted(text, with) + parts"
 
 
 class Identities:
-    """A document as a list of bytes with what each is: the number of an accepted byte, or nothing."""
+    """A document as a list of bytes, each with its number in the accepted text, or `None`."""
 
     def __init__(self, before: bytes, text: bytes, after: bytes) -> None:
         self.bytes = list(before + text + after)
@@ -34,7 +34,7 @@ class Identities:
 
 
 def random_splice(rng: Random, n_bytes: int, near: int) -> Splice:
-    """An edit that inserts what is in no accepted text, mostly near a place and mostly small."""
+    """Return an edit, mostly small and near a place, whose text occurs in no accepted text."""
     centre = near if rng.random() < 0.6 else rng.randint(0, n_bytes)
     start = min(n_bytes, max(0, centre + rng.randint(-40, 40)))
     end = start if rng.random() < 0.7 else min(n_bytes, start + rng.randint(0, 4 if rng.random() < 0.95 else 60))
@@ -65,8 +65,8 @@ def test_positions_survive_ten_thousand_random_edits_around_accepted_text() -> N
 
 
 @given(st.data())
-def test_an_undo_brings_it_back(data: st.DataObject) -> None:
-    """Whatever single edits are made and undone, in reverse order, all of it stands again."""
+def test_undone_edits_restore_the_accepted_text(data: st.DataObject) -> None:
+    """After any single edits and their undo in reverse order, all of the text remains."""
     document = b"def f():\n    " + ACCEPTED + b"\n    return x\n"
     tracked = TrackedText(ACCEPTED, 13)
     undos = []
@@ -99,7 +99,7 @@ LINE = b"    call(accepted)\n"
     ],
     ids=["cut, then pasted above", "pasted above, then cut", "pasted below, then cut", "the line above moved below"],
 )
-def test_moved_lines_stand(splices: list[Splice]) -> None:
+def test_moved_lines_count_as_kept(splices: list[Splice]) -> None:
     before = document = b"first\n" + LINE + b"last()\n"
     tracked = TrackedText(b"accepted", 15)
     for splice in splices:
@@ -111,7 +111,7 @@ def test_moved_lines_stand(splices: list[Splice]) -> None:
     assert document[tracked.start_byte : tracked.end_byte] == b"accepted"
 
 
-def test_lines_that_are_cut_and_pasted_later_stand() -> None:
+def test_lines_that_are_cut_and_pasted_later_count_as_kept() -> None:
     tracked = TrackedText(b"accepted", 15)
     tracked.apply([Splice(6, 25, b"")], b"first\n" + LINE + b"last()\n", cut := b"first\nlast()\n")
     tracked.apply([Splice(0, 0, b"x\n")], cut, b"x\n" + cut)
@@ -119,13 +119,13 @@ def test_lines_that_are_cut_and_pasted_later_stand() -> None:
     assert tracked.remains(pasted) == Remains(1.0, 0.0)
 
 
-def test_a_document_that_was_replaced_as_a_whole_is_unknown() -> None:
+def test_the_fate_is_unknown_after_the_whole_document_was_replaced() -> None:
     tracked = TrackedText(b"accepted", 6)
     tracked.apply([Splice(0, 20, b"something else")], b"......accepted......", b"something else", is_whole=True)
     assert tracked.remains(b"something else") is None
 
 
-def test_what_is_typed_over_it_is_far_from_it() -> None:
+def test_text_typed_over_the_accepted_one_is_not_kept() -> None:
     tracked = TrackedText(b"abcd", 2)
     tracked.apply([Splice(2, 6, b"wxyz")], b"x=abcd;", b"x=wxyz;")
     standing = tracked.remains(b"x=wxyz;")
@@ -134,8 +134,8 @@ def test_what_is_typed_over_it_is_far_from_it() -> None:
 
 
 @given(st.data())
-def test_a_follower_of_many_texts_does_what_each_text_does_alone(data: st.DataObject) -> None:
-    """A follower passes over texts that an edit cannot change; the oracle applies each edit to each text."""
+def test_following_many_texts_equals_following_each_alone(data: st.DataObject) -> None:
+    """The follower skips texts that an edit cannot change; the oracle applies each edit to each text."""
     rng = Random(data.draw(st.integers(0, 2**32)))
     texts = [b"text %d of the file" % number for number in range(data.draw(st.integers(1, 6)))]
     now, alone, follower = b"", [], Follower()
@@ -149,7 +149,7 @@ def test_a_follower_of_many_texts_does_what_each_text_does_alone(data: st.DataOb
         near = near if rng.random() < 0.8 else rng.randint(0, len(now))
         splices = [random_splice(rng, len(now), near)]
         chosen = rng.choice(alone)
-        if rng.random() < 0.15:  # cut one as a whole, or paste what was cut
+        if rng.random() < 0.15:  # cut a whole text, or paste a cut one
             is_paste = cut and rng.random() < 0.6
             paste = Splice(splices[0].start_byte, splices[0].start_byte, cut)
             splices = [paste if is_paste else Splice(chosen.start_byte, chosen.end_byte, b"")]

@@ -1,4 +1,4 @@
-"""The database: nothing waits for it, and it survives a kill, a full disk and damage."""
+"""The database: no call waits for it, and it survives a kill, a full disk and damage."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def paths(tmp_path: Path) -> StorePaths:
 
 
 def written(paths: StorePaths, events: list[Event]) -> list[str]:
-    """Write some events; return the messages."""
+    """Write events, and return the messages to the user."""
     messages: list[str] = []
     writer = Writer(paths, 365, messages.append)
     writer.start()
@@ -84,7 +84,7 @@ def test_each_event_is_in_the_record(paths: StorePaths) -> None:
     assert record.withheld == ((NOW_MS, "python", "without_secrets"),)
 
 
-def test_the_files_are_the_users_alone(paths: StorePaths) -> None:
+def test_the_files_are_accessible_by_the_user_only(paths: StorePaths) -> None:
     writer = Writer(paths, 365)
     writer.start()
     writer.emit(offered(1))
@@ -106,14 +106,14 @@ def test_no_source_text_and_no_path_is_in_the_files(paths: StorePaths) -> None:
         assert part not in data
 
 
-def test_a_locked_database_holds_nobody_up(paths: StorePaths) -> None:
+def test_a_locked_database_blocks_no_caller(paths: StorePaths) -> None:
     written(paths, [Started(1, NOW_MS, "first")])
     with closing(sqlite3.connect(paths.database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         writer = Writer(paths, 365)
         writer.start()
         for number in range(1, 101):
-            writer.emit(offered(number))  # returns, though the thread waits
+            writer.emit(offered(number))  # returns, although the writer's thread waits
         assert other.execute("SELECT count(*) FROM suggestions").fetchone() == (0,)
         other.execute("COMMIT")
     assert writer.close(FLUSH_S)
@@ -164,7 +164,7 @@ def child(code: str, paths: StorePaths) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603  our own program
 
 
-def test_a_kill_leaves_all_that_was_written(paths: StorePaths) -> None:
+def test_a_kill_keeps_all_flushed_events(paths: StorePaths) -> None:
     with child(KILLED, paths) as process:
         assert process.stdout is not None
         n_written = [int(process.stdout.readline()) for _ in range(5)][-1]
@@ -176,7 +176,7 @@ def test_a_kill_leaves_all_that_was_written(paths: StorePaths) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit for the size of files")
-def test_a_full_disk_is_one_message_and_nothing_is_lost_once_there_is_room(paths: StorePaths) -> None:
+def test_a_full_disk_is_one_message_and_loses_no_event(paths: StorePaths) -> None:
     with child(FULL, paths) as process:
         out, _ = process.communicate(timeout=100)
     n, n_messages, message = out.split(" ", 2)
@@ -187,7 +187,7 @@ def test_a_full_disk_is_one_message_and_nothing_is_lost_once_there_is_room(paths
 
 
 @pytest.mark.parametrize("damage", ["no database", "torn", "empty"])
-def test_a_damaged_database_is_set_aside(paths: StorePaths, damage: str) -> None:
+def test_a_damaged_database_is_renamed(paths: StorePaths, damage: str) -> None:
     written(paths, [offered(number) for number in range(1, 200)])
     data = paths.database.read_bytes()
     torn = data[: len(data) // 3] + b"\x17" * (len(data) // 3) + data[2 * len(data) // 3 :]
@@ -195,14 +195,14 @@ def test_a_damaged_database_is_set_aside(paths: StorePaths, damage: str) -> None
     messages = written(paths, [offered(1000), offered(1001)])
     aside = [path for path in paths.folder.iterdir() if "damaged" in path.name]
     assert [each.number for each in read_record(paths.database, NOW_MS).answers] == [1000, 1001]
-    if damage == "empty":  # is what SQLite makes a database of
+    if damage == "empty":  # SQLite creates a database from an empty file
         assert (messages, aside) == ([], [])
     else:
         assert len(messages) == len(aside) == 1
         assert aside[0].name in messages[0]
 
 
-def test_a_database_of_a_later_version_is_left_alone(paths: StorePaths) -> None:
+def test_a_database_of_a_later_version_is_not_changed(paths: StorePaths) -> None:
     with closing(open_store(paths.database)) as connection:
         connection.execute("PRAGMA user_version = 99")
     before = paths.database.read_bytes()
@@ -211,7 +211,7 @@ def test_a_database_of_a_later_version_is_left_alone(paths: StorePaths) -> None:
     assert paths.database.read_bytes() == before
 
 
-def test_a_folder_that_cannot_be_written_to_is_one_message(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_writable_is_one_message(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     messages: list[str] = []
     writer = Writer(StorePaths(tmp_path / "file" / "folder"), 365, messages.append)
@@ -223,7 +223,7 @@ def test_a_folder_that_cannot_be_written_to_is_one_message(tmp_path: Path) -> No
     assert len(messages) == 1
 
 
-def test_what_is_old_is_forgotten_and_a_clock_that_jumps_deletes_nothing(paths: StorePaths) -> None:
+def test_old_events_are_deleted_but_not_after_a_jump_of_the_clock(paths: StorePaths) -> None:
     old, new = offered(1, NOW_MS - 100 * DAY_MS), offered(2)
     written(paths, [Started(1, NOW_MS, ""), old, new, *(Checked(n, 30, 1.0, 0.0) for n in (1, 2))])
     with closing(open_store(paths.database)) as connection:
@@ -240,7 +240,7 @@ def test_times_in_the_future_are_left_out_and_counted(paths: StorePaths) -> None
     assert ([each.number for each in record.answers], record.n_impossible) == ([1], 1)
 
 
-def test_a_key_that_was_cut_off_is_made_anew(paths: StorePaths) -> None:
+def test_a_truncated_key_is_replaced(paths: StorePaths) -> None:
     paths.key.write_bytes(b"short")
     keys = paths.prepare()
     assert len(keys.secret) == 32

@@ -436,6 +436,8 @@ async def test_an_answer_with_a_wrong_token_misses_the_bound(fresh: LocalEngine,
 
 async def score(engine: LocalEngine, ids: Sequence[int], token_id: int) -> float:
     """Return the log-probability, in nats, of a token behind `ids`, evaluated anew."""
-    (scored,) = await engine.ask(lambda: measure.score(engine.context, engine.worker.scratch(), ids, b"", [token_id]))
+    (scored,) = await engine.run_on_thread(
+        lambda: measure.score(engine.context, engine.worker.scratch(), ids, b"", [token_id])
+    )
     engine.check_cells()
     return scored

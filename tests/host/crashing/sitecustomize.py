@@ -1,7 +1,7 @@
-"""First on a host's path: crashes its process as the variable `CRASH` says.
+"""Imported first by a host's Python. It crashes the process as the variable `CRASH` says.
 
 `CRASH` is `STAGE/SIGNAL/RUNG`. The stage is `importing`, `loading`, `warming up` or `decoding=POISON`, where POISON is
-a token's id. Only a host above that rung of the ladder crashes. Each start adds a line to the file that `STARTS` names.
+a token's id. A host crashes only above that rung of the ladder. Each start adds a line to the file named by `STARTS`.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ async def test_a_request_for_one_answer_reserves_no_further_sequences(host: Loca
     stream = host.generate(request(prompts, "a", max_new_tokens=500))
     async for _ in stream:
         break
-    branches = await host.ask(lambda: list(host.worker.sequences.branches))
+    branches = await host.run_on_thread(lambda: list(host.worker.sequences.branches))
     stream.close()
     assert len(branches) == N_BRANCHES
 
