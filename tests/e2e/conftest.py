@@ -84,12 +84,12 @@ class Driver:
             pass
         return report
 
-    async def ask(self, method: str, params: object = None) -> Any:
+    async def call(self, method: str, params: object = None) -> Any:
         return plain(await self.client.protocol.send_request_async(method, params))
 
     async def metrics(self) -> dict[str, Any]:
         """Request metrics until the session itself replies; after 80 ms the front does, with their age in `staleMs`."""
-        while "staleMs" in (report := await self.ask("starcoder/metrics")):
+        while "staleMs" in (report := await self.call("starcoder/metrics")):
             pass
         return report
 
@@ -229,7 +229,7 @@ class Wire:
                 return message
         return self.until(lambda message: is_reply(message, msg_id))
 
-    def ask(self, msg_id: int | str, method: str, params: object = None) -> Any:
+    def call(self, msg_id: int | str, method: str, params: object = None) -> Any:
         """Send a request and return its reply. Metrics are requested again until the session itself replies."""
         self.send(request(msg_id, method, params))
         reply = self.reply(msg_id)
@@ -241,14 +241,14 @@ class Wire:
 
     def start(self, settings: object = SETTINGS, capabilities: object = None) -> Any:
         """Initialize the server, and return its reply."""
-        reply = self.ask("initialize", "initialize", initialize_params(settings, capabilities))
+        reply = self.call("initialize", "initialize", initialize_params(settings, capabilities))
         self.send(notification("initialized", {}))
         return reply
 
     def model_is_loaded(self) -> None:
         """Request metrics until the model is loaded. Each request waits for its reply, so nothing sleeps."""
         n = 0
-        while self.ask(f"loaded {n}", "starcoder/metrics")["result"]["model"] is None:
+        while self.call(f"loaded {n}", "starcoder/metrics")["result"]["model"] is None:
             n += 1
 
     def open(self, uri: str, text: str, language: str = "python") -> None:
@@ -256,7 +256,7 @@ class Wire:
         self.send(notification("textDocument/didOpen", {"textDocument": document}))
 
     def complete(self, msg_id: int | str, uri: str, line: int, character: int, kind: int = 1) -> Any:
-        return self.ask(msg_id, "textDocument/inlineCompletion", completion_params(uri, line, character, kind))
+        return self.call(msg_id, "textDocument/inlineCompletion", completion_params(uri, line, character, kind))
 
     def rest(self) -> list[Any]:
         """Return all messages until the connection ends."""
@@ -272,7 +272,7 @@ class Wire:
 
     def stop(self) -> int:
         """Shut down as the protocol says, and return the exit code."""
-        assert self.ask("the last one", "shutdown")["result"] is None
+        assert self.call("the last one", "shutdown")["result"] is None
         self.send(notification("exit"))
         return self.exit_code()
 

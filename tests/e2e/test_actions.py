@@ -53,7 +53,7 @@ def action_params(
 
 
 def actions(wire: Wire, msg_id: str, *args: Any, **options: Any) -> list[dict[str, Any]]:
-    return wire.ask(msg_id, "textDocument/codeAction", action_params(*args, **options))["result"]
+    return wire.call(msg_id, "textDocument/codeAction", action_params(*args, **options))["result"]
 
 
 def kinds(offered: list[dict[str, Any]]) -> list[str]:
@@ -68,7 +68,7 @@ def picked(wire: Wire, kind: str, *args: Any, **options: Any) -> dict[str, Any]:
 
 
 def resolve(wire: Wire, msg_id: str, action: dict[str, Any]) -> Any:
-    return wire.ask(msg_id, "codeAction/resolve", action)
+    return wire.call(msg_id, "codeAction/resolve", action)
 
 
 def applied(text: str, edit: dict[str, Any]) -> str:
@@ -129,7 +129,7 @@ def test_a_client_that_cannot_resolve_edits_is_offered_nothing(wire: Start, edit
     served = wire()
     reply = served.start(SETTINGS, {"textDocument": editing})
     assert "codeActionProvider" not in reply["result"]["capabilities"]
-    assert served.ask("odd", "textDocument/codeAction", action_params(WRITE))["error"]["code"] == METHOD_NOT_FOUND
+    assert served.call("odd", "textDocument/codeAction", action_params(WRITE))["error"]["code"] == METHOD_NOT_FOUND
 
 
 def test_the_server_announces_code_actions(wire: Start) -> None:
@@ -269,7 +269,7 @@ def test_a_cancelled_action_is_an_error_and_stops_the_model(served: Wire) -> Non
         request("cancelled", "codeAction/resolve", action), notification("$/cancelRequest", {"id": "cancelled"})
     )
     assert served.reply("cancelled")["error"]["code"] == REQUEST_CANCELLED
-    n_generated = served.ask("cost", "starcoder/metrics")["result"]["tokens"]["generated"]
+    n_generated = served.call("cost", "starcoder/metrics")["result"]["tokens"]["generated"]
     assert n_generated < 64
     assert resolve(served, "again", action)["result"]["edit"]
 
@@ -340,7 +340,7 @@ def test_odd_parameters_are_an_error(served: Wire) -> None:
     for number, params in enumerate(
         [None, {}, {"textDocument": {"uri": URI}}, action_params((0, 0), uri="file:///unknown.py")]
     ):
-        assert served.ask(f"odd {number}", "textDocument/codeAction", params)["error"]["code"] == INVALID_PARAMS
+        assert served.call(f"odd {number}", "textDocument/codeAction", params)["error"]["code"] == INVALID_PARAMS
 
 
 def test_each_of_many_requests_in_one_write_is_for_the_text_at_that_moment(served: Wire) -> None:

@@ -32,11 +32,11 @@ def test_the_next_server_finds_the_state_of_a_document(
         server.start(SETTINGS)
         server.model_is_loaded()
         if run == 2:
-            (document,) = server.ask("before", "starcoder/metrics")["result"]["documents"]
+            (document,) = server.call("before", "starcoder/metrics")["result"]["documents"]
             assert (document["uri"], document["where"]) == (URI, "disk")
         server.open(URI, CODE)
         texts.append([item["insertText"] for item in server.complete(1, URI, 40, 20)["result"]["items"]])
-        tokens = server.ask("after", "starcoder/metrics")["result"]["tokens"]
+        tokens = server.call("after", "starcoder/metrics")["result"]["tokens"]
         assert tokens["evaluated"] > 500 if run == 1 else tokens["evaluated"] == 1
         if ends_by_closing:
             server.send(notification("textDocument/didClose", {"textDocument": {"uri": URI}}))
@@ -68,7 +68,7 @@ def test_the_server_ends_in_time_while_the_model_works(wire: Callable[..., Wire]
     n_tokens = n = 0
     while n_tokens < 200:
         n += 1
-        n_tokens = sum(d["tokens"] for d in server.ask(n, "starcoder/metrics")["result"]["documents"])
+        n_tokens = sum(d["tokens"] for d in server.call(n, "starcoder/metrics")["result"]["documents"])
     server.send(request("shutdown", "shutdown"), notification("exit"))
     assert server.exit_code() == 0
     assert list(tmp_path.rglob("states/*"))

@@ -52,17 +52,17 @@ class Editor:
         own = options.get("starcoder") or {}
         completion = {**SETTINGS["completion"], **own.get("completion", {})}
         options = {**options, "starcoder": {**SETTINGS, **own, "completion": completion}}
-        answer = wire.ask("initialize", "initialize", {**profile, "initializationOptions": options})
+        answer = wire.call("initialize", "initialize", {**profile, "initializationOptions": options})
         self.server = answer["result"]["capabilities"]
         self.encoding = self.server.get("positionEncoding", "utf-16")
         self._n_answered = 0
         wire.send(notification("initialized", {}))
-        while self.ask("starcoder/metrics")["model"] is None:
+        while self.call("starcoder/metrics")["model"] is None:
             pass
         document = {"uri": URI, "languageId": "python", "version": 3, "text": CODE}
         wire.send(notification("textDocument/didOpen", {"textDocument": document}))
 
-    def ask(self, method: str, params: object = None) -> Any:
+    def call(self, method: str, params: object = None) -> Any:
         """Return the result of a request; requests of the server in between get the simplest reply."""
         msg_id = f"{method} {len(self.wire.came)}"
         self.wire.send(request(msg_id, method, params))
@@ -106,9 +106,9 @@ def test_every_editor_gets_ghost_text_that_it_can_insert(editor: Editor) -> None
     assert editor.encoding in (capability(editor.profile, "general", "positionEncodings") or ["utf-16"])
     structured(editor.server, types.ServerCapabilities)
     params = {**editor.place(), "context": {"triggerKind": 1}}
-    answer = structured(editor.ask("textDocument/inlineCompletion", params), types.InlineCompletionList)
+    answer = structured(editor.call("textDocument/inlineCompletion", params), types.InlineCompletionList)
     assert answer.items
-    for item in editor.ask("textDocument/inlineCompletion", params)["items"]:
+    for item in editor.call("textDocument/inlineCompletion", params)["items"]:
         assert "f.re" + item["insertText"] in editor.applied(item, item["insertText"])
 
 
@@ -118,7 +118,7 @@ def test_editors_without_ghost_text_get_menu_entries(editor: Editor) -> None:
     knows_ghost_text = has_setting or capability(editor.profile, "textDocument", "inlineCompletion") is not None
     assert ("completionProvider" in editor.server) != knows_ghost_text
     if not knows_ghost_text:
-        answer = editor.ask("textDocument/completion", {**editor.place(), "context": {"triggerKind": 1}})
+        answer = editor.call("textDocument/completion", {**editor.place(), "context": {"triggerKind": 1}})
         assert structured(answer, types.CompletionList).items
         for item in answer["items"]:
             edit = item["textEdit"]
@@ -138,10 +138,10 @@ def test_every_editor_gets_code_actions_that_it_can_apply(editor: Editor) -> Non
         "range": {"start": position, "end": position},
         "context": {"diagnostics": []},
     }
-    answer = editor.ask("textDocument/codeAction", params)
+    answer = editor.call("textDocument/codeAction", params)
     actions = [structured(action, types.CodeAction) for action in answer]
     assert any(action.title.startswith("Fill the body") for action in actions)
-    replies = [editor.wire.ask(action["title"], "codeAction/resolve", action) for action in answer]
+    replies = [editor.wire.call(action["title"], "codeAction/resolve", action) for action in answer]
     edits = [reply["result"]["edit"] for reply in replies if "result" in reply]
     assert edits, "the model wrote nothing usable anywhere"
     assert all(reply["error"]["code"] == REQUEST_FAILED for reply in replies if "error" in reply)
@@ -152,8 +152,8 @@ def test_every_editor_gets_code_actions_that_it_can_apply(editor: Editor) -> Non
 
 
 def test_the_server_uses_only_capabilities_of_the_client(editor: Editor) -> None:
-    editor.ask("textDocument/inlineCompletion", {**editor.place(), "context": {"triggerKind": 2}})
-    editor.ask("workspace/executeCommand", {"command": "starcoder.showStatus"})
+    editor.call("textDocument/inlineCompletion", {**editor.place(), "context": {"triggerKind": 2}})
+    editor.call("workspace/executeCommand", {"command": "starcoder.showStatus"})
     for message in editor.wire.came:
         method = message.get("method")
         if method is not None and "id" in message:

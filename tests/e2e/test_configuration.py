@@ -42,7 +42,7 @@ def test_the_debounce_delays_automatic_requests_only(wire: Start) -> None:
     assert server.reply("first")["result"] is None
     assert server.complete("invoked here", URI, *CURSOR)["result"]["items"]
     assert server.reply("second")["result"] is None
-    assert server.ask("m", "starcoder/metrics")["result"]["requests"]["superseded"] == 2
+    assert server.call("m", "starcoder/metrics")["result"]["requests"]["superseded"] == 2
     assert server.stop() == 0
 
 
@@ -53,7 +53,7 @@ def test_opening_a_document_again_supersedes_its_requests(wire: Start) -> None:
     server.open(URI, CODE)
     server.send(request("before", "textDocument/inlineCompletion", completion_params(URI, *CURSOR, kind=2)))
     server.open(URI, CODE + CODE)
-    server.ask("after", "starcoder/metrics")
+    server.call("after", "starcoder/metrics")
     assert server.reply("before")["result"] is None
     assert is_reply(server.came[-1], "before") or is_reply(server.came[-1], "after")
     assert server.stop() == 0
@@ -170,7 +170,7 @@ def test_settings_pushed_by_a_client_are_used(wire: Start, settings: object) -> 
 def test_odd_initialization_options_are_survived(wire: Start, options: object) -> None:
     server = wire()
     params = {"processId": None, "rootUri": None, "capabilities": {}, "initializationOptions": options}
-    assert "result" in server.ask("initialize", "initialize", params)
+    assert "result" in server.call("initialize", "initialize", params)
     server.send(notification("initialized", {}))
     server.model_is_loaded()
     assert server.stop() == 0

@@ -85,7 +85,7 @@ def test_the_json_equals_the_servers_answer(wire: Callable[..., Wire], tmp_path:
     server.model_is_loaded()
     server.open(path.as_uri(), text)
     where = {"textDocument": {"uri": path.as_uri()}, "position": {"line": line, "character": column}}
-    wanted = server.ask("explain", "starcoder/explain", where)["result"]
+    wanted = server.call("explain", "starcoder/explain", where)["result"]
     ran = run("explain", f"{path}:{line + 1}:{column + 1}", "--json")
     assert (ran.returncode, ran.stderr) == (0, b"")
     segments = json.loads(ran.stdout)

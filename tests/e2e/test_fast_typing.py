@@ -94,7 +94,7 @@ def test_each_request_has_one_reply(wire: Start, suffix: str, delay_ms: int) -> 
     assert all("result" in reply or reply["error"]["code"] == CANCELLED for reply in replies)
     came = Counter(message["id"] for message in server.came if "method" not in message and "id" in message)
     assert {came[number] for number in range(N_EDITS)} == {1}
-    requests = server.ask("at last", "starcoder/metrics")["result"]["requests"]
+    requests = server.call("at last", "starcoder/metrics")["result"]["requests"]
     assert requests["total"] == N_EDITS == sum(count for name, count in requests.items() if name != "total")
     assert requests["failed"] == 0
     assert requests["answered"] > 0

@@ -72,7 +72,7 @@ def shown_messages(server: Wire) -> list[str]:
 def is_back(server: Wire) -> None:
     """Wait until a new session has the model."""
     n = 0
-    while server.ask(f"back {time.monotonic_ns()}", "starcoder/metrics")["result"]["model"] is None:
+    while server.call(f"back {time.monotonic_ns()}", "starcoder/metrics")["result"]["model"] is None:
         n += 1
 
 
@@ -159,7 +159,7 @@ def test_kills_at_random_lose_no_edit_and_no_reply(wire: Start) -> None:
         os.kill(session_of(server), signal.SIGKILL)
         is_back(server)
         where = {"textDocument": {"uri": URI}, "position": {"line": 0, "character": 0}}
-        explained = server.ask(f"e {time.monotonic_ns()}", "starcoder/explain", where)["result"]
+        explained = server.call(f"e {time.monotonic_ns()}", "starcoder/explain", where)["result"]
         assert text in explained["prompt"]
     for number in range(1, n_asked + 1):
         assert "result" in server.reply(number)
@@ -184,7 +184,7 @@ def test_a_new_session_repeats_no_registration_or_progress(wire: Start) -> None:
                 server.send({"jsonrpc": "2.0", "id": message["id"], "result": None})
 
     def is_loaded() -> None:
-        while server.ask(f"l {time.monotonic_ns()}", "starcoder/metrics")["result"]["model"] is None:
+        while server.call(f"l {time.monotonic_ns()}", "starcoder/metrics")["result"]["model"] is None:
             answer()
 
     server.until(lambda message: message.get("method") == "window/workDoneProgress/create")
@@ -205,20 +205,20 @@ def test_a_new_session_repeats_no_registration_or_progress(wire: Start) -> None:
 def test_commands_apply_to_later_sessions_too(wire: Start) -> None:
     server = wire()
     server.start()
-    assert server.ask(1, "workspace/executeCommand", {"command": "starcoder.toggle"})["result"] == {"enabled": False}
+    assert server.call(1, "workspace/executeCommand", {"command": "starcoder.toggle"})["result"] == {"enabled": False}
     os.kill(session_of(server), signal.SIGKILL)
     is_back(server)
-    status = server.ask(2, "workspace/executeCommand", {"command": "starcoder.showStatus"})["result"]
+    status = server.call(2, "workspace/executeCommand", {"command": "starcoder.showStatus"})["result"]
     assert status["kind"] == "off"
-    assert server.ask(3, "workspace/executeCommand", {"command": "starcoder.toggle"})["result"] == {"enabled": True}
+    assert server.call(3, "workspace/executeCommand", {"command": "starcoder.toggle"})["result"] == {"enabled": True}
     assert server.stop() == 0
 
 
 def test_a_new_session_gets_the_accepted_initialize(wire: Start) -> None:
     server = wire()
-    assert "error" in server.ask("refused", "initialize", {"capabilities": 3})
+    assert "error" in server.call("refused", "initialize", {"capabilities": 3})
     server.start()
-    assert "error" in server.ask("again", "initialize", {"capabilities": {}})
+    assert "error" in server.call("again", "initialize", {"capabilities": {}})
     server.model_is_loaded()
     server.open(URI, CODE)
     os.kill(session_of(server), signal.SIGKILL)
@@ -263,7 +263,7 @@ def test_initialize_has_its_reply_before_the_session_has_started(wire: Start, tm
         opened.write("go")
     assert server.reply(1)["result"]["kind"] in ("loading", "ready")
     server.model_is_loaded()
-    reply = server.ask(2, "textDocument/inlineCompletion", completion_params(URI, *CURSOR))
+    reply = server.call(2, "textDocument/inlineCompletion", completion_params(URI, *CURSOR))
     assert reply["result"]["items"]
     assert server.stop() == 0
 
@@ -290,7 +290,7 @@ def test_the_last_writes_complete_on_a_slow_machine_too(wire: Start, tmp_path: P
     )
     server = wire(command=[sys.executable, "-c", FRONT.replace(repr(SABOTAGED), repr(slow))])
     server.start(QUICK)
-    server.ask("is up", "workspace/executeCommand", {"command": "starcoder.showStatus"})
+    server.call("is up", "workspace/executeCommand", {"command": "starcoder.showStatus"})
     server.send(request("bye", "shutdown"), notification("exit"))
     assert server.exit_code(timeout_s=60) == 0
     assert written.exists()
@@ -308,7 +308,7 @@ def test_the_end_of_the_input_does_not_cut_the_last_writes_short(tmp_path: Path,
     )
     served = Wire(command=[sys.executable, "-c", program])
     served.start(QUICK)
-    served.ask("bye", "shutdown")
+    served.call("bye", "shutdown")
     served.send(*last)
     served.writer.close()
     assert served.exit_code(timeout_s=60) == 0

@@ -49,7 +49,7 @@ def complete_at(served: Wire, number: int, place: tuple[int, int], kind: int = 2
 def explain_at(served: Wire, number: int, place: tuple[int, int]) -> Any:
     where = {"line": place[0], "character": place[1]}
     params = {"textDocument": {"uri": f"file:///code/place_{number}.py"}, "position": where}
-    return served.ask(f"explain {number}", "starcoder/explain", params)["result"]
+    return served.call(f"explain {number}", "starcoder/explain", params)["result"]
 
 
 def shown_by(served: Wire) -> list[str | None]:

@@ -58,7 +58,7 @@ def test_exit_does_not_wait_for_the_model(wire: Start, settings: dict[str, Any])
     server.model_is_loaded()
     server.open(URI, LONG)
     server.send(request("long", "textDocument/inlineCompletion", completion_params(URI, 1999, 3)))
-    assert server.ask("between", "starcoder/metrics")["result"]["requests"]["total"] == 1
+    assert server.call("between", "starcoder/metrics")["result"]["requests"]["total"] == 1
     server.send(request("shutdown", "shutdown"), notification("exit"))
     assert server.exit_code() == 0
     replies = [message for message in server.rest() if message.get("id") == "long"]
@@ -188,13 +188,13 @@ def test_the_end_of_the_editors_process_ends_a_server_with_an_open_pipe(wire: St
     """The test holds both ends of the pipe; the editor is only the process that `initialize` names."""
     server = wire()
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as editor:
-        server.ask(1, "initialize", {**initialize_params(), "processId": editor.pid})
+        server.call(1, "initialize", {**initialize_params(), "processId": editor.pid})
         server.send(notification("initialized", {}))
         if busy:
             server.model_is_loaded()
             server.open(URI, LONG)
             server.send(request("long", "textDocument/inlineCompletion", completion_params(URI, 1999, 3)))
-        assert "result" in server.ask(2, "starcoder/metrics")
+        assert "result" in server.call(2, "starcoder/metrics")
         editor.kill()
         assert server.exit_code() == 1
     assert server.errors == []
@@ -223,7 +223,7 @@ def test_before_initialize_requests_are_refused_and_notifications_dropped(wire: 
     server = wire()
     server.open(URI, CODE)
     for method in ("textDocument/inlineCompletion", "starcoder/metrics", "shutdown", "no/such/method"):
-        assert server.ask(method, method, {})["error"]["code"] == NOT_INITIALIZED
+        assert server.call(method, method, {})["error"]["code"] == NOT_INITIALIZED
     server.start()
     server.model_is_loaded()
     assert server.complete(1, URI, *CURSOR)["error"]["code"] == INVALID_PARAMS  # the document was not opened
@@ -234,10 +234,10 @@ def test_before_initialize_requests_are_refused_and_notifications_dropped(wire: 
 
 def test_a_second_initialize_is_refused(wire: Start) -> None:
     server = wire()
-    assert server.ask(0, "initialize", {"capabilities": 3})["error"]["code"] == INVALID_PARAMS
+    assert server.call(0, "initialize", {"capabilities": 3})["error"]["code"] == INVALID_PARAMS
     assert "result" in server.start()
     server.send(notification("initialized", {}))
-    assert server.ask(1, "initialize", initialize_params())["error"]["code"] == INVALID_REQUEST
+    assert server.call(1, "initialize", initialize_params())["error"]["code"] == INVALID_REQUEST
     server.model_is_loaded()
     assert server.stop() == 0
     loads = [message for message in server.rest() if "is ready" in json.dumps(message)]
@@ -293,7 +293,7 @@ def test_the_process_id_of_a_client_over_tcp_is_not_watched(wire: Start) -> None
     server = wire("--tcp", "127.0.0.1:0")
     with socket.create_connection(listening(server), TIMEOUT_S) as connection:
         server.over(connection.makefile("rb"), connection.makefile("wb"))
-        assert "result" in server.ask(1, "initialize", {**initialize_params(), "processId": gone.pid})
+        assert "result" in server.call(1, "initialize", {**initialize_params(), "processId": gone.pid})
         assert server.stop() == 0
 
 

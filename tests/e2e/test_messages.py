@@ -49,7 +49,7 @@ def lasting() -> Iterator[Wire]:
 @pytest.fixture
 def server(lasting: Wire) -> Wire:
     """The same server, without messages that are still to be read."""
-    assert "result" in lasting.ask(f"fresh {time.monotonic_ns()}", "starcoder/metrics")
+    assert "result" in lasting.call(f"fresh {time.monotonic_ns()}", "starcoder/metrics")
     lasting.came.clear()
     return lasting
 
@@ -57,7 +57,7 @@ def server(lasting: Wire) -> Wire:
 @pytest.mark.parametrize("params", [None, {}, [], {"a": {"b": [1]}}, [1, 2]])
 def test_unknown_methods_get_an_error(server: Wire, params: object) -> None:
     server.send(notification("no/such/notification", params), notification("$/whatever", params))
-    assert server.ask("x", "no/such/method", params)["error"]["code"] == METHOD_NOT_FOUND
+    assert server.call("x", "no/such/method", params)["error"]["code"] == METHOD_NOT_FOUND
     assert len(server.came) == 1
 
 
@@ -94,7 +94,7 @@ def test_odd_messages_get_a_reply_and_the_server_goes_on(server: Wire, message: 
     reply = server.until(lambda came: "method" not in came)
     assert reply["id"] == (known or None)
     assert reply["error"]["code"] == code
-    assert "result" in server.ask("after", "starcoder/metrics")
+    assert "result" in server.call("after", "starcoder/metrics")
     assert len(server.came) == 2
 
 
@@ -102,8 +102,8 @@ def test_a_message_inside_the_text_of_another_is_not_read(wire: Start) -> None:
     server = wire()
     server.start()
     within = {"jsonrpc": "2.0", "id": 7, "method": "exit"}
-    assert server.ask("no", "no/such/method", {"a": [within]})["error"]["code"] == METHOD_NOT_FOUND
-    assert server.ask(1, "shutdown", within)["result"] is None
+    assert server.call("no", "no/such/method", {"a": [within]})["error"]["code"] == METHOD_NOT_FOUND
+    assert server.call(1, "shutdown", within)["result"] is None
     server.send(notification("exit"))
     assert server.exit_code() == 0
 
@@ -152,7 +152,7 @@ def test_other_spellings_of_headers_are_accepted(server: Wire) -> None:
 )
 def test_the_log_names_wrong_types_in_notifications(server: Wire, method: str, params: object) -> None:
     server.send(notification(method, params))
-    server.ask("after", "starcoder/metrics")
+    server.call("after", "starcoder/metrics")
     (logged,) = [m["params"] for m in server.came if m.get("method") == "window/logMessage"]
     assert logged["type"] == 2
     assert "internal error" not in logged["message"]
@@ -168,14 +168,14 @@ def test_too_deep_nesting_is_an_error(server: Wire) -> None:
     deep(request(2, "no/such/method", "DEEP"))
     assert server.reply(2)["error"]["code"] in (INVALID_PARAMS, METHOD_NOT_FOUND)
     deep(notification("starcoder/didReject", {"items": "DEEP"}))
-    assert "result" in server.ask(3, "starcoder/metrics")
+    assert "result" in server.call(3, "starcoder/metrics")
     assert "internal error" not in json.dumps(server.came)
 
 
 @pytest.mark.parametrize("method", ["textDocument/didClose", "textDocument/didFocus", "$/cancelRequest", "initialized"])
 def test_a_request_for_a_notification_gets_a_reply(server: Wire, method: str) -> None:
     params = {"textDocument": {"uri": "file:///not-open"}, "id": 99}
-    assert server.ask(1, method, params)["result"] is None
+    assert server.call(1, method, params)["result"] is None
 
 
 def test_harmless_breaches_of_the_protocol_are_served(wire: Start) -> None:
@@ -194,7 +194,7 @@ def test_harmless_breaches_of_the_protocol_are_served(wire: Start) -> None:
         )
     where = {"textDocument": {"uri": URI}, "position": {"line": CURSOR[0], "character": CURSOR[1]}}
     for number, context in enumerate(({}, {"context": None}, {"context": {"triggerKind": 0}})):
-        reply = server.ask(number, "textDocument/inlineCompletion", {**where, **context})
+        reply = server.call(number, "textDocument/inlineCompletion", {**where, **context})
         assert reply["result"]["items"], reply
     assert server.stop() == 0
     logged = [m["params"]["message"] for m in server.rest() if m.get("method") == "window/logMessage"]
@@ -219,11 +219,11 @@ def test_an_invalid_edit_puts_the_document_out_of_sync(wire: Start) -> None:
     (told,) = [m["params"]["message"] for m in server.came if m.get("method") == "window/showMessage"]
     assert "example.py" in told
     show_status = {"command": "starcoder.showStatus"}
-    assert "example.py" in server.ask("s", "workspace/executeCommand", show_status)["result"]["message"]
+    assert "example.py" in server.call("s", "workspace/executeCommand", show_status)["result"]["message"]
     document = {"uri": URI, "version": 4}
     server.send(notification("textDocument/didChange", {"textDocument": document, "contentChanges": [{"text": CODE}]}))
     assert server.complete(2, URI, *CURSOR)["result"]["items"]
-    assert "example.py" not in server.ask("t", "workspace/executeCommand", show_status)["result"]["message"]
+    assert "example.py" not in server.call("t", "workspace/executeCommand", show_status)["result"]["message"]
     server.send(notification("textDocument/didClose", {"textDocument": {"uri": "file:///never-opened"}}))
     assert server.stop() == 0
     assert "internal error" not in json.dumps(server.rest())

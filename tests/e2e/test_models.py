@@ -294,7 +294,7 @@ class Editor:
 
     def command(self, name: str, *arguments: object) -> Any:
         params = {"command": name, "arguments": list(arguments)}
-        return self.wire.ask(f"{name} {len(self.wire.came)}", "workspace/executeCommand", params)
+        return self.wire.call(f"{name} {len(self.wire.came)}", "workspace/executeCommand", params)
 
 
 @pytest.fixture

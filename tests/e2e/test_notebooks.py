@@ -89,20 +89,20 @@ class Requester:
         self.server = server
         self.n_asked = 0
 
-    def ask(self, method: str, params: object = None) -> Any:
+    def call(self, method: str, params: object = None) -> Any:
         self.n_asked += 1
-        return self.server.ask(f"question {self.n_asked}", method, params)
+        return self.server.call(f"question {self.n_asked}", method, params)
 
     def complete(self, number: int = 3, line: int = END[0], character: int = END[1]) -> Any:
-        return self.ask("textDocument/inlineCompletion", completion_params(cell(number), line, character))
+        return self.call("textDocument/inlineCompletion", completion_params(cell(number), line, character))
 
     def prompt(self, number: int = 3, line: int = END[0], character: int = END[1]) -> str:
         place = {"textDocument": {"uri": cell(number)}, "position": {"line": line, "character": character}}
-        prompt: str = self.ask("starcoder/explain", place)["result"]["prompt"]
+        prompt: str = self.call("starcoder/explain", place)["result"]["prompt"]
         return prompt
 
     def n_evaluated(self) -> int:
-        n: int = self.ask("starcoder/metrics")["result"]["tokens"]["evaluated"]
+        n: int = self.call("starcoder/metrics")["result"]["tokens"]["evaluated"]
         return n
 
 
@@ -179,7 +179,7 @@ def test_an_opened_or_edited_notebook_is_prefilled(start: Start) -> None:
     requester = Requester(server)
 
     def until_ahead(n_tokens: int) -> Any:
-        while (report := requester.ask("starcoder/metrics")["result"])["tokens"]["ahead"] <= n_tokens:
+        while (report := requester.call("starcoder/metrics")["result"])["tokens"]["ahead"] <= n_tokens:
             pass
         return report
 
@@ -199,7 +199,7 @@ def test_an_edit_of_any_cell_supersedes_requests_of_the_others(start: Start) -> 
         request(3, "textDocument/inlineCompletion", completion_params(cell(3), *END)),
     )
     assert [server.reply(n)["result"] is None for n in (1, 2, 3)] == [True, True, False]
-    assert server.ask(4, "starcoder/metrics")["result"]["requests"]["superseded"] == 2
+    assert server.call(4, "starcoder/metrics")["result"]["requests"]["superseded"] == 2
     assert is_clean_end(server)
 
 

@@ -41,7 +41,7 @@ def started(wire: Callable[..., Wire], project: Path, settings: dict[str, Any] =
 
 def explained(server: Wire, msg_id: str, uri: str, place: tuple[int, int] = CURSOR) -> dict[str, Any]:
     where = {"textDocument": {"uri": uri}, "position": {"line": place[0], "character": place[1]}}
-    return server.ask(msg_id, "starcoder/explain", where)["result"]
+    return server.call(msg_id, "starcoder/explain", where)["result"]
 
 
 def changed(uri: str, version: int, line: int, character: int, text: str) -> dict[str, object]:
@@ -70,11 +70,11 @@ def test_typing_does_not_change_the_snippets(wire: Callable[..., Wire], project:
     server, uri = started(wire, project), (project / "main.py").as_uri()
     server.open(uri, MAIN)
     server.complete("first", uri, *CURSOR)
-    before = server.ask("before", "starcoder/metrics")["result"]["tokens"]
+    before = server.call("before", "starcoder/metrics")["result"]["tokens"]
     for n, letter in enumerate("read_fr"):
         server.send(changed(uri, n + 2, CURSOR[0], CURSOR[1] + n, letter))
         server.complete(f"letter {n}", uri, CURSOR[0], CURSOR[1] + n + 1)
-    after = server.ask("after", "starcoder/metrics")["result"]["tokens"]
+    after = server.call("after", "starcoder/metrics")["result"]["tokens"]
     assert after["evaluated"] - before["evaluated"] <= 3 * 7
     assert after["reused"] - before["reused"] > 100
 
@@ -85,12 +85,12 @@ def test_snippets_of_an_edited_file_are_renewed_on_a_return(wire: Callable[..., 
     server.open(main, MAIN)
     server.complete("first", main, *CURSOR)
     server.open(reader, READER)
-    n_ahead = server.ask("so far", "starcoder/metrics")["result"]["tokens"]["ahead"]
+    n_ahead = server.call("so far", "starcoder/metrics")["result"]["tokens"]["ahead"]
     server.send(changed(reader, 2, 3, 18, "_quickly"))
     server.send(changed(main, 2, 1, 0, "x"))
     server.complete("typed at once", main, 1, 1)
     for n in range(10_000):  # this happens after a pause without requests; metrics do not count
-        if server.ask(n, "starcoder/metrics")["result"]["tokens"]["ahead"] > n_ahead:
+        if server.call(n, "starcoder/metrics")["result"]["tokens"]["ahead"] > n_ahead:
             break
     assert "read_frame_quickly" in explained(server, "explain", main)["prompt"]
 
@@ -114,4 +114,4 @@ def test_without_a_root_only_open_documents_are_shown(wire: Callable[..., Wire],
     uri = (project / "main.py").as_uri()
     server.open(uri, MAIN)
     assert explained(server, "explain", uri)["format"] == "starcoder2/psm"
-    assert server.ask("c", "textDocument/inlineCompletion", completion_params(uri, *CURSOR))["result"] is not None
+    assert server.call("c", "textDocument/inlineCompletion", completion_params(uri, *CURSOR))["result"] is not None

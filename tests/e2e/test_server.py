@@ -172,7 +172,7 @@ async def test_explain_returns_the_prompt(driver: Driver) -> None:
     driver.open(URI, CODE)
     await driver.complete(URI, *CURSOR)
     where = {"textDocument": {"uri": URI}, "position": {"line": CURSOR[0], "character": CURSOR[1]}}
-    explained = await driver.ask("starcoder/explain", where)
+    explained = await driver.call("starcoder/explain", where)
     above, below = CODE.split("    with open(path) as ")
     assert explained["prompt"] == f"<fim_prefix>{above}<fim_suffix>{below}<fim_middle>    with open(path) as "
     assert explained["language"] == "Python"
@@ -245,7 +245,7 @@ async def test_an_unknown_document_is_an_error_and_the_server_goes_on(driver: Dr
         await driver.complete("file:///never-opened.py", 0, 0)
     assert raised.value.code == types.ErrorCodes.InvalidParams
     with pytest.raises(JsonRpcException):
-        await driver.ask(
+        await driver.call(
             "starcoder/explain", {"textDocument": {"uri": "file:///x"}, "position": {"line": 0, "character": 0}}
         )
     driver.open(URI, CODE)
@@ -288,7 +288,7 @@ async def test_markers_in_a_file_are_plain_text(driver: Driver, marker: str) -> 
     driver.open(URI, f"text = '{marker}'\n" + CODE)
     assert await driver.complete(URI, CURSOR[0] + 1, CURSOR[1])
     where = {"textDocument": {"uri": URI}, "position": {"line": CURSOR[0] + 1, "character": CURSOR[1]}}
-    explained = await driver.ask("starcoder/explain", where)
+    explained = await driver.call("starcoder/explain", where)
     plain_tokens = explained["promptTokens"]
     assert explained["prompt"].count("<fim_middle>") == 1 + marker.count("<fim_middle>")
     assert plain_tokens > 40
@@ -308,7 +308,7 @@ async def test_edits_behind_characters_outside_the_bmp_are_at_the_right_place(cl
     driver.open(URI, "s = '😀é'; t = \nu = 1\n")
     driver.edit(URI, (0, 8), (0, 8), "😀")
     where = {"textDocument": {"uri": URI}, "position": {"line": 0, "character": 15}}
-    explained = await driver.ask("starcoder/explain", where)
+    explained = await driver.call("starcoder/explain", where)
     assert explained["prompt"] == "<fim_prefix><fim_suffix>= \nu = 1\n<fim_middle>s = '😀é😀'; t "
 
 
@@ -323,7 +323,7 @@ async def test_position_encoding_is_negotiated(client: LanguageClient, encoding:
         1 if encoding == "utf-32" else 0
     )
     where = {"textDocument": {"uri": URI}, "position": {"line": 0, "character": character}}
-    explained = await driver.ask("starcoder/explain", where)
+    explained = await driver.call("starcoder/explain", where)
     assert explained["prompt"].endswith("<fim_middle>s = '😀'")
 
 

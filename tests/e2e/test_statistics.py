@@ -38,18 +38,18 @@ def accept(served: Wire, uri: str = URI, code: str = CODE, cursor: tuple[int, in
     served.open(uri, code)
     place = {"line": cursor[0], "character": cursor[1]}
     params = {"textDocument": {"uri": uri}, "position": place, "context": {"triggerKind": 1}}
-    item = served.ask("ask", "textDocument/inlineCompletion", params)["result"]["items"][0]
+    item = served.call("ask", "textDocument/inlineCompletion", params)["result"]["items"][0]
     served.send(notification("textDocument/didShowCompletion", {"item": item}))
     change = {"range": {"start": place, "end": place}, "text": item["insertText"]}
     document = {"uri": uri, "version": 2}
     served.send(notification("textDocument/didChange", {"textDocument": document, "contentChanges": [change]}))
-    served.ask("accepted", "workspace/executeCommand", item["command"])
+    served.call("accepted", "workspace/executeCommand", item["command"])
     return item["insertText"]
 
 
 def stop(served: Wire) -> None:
     """Shut down, and wait for the end even on a busy machine."""
-    served.ask("the last one", "shutdown")
+    served.call("the last one", "shutdown")
     served.send(notification("exit"))
     assert served.exit_code(TIMEOUT_S) == 0
 
@@ -65,7 +65,7 @@ def test_an_accepted_suggestion_is_in_the_report_and_on_the_page(wire: Start, tm
     assert found["accepted characters of all"]["value"] == 1.0
     again = wire(env={"XDG_DATA_HOME": str(tmp_path)})
     again.start(SETTINGS, GHOST_TEXT)
-    page = again.ask("page", "workspace/executeCommand", {"command": "starcoder.showStats"})["result"]["html"]
+    page = again.call("page", "workspace/executeCommand", {"command": "starcoder.showStats"})["result"]["html"]
     assert "100.0%" in page
     assert "<script" not in page
 

@@ -46,11 +46,11 @@ def edit(wire: Wire, version: int, place: tuple[int, int], text: str) -> None:
 
 
 def outcomes(wire: Wire, msg_id: str) -> dict[str, int]:
-    return wire.ask(msg_id, "starcoder/metrics")["result"]["suggestions"]
+    return wire.call(msg_id, "starcoder/metrics")["result"]["suggestions"]
 
 
 def command(wire: Wire, msg_id: str, name: str, *arguments: object) -> Any:
-    return wire.ask(msg_id, "workspace/executeCommand", {"command": name, "arguments": list(arguments)})
+    return wire.call(msg_id, "workspace/executeCommand", {"command": name, "arguments": list(arguments)})
 
 
 # Outcomes of suggestions
@@ -106,7 +106,7 @@ def test_a_client_without_ghost_text_gets_menu_entries(start: Start) -> None:
     wire.open(URI, CODE)
     edit(wire, 2, CURSOR, "op")
     place = {"line": CURSOR[0], "character": CURSOR[1] + 2}
-    answer = wire.ask("menu", "textDocument/completion", {"textDocument": {"uri": URI}, "position": place})["result"]
+    answer = wire.call("menu", "textDocument/completion", {"textDocument": {"uri": URI}, "position": place})["result"]
     assert answer["isIncomplete"] is True
     first, *others = answer["items"]
     assert first["label"].startswith("op")
@@ -125,7 +125,7 @@ def test_without_a_model_the_menu_is_empty(start: Start) -> None:
     wire.start({**SETTINGS, "model": {"path": "/no/such/model.gguf"}}, {"textDocument": {}})
     wire.open(URI, CODE)
     place = {"line": CURSOR[0], "character": CURSOR[1]}
-    answer = wire.ask("menu", "textDocument/completion", {"textDocument": {"uri": URI}, "position": place})["result"]
+    answer = wire.call("menu", "textDocument/completion", {"textDocument": {"uri": URI}, "position": place})["result"]
     assert answer == {"isIncomplete": True, "items": []}
 
 
@@ -163,7 +163,7 @@ def test_suggestions_begin_with_the_selected_menu_entry(served: Wire) -> None:
         "position": {"line": CURSOR[0], "character": CURSOR[1] + 3},
         "context": {"triggerKind": AUTOMATIC, "selectedCompletionInfo": selected},
     }
-    (item,) = served.ask("selected", "textDocument/inlineCompletion", params)["result"]["items"]
+    (item,) = served.call("selected", "textDocument/inlineCompletion", params)["result"]["items"]
     assert item["insertText"].startswith("file_object")
     assert len(item["insertText"]) > len("file_object")
     assert item["range"] == selected["range"]
@@ -233,9 +233,9 @@ def test_a_waiting_request_ends_with_its_model(start: Start) -> None:
 
 def test_the_command_clear_cache_drops_all_states(served: Wire) -> None:
     items(served, "first")
-    assert served.ask("held", "starcoder/metrics")["result"]["documents"]
+    assert served.call("held", "starcoder/metrics")["result"]["documents"]
     assert command(served, "clear", "starcoder.clearCache")["result"] is None
-    assert not served.ask("empty", "starcoder/metrics")["result"]["documents"]
+    assert not served.call("empty", "starcoder/metrics")["result"]["documents"]
     assert items(served, "second")
 
 
@@ -275,16 +275,16 @@ def test_other_files_come_from_the_documents_workspace_folder(start: Start, tmp_
     folders = [{"uri": (tmp_path / name).as_uri(), "name": name} for name in ("one", "two")]
     wire = start()
     params = {"capabilities": GHOST_TEXT, "initializationOptions": {"starcoder": SETTINGS}, "processId": None}
-    wire.ask("initialize", "initialize", {**params, "workspaceFolders": folders[:1]})
+    wire.call("initialize", "initialize", {**params, "workspaceFolders": folders[:1]})
     wire.send(notification("initialized", {}))
     wire.model_is_loaded()
     wire.send(notification("workspace/didChangeWorkspaceFolders", {"event": {"added": folders[1:], "removed": []}}))
     wire.open(uri, code)
     place = {"textDocument": {"uri": uri}, "position": {"line": 4, "character": 17}}
-    segments = wire.ask("explain", "starcoder/explain", place)["result"]["segments"]
+    segments = wire.call("explain", "starcoder/explain", place)["result"]["segments"]
     assert "helper.py" in {segment["path"] for segment in segments if segment["kind"] == "snippet"}
     wire.send(notification("workspace/didChangeWorkspaceFolders", {"event": {"added": [], "removed": folders}}))
-    assert wire.ask("still here", "starcoder/explain", place)["result"]
+    assert wire.call("still here", "starcoder/explain", place)["result"]
 
 
 def test_the_server_registers_for_changes_of_settings(start: Start) -> None:

@@ -34,7 +34,7 @@ def test_a_connection_without_the_token_is_closed_and_the_next_is_served(wire: S
     for token in ("", "wrong"):
         with socket.create_connection(address, TIMEOUT_S) as other:
             server.over(other.makefile("rb"), other.makefile("wb"))
-            refused = server.ask(1, "initialize", initialize_params({"token": token}))
+            refused = server.call(1, "initialize", initialize_params({"token": token}))
             assert "--token-file" in refused["error"]["message"]
             server.rest()  # until the server closes this connection
     with socket.create_connection(address, TIMEOUT_S) as connection:
@@ -44,7 +44,7 @@ def test_a_connection_without_the_token_is_closed_and_the_next_is_served(wire: S
         assert not [m for m in server.came if m.get("method") == "window/showMessage"], "the token is no setting"
         server.raw(b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{} " + framed(b"[]"))
         assert "two content lengths" in server.until(lambda m: m.get("id", 0) is None)["error"]["message"]
-        assert server.ask("after", "starcoder/metrics")["result"]
+        assert server.call("after", "starcoder/metrics")["result"]
 
 
 @pytest.mark.parametrize("content", [None, ""])

@@ -17,7 +17,7 @@ def test_all_spellings_of_a_uri_are_one_document(wire: Start, opened: str, asked
     server.model_is_loaded()
     server.open(opened, CODE)
     assert server.complete(1, asked, *CURSOR)["result"]["items"]
-    (document,) = server.ask(2, "starcoder/metrics")["result"]["documents"]
+    (document,) = server.call(2, "starcoder/metrics")["result"]["documents"]
     assert document["uri"] == asked
     server.send(notification("textDocument/didClose", {"textDocument": {"uri": asked}}))
     assert "not open" in server.complete(3, opened, *CURSOR)["error"]["message"]

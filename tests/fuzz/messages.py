@@ -161,7 +161,7 @@ def check(peer: Peer, case: dict[str, Any]) -> int:
     peer.settle()
     peer.respond = lambda _request: None
     peer.notify("workspace/didChangeConfiguration", {"settings": {"starcoder": SETTINGS}})
-    while "error" not in peer.ask("no/such").message:
+    while "error" not in peer.call("no/such").message:
         pass  # the front may reply: until the session has read the settings, the deadline may be a short one
     for uri in URIS[:2]:
         peer.close_document(uri)

@@ -99,9 +99,9 @@ class Peer:
         ]
         for thread in self._threads:
             thread.start()
-        self.ask("initialize", _initialize_params(encoding, root, settings))
+        self.call("initialize", _initialize_params(encoding, root, settings))
         self.send(notification("initialized", {}))
-        while self.ask("starcoder/metrics").result["model"] is None:
+        while self.call("starcoder/metrics").result["model"] is None:
             pass  # each request waits for its reply
         self.elapsed_ms.clear()
 
@@ -144,7 +144,7 @@ class Peer:
         self.send(notification(method, params) | {"id": number})
         return number
 
-    def ask(self, method: str, params: object = None) -> Answer:
+    def call(self, method: str, params: object = None) -> Answer:
         """Send a request and wait for its reply."""
         return self.answer(self.request(method, params))
 
@@ -168,7 +168,7 @@ class Peer:
     def explain(self, uri: str, line: int, character: int) -> dict[str, Any] | None:
         """Return the prompt at a place, or `None` in a document without suggestions."""
         where = {"textDocument": {"uri": uri}, "position": {"line": line, "character": character}}
-        return self.ask("starcoder/explain", where).result
+        return self.call("starcoder/explain", where).result
 
     # Messages in
 
@@ -183,7 +183,7 @@ class Peer:
         Raises `FaultError` for a missing, second or unexpected reply, an internal error, or a traceback.
         """
         self._wait(lambda: not self._sent_s, "requests without a reply")
-        self.ask("starcoder/metrics")
+        self.call("starcoder/metrics")
         with self._changed:
             answers, self._answers = list(self._answers.values()), {}
         if self._faults:
@@ -296,7 +296,7 @@ class Peer:
     def end(self) -> None:
         """Shut down as the protocol says. Raises `FaultError` unless the server ends with code 0."""
         self.settle()
-        self.ask("shutdown")
+        self.call("shutdown")
         self.notify("exit", None)
         if self._process.wait(REPLY_TIMEOUT_S) != 0:
             raise self.fault("it ended badly")
