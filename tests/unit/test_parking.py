@@ -144,7 +144,7 @@ async def test_a_return_to_a_document_evaluates_one_token(parking: LocalEngine, 
     cold = await run(parking, first)
     assert cold.n_reused == 0
     await run(parking, second)
-    places = {cached.document: cached.places for cached in await parking.cached()}
+    places = {cached.document: cached.where for cached in await parking.cached()}
     assert places == {"first": "ram", "second": "device"}
     back = await run(parking, first)
     assert back.n_evaluated == 1
@@ -213,7 +213,7 @@ def n_below(folder: Path, pattern: str = "*") -> int:
 async def places(engine: LocalEngine) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for cached in await engine.cached():
-        found.setdefault(cached.document, set()).add(cached.places)
+        found.setdefault(cached.document, set()).add(cached.where)
     return found
 
 
