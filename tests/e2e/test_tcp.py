@@ -43,7 +43,8 @@ def test_a_connection_without_the_token_is_closed_and_the_next_is_served(wire: S
         server.model_is_loaded()
         assert not [m for m in server.came if m.get("method") == "window/showMessage"], "the token is no setting"
         server.raw(b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{} " + framed(b"[]"))
-        assert "two content lengths" in server.until(lambda m: m.get("id", 0) is None)["error"]["message"]
+        errors = [server.until(lambda m: m.get("id", 0) is None)["error"]["message"] for _ in range(2)]
+        assert "two content lengths" in " ".join(errors)  # the front and the session reply in any order
         assert server.call("after", "starcoder/metrics")["result"]
 
 
