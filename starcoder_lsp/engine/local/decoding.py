@@ -54,6 +54,9 @@ class Answer:
 
 def choices(logits: Logits, n: int, allowed: TokenIds | None = None) -> list[Choice]:
     """Return the `n` likeliest tokens, the likeliest first, among `allowed` if that is given."""
+    if n == 1 and allowed is None:  # each token of an answer: without two passes over all logits
+        index = int(logits.argmax())
+        return [(index, -float(np.log(np.exp(logits - logits[index]).sum())))]
     candidates, log_total = _candidates(logits, allowed)
     best = [int(candidates.argmax())] if n == 1 else np.argsort(-candidates, kind="stable")[:n].tolist()
     return [(index if allowed is None else int(allowed[index]), float(candidates[index]) - log_total) for index in best]

@@ -55,8 +55,8 @@ class CachedSequence:
     owner: Owner = NOBODY
     ids: list[int] = field(factory=list)
     n_prompt: int = 0
-    _logits: LruDict[tuple[int, ...], Logits] = field(factory=lambda: LruDict(MAX_KEPT_LOGITS))
-    """Copies of the logits behind the last prompt and behind each token of its answer, by all ids before them."""
+    _logits: LruDict[int, Logits] = field(factory=lambda: LruDict(MAX_KEPT_LOGITS))
+    """Copies of the logits behind the last prompt and behind each token of its answer, by the number of ids before."""
 
     def match(self, prompt_ids: Sequence[int]) -> int:
         """Return the number of leading ids of `prompt_ids` that need no evaluation.
@@ -65,19 +65,20 @@ class CachedSequence:
         ends before the word and stays the same; and a further draft of an answer ends inside the one before.
         """
         n_shared = common_prefix_length(self.ids, prompt_ids)
-        return n_shared if self.logits_after(prompt_ids) is not None else min(n_shared, len(prompt_ids) - 1)
+        return n_shared if self.logits_behind(n_shared) is not None else min(n_shared, len(prompt_ids) - 1)
 
     def keep_logits(self, logits: Logits) -> None:
         """Copy the logits behind all of `ids`, which are a whole prompt, or one and the beginning of its answer."""
-        self._logits[tuple(self.ids)] = logits.copy()
+        self._logits[len(self.ids)] = logits.copy()
 
-    def forget_logits(self) -> None:
-        """Free the logits: the cells are another text's from now on."""
-        self._logits.clear()
+    def forget_logits(self, n_tokens: int) -> None:
+        """Free the logits behind more than the first `n_tokens` ids: other ids follow these from now on."""
+        for n_before in [n_before for n_before in self._logits if n_before > n_tokens]:
+            del self._logits[n_before]
 
-    def logits_after(self, prompt_ids: Sequence[int]) -> Logits | None:
-        """Return the logits behind a prompt if they are kept."""
-        return self._logits.get(tuple(prompt_ids))
+    def logits_behind(self, n_tokens: int) -> Logits | None:
+        """Return the logits behind the first `n_tokens` ids if they are kept."""
+        return self._logits.get(n_tokens)
 
 
 def rewind(backend: Backend, cached: CachedSequence, n_tokens: int) -> None:
@@ -87,8 +88,7 @@ def rewind(backend: Backend, cached: CachedSequence, n_tokens: int) -> None:
         n_tokens = 0
     del cached.ids[n_tokens:]
     cached.n_prompt = min(cached.n_prompt, n_tokens)
-    if not n_tokens:
-        cached.forget_logits()
+    cached.forget_logits(n_tokens)
 
 
 def evaluate_slice(backend: Backend, cached: CachedSequence, ids: Sequence[int], interrupted: Interrupted) -> bool:
@@ -122,5 +122,7 @@ def move(backend: Backend, source: int, target: CachedSequence, ids: Sequence[in
     backend.truncate(target.sequence, 0)
     backend.branch(source, target.sequence)
     backend.truncate(source, 0)
-    target.ids[:] = ids[: backend.n_cells_of(target.sequence)]
-    rewind(backend, target, len(target.ids))
+    moved = ids[: backend.n_cells_of(target.sequence)]
+    target.forget_logits(common_prefix_length(target.ids, moved))
+    target.ids[:] = moved
+    rewind(backend, target, len(moved))

@@ -114,6 +114,7 @@ class LlamaContext:
             raise EngineError(start_backend().last_error or "the context could not be made; lower model.contextLength")
         if self._lora is not None:
             apply_adapter(self._context, self._adapter, self._lora.scale)
+        self._callback = None
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._logits: dict[int, Logits] = {}
         self._batch = llama_cpp.llama_batch_init(n_slice, 0, 1)
@@ -152,7 +153,7 @@ class LlamaContext:
             batch.seq_id[i][0] = sequence
             batch.logits[i] = i == n - 1
         self._interrupted = interrupted
-        llama_cpp.llama_set_abort_callback(self._context, self._abort if n > 1 else NEVER, None)
+        self._call_back(self._abort if n > 1 else NEVER)
         elapsed_ms = self._evaluate_batch()
         if elapsed_ms is None:
             return False
@@ -170,8 +171,14 @@ class LlamaContext:
             batch.pos[i] = position
             batch.n_seq_id[i] = batch.logits[i] = 1
             batch.seq_id[i][0] = sequence
-        llama_cpp.llama_set_abort_callback(self._context, NEVER, None)
+        self._call_back(NEVER)
         self._evaluate_batch()
+
+    def _call_back(self, callback: Any) -> None:
+        """Set the abort callback. Each call into C lets another thread in, and then waits for it."""
+        if callback is not self._callback:
+            llama_cpp.llama_set_abort_callback(self._context, callback, None)
+            self._callback = callback
 
     def _evaluate_batch(self) -> float | None:
         """Evaluate the batch; return its milliseconds, or `None` if it was broken off. Raises `EngineError`."""

@@ -170,7 +170,7 @@ class Turns:
             return
         n_room = self.n_context - len(ids)
         sequences = [cached.sequence, *self.sequences.branches[: min(job.decoding.n_branches, n_room - 1)]]
-        logits = cached.logits_after(ids)
+        logits = cached.logits_behind(len(ids))
         assert logits is not None  # noqa: S101  kept above, or nothing was left to evaluate
         job.answers, tokens = begin(self._backend, job.decoding, sequences, n_room, logits)
         self.sequences.take(job, sequences[1 : len(job.answers)])
