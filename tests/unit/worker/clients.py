@@ -90,7 +90,8 @@ def text(name: str, n_tokens: int, prompts: PromptModel) -> tuple[int, ...]:
 def request(
     prompts: PromptModel, name: str, n_tokens: int = 40, document: str = "doc", **given: object
 ) -> GenerationRequest:
-    prompt = evolve(prompts.fim.infill((), ()), ids=text(name, n_tokens, prompts))
+    """Return a request whose answers end after `max_new_tokens` only: any other end would depend on rounding."""
+    prompt = evolve(prompts.fim.infill((), ()), ids=text(name, n_tokens, prompts), stop_ids=frozenset())
     return GenerationRequest(document, prompt, **({"max_new_tokens": 6, "timeout_ms": 60_000.0} | given))
 
 

@@ -21,16 +21,17 @@ from tests.unit.worker.clients import blocked, check_answer, request, run_reques
 
 
 class Pause:
-    """Stops the model thread before the `n`-th evaluation from now on, until `go_on`."""
+    """Stops the model thread before the `n`-th evaluation of `n_sequences` or more from now on, until `go_on`."""
 
-    def __init__(self, host: LocalEngine, n: int) -> None:
+    def __init__(self, host: LocalEngine, n: int, n_sequences: int = 1) -> None:
         self._gate, self._reached = threading.Event(), asyncio.Event()
         host.worker.sequences.backend.gates.append(self._gate)
         loop, recorder = asyncio.get_running_loop(), host.worker.sequences.backend
         first = len(recorder.evaluated)
 
         def before() -> None:
-            if len(recorder.evaluated) - first >= n - 1 and not self._gate.is_set():  # a batch counts as several
+            n_before = sum(len(sequences) >= n_sequences for sequences in recorder.evaluated[first:])
+            if n_before >= n - 1 and not self._gate.is_set():
                 loop.call_soon_threadsafe(self._reached.set)
                 self._gate.wait()
 
@@ -123,7 +124,7 @@ async def test_a_large_prompt_is_not_postponed_for_ever(
     host: LocalEngine, prompts: PromptModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A small prompt that came later waits once the others have used more time than the large one."""
-    pause = Pause(host, 20)
+    pause = Pause(host, 2, n_sequences=2)  # both have their prompts, and write
     streams = [host.beside(name).generate(request(prompts, name, 500, max_new_tokens=250)) for name in ("a", "b")]
     await pause.reached()
     monkeypatch.setattr(turns_module, "MAX_UNFAIR_MS", -1.0)
@@ -194,7 +195,7 @@ async def test_work_ahead_of_need_is_interrupted_and_continued_later(host: Local
 async def test_an_answer_ahead_of_need_yields_its_sequence_to_one_that_a_user_waits_for(
     host: LocalEngine, prompts: PromptModel
 ) -> None:
-    pause = Pause(host, 20)
+    pause = Pause(host, 2, n_sequences=2)  # both have their prompts, and write
     streams = [
         host.beside(name).generate(request(prompts, name, 500, max_new_tokens=250, is_ahead=True)) for name in "ab"
     ]
@@ -203,9 +204,11 @@ async def test_an_answer_ahead_of_need_yields_its_sequence_to_one_that_a_user_wa
     await asyncio.wait([answer], timeout=0)
     pause.go_on()
     assert (await answer).n_generated > 0
-    streams[1].close()
+    ended = [asyncio.ensure_future(stream.ended()) for stream in streams]
+    (given_up,), (other,) = await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
     with pytest.raises(EngineError, match="needed the room"):
-        await streams[0].ended()
+        await given_up
+    streams[ended.index(other)].close()
 
 
 async def test_the_model_thread_sleeps_while_answers_wait_for_their_readers(
