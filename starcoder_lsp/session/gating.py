@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 from typing import Any
 
 from attrs import define, evolve, field, frozen
@@ -69,10 +68,9 @@ class Gatekeeper:
             return _hidden(completion) if is_hidden else completion
         state.hidden = None
         pause_s = 0.0 if state.edited_s is None else time.monotonic() - state.edited_s
-        ready = await in_background(partial(ready_of, completion, pause_s=pause_s, recent=recent))
-        if ready is None:
+        features = await in_background(_features, completion, pause_s, recent)
+        if features is None:
             return completion
-        features = await in_background(features_of, ready)
         decision = self.gate.decide(features, calm)
         completion = evolve(completion, features=features)
         state.last = Judged(completion, decision)
@@ -80,6 +78,11 @@ class Gatekeeper:
             return completion
         state.hidden = text
         return _hidden(completion)
+
+
+def _features(completion: Completion, pause_s: float, recent: float) -> tuple[float, ...] | None:
+    ready = ready_of(completion, pause_s=pause_s, recent=recent)
+    return None if ready is None else features_of(ready)
 
 
 def _hidden(completion: Completion) -> Completion:
