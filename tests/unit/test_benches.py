@@ -11,6 +11,7 @@ BENCH = Path(__file__).parents[2] / "bench"
 PROGRAMS = sorted([*BENCH.glob("*.py"), BENCH / "gpu" / "run.py"])
 MODULES = [
     BENCH / "judges.py",
+    BENCH / "recorded_drafts.py",
     BENCH / "trace_windows.py",
     *sorted(path for path in (BENCH / "gpu").glob("*.py") if path.name != "run.py"),
 ]
