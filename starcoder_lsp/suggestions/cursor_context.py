@@ -63,15 +63,25 @@ class CursorContext:
         """Return the document, as the language at the cursor has it: text in other languages is blank."""
         return self.embedded.snapshot
 
-    @property
+    @cached_property
     def language(self) -> Language:
-        """Return the language at the cursor."""
+        """The language at the cursor."""
         return language_of(self.snapshot)
 
     @property
     def has_comments(self) -> bool:
         """Return whether the language has comments between `/*` and `*/`."""
         return self.language.has_slash_star
+
+    @cached_property
+    def indent_columns(self) -> int:
+        """The columns of white space at the start of the cursor's line."""
+        return indent_width(self.line_before)
+
+    @cached_property
+    def line_below(self) -> bytes:
+        """The first line below the cursor's that is not blank, or an empty text."""
+        return first_line(self.below)
 
     @cached_property
     def n_open_before(self) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from starcoder_lsp.suggestions.cursor_context import CursorContext, first_line, indent_width
+from starcoder_lsp.suggestions.cursor_context import CursorContext, indent_width
 
 QUOTED = re.compile(rb"\s*(?:[rRuUbBfF]{0,2})(?:\"|')")
 N_ABOVE_BYTES = 2048
@@ -47,7 +47,7 @@ def _begins_body(cursor: CursorContext) -> bool:
     if cursor.allows_docstring or cursor.language.doc_below is None:
         return False
     header = cursor.line_before if cursor.line_before.strip() else _line_above(cursor)
-    return cursor.opens_body(header) and indent_width(first_line(cursor.below)) <= indent_width(header)
+    return cursor.opens_body(header) and indent_width(cursor.line_below) <= indent_width(header)
 
 
 def _line_above(cursor: CursorContext) -> bytes:

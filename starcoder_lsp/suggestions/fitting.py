@@ -9,10 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from attrs import evolve
-
-from starcoder_lsp.suggestions.cursor_context import CLOSERS, N_CLOSED_BYTES, CursorContext, first_line, indent_width
-from starcoder_lsp.suggestions.lexing import ends_in_string, open_brackets
+from starcoder_lsp.suggestions.cursor_context import CLOSERS, N_CLOSED_BYTES, CursorContext, indent_width
+from starcoder_lsp.suggestions.lexing import end_state
 from starcoder_lsp.suggestions.suggestion import Suggestion
 from starcoder_lsp.suggestions.trial import TrialText
 from starcoder_lsp.suggestions.words import glues, without_moved_tail
@@ -36,10 +34,11 @@ def fit(suggestion: Suggestion, cursor: CursorContext, *, only_whole: bool = Fal
         return suggestion
     trial_text = TrialText.of(cursor)
     passable, max_bytes, n_tried = None, len(suggestion.text), 0
-    for part in _parts(suggestion, cursor, is_in_token=trial_text.is_in_token):
-        if only_whole and part.text != suggestion.text and passable is None:
+    for end in _ends(suggestion.text):  # the whole comes first
+        if only_whole and end < len(suggestion.text) and passable is None:
             break
-        if len(part.text) > max_bytes:
+        part = _part(suggestion, end, cursor, is_in_token=trial_text.is_in_token) if end <= max_bytes else None
+        if part is None:
             continue
         verdict = trial_text.judge(part)
         if verdict.fits:
@@ -53,32 +52,39 @@ def fit(suggestion: Suggestion, cursor: CursorContext, *, only_whole: bool = Fal
     return passable or suggestion.cut(0)
 
 
-def _parts(suggestion: Suggestion, cursor: CursorContext, *, is_in_token: bool) -> Iterator[Suggestion]:
-    """Yield the parts that may be shown, the longest first: the whole, whole lines, and words of the first line.
+def _ends(text: bytes) -> Iterator[int]:
+    """Yield the ends that parts may have, the last first: those of the text, of lines and of the first line's words."""
+    end = len(text)
+    yield end
+    while (line_end := text.rfind(b"\n", 0, end)) >= 0:
+        end = line_end
+        yield end
+    words = (match.end() for match in reversed([*END.finditer(text, 0, end)]))
+    yield from (word_end for word_end in words if word_end < end)
+
+
+def _part(suggestion: Suggestion, end: int, cursor: CursorContext, *, is_in_token: bool) -> Suggestion | None:
+    """Return the part of a suggestion up to a byte, with the bytes that it replaces; `None` if it may not be shown.
 
     No part leaves a bracket or a string open, judged without a parser. The whole may, if the line below goes on.
     """
-    text = suggestion.text
-    line_ends = [match.start() for match in re.finditer(rb"\n", text)]
-    first_line_end = line_ends[0] if line_ends else len(text)
-    word_ends = [match.end() for match in END.finditer(text, 0, first_line_end)]
-    below = first_line(cursor.below)
-    goes_on = indent_width(below) > indent_width(cursor.line_before) or below.lstrip().startswith(CLOSING)
-    for end in dict.fromkeys((len(text), *reversed(line_ends), *reversed(word_ends))):
-        part = suggestion if end == len(text) else without_moved_tail(suggestion.cut(end), cursor)
-        tries = [evolve(part, n_replaced_bytes=n) for n in _replaceable(part, cursor)]
-        closed = [tried for tried in tries if not _leaves_open(tried, cursor)]
-        if (closed or is_in_token or (goes_on and end == len(text))) and not glues((closed or tries)[0], cursor):
-            yield (closed or tries)[0]
+    is_whole = end == len(suggestion.text)
+    below = cursor.line_below
+    goes_on = is_whole and (indent_width(below) > cursor.indent_columns or below.lstrip().startswith(CLOSING))
+    part = suggestion if is_whole else without_moved_tail(suggestion.cut(end), cursor)
+    tries = [part.replacing(n) for n in _replaceable(part, cursor)]
+    closed = next((tried for tried in tries if not _leaves_open(tried, cursor)), None)
+    if closed is None and not is_in_token and not goes_on:
+        return None
+    found = tries[0] if closed is None else closed
+    return None if glues(found, cursor) else found
 
 
 def _leaves_open(part: Suggestion, cursor: CursorContext) -> bool:
     """Return whether the cursor's line has more open brackets with `part` than without it, or an unfinished string."""
     line = cursor.line_before + part.text + cursor.line_after[part.n_replaced_bytes :]
-    has_comments = cursor.has_comments
-    n_open = cursor.n_open_on_line
-    n_left_open = len(open_brackets(line, has_comments=has_comments))
-    return n_left_open > n_open or ends_in_string(line, has_comments=has_comments)
+    n_left_open, quote = end_state(line, has_comments=cursor.has_comments)
+    return n_left_open > cursor.n_open_on_line or bool(quote)
 
 
 def _replaceable(part: Suggestion, cursor: CursorContext) -> list[int]:
@@ -97,5 +103,5 @@ def _without_repeated_tail(part: Suggestion, cursor: CursorContext, n_word: int)
     """Cut the end of a part that would replace text behind the cursor's word by the same text."""
     replaced = cursor.line_after[n_word : part.n_replaced_bytes]
     if replaced and part.text.endswith(replaced):
-        return evolve(part, text=part.text[: -len(replaced)], n_replaced_bytes=n_word)
+        return Suggestion(part.text[: -len(replaced)], part.stop_reason, n_word)
     return part

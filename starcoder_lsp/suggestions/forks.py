@@ -9,7 +9,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from starcoder_lsp.engine.stream import StopReason
-from starcoder_lsp.suggestions.cursor_context import CursorContext, first_line, indent_width
+from starcoder_lsp.suggestions.cursor_context import CursorContext, indent_width
 from starcoder_lsp.suggestions.docstrings import docstring_start
 from starcoder_lsp.suggestions.lexing import CLOSER_OF, OPENER_OF, scan
 from starcoder_lsp.suggestions.loops import loop_start
@@ -68,7 +68,7 @@ def missing_closers(text: bytes, cursor: CursorContext) -> bytes:
 
     Those behind the cursor are not missing, and brackets before it are not if the lines below close them.
     """
-    below = first_line(cursor.below)
+    below = cursor.line_below
     goes_on = indent_width(below) > indent_width(cursor.line_before) or below.lstrip()[:1] in OPENER_OF
     n_before = len(cursor.line_before)
     opened: list[tuple[int, bytes]] = []

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 CLOSER_OF = {b"(": b")", b"[": b"]", b"{": b"}"}
 OPENER_OF = {closer: opener for opener, closer in CLOSER_OF.items()}
@@ -61,8 +61,12 @@ def brackets(text: bytes, *, has_comments: bool = False, may_go_on: bool = False
 
     `may_go_on` is that of `scan`.
     """
+    return _brackets_of(text, scan(text, has_comments=has_comments, may_go_on=may_go_on))
+
+
+def _brackets_of(text: bytes, signs: Iterable[tuple[int, int, bytes]]) -> Iterator[tuple[int, bytes]]:
     string_end = -1
-    for start, end, sign in scan(text, has_comments=has_comments, may_go_on=may_go_on):
+    for start, end, sign in signs:
         if sign in CLOSER_OF or sign in OPENER_OF:
             if start == string_end or text[start - 1 : start] != b"'":
                 yield start, sign
@@ -72,8 +76,19 @@ def brackets(text: bytes, *, has_comments: bool = False, may_go_on: bool = False
 
 def open_brackets(text: bytes, *, has_comments: bool = False) -> list[int]:
     """Return the offsets of brackets that `text` opens and does not close. A closer of another kind closes nothing."""
+    return _unclosed(text, brackets(text, has_comments=has_comments))
+
+
+def end_state(text: bytes, *, has_comments: bool = False) -> tuple[int, bytes]:
+    """Return the number of `open_brackets`, and the result of `open_quote`, by one scan."""
+    signs = list(scan(text, has_comments=has_comments))
+    quote = signs[-1][2] if signs and signs[-1][1] < 0 else b""
+    return len(_unclosed(text, _brackets_of(text, signs))), quote
+
+
+def _unclosed(text: bytes, found: Iterable[tuple[int, bytes]]) -> list[int]:
     opened: list[int] = []
-    for at, bracket in brackets(text, has_comments=has_comments):
+    for at, bracket in found:
         if bracket in CLOSER_OF:
             opened.append(at)
         elif opened and text[opened[-1] : opened[-1] + 1] == OPENER_OF[bracket]:

@@ -12,7 +12,7 @@ from functools import cache
 from starcoder_lsp.documents.languages import Language
 from starcoder_lsp.documents.syntax import Syntax
 from starcoder_lsp.documents.text import Text
-from starcoder_lsp.suggestions.cursor_context import SEPARATORS, CursorContext, first_line, indent_width, only_closes
+from starcoder_lsp.suggestions.cursor_context import SEPARATORS, CursorContext, indent_width, only_closes
 from starcoder_lsp.suggestions.lexing import brackets, ends_in_string
 
 MIN_REPEATED_BYTES = 4
@@ -86,7 +86,7 @@ def unmatched_closer(text: bytes, cursor: CursorContext, *, may_go_on: bool = Fa
     Return `None` if it does not. With `may_go_on`, later text may still close a quote or a comment on that line.
     """
     n_open = cursor.n_open_before
-    below = (cursor.line_after if cursor.line_after.strip() else first_line(cursor.below)).lstrip()[:1]
+    below = (cursor.line_after if cursor.line_after.strip() else cursor.line_below).lstrip()[:1]
     line, newline, _ = text.partition(b"\n")
     for at, bracket in brackets(line, has_comments=cursor.has_comments, may_go_on=may_go_on and not newline):
         n_open += 1 if bracket in b"([{" else -1
@@ -101,7 +101,7 @@ def repeated_line(text: bytes, cursor: CursorContext) -> int | None:
     The byte is 0 if `text` makes the cursor's line equal to the line below. A short line counts only if it closes a
     bracket that `text` did not open, at the same indentation.
     """
-    target = first_line(cursor.below).strip()
+    target = cursor.line_below.strip()
     is_long = len(target) >= MIN_REPEATED_BYTES
     at = 0
     for number, line in enumerate(text.split(b"\n")):
@@ -118,7 +118,17 @@ def repeated_line(text: bytes, cursor: CursorContext) -> int | None:
 
 
 def _tree_of(text: bytes, cursor: CursorContext) -> tuple[Syntax | None, int]:
-    """Return the syntax of the scope up to the cursor with `text` behind it, and the byte at which `text` begins."""
+    """Return the syntax of the scope up to the cursor with `text` behind it, and the byte at which `text` begins.
+
+    The stop rule and the filters share it.
+    """
+    key = _tree_of, text
+    if key not in cursor.memo:
+        cursor.memo[key] = _parsed(text, cursor)
+    return cursor.memo[key]  # type: ignore[return-value]  # other rules have keys of other types
+
+
+def _parsed(text: bytes, cursor: CursorContext) -> tuple[Syntax | None, int]:
     if cursor.snapshot.syntax is None:
         return None, 0
     data, cursor_byte = cursor.snapshot.text.data, cursor.cursor_byte
@@ -155,6 +165,6 @@ def _n_closing(line: bytes) -> int:
 
 def _is_below(line: bytes, cursor: CursorContext) -> bool:
     """Return whether the first line below the cursor equals `line`, at the same indentation."""
-    below = first_line(cursor.below)
+    below = cursor.line_below
     closing = line[: _n_closing(line)].strip().rstrip(SEPARATORS) or line.strip()
     return indent_width(below) == indent_width(line) and below.strip().startswith(closing)

@@ -65,10 +65,14 @@ def _loop_in_line(before: bytes, line: bytes, cursor: CursorContext, *, grew: bo
         return in_word.end(in_word.lastindex or 0)
     meant_until = None
     n_judged = max(n_before, len(whole) - N_GROWN_BYTES) if grew else n_before
-    for end in range(len(tokens)):
-        if matches[end].end() <= n_judged:
+    last: dict[bytes, int] = {}
+    # most tokens have no other of their spelling near them, and end no loop
+    for end, token in enumerate(tokens):
+        n_nearest = end - last.get(token, -MAX_UNIT_TOKENS - 1)
+        last[token] = end
+        if matches[end].end() <= n_judged or n_nearest > MAX_UNIT_TOKENS:
             continue
-        n_unit = _unit(tokens, end)
+        n_unit = _unit(tokens, end, n_nearest)
         if not n_unit:
             continue
         first = end + 1 - n_unit * _n_repeats(tokens[end + 1 - n_unit : end + 1])
@@ -82,9 +86,9 @@ def _loop_in_line(before: bytes, line: bytes, cursor: CursorContext, *, grew: bo
     return None
 
 
-def _unit(tokens: Sequence[bytes], end: int) -> int:
-    """Return the number of tokens of the shortest unit that the tokens up to `end` repeat; 0 if there is none."""
-    for n_unit in range(1, MAX_UNIT_TOKENS + 1):
+def _unit(tokens: Sequence[bytes], end: int, n_least: int) -> int:
+    """Return the number of tokens, `n_least` or more, of the shortest unit that the tokens up to `end` repeat, or 0."""
+    for n_unit in range(n_least, MAX_UNIT_TOKENS + 1):
         if end < n_unit:
             return 0
         if tokens[end] != tokens[end - n_unit]:

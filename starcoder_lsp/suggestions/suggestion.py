@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 
 @frozen
@@ -26,7 +26,14 @@ class Suggestion:
         if end_byte is None:
             return self
         text = self.text[:end_byte]
-        return evolve(self, text=text, n_replaced_bytes=self.n_replaced_bytes if text.strip() else 0)
+        n_replaced_bytes = self.n_replaced_bytes if text.strip() else 0
+        if len(text) == len(self.text) and n_replaced_bytes == self.n_replaced_bytes:
+            return self
+        return Suggestion(text, self.stop_reason, n_replaced_bytes)
+
+    def replacing(self, n_bytes: int) -> Suggestion:
+        """Return the suggestion in place of `n_bytes` behind the cursor."""
+        return self if n_bytes == self.n_replaced_bytes else Suggestion(self.text, self.stop_reason, n_bytes)
 
 
 def n_whole_bytes(text: bytes) -> int:

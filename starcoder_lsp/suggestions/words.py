@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import re
 
-from attrs import evolve
-
 from starcoder_lsp.suggestions.cursor_context import CLOSERS, SEPARATORS, CursorContext
 from starcoder_lsp.suggestions.suggestion import Suggestion
 
@@ -48,7 +46,7 @@ def without_tail(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
             if is_tail or not closers or cursor.is_unopened(closers, kept):
                 if _is_own_line(kept, n):
                     n_replaced_bytes = suggestion.n_replaced_bytes + len(behind) - len(behind.lstrip()) + n
-                    return evolve(suggestion, text=kept, n_replaced_bytes=n_replaced_bytes)
+                    return Suggestion(kept, suggestion.stop_reason, n_replaced_bytes)
                 return suggestion.cut(len(kept) - n)
     return suggestion
 
@@ -57,7 +55,7 @@ def without_moved_tail(part: Suggestion, cursor: CursorContext) -> Suggestion:
     """Return a shorter part of a suggestion, which replaces the rest of a word at most: it lacks the replacing end."""
     rest = rest_of_word(cursor)
     n_replaced_bytes = len(rest) if rest and part.text.startswith(rest) else 0
-    return evolve(part, n_replaced_bytes=min(part.n_replaced_bytes, n_replaced_bytes))
+    return part.replacing(min(part.n_replaced_bytes, n_replaced_bytes))
 
 
 def _is_own_line(text: bytes, n_bytes: int) -> bool:
@@ -81,7 +79,7 @@ def join(suggestion: Suggestion, cursor: CursorContext) -> Suggestion:
     if rest:
         goes_on = text[len(rest) : len(rest) + 1]
         is_anew = _head(text) == rest and goes_on != after[len(rest) : len(rest) + 1]
-        anew = evolve(suggestion, n_replaced_bytes=len(rest)) if is_anew else suggestion.cut(0)
+        anew = suggestion.replacing(len(rest)) if is_anew else suggestion.cut(0)
         return without_tail(anew, cursor)
     last = TAIL.search(text)
     return suggestion.cut(last.start()) if last is not None and glues(suggestion, cursor) else suggestion
