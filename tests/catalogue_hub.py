@@ -7,7 +7,7 @@ from starcoder_lsp.models.catalogue import entries
 from tests.hub import COMMIT, FakeHub
 
 NAME_IN_FILE = "StarCoder2 of the fake hub"
-"""As long as the demonstrator's own name, so that nothing else in the file has to change."""
+"""It has the length of the demonstrator's own name, so no other byte of the file has to change."""
 OWN_NAME = b"starcoder-lsp demonstrator"
 
 

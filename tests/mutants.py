@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 MODULE, SOURCE = "STARCODER_MUTANT_MODULE", "STARCODER_MUTANT_SOURCE"
 """The variables by which pytest's process gets the mutated module's name, and the file with its source."""
 TIMEOUT_FACTOR = 10
-"""A mutant whose tests take this many times as long as all tests without a mutant loops, and counts as killed."""
+"""A mutant counts as killed if its tests take this many times as long as all tests without a mutant."""
 
 
 class MutantLoader(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):

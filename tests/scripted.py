@@ -12,7 +12,7 @@ from starcoder_lsp.engine.prompt_model import PromptModel
 from starcoder_lsp.engine.stream import Token, TokenStream, Usage
 
 END_OF_TEXT = 0
-"""The id of a marker."""
+"""The id of the marker that ends a text."""
 
 
 @define(eq=False)
@@ -46,7 +46,7 @@ class Scripted:
     cache: None = None
     requests: list[GenerationRequest] = field(factory=list)
     begun: asyncio.Event = field(factory=asyncio.Event)
-    """Set by the first request, when all of the text is written."""
+    """Set when the first generation has begun."""
 
     def generate(self, request: GenerationRequest) -> TokenStream:
         self.requests.append(request)
@@ -82,11 +82,11 @@ class ManualEngine:
     cache: None = None
     requests: list[GenerationRequest] = field(factory=list)
     ends: list[str] = field(factory=list)
-    """`"stop_token"` for each generation that was read to its end, `"cancelled"` for one that was closed before."""
+    """`"stop_token"` for each generation that was read to its end, `"cancelled"` for one that was closed earlier."""
     begun: asyncio.Event = field(factory=asyncio.Event)
     ended: asyncio.Event = field(factory=asyncio.Event)
     _steps: list[tuple[Token, ...]] = field(factory=list)
-    """The steps of the newest generation that are not written yet."""
+    """The remaining steps of the newest generation."""
     _stream: WatchedStream | None = None
     _is_free: bool = False
     _read: asyncio.Event = field(factory=asyncio.Event)

@@ -14,7 +14,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 HANG = None
-"""In place of a chunk: say nothing more until the client goes."""
+"""In place of a chunk: send nothing more until the client disconnects."""
 
 
 @frozen
@@ -42,12 +42,12 @@ class ScriptedServer:
     """The server. `pages` has the replies to GET, and to POST for paths among them."""
 
     pages: dict[str, Any]
-    """`None` is a page that is not there."""
+    """`None` is a missing page."""
     replies: list[Reply] = field(factory=list)
     requests: list[Request] = field(factory=list)
-    gone: asyncio.Event = field(factory=asyncio.Event)
-    """Set when a client left before its answer was whole."""
-    asked: asyncio.Event = field(factory=asyncio.Event)
+    disconnected: asyncio.Event = field(factory=asyncio.Event)
+    """Set when a client disconnects before the end of its reply."""
+    requested: asyncio.Event = field(factory=asyncio.Event)
     port: int = 0
     n_connections: int = 0
     _tasks: set[asyncio.Task[None]] = field(factory=set)
@@ -70,13 +70,13 @@ class ScriptedServer:
                     page = self.pages[request.path]
                     reply = Reply([json.dumps(page).encode()], 404 if page is None else 200)
                 else:
-                    self.asked.set()
+                    self.requested.set()
                     reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
                 try:
                     if not await self._write(reply, reader, writer):
                         break
                 except ConnectionError:
-                    self.gone.set()
+                    self.disconnected.set()
                     break
         writer.close()
 
@@ -90,12 +90,12 @@ class ScriptedServer:
         for chunk in reply.chunks:
             if chunk is HANG:
                 assert not await reader.read(1)
-                self.gone.set()
+                self.disconnected.set()
                 return False
             writer.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
             await writer.drain()
             if reader.at_eof():
-                self.gone.set()
+                self.disconnected.set()
                 return False
         if reply.is_cut:
             return False

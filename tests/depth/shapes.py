@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     import tree_sitter
 
 DEPTHS: Final = (300, 2000)
-"""Above 255 entries of four bytes, and above 1,024 of one byte: what fits a scanner's state."""
+"""More than fit a scanner's state of 1,024 bytes: 255 entries of four bytes, or 1,024 of one byte."""
 MAX_INDENTED_DEPTH: Final = 600
-"""Of a line more than the line before, each by a space: 180 KB."""
+"""The depth of shapes in which each line has one space more than the line before: 180 KB."""
 _OPENS: Final = re.compile(r"[\"'`$#{(\[<%@:|>&*=~-]")
 _OPENS_MORE: Final = re.compile(r"[{(\[<%$#:]")
 _MAX_PAIRS: Final = 400

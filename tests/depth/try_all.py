@@ -29,7 +29,7 @@ DEADLINE_MS: Final = 50.0
 MAX_OVERTIME: Final = 8
 HANG_S: Final = 60.0
 MAX_FAULTS: Final = 60
-"""Of one grammar; behind so many it is known to be at fault."""
+"""The faults of one grammar after which the search in it ends."""
 
 
 def try_grammar(name: str, first: int) -> None:

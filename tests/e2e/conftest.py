@@ -38,16 +38,16 @@ ENVIRONMENT = {
     "XDG_RUNTIME_DIR": OWN.name,
     "PYTHONPATH": str(ROOT),
 }
-"""A child's environment: the user's own settings and running hosts play no part in a test."""
+"""The environment of servers, without this user's settings and running hosts."""
 (HOME / "starcoder-lsp").mkdir(mode=0o700)  # the folders for settings and for sockets
 (HOME / "starcoder-lsp" / "starcoder-lsp.toml").write_text("[host]\nshared = false\n")
 STATE = HOME / ".local" / "state" / "starcoder-lsp"
 STATE.mkdir(parents=True)
 (STATE / "offer.json").write_text('{"declined": "by the tests"}')  # tests of the offer have their own home folder
 TIMEOUT_S = 60.0
-"""For what must come at some time; the machine may be busy."""
+"""A limit for every wait, long enough for a busy machine."""
 EXIT_TIMEOUT_S = 2.0
-"""For what the server promises about its end."""
+"""A limit for the server's end."""
 SETTINGS = {"debounce": {"mode": "off"}, "completion": {"maxTokens": 24}, "host": {"shared": False}}
 INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS, PARSE_ERROR, NOT_INITIALIZED = -32600, -32601, -32602, -32700, -32002
 

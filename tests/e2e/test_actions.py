@@ -21,7 +21,7 @@ CAPABILITIES = {
     "workspace": {"workspaceEdit": {"documentChanges": True, "resourceOperations": ["create"]}},
 }
 WRITE = (7, 6)
-"""In the header of `write`."""
+"""A place in the header of the function `write`."""
 UPPER = "def upper(text):\n    return text.upper()\n"
 """A function for which the demonstrator writes a whole test."""
 DOCUMENTED = 'def read(path):\n    """Read a file."""\n    return 1\n'
@@ -293,9 +293,9 @@ def test_progress_reports_the_number_of_lines(begun: tuple[Wire, dict[str, Any]]
     assert beginning["value"] == {"kind": "begin", "title": "Write a docstring for write", "cancellable": True}
     assert served.reply("resolve")["result"]["edit"]
     of_it = [message for message in served.came if message.get("params", {}).get("token") == beginning["token"]]
-    told = [progress_of(message) for message in of_it if message["method"] == "$/progress"]
-    assert [each["kind"] for each in (told[0], told[-1])] == ["begin", "end"]
-    assert all(re.fullmatch(r"\d+ lines?", each["message"]) for each in told[1:-1])
+    reports = [progress_of(message) for message in of_it if message["method"] == "$/progress"]
+    assert [each["kind"] for each in (reports[0], reports[-1])] == ["begin", "end"]
+    assert all(re.fullmatch(r"\d+ lines?", each["message"]) for each in reports[1:-1])
 
 
 def test_an_action_can_be_cancelled_by_its_progress(begun: tuple[Wire, dict[str, Any]]) -> None:

@@ -58,16 +58,16 @@ def test_complete_writes_the_text_and_nothing_else(source: Path) -> None:
 def test_complete_as_json(source: Path) -> None:
     ran = run("complete", f"{source}:{PLACE}", "--json")
     assert (ran.returncode, ran.stderr) == (0, b"")
-    told = json.loads(ran.stdout)
-    assert set(told) == {"text", "reason", "range", "stopReason", "filters", "tokens", "timingsMs"}
-    assert told["range"] == {"start": {"line": 5, "column": 24}, "end": {"line": 5, "column": 24}}
-    assert set(told["tokens"]) == {"prompt", "reused", "evaluated", "generated"}
+    result = json.loads(ran.stdout)
+    assert set(result) == {"text", "reason", "range", "stopReason", "filters", "tokens", "timingsMs"}
+    assert result["range"] == {"start": {"line": 5, "column": 24}, "end": {"line": 5, "column": 24}}
+    assert set(result["tokens"]) == {"prompt", "reused", "evaluated", "generated"}
     assert (
-        told["tokens"]["evaluated"] >= told["tokens"]["prompt"] > 0
+        result["tokens"]["evaluated"] >= result["tokens"]["prompt"] > 0
     )  # a line that is not whole takes a second request
-    assert set(told["timingsMs"]) == {"window", "prefill", "decode", "total"}
-    assert told["text"]
-    assert told["text"] + "\n" == run("complete", f"{source}:{PLACE}").stdout.decode()
+    assert set(result["timingsMs"]) == {"window", "prefill", "decode", "total"}
+    assert result["text"]
+    assert result["text"] + "\n" == run("complete", f"{source}:{PLACE}").stdout.decode()
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])

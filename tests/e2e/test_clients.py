@@ -25,7 +25,7 @@ OTHER_URI = "file:///home/person/project/first/other.py"
 CODE = "import os\n\n\ndef read(path):\n    é = '😀'; f = open(path)\n    return f.re\n\n\ndef write(path):\n    pass\n"
 REQUEST_FAILED = -32803
 BYTE = len(CODE.partition("f.re")[0].encode()) + len("f.re")
-MAY_ASK = {
+NEEDED_CAPABILITIES = {
     "window/workDoneProgress/create": ("window", "workDoneProgress"),
     "workspace/configuration": ("workspace", "configuration"),
     "client/registerCapability": ("workspace", "didChangeConfiguration", "dynamicRegistration"),
@@ -33,7 +33,7 @@ MAY_ASK = {
     "window/showMessageRequest": ("window", "showMessage"),
     "window/showDocument": ("window", "showDocument", "support"),
 }
-"""Requests of the server, and the capability of a client without which it must not ask."""
+"""Requests of the server, each with the capability that the client must have for it."""
 
 
 def capability(profile: Mapping[str, Any], *path: str) -> Any:
@@ -157,7 +157,7 @@ def test_the_server_uses_only_capabilities_of_the_client(editor: Editor) -> None
     for message in editor.wire.came:
         method = message.get("method")
         if method is not None and "id" in message:
-            assert capability(editor.profile, *MAY_ASK[method]), method
+            assert capability(editor.profile, *NEEDED_CAPABILITIES[method]), method
         if method == "$/progress":
             assert capability(editor.profile, "window", "workDoneProgress")
         if method == "starcoder/didChangeStatus":

@@ -86,9 +86,9 @@ PULLED = {"workspace": {"configuration": True}}
 
 def pulled(server: Wire) -> Any:
     """Wait for the next request for the client's settings, and return its id."""
-    question = server.until(lambda message: message.get("method") == "workspace/configuration")
-    assert question["params"] == {"items": [{"section": "starcoder"}]}
-    return question["id"]
+    pull_id = server.until(lambda message: message.get("method") == "workspace/configuration")
+    assert pull_id["params"] == {"items": [{"section": "starcoder"}]}
+    return pull_id["id"]
 
 
 def answer(msg_id: object, result: object) -> dict[str, object]:
@@ -107,10 +107,10 @@ def test_settings_are_pulled_at_the_start_and_after_changes(wire: Start) -> None
     server.send(answer(pulled(server), [evil | {"enabled": True}]))
     assert server.complete(2, URI, *CURSOR)["result"]["items"]
     assert server.stop() == 0
-    told = [m["params"]["message"] for m in server.rest() if m.get("method") == "window/showMessage"]
-    assert len(told) == 2  # each message once, although the settings were read several times
-    assert any("starcoder.model.path" in text and "workspace/configuration" in text for text in told)
-    assert any("starcoder.nonsense" in text for text in told)
+    texts = [m["params"]["message"] for m in server.rest() if m.get("method") == "window/showMessage"]
+    assert len(texts) == 2  # each message once, although the settings were read several times
+    assert any("starcoder.model.path" in text and "workspace/configuration" in text for text in texts)
+    assert any("starcoder.nonsense" in text for text in texts)
 
 
 def test_odd_replies_to_the_pull_are_ignored(wire: Start) -> None:
@@ -139,11 +139,11 @@ def test_a_failed_pull_keeps_the_settings(wire: Start) -> None:
 def test_the_model_loads_without_the_clients_reply_which_may_come_late(wire: Start) -> None:
     server = wire()
     server.start({"debounce": {"mode": "off"}}, PULLED | {"window": {"workDoneProgress": True}})
-    question = pulled(server)
+    pull_id = pulled(server)
     server.model_is_loaded()
     server.open(URI, CODE)
     assert server.complete(1, URI, *CURSOR)["result"]["items"]
-    server.send(answer(question, [{"enabled": False}]))
+    server.send(answer(pull_id, [{"enabled": False}]))
     create = next(m for m in server.came if m.get("method") == "window/workDoneProgress/create")
     server.send(answer(create["id"], None))
     assert server.complete(2, URI, *CURSOR)["result"] is None
@@ -185,6 +185,6 @@ def test_a_broken_settings_file_is_reported_once(wire: Start, tmp_path: Path) ->
     server.start()
     server.model_is_loaded()
     assert server.stop() == 0
-    told = [m["params"]["message"] for m in server.rest() if m.get("method") == "window/showMessage"]
-    assert len(told) == 1
-    assert str(path) in told[0]
+    texts = [m["params"]["message"] for m in server.rest() if m.get("method") == "window/showMessage"]
+    assert len(texts) == 1
+    assert str(path) in texts[0]

@@ -194,9 +194,9 @@ def test_a_new_session_repeats_no_registration_or_progress(wire: Start) -> None:
         os.kill(session_of(server), signal.SIGKILL)
         is_loaded()
         answer()
-    asked = [message["method"] for message in server.came if "method" in message and "id" in message]
-    assert asked.count("client/registerCapability") == 1
-    assert asked.count("window/workDoneProgress/create") == 1
+    requested = [message["method"] for message in server.came if "method" in message and "id" in message]
+    assert requested.count("client/registerCapability") == 1
+    assert requested.count("window/workDoneProgress/create") == 1
     kinds = [m["params"]["value"]["kind"] for m in server.came if m.get("method") == "$/progress"]
     assert kinds.count("begin") == kinds.count("end") <= 1  # none if the reply took longer than the session's second
     assert server.stop() == 0

@@ -19,7 +19,7 @@ PLACES = [
     for number, line in enumerate(SOURCE)
     if len(line) > 40 and not line.lstrip().startswith('"')
 ][:8]
-"""The middle of long lines, whose rest is hidden from the model."""
+"""Places in the middle of long lines. The rest of such a line is hidden from the model."""
 NOT_FITTED = "it is not fitted"
 
 

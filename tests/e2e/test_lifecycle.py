@@ -70,14 +70,16 @@ def test_waiting_requests_are_answered_before_the_shutdown(wire: Start) -> None:
     server = wire()
     server.start({"debounce": {"mode": "fixed", "ms": 5000}})
     server.model_is_loaded()
-    asked = []
+    waiting = []
     for i in range(5):
         uri = f"file:///{i}.py"
         server.open(uri, CODE)
-        asked.append(request(f"waiting {i}", "textDocument/inlineCompletion", completion_params(uri, *CURSOR, kind=2)))
+        waiting.append(
+            request(f"waiting {i}", "textDocument/inlineCompletion", completion_params(uri, *CURSOR, kind=2))
+        )
     where = {"textDocument": {"uri": "file:///0.py"}, "position": {"line": 0, "character": 0}}
     explain = request("explain", "starcoder/explain", where)
-    server.send(*asked, explain, request("shutdown", "shutdown"), request("late", "starcoder/metrics"))
+    server.send(*waiting, explain, request("shutdown", "shutdown"), request("late", "starcoder/metrics"))
     server.reply("late")
     server.send(notification("exit"))
     assert server.exit_code() == 0

@@ -78,27 +78,27 @@ Sabotage = Callable[[str, str], tuple[str, ...]]
 
 
 @pytest.fixture
-def told(tmp_path: Path) -> Path:
+def end_file(tmp_path: Path) -> Path:
     """The file to which a sabotaged server writes the time of its end."""
     return tmp_path / "ended at"
 
 
 @pytest.fixture
-def sabotage(told: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sabotage]:
+def sabotage(end_file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sabotage]:
     def sabotage(moment: str, way: str) -> tuple[str, ...]:
-        command = (sys.executable, "-c", SABOTAGE, moment, way, str(told))
+        command = (sys.executable, "-c", SABOTAGE, moment, way, str(end_file))
         monkeypatch.setattr(client, "SERVER_COMMAND", command)
         return command
 
     yield sabotage
-    orphan = Path(f"{told} orphan")
+    orphan = Path(f"{end_file} orphan")
     if orphan.exists():
         os.kill(int(orphan.read_text()), signal.SIGKILL)
 
 
-def since(told: Path) -> float:
+def since(end_file: Path) -> float:
     """Return the seconds since a sabotaged server ended."""
-    return time.monotonic() - float(told.read_text())
+    return time.monotonic() - float(end_file.read_text())
 
 
 async def session(folder: Path) -> None:
@@ -112,22 +112,22 @@ async def session(folder: Path) -> None:
     [*((moment, "kill") for moment in MOMENTS), *(("textDocument/inlineCompletion", way) for way in SAID)],
 )
 async def test_the_end_of_a_server_is_an_error_in_time(
-    tmp_path: Path, told: Path, sabotage: Sabotage, moment: str, way: str
+    tmp_path: Path, end_file: Path, sabotage: Sabotage, moment: str, way: str
 ) -> None:
     sabotage(moment, way)
     async with asyncio.timeout(TIMEOUT_S):
         with pytest.raises(ServerEndedError, match=SAID[way]) as raised:
             await session(tmp_path)
-    assert since(told) < EXIT_TIMEOUT_S
+    assert since(end_file) < EXIT_TIMEOUT_S
     assert "\n" not in str(raised.value)
 
 
 async def test_a_server_that_ends_without_answering_the_shutdown_has_ended(
-    tmp_path: Path, told: Path, sabotage: Sabotage
+    tmp_path: Path, end_file: Path, sabotage: Sabotage
 ) -> None:
     sabotage("shutdown", "kill")
     await session(tmp_path)
-    assert since(told) < EXIT_TIMEOUT_S
+    assert since(end_file) < EXIT_TIMEOUT_S
 
 
 async def test_a_server_that_does_not_answer_initialize_is_given_up(
@@ -141,12 +141,12 @@ async def test_a_server_that_does_not_answer_initialize_is_given_up(
 
 
 async def test_a_stopped_server_does_not_block_the_client(
-    tmp_path: Path, told: Path, sabotage: Sabotage, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, end_file: Path, sabotage: Sabotage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sabotage("shutdown", "stop")
     monkeypatch.setattr(client_connection, "EXIT_TIMEOUT_S", 0.1)
     await session(tmp_path)
-    assert since(told) < EXIT_TIMEOUT_S
+    assert since(end_file) < EXIT_TIMEOUT_S
 
 
 async def test_no_request_waits_for_a_server_that_ended(tmp_path: Path) -> None:

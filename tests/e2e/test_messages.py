@@ -216,8 +216,8 @@ def test_an_invalid_edit_puts_the_document_out_of_sync(wire: Start) -> None:
             notification("textDocument/didChange", {"textDocument": document, "contentChanges": [change]}),
         )
     assert server.complete(1, URI, *CURSOR)["result"] is None
-    (told,) = [m["params"]["message"] for m in server.came if m.get("method") == "window/showMessage"]
-    assert "example.py" in told
+    (texts,) = [m["params"]["message"] for m in server.came if m.get("method") == "window/showMessage"]
+    assert "example.py" in texts
     show_status = {"command": "starcoder.showStatus"}
     assert "example.py" in server.call("s", "workspace/executeCommand", show_status)["result"]["message"]
     document = {"uri": URI, "version": 4}
@@ -289,10 +289,10 @@ def test_no_source_text_in_any_log_even_when_there_is_a_bug(wire: Start) -> None
     assert server.stop() == 0
     logged = [message for message in server.rest() if message.get("method") == "window/logMessage"]
     assert [m["params"]["message"] for m in logged if "KeyError" in m["params"]["message"]], logged
-    told = [m for m in server.came if m.get("method") == "window/showMessage"]
-    assert secret in json.dumps(told)  # as the name of an unknown setting only
-    assert len(told) == 2  # the other message reports the lost edit
-    assert secret not in json.dumps([m for m in server.came if m not in told])
+    texts = [m for m in server.came if m.get("method") == "window/showMessage"]
+    assert secret in json.dumps(texts)  # as the name of an unknown setting only
+    assert len(texts) == 2  # the other message reports the lost edit
+    assert secret not in json.dumps([m for m in server.came if m not in texts])
     assert server.errors == ["printed by mistake\n"]  # not on standard output
 
 

@@ -349,8 +349,8 @@ def test_a_closed_offer_does_not_come_again_in_the_session(editor: Editor) -> No
     editor.wire.send({"jsonrpc": "2.0", "id": offer["id"], "result": None})
     editor.wire.complete("second", URI, *CURSOR)
     assert editor.wire.stop() == 0
-    asked = [message for message in editor.wire.rest() if message.get("method") == "window/showMessageRequest"]
-    assert len(asked) == 1
+    questions = [message for message in editor.wire.rest() if message.get("method") == "window/showMessageRequest"]
+    assert len(questions) == 1
 
 
 def test_a_cancelled_download_is_resumed_by_the_command(editor: Editor, user: User) -> None:
@@ -404,8 +404,8 @@ def test_the_command_offers_the_catalogue(editor: Editor) -> None:
     assert titles[-2:] == ["Use a file…", "Not now"]
     editor.command("starcoder.pullModel")  # one message at a time
     assert editor.wire.stop() == 0
-    asked = [message for message in editor.wire.rest() if message.get("method") == "window/showMessageRequest"]
-    assert len(asked) == 1
+    questions = [message for message in editor.wire.rest() if message.get("method") == "window/showMessageRequest"]
+    assert len(questions) == 1
 
 
 def test_a_client_without_buttons_gets_a_message_only(user: User, wire: Start) -> None:

@@ -17,7 +17,7 @@ CAPABILITIES = {"notebookDocument": {"synchronization": {}}}
 CODE, MARKUP = 2, 1
 WARNING = 2
 INVOKED = {**SETTINGS, "trigger": "invoked"}
-"""Nothing is evaluated ahead of need, so that what is counted is what a request took."""
+"""With these settings nothing is prefilled, so all counted tokens are those of requests."""
 FIRST = "".join(f"value_{n} = compute({n})\n" for n in range(20))
 SECOND = "# Results\n\nThe numbers of last year"
 LAST = "def total(values):\n    result = 0\n    for "
@@ -244,7 +244,7 @@ LOST = [
     did_change(2, {"textContent": [{"document": {"uri": cell(3), "version": 2}, "changes": [NO_POSITION]}]}),
     typed(2, 9, 0, 0, "x"),
 ]
-"""Changes that cannot be applied."""
+"""Changes of a notebook that cannot be applied."""
 
 
 def test_after_an_invalid_change_a_notebook_must_be_opened_again(start: Start) -> None:

@@ -334,9 +334,9 @@ async def test_wrong_settings_are_reported_by_name_and_the_default_is_used(clien
     driver = Driver(client)
     await driver.start({"completion": {"maxTokens": "many", "maxTokenz": 3}, "debounce": {"mode": "off"}})
     await driver.model_is_loaded()
-    told = "\n".join(message.message for message in client.messages)
-    assert "completion.maxTokens" in told
-    assert "completion.maxTokenz" in told
+    texts = "\n".join(message.message for message in client.messages)
+    assert "completion.maxTokens" in texts
+    assert "completion.maxTokenz" in texts
     driver.open(URI, CODE)
     assert await driver.complete(URI, *CURSOR)
 

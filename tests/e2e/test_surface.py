@@ -180,10 +180,10 @@ def test_a_client_with_the_capability_gets_the_status(start: Start) -> None:
     wire.open(URI, CODE)
     items(wire)
     command(wire, "off", "starcoder.toggle")
-    told = [message["params"] for message in wire.came if message.get("method") == "starcoder/didChangeStatus"]
-    kinds = [each["kind"] for each in told]
+    statuses = [message["params"] for message in wire.came if message.get("method") == "starcoder/didChangeStatus"]
+    kinds = [each["kind"] for each in statuses]
     assert list(dict.fromkeys(kinds)) == ["loading", "ready", "thinking", "off"]
-    assert told[-1]["model"]
+    assert statuses[-1]["model"]
 
 
 def test_a_client_without_the_capability_gets_no_status(served: Wire) -> None:
@@ -290,11 +290,11 @@ def test_other_files_come_from_the_documents_workspace_folder(start: Start, tmp_
 def test_the_server_registers_for_changes_of_settings(start: Start) -> None:
     wire = start()
     wire.start(SETTINGS, {**GHOST_TEXT, "workspace": {"didChangeConfiguration": {"dynamicRegistration": True}}})
-    asked = wire.until(lambda message: message.get("method") == "client/registerCapability")
-    (registration,) = asked["params"]["registrations"]
+    registered = wire.until(lambda message: message.get("method") == "client/registerCapability")
+    (registration,) = registered["params"]["registrations"]
     assert registration["method"] == "workspace/didChangeConfiguration"
     assert registration["registerOptions"] == {"section": "starcoder"}
-    wire.send({"jsonrpc": "2.0", "id": asked["id"], "error": {"code": -32601, "message": "no"}})
+    wire.send({"jsonrpc": "2.0", "id": registered["id"], "error": {"code": -32601, "message": "no"}})
     wire.model_is_loaded()
     wire.send(request("last", "starcoder/metrics"))
     assert wire.reply("last")["result"]["model"]

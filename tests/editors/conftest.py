@@ -37,7 +37,7 @@ LINE = BEFORE.count("\n") + DEFINITION.count("\n") + 1
 """The empty line at which tests write, from 1."""
 OWN = tempfile.TemporaryDirectory(prefix="slsp-")
 RUNTIME = OWN.name
-"""The folder for sockets of all editors here: they share one process for the model, as those of a user do."""
+"""The folder for sockets. All editors here share one host, as those of a user do."""
 LINES = "    return text"
 REWRITES = (  # code actions: the line, of two, at which each is requested, and the expected text of `LINES`
     ("Fill the body of write", LINE - 1, "{}"),
@@ -46,7 +46,7 @@ REWRITES = (  # code actions: the line, of two, at which each is requested, and 
 )
 OFFER = ".local/state/starcoder-lsp/offer.json"
 UNUSUAL = '    if "😀e\N{COMBINING ACUTE ACCENT}" in te'
-"""Characters that count differently in each position encoding; on the screen they are eleven columns and some more."""
+"""Characters that count differently in each position encoding, and take at least eleven columns of the screen."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -88,9 +88,9 @@ class Log:
 
     def summary(self) -> str:
         """Return the messages in short, and the server's standard error."""
-        said = [str(message.get("method", f"reply to {message.get('id')}")) for message in self.messages()]
+        all_messages = [str(message.get("method", f"reply to {message.get('id')}")) for message in self.messages()]
         errors = self.path.with_suffix(".err")
-        return ", ".join(said) + "\n" + (errors.read_text() if errors.exists() else "")
+        return ", ".join(all_messages) + "\n" + (errors.read_text() if errors.exists() else "")
 
     def sent(self, method: str) -> list[dict[str, Any]]:
         """Return the client's requests and notifications with a method."""
@@ -106,8 +106,8 @@ class Log:
 
     def replies(self, method: str = "textDocument/inlineCompletion") -> list[Any]:
         """Return the server's replies to requests with a method."""
-        asked = {message["id"] for message in self.sent(method)}
-        return [message for message in self.messages("server") if message.get("id") in asked]
+        request_ids = {message["id"] for message in self.sent(method)}
+        return [message for message in self.messages("server") if message.get("id") in request_ids]
 
     def answers(self, method: str = "textDocument/inlineCompletion") -> list[dict[str, Any]]:
         """Return the results that have items, in the order of arrival."""
@@ -127,9 +127,13 @@ class Log:
         """Wait until the editor has applied the edit of a code action, counted from 1, and return its text."""
 
         def made() -> Any:
-            said, asked = self.messages(), {message["id"] for message in self.sent("codeAction/resolve")}
-            replies = [n for n, message in enumerate(said) if message.get("id") in asked and "method" not in message]
-            behind = said[replies[number - 1] :] if len(replies) >= number else []
+            all_messages, request_ids = self.messages(), {message["id"] for message in self.sent("codeAction/resolve")}
+            replies = [
+                n
+                for n, message in enumerate(all_messages)
+                if message.get("id") in request_ids and "method" not in message
+            ]
+            behind = all_messages[replies[number - 1] :] if len(replies) >= number else []
             changes = [message for message in behind if message.get("method") == "textDocument/didChange"]
             return changes and behind[0]["result"]["edit"]["documentChanges"][-1]["edits"][0]
 
@@ -144,9 +148,9 @@ class Log:
     def unanswered(self) -> dict[Any, str]:
         """Return the requests of both sides without a reply, by id; not `shutdown`, for which editors do not wait."""
         waiting: dict[Any, str] = {}
-        for asking, answering in (("client", "server"), ("server", "client")):
-            requests = {m["id"]: m["method"] for m in self.messages(asking) if "method" in m and "id" in m}
-            replied = {m["id"] for m in self.messages(answering) if "method" not in m}
+        for requester, replier in (("client", "server"), ("server", "client")):
+            requests = {m["id"]: m["method"] for m in self.messages(requester) if "method" in m and "id" in m}
+            replied = {m["id"] for m in self.messages(replier) if "method" not in m}
             waiting |= {each: method for each, method in requests.items() if each not in replied}
         return {each: method for each, method in waiting.items() if method != "shutdown"}
 
@@ -159,10 +163,10 @@ class Log:
         """Check that each request has exactly one reply, and that only cancelled ones got an error."""
         assert not self.unanswered()
         assert "internal error" not in str(self.messages("server"))
-        for asking, answering in (("client", "server"), ("server", "client")):
-            requests = {m["id"]: m["method"] for m in self.messages(asking) if "method" in m and "id" in m}
-            replies = [m for m in self.messages(answering) if "method" not in m]
-            cancelled = {m["params"]["id"] for m in self.messages(asking) if m.get("method") == "$/cancelRequest"}
+        for requester, replier in (("client", "server"), ("server", "client")):
+            requests = {m["id"]: m["method"] for m in self.messages(requester) if "method" in m and "id" in m}
+            replies = [m for m in self.messages(replier) if "method" not in m]
+            cancelled = {m["params"]["id"] for m in self.messages(requester) if m.get("method") == "$/cancelRequest"}
             replied = [m["id"] for m in replies]
             assert len(replied) == len(set(replied))
             assert set(replied) <= set(requests)

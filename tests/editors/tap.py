@@ -37,7 +37,7 @@ def forward(source: BinaryIO, target: BinaryIO, note: Callable[[Any], None]) -> 
 
 def main() -> None:
     path, command = Path(sys.argv[1]), sys.argv[2:]
-    lock, asked = threading.Lock(), set[object]()
+    lock, request_ids = threading.Lock(), set[object]()
     server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603  our own program
     assert server.stdin is not None
     assert server.stdout is not None
@@ -53,12 +53,12 @@ def main() -> None:
     def of_client(message: Any) -> None:
         write("client", message)
         if message.get("method") in WRITING:
-            asked.add(message["id"])
+            request_ids.add(message["id"])
             wait("client")
 
     def of_server(message: Any) -> None:
         write("server", message)
-        if message.get("result") and message["id"] in asked:
+        if message.get("result") and message["id"] in request_ids:
             wait("server")
 
     write("tap", server.pid)

@@ -15,7 +15,7 @@ from rich.text import Text
 
 POLL_S = 0.02
 TIMEOUT_S = 60.0
-"""For what must come at some time; the machine may be busy."""
+"""A limit for every wait, long enough for a busy machine."""
 COLUMNS, ROWS = 92, 24
 SVG = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {terminal_width} {terminal_height}">
 <style>text {{ font: {char_height}px monospace }} {styles}</style>
@@ -25,7 +25,7 @@ SVG = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {terminal_width} {
 <g class="{unique_id}-matrix">{matrix}</g>
 </svg>
 """
-"""rich's own has the frame of a window and fetches fonts."""
+"""rich's own template draws the frame of a window and fetches fonts."""
 
 
 def until(condition: Callable[[], object], otherwise: Callable[[], str]) -> None:
@@ -43,7 +43,7 @@ class Terminal:
 
     socket: Path
     seen: list[str] = field(factory=list)
-    """Every screen that `shows` looked at and that differs from the one before."""
+    """The different screens that `shows` has read, in order."""
 
     def tmux(self, *arguments: str) -> str:
         command = ["tmux", "-u", "-S", str(self.socket), "-f", "/dev/null", *arguments]

@@ -9,7 +9,7 @@ from tests.editors.terminal import until
 
 TYPED = "    with op"
 PACKAGES = f'(setq package-user-dir "{EDITORS}/emacs/elpa" native-comp-deferred-compilation nil)\n'
-"""Where `install.sh` installed lsp-mode; compiling it anew for each home folder would take both cores for a minute."""
+"""The folder of lsp-mode, installed by `install.sh`. Compiling it for each home folder would take a minute."""
 
 
 def on_the_empty_line(desk: Desk) -> Desk:
@@ -81,8 +81,8 @@ def test_a_word_or_a_line_can_be_accepted(emacs: Desk) -> None:
         until(lambda: terminal.screen().split("\n")[row : row + 2] == shown, terminal.screen)
     save(emacs)
     emacs.holds(TYPED + suggestion.split("\n")[0])
-    told = [each["params"] for each in emacs.log.sent("textDocument/didPartiallyAcceptCompletion")]
-    assert [each["acceptedLength"] for each in told] == [len("en"), len(shown[0]) - column]
+    notifications = [each["params"] for each in emacs.log.sent("textDocument/didPartiallyAcceptCompletion")]
+    assert [each["acceptedLength"] for each in notifications] == [len("en"), len(shown[0]) - column]
     terminal.keys("C-_")
     save(emacs)
     emacs.holds("    with open")

@@ -209,7 +209,7 @@ def test_a_killed_server_does_not_disturb_the_editor(helix: Desk) -> None:
 def test_the_health_command_finds_the_server(helix: Desk) -> None:
     environment = {"HOME": str(helix.home), "PATH": f"{helix.home}/bin:/usr/bin:/bin"}
     command = [str(EDITORS / "bin" / "hx"), "--health", "python"]
-    told = subprocess.run(command, check=True, capture_output=True, encoding="utf-8", env=environment).stdout  # noqa: S603
-    assert f"{helix.home}/bin/starcoder-lsp" in told
+    notifications = subprocess.run(command, check=True, capture_output=True, encoding="utf-8", env=environment).stdout  # noqa: S603
+    assert f"{helix.home}/bin/starcoder-lsp" in notifications
     escape(helix)
     leave(helix)

@@ -11,10 +11,10 @@ from tests.editors.terminal import until
 
 TYPED = "    with op"
 WITHOUT_OWN = "vim.lsp.inline_completion = false\n"
-"""What Neovim 0.11 is like, for this plugin."""
+"""Makes Neovim 0.12 look like 0.11 to the plugin."""
 CODE_ACTION_KEY = "vim.keymap.set({ 'n', 'x' }, 'gra', vim.lsp.buf.code_action)\n"
-"""Later versions have it by themselves."""
-whatever_shows_it = pytest.mark.parametrize("kind", ["nvim", "nvim-0.10"])
+"""A key that Neovim has by default since 0.11."""
+in_both_versions = pytest.mark.parametrize("kind", ["nvim", "nvim-0.10"])
 
 
 @pytest.fixture(params=["nvim", "nvim-0.10", "nvim without its own"])
@@ -95,9 +95,9 @@ def test_a_word_or_a_line_can_be_accepted(neovim: Desk) -> None:
     terminal.keys("M-l")
     save(neovim)
     neovim.holds(TYPED + suggestion.split("\n")[0])
-    told = neovim.log.sent("textDocument/didPartiallyAcceptCompletion")
-    assert len(told) == 2
-    assert told[0]["params"]["acceptedLength"] == len("en")
+    notifications = neovim.log.sent("textDocument/didPartiallyAcceptCompletion")
+    assert len(notifications) == 2
+    assert notifications[0]["params"]["acceptedLength"] == len("en")
     terminal.type("u:w\n")
     neovim.holds("    with open")
     leave(neovim)
@@ -182,7 +182,7 @@ def test_keys_keep_their_meaning_without_ghost_text(neovim: Desk) -> None:
     leave(neovim)
 
 
-@whatever_shows_it
+@in_both_versions
 def test_a_key_that_is_mapped_already_is_kept(desk: Desk, kind: str) -> None:
     desk.write(".config/nvim/init.lua", block("Neovim", "lua") + 'vim.keymap.set("i", "<C-y>", "mine")\n')
     desk.start(str(EDITORS / "bin" / kind), f"+{LINE}", desk.file.name)
@@ -204,7 +204,7 @@ def pick(neovim: Desk, title: str) -> None:
     neovim.terminal.type(f"{number[1]}\n")
 
 
-@whatever_shows_it
+@in_both_versions
 def test_code_actions_change_their_lines(neovim: Desk) -> None:
     terminal = neovim.terminal
     terminal.type(LINES)
@@ -222,7 +222,7 @@ def test_code_actions_change_their_lines(neovim: Desk) -> None:
     leave(neovim)
 
 
-@whatever_shows_it
+@in_both_versions
 def test_a_code_action_writes_tests(neovim: Desk) -> None:
     escape(neovim)
     neovim.terminal.type("k")
@@ -239,7 +239,7 @@ def test_a_code_action_writes_tests(neovim: Desk) -> None:
     leave(neovim)
 
 
-@whatever_shows_it
+@in_both_versions
 def test_a_code_action_can_be_cancelled(neovim: Desk) -> None:
     escape(neovim)
     neovim.terminal.type("k")
@@ -256,7 +256,7 @@ def test_a_code_action_can_be_cancelled(neovim: Desk) -> None:
     leave(neovim)
 
 
-@whatever_shows_it
+@in_both_versions
 def test_a_late_code_action_is_not_applied(neovim: Desk) -> None:
     neovim.terminal.type("#")
     escape(neovim)
@@ -300,7 +300,7 @@ def test_checkhealth_finds_no_fault(neovim: Desk, kind: str) -> None:
     neovim.leave(":qa!", "Enter")
 
 
-@whatever_shows_it
+@in_both_versions
 def test_commands_toggle_and_show_the_status(neovim: Desk) -> None:
     escape(neovim)
     neovim.terminal.type(":Starcoder toggle\n")

@@ -39,8 +39,8 @@ SETTINGS = {
     "workbench.startupEditor": "none",
 }
 KEYS = [{"key": "alt+l", "command": "editor.action.inlineSuggest.acceptNextLine"}]
-OF_THE_PERSON = {"starcoder.model.path": "/nowhere", "starcoder.server.path": "/nowhere"}
-"""What a workspace must not set."""
+OF_THE_USER = {"starcoder.model.path": "/nowhere", "starcoder.server.path": "/nowhere"}
+"""Settings that a workspace must not change."""
 PYTHON_MANIFEST = {
     "publisher": "ms-python",
     "name": "python",
@@ -53,7 +53,7 @@ PYTHON_EXTENSION = """exports.activate = () => ({
   environments: { getActiveEnvironmentPath: () => ({ path: `${process.env.HOME}/python` }) },
 });
 """
-"""Stands for ms-python.python, which no package registry has: the part of its API that tells the selected Python."""
+"""A stand-in for ms-python.python, which is in no package registry: the part of its API with the selected Python."""
 
 
 @frozen
@@ -203,9 +203,9 @@ def workbench(vsix: Path, home: Path, hub: str = "") -> Iterator[Workbench]:
 
     log = Log(home / "messages.jsonl")
     for folder in ("first", "second"):
-        write(home / folder / ".vscode" / "settings.json", OF_THE_PERSON)
+        write(home / folder / ".vscode" / "settings.json", OF_THE_USER)
     alike = {"starcoder.context.maxSnippetTokens": 0}  # so that suggestions do not depend on the open files
-    settings = OF_THE_PERSON | alike | {"starcoder.completion.maxItems": 2}
+    settings = OF_THE_USER | alike | {"starcoder.completion.maxItems": 2}
     workspace = home / "both.code-workspace"
     write(workspace, {"folders": [{"path": "first"}, {"path": "second"}], "settings": settings})
     if not hub:

@@ -48,8 +48,8 @@ async def opened(
     """An `Engine` for a running server."""
     given = {"kind": server.kind, "url": server.url, "vocabulary": str(DEMONSTRATOR), **engine}
     settings = Settings(engine=EngineSettings(**given))
-    heard, told = [] if states is None else states, [] if messages is None else messages
-    prompts, remote = await open_remote(settings, told.append, heard.append)
+    changes, texts = [] if states is None else states, [] if messages is None else messages
+    prompts, remote = await open_remote(settings, texts.append, changes.append)
     try:
         yield prompts, remote
     finally:

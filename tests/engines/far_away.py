@@ -23,8 +23,8 @@ class Line:
     n_piece_bytes: int = 65536
     pause_s: float = 0.0
     n_bytes: int | None = None
-    asked: list[str] = field(factory=list)
-    """The first lines that the proxy got."""
+    request_lines: list[str] = field(factory=list)
+    """The first lines of the requests to the proxy."""
 
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Forward the engine's bytes."""
@@ -76,8 +76,8 @@ async def proxy(names: dict[str, int], line: Line) -> AsyncIterator[str]:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        line.asked.append(head.split("\r\n")[0])
-        method, target, _ = line.asked[-1].split(" ")
+        line.request_lines.append(head.split("\r\n")[0])
+        method, target, _ = line.request_lines[-1].split(" ")
         port = names.get(target)
         if method != "CONNECT" or port is None:
             writer.write(b"HTTP/1.1 502 Bad Gateway\r\n\r\n")

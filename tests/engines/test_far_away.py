@@ -72,7 +72,7 @@ async def test_an_engine_behind_a_proxy_and_a_private_authority_gives_the_same_a
     async with far(llama, certificate, line, monkeypatch) as url, opened(llama, url=url) as (_, engine):
         await check_places(llama, engine, 5)
         assert engine.where == NAME
-    assert set(line.asked) == {f"CONNECT {NAME}:443 HTTP/1.1"}
+    assert set(line.request_lines) == {f"CONNECT {NAME}:443 HTTP/1.1"}
 
 
 async def test_an_unnamed_authority_is_not_trusted(

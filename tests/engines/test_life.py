@@ -17,11 +17,11 @@ from tests.engines.servers import EngineServer
 from tests.engines.test_same_answers import answer, prompts_at_places
 
 MAX_EVALUATED = {"llama-server": 1, "vllm": 32 + 1}
-"""Prompt tokens for one more character: the token, and in vLLM the rest of its block of 32."""
+"""The limit of prompt tokens for one more character: one token, and in vLLM at most a block of 32."""
 RUNNING = {"llama-server": "llamacpp:requests_processing", "vllm": "vllm:num_requests_running"}
 WRITTEN = {"llama-server": "llamacpp:tokens_predicted_total", "vllm": "vllm:generation_tokens_total"}
 N_LONG = 900
-"""Tokens of an answer that nobody reads to its end."""
+"""The tokens of an answer that is cancelled before its end."""
 
 
 def long_prompt(engine: RemoteEngine, n_tokens: int) -> Prompt:

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 N_PLACES = 50
 N_TOKENS = 12
 NEAR_TIE_NATS = 0.1
-"""Two tokens that are as likely but for this may change places: engines add in another order."""
+"""Two tokens whose log-probabilities differ by less may change places, since engines add in another order."""
 SETTINGS = Settings(context=ContextSettings(max_tokens=256))
 LOCAL = Settings(model=ModelSettings(threads=1))
 

@@ -10,7 +10,7 @@ from tests.fuzz.peer import Answer, Peer
 SOURCE = "import os\n\n\ndef read_{number}(path):\n    with open(path) as file:\n        return file.\n"
 CURSOR = (5, 20)
 SETTINGS = {"debounce": {"mode": "off"}, "host": {"shared": False}}
-"""The defaults otherwise: what a user has."""
+"""All other settings have their defaults."""
 
 
 def burst(peer: Peer, n_requests: int, n_documents: int) -> list[Answer]:

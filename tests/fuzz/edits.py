@@ -33,7 +33,7 @@ KEYSTROKES = st.tuples(st.integers(0, 30), st.integers(0, 80), st.one_of(TEXTS, 
     lambda at: {"typed": list(at)}
 )
 N_AT_ONCE = 50
-"""Notifications in one write."""
+"""The number of notifications in one write."""
 STEPS = st.one_of(KEYSTROKES, TYPED, TYPED, TYPED, CHANGES, CHANGES, TEXTS, TEXTS.map(lambda text: {"reopen": text}))
 
 

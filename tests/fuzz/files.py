@@ -38,7 +38,7 @@ UNITS = st.one_of(st.sampled_from(OPENERS), st.sampled_from(OPENERS), st.sampled
 MANY = [10, 60, 255, 256, 300, 1025, 2000, 4000]
 TIMES = st.one_of(st.integers(1, 3), st.sampled_from(MANY))
 MAX_CHARACTERS = 40_000
-"""A text with more is cut. A larger one costs the grammars more time and shows nothing else."""
+"""Longer texts are cut. They would only take the grammars more time."""
 
 
 def broken(source: str, cuts: Sequence[tuple[float, float]]) -> str:

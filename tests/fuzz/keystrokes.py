@@ -16,9 +16,9 @@ from tests.fuzz.peer import Peer
 
 AUTOMATIC = 2
 N_DOCUMENTS = 4
-"""That are typed in again and again. The host keeps the state of each other one, up to `cache.ramMiB`."""
+"""The number of documents, which are used in turn. The host keeps the states of the others, up to `cache.ramMiB`."""
 N_AT_ONCE = 50
-"""Keystrokes in one write. The replies to the requests among them are waited for before the next write."""
+"""The number of keystrokes in one write. The next write waits for the replies to all requests."""
 CASES = st.fixed_dictionaries({"source": st.sampled_from(SOURCES), "every": st.sampled_from([7, 20])})
 
 

@@ -18,18 +18,18 @@ from tests.e2e.conftest import ROOT
 from tests.fuzz import edits, files, messages, workspaces
 
 N_STEPS = 300
-"""Notifications of one case of edits, where a typed text counts as one."""
+"""The number of notifications in a case of edits; a typed text counts as one."""
 MAX_CHANGES = 40
 N_MESSAGES = 200
 N_OF_A_METHOD = 20
-"""Messages in the pool for each method, before they are mutated."""
+"""The number of messages in the pool for each method, before mutations."""
 N_JUNK = 400
 N_FILES = 8
-"""Files that are open at once."""
+"""The number of files that are open at once."""
 N_WORKSPACES = 10
 MAX_KEYSTROKES = 2_000
 SHARE_COMPLETED = 0.1
-"""Of the files; a completion costs more than all else that is tried with one."""
+"""The share of files with a completion, which costs more than all other requests for a file."""
 
 
 def drawn(strategy: st.SearchStrategy[Any], n: int, number: int) -> list[Any]:

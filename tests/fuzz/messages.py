@@ -18,7 +18,7 @@ from tests.fuzz.peer import SETTINGS, Peer
 from tests.fuzz.schema import JUNK, URIS, values
 
 NEVER = {"exit", "shutdown", "initialize"}
-"""Methods that end a session. What comes in the wrong order is tested in `tests/e2e/test_lifecycle.py`."""
+"""Methods that are never sent, since they end a session. `tests/e2e/test_lifecycle.py` tests them in any order."""
 DOCUMENT = st.fixed_dictionaries({"uri": st.sampled_from(URIS)})
 OWN: dict[str, st.SearchStrategy[Any]] = {
     "starcoder/metrics": JUNK,
@@ -32,11 +32,11 @@ OWN: dict[str, st.SearchStrategy[Any]] = {
     "no/such": JUNK,
     "": JUNK,
 }
-"""Methods beside the protocol's."""
+"""Methods that are not part of the protocol."""
 SECTIONS = ["completion", "context", "debounce", "stats", "languages", "trigger", "enabled", "disabledGlobs", "x"]
 KEYS = ["maxTokens", "maxItems", "timeoutMs", "minConfidence", "seed", "ms", "mode", "suffixShare", "imports", "x"]
 CONFIGURED = st.dictionaries(st.sampled_from(SECTIONS), st.one_of(JUNK, st.dictionaries(st.sampled_from(KEYS), JUNK)))
-"""Settings that restart no model."""
+"""Settings whose changes do not restart the model."""
 RAW = [
     framed(b"{"), framed(b"\xff\xfe\0"), framed(b"[" * 1000), framed(b"1" * 5000), framed(b""), framed(b"NaN"),
     framed(b"[]"), framed(b"null"), framed(b'{"jsonrpc":"2.0","id":[],"method":"starcoder/metrics"}'),
@@ -49,9 +49,9 @@ MUTATIONS = st.lists(st.tuples(st.sampled_from(WAYS), st.integers(0, 60), JUNK),
 
 
 N_AT_ONCE = 20
-"""Messages in one write."""
+"""The number of messages in one write."""
 MAX_DEPTH = 12
-"""Of a place that is mutated; the protocol's own types are less deep."""
+"""The largest depth of a mutated place; the protocol's own types are less deep."""
 
 
 def params_of(method: str) -> st.SearchStrategy[Any]:
@@ -115,7 +115,7 @@ METHODS = sorted({*types.METHOD_TO_TYPES, *OWN} - NEVER)
 OFTEN = ["textDocument/didOpen", "textDocument/didChange", "textDocument/inlineCompletion", "textDocument/completion",
          "textDocument/codeAction", "workspace/executeCommand", "notebookDocument/didChange", "$/cancelRequest",
          "workspace/didChangeConfiguration", "notebookDocument/didOpen"]  # fmt: skip
-"""What the server does most for."""
+"""Methods that are drawn more often, since they cause the most work."""
 MESSAGES = st.one_of(
     st.sampled_from(OFTEN).flatmap(_message),
     st.sampled_from(METHODS).flatmap(_message),

@@ -24,17 +24,17 @@ from attrs import frozen
 from tests.e2e.conftest import ENVIRONMENT, SERVER, completion_params, framed, notification
 
 REPLY_TIMEOUT_S = float(os.environ.get("STARCODER_FUZZ_TIMEOUT_S", "60"))
-"""For a reply on a machine that is busy with other work. The soak reports the times themselves."""
+"""A limit for replies on a busy machine. The soak reports the times."""
 INTERNAL_ERROR = -32603
 N_LAST = 50
-"""Messages and lines of standard error that a failure shows."""
+"""The number of messages, and of lines of standard error, that a failure shows."""
 SETTINGS: dict[str, Any] = {
     "debounce": {"mode": "off"},
     "completion": {"maxTokens": 8},
     "context": {"maxTokens": 192},
     "host": {"shared": False},
 }
-"""Small prompts and short answers: the model is not what is tried."""
+"""Small prompts and short answers, since the model is not under test."""
 
 
 class FaultError(AssertionError):
@@ -82,11 +82,11 @@ class Peer:
         self.last_errors: deque[str] = deque(maxlen=N_LAST)
         self.last_messages: deque[Any] = deque(maxlen=N_LAST)
         self.shown: deque[str] = deque(maxlen=N_LAST)
-        """What the server last told the user or the log."""
+        """The last messages for the user and the log."""
         self.respond: Callable[[dict[str, Any]], object] = lambda _request: None
-        """The result that the client gives to a request of the server."""
+        """Makes the client's result for a request of the server."""
         self.elapsed_ms: list[float] = []
-        """The time of each reply since the list was last emptied."""
+        """The times of replies since the list was last emptied."""
         self._changed = threading.Condition()
         self._sent_s: dict[object, float] = {}
         self._answers: dict[object, Answer] = {}

@@ -37,13 +37,13 @@ LISTS = {
     "files": "files",
     "workspaces": "entries",
 }
-"""The part of a case that is made shorter when it fails."""
+"""The part of a failed case that is made shorter."""
 SETTINGS_OF = {"edits": SETTINGS | {"context": {"maxTokens": 1024}}}
-"""Edits are compared in the whole text; nothing is completed there."""
+"""Settings of kinds. In cases of edits the whole texts are compared, without completions."""
 N_CASES = 5
-"""Of one kind, before the next kind has its turn."""
+"""The number of cases of one kind in a row."""
 N_TRIES = 30
-"""Servers that a failed case may take until it is small."""
+"""The number of servers that reducing a failed case may take."""
 REPORT_S = 60.0
 
 
@@ -81,7 +81,7 @@ class Soak:
     output: Path
     counts: dict[str, int] = field(factory=dict)
     settings: dict[str, Any] = field(factory=dict)
-    """Instead of those of the kind, group by group."""
+    """Groups of settings that replace those of the kind."""
     started_s: float = field(factory=time.monotonic)
     samples: list[Sample] = field(factory=list)
     tallies: dict[str, Tally] = field(factory=dict)

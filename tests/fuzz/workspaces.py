@@ -23,7 +23,7 @@ TARGETS = [
     "m0.py", "a/m1.py", "../outside.py", "OUTSIDE", "/dev/zero", "/dev/stdin", "/proc/self/fd/0", "/proc/kmsg", "loop",
     ".", "/", "nowhere", "/dev/tty", "x" * 300,
 ]  # fmt: skip
-"""Of links; `OUTSIDE` is a file outside of the root."""
+"""Targets of links; `OUTSIDE` is a file outside of the root."""
 KINDS = ["file", "file", "file", "link", "link", "fifo", "device", "socket", "folder", "hole", "binary"]
 IGNORE_KINDS = ["file", "file", "file", "file", "link", "fifo", "device", "folder", "hole"]
 PATTERNS = [

@@ -15,8 +15,8 @@ class Group:
     about: str
     acts: bool
     shows: str
-    """What the cases have in common, in a line."""
+    """The common property of the cases, in one line."""
     cases: tuple[tuple[str, str, str], ...]
     stop_reason: str = "stop_token"
-    """Why the model ended if no rule stopped it."""
+    """The stop reason if no rule stopped the model."""
     multiline: str = "auto"

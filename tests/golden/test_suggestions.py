@@ -81,19 +81,19 @@ def check(case: Case) -> None:
     cursor, expected = case.cursor, Suggestion(case.shown, n_replaced_bytes=case.n_replaced_bytes)
     shown, effects = postprocess(Suggestion(case.written, case.group.stop_reason), cursor)
     done = ", ".join(f"{each.name} {each}" for each in effects if each.effect is not Effect.KEPT)
-    told = (
+    details = (
         f"\n{case.group.about}: {case.group.shows}\n--- to be shown\n{case.with_(expected)}"
         f"\n--- shown\n{case.with_(shown)}\n--- written\n{case.written!r}\n--- {done}"
     )
-    assert shown.text == expected.text, told
-    assert not shown.text or shown.n_replaced_bytes == expected.n_replaced_bytes, told
-    assert n_errors(cursor, shown) <= n_errors(cursor, shown.cut(0)), f"adds a syntax error{told}"
+    assert shown.text == expected.text, details
+    assert not shown.text or shown.n_replaced_bytes == expected.n_replaced_bytes, details
+    assert n_errors(cursor, shown) <= n_errors(cursor, shown.cut(0)), f"adds a syntax error{details}"
     again, _ = postprocess(Suggestion(shown.text), cursor)
-    assert shown.text.startswith(again.text), f"is another when it is filtered again{told}"
+    assert shown.text.startswith(again.text), f"is another when it is filtered again{details}"
     stopped = case.stopped()
     early, _ = postprocess(stopped, cursor)
     assert (early.text, early.n_replaced_bytes) == (shown.text, shown.n_replaced_bytes), (
-        f"{stopped.stop_reason} stops the model too early, at {stopped.text!r}{told}"
+        f"{stopped.stop_reason} stops the model too early, at {stopped.text!r}{details}"
     )
 
 

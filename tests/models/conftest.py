@@ -35,7 +35,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 N_BYTES = 300_000
-"""Of most downloads: the beginning of the demonstrator, some pieces of the network long."""
+"""The size of most downloads: the beginning of the demonstrator, which takes several reads."""
 
 
 @pytest.fixture(scope="session")

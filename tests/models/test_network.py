@@ -35,7 +35,7 @@ def pull_all(puller: Puller) -> bytes:
 
 
 @contextmanager
-def proxy(asked: list[str]) -> Iterator[str]:
+def proxy(requested: list[str]) -> Iterator[str]:
     """A proxy for requests by CONNECT and by whole address, which records the requested hosts."""
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -51,7 +51,7 @@ def proxy(asked: list[str]) -> Iterator[str]:
         while not head.endswith(b"\r\n\r\n"):
             head += client.recv(1)
         line = head.split(b"\r\n")[0].decode()
-        asked.append(line)
+        requested.append(line)
         match = re.match(r"\w+ (?:http://)?127\.0\.0\.1:(\d+)", line)
         assert match, line
         server = socket.create_connection(("127.0.0.1", int(match[1])))
@@ -74,12 +74,12 @@ def proxy(asked: list[str]) -> Iterator[str]:
 
 
 def test_a_proxy_of_the_environment_is_used(puller: Puller, content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-    with proxy(asked) as address:
+    requested: list[str] = []
+    with proxy(requested) as address:
         monkeypatch.setenv("HTTP_PROXY", address)
         monkeypatch.setenv("http_proxy", address)
         assert pull_all(puller) == content
-    assert len(asked) >= 2
+    assert len(requested) >= 2
     monkeypatch.setenv("http_proxy", "nonsense://")
     with pytest.raises(ModelsError, match="PROXY"):
         pull_all(evolve(puller, store=Store(puller.store.folder / "other")))

@@ -25,7 +25,7 @@ from tests.scripted import ManualEngine
 CHECKS_S = (30, 120, 300, 600)
 LANGUAGES = {"python": "py", "rust": "rs", "go": "go"}
 MIN_MOVED_CHARS = 4
-"""What is shorter is not recognized when it is moved, as the program says of itself."""
+"""Moved text that is shorter is not recognized, as `docs/statistics.md` says."""
 FATES = ("whole", "inferred", "inferred", "parts", "line", "typed", "rejected", "superseded")
 
 
@@ -51,13 +51,13 @@ class Truth:
     n_accepted: int = 0
     accepted_s: float = 0.0
     standing: dict[int, tuple[float, float] | None] = field(factory=dict)
-    """Share and distance by seconds; `None` is unknown."""
+    """Share and distance by seconds after acceptance; `None` if unknown."""
     waited_s: float | None = None
     n_written: int = 0
     text: str = ""
-    """The file at the end."""
+    """The file's text at the end."""
     before: str = ""
-    """The file at the start."""
+    """The file's text at the start."""
 
 
 def distance(one: str, other: str) -> int:
@@ -83,10 +83,10 @@ class Script:
     now_s: float
     version: int = 1
     undo: list[tuple[int, list[Char], int]] = field(factory=list)
-    """Of each change, newest last: where, what it deleted, how many characters it inserted."""
+    """For each change, the newest last: place, deleted text, and number of inserted characters."""
     accepted_at: int = 0
     earlier: list[Truth] = field(factory=list)
-    """Versions of a rewrite that were taken back."""
+    """Undone versions of a rewrite."""
 
     @classmethod
     def new(cls, number: int, path: str, writer: Writer, keys: Keys, prompts: PromptModel, start_s: float) -> Script:

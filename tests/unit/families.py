@@ -8,7 +8,7 @@ QWEN_SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-"""Of `tokenizer.json` of Qwen/Qwen2.5-Coder-7B: punctuation has the newlines behind it."""
+"""From `tokenizer.json` of Qwen/Qwen2.5-Coder-7B. Newlines join the punctuation before them."""
 # As in the technical report of Qwen2.5-Coder (arXiv:2409.12186).
 QWEN = ModelFamily(
     markers={

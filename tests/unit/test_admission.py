@@ -71,7 +71,7 @@ class Log:
     """Numbers of requests in the order of arrival."""
 
 
-async def simulate(asked: list[SimulatedRequest], log: Log) -> None:
+async def simulate(requests: list[SimulatedRequest], log: Log) -> None:
     admission, loop = Admission(), asyncio.get_running_loop()
 
     async def one(number: int, request: SimulatedRequest) -> None:
@@ -100,14 +100,14 @@ async def simulate(asked: list[SimulatedRequest], log: Log) -> None:
         except SupersededError:
             log.refused_s[number] = loop.time()
 
-    await asyncio.gather(*(one(number, request) for number, request in enumerate(asked)))
+    await asyncio.gather(*(one(number, request) for number, request in enumerate(requests)))
 
 
 @given(REQUESTS)
-def test_each_request_begins_or_is_refused_in_time(asked: list[SimulatedRequest]) -> None:
+def test_each_request_begins_or_is_refused_in_time(requests: list[SimulatedRequest]) -> None:
     log = Log()
-    run_simulated(simulate(asked, log))
-    for number, request in enumerate(asked):
+    run_simulated(simulate(requests, log))
+    for number, request in enumerate(requests):
         assert (number in log.ended_s) != (number in log.refused_s)
         if number in log.refused_s:
             waited_s = log.refused_s[number] - request.at_s
@@ -121,13 +121,13 @@ def test_each_request_begins_or_is_refused_in_time(asked: list[SimulatedRequest]
 
 
 @given(REQUESTS)
-def test_at_most_n_at_once_block_others_and_each_for_a_limited_time(asked: list[SimulatedRequest]) -> None:
+def test_at_most_n_at_once_block_others_and_each_for_a_limited_time(requests: list[SimulatedRequest]) -> None:
     log = Log()
-    run_simulated(simulate(asked, log))
+    run_simulated(simulate(requests, log))
     for number, began_s in log.began_s.items():
         held_up = [other for other in log.began_s if _blocks(log, other, began_s) and other != number]
         assert len(held_up) < N_AT_ONCE
-        if began_s > asked[number].at_s:  # it waited, so enough others blocked it until then
+        if began_s > requests[number].at_s:  # it waited, so enough others blocked it until then
             just_before = [other for other in log.began_s if _blocked_until(log, other, began_s) and other != number]
             assert len(just_before) >= N_AT_ONCE
 

@@ -235,11 +235,11 @@ WHOLE = Budget(1024, 0.25, 400, 1400)
 
 
 def test_snippets_are_chosen_once_and_renewed_ahead_of_need(prompts: PromptModel) -> None:
-    asked: list[int] = []
+    budgets: list[int] = []
     cross_file = cross_file_context(prompts, b"def first(): pass\n")
 
     def choose(n_tokens: int) -> CrossFileContext | None:
-        asked.append(n_tokens)
+        budgets.append(n_tokens)
         return cross_file
 
     anchors, cold = Anchors(), Budget(256, 0.25, 64, 256)
@@ -247,11 +247,11 @@ def test_snippets_are_chosen_once_and_renewed_ahead_of_need(prompts: PromptModel
     anchors.remember(first)
     assert first.cross_file == cross_file
     anchors.remember(anchors.window(*opened(SHORT + "b = 1\n" * 30), WHOLE, cold, prompts.tokenizer, choose))
-    assert asked == [64]
+    assert budgets == [64]
     whole = anchors.full_window(*opened(SHORT), WHOLE, prompts.tokenizer, choose)
     anchors.remember(whole)
     anchors.full_window(*opened(SHORT), WHOLE, prompts.tokenizer, choose)
-    assert asked == [64, 400]
+    assert budgets == [64, 400]
     cross_file = cross_file_context(prompts, b"def second(): pass\n")
     renewed = anchors.full_window(*opened(SHORT), WHOLE, prompts.tokenizer, choose, renew=True)
     assert renewed.cross_file == cross_file

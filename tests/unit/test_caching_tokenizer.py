@@ -147,13 +147,13 @@ def test_cuts_for_another_vocabulary_give_other_ids(gluing: Trained, prompts: Pr
 
 
 def test_a_line_is_tokenized_once(prompts: PromptModel) -> None:
-    asked: list[bytes] = []
+    tokenized: list[bytes] = []
 
     class Counting:
         line_cut = prompts.tokenizer.line_cut
 
         def encode(self, text: bytes) -> tuple[int, ...]:
-            asked.append(text)
+            tokenized.append(text)
             return prompts.tokenizer.encode(text)
 
         def piece(self, token_id: int) -> bytes:
@@ -162,10 +162,10 @@ def test_a_line_is_tokenized_once(prompts: PromptModel) -> None:
     tokenizer = CachingTokenizer(Counting())
     text = Path(__file__).read_bytes()
     first = tokenizer.encode(text)
-    assert asked == [text]
+    assert tokenized == [text]
     second = tokenizer.encode(text.replace(b"once", b"again", 1))
-    assert len(asked) == 2
-    assert len(asked[1]) < 100
+    assert len(tokenized) == 2
+    assert len(tokenized[1]) < 100
     assert first != second
 
 
@@ -196,7 +196,7 @@ def test_memory_has_an_end_however_long_the_lines(prompts: PromptModel, runs: li
 
 
 EMPTY_BYTES = 5000
-"""Room for the smallest dictionaries, which hold fewer lines than they have places."""
+"""The size of empty dictionaries, which have more places than lines."""
 
 
 def held_bytes(lines: dict[bytes, tuple[int, ...]]) -> int:
@@ -223,23 +223,23 @@ def test_lines_that_were_read_ahead_are_not_tokenized_again(
 ) -> None:
     n_piece = 400  # many pieces, some of which end beside a blank line
     monkeypatch.setattr("starcoder_lsp.context.caching_tokenizer.MAX_PIECE_BYTES", n_piece)
-    asked: list[bytes] = []
+    tokenized: list[bytes] = []
 
     class Counting:
         line_cut = prompts.tokenizer.line_cut
         piece = staticmethod(prompts.tokenizer.piece)
 
         def encode(self, text: bytes) -> tuple[int, ...]:
-            asked.append(text)
+            tokenized.append(text)
             return prompts.tokenizer.encode(text)
 
     tokenizer, text = CachingTokenizer(Counting()), Path(__file__).read_bytes()
     n_steps = sum(1 for _ in tokenizer.learn(text))
-    assert len(asked) >= n_steps > len(text) // n_piece
-    assert max(map(len, asked)) < n_piece + 200
-    asked.clear()
+    assert len(tokenized) >= n_steps > len(text) // n_piece
+    assert max(map(len, tokenized)) < n_piece + 200
+    tokenized.clear()
     starts = [n for n, byte in enumerate(text) if byte == ord("\n") and text[n - 1 : n].isalnum()]
     for start in (0, *starts[:-1:5]):
         part = text[start : starts[-1]]
         assert tokenizer.encode(part) == prompts.tokenizer.encode(part)
-    assert asked == []
+    assert tokenized == []

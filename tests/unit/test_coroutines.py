@@ -18,7 +18,7 @@ from starcoder_lsp.cli import coroutines
 from starcoder_lsp.cli.bench.pace import run_interruptible, until_interrupted
 
 WAIT_S = 60
-"""As long as nobody would wait; the loop has no other event meanwhile."""
+"""A time that the test never reaches; the loop has no other event meanwhile."""
 posix = pytest.mark.skipif(sys.platform == "win32", reason="no signal can be sent to a thread there")
 
 

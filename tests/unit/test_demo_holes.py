@@ -47,7 +47,7 @@ SOURCES = {
 }
 """A function with a branch and two loops in each language."""
 DO_NOTHING = {"python": "{}pass"}
-"""What an emptied block must still hold."""
+"""The statement that an emptied block needs."""
 PACKAGE = [
     SourceFile(
         "p",

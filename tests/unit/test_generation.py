@@ -49,39 +49,39 @@ def request(prompts: PromptModel, prefix: bytes = PREFIX, **given: object) -> Ge
 
 async def run(
     engine: LocalEngine,
-    asked: GenerationRequest,
+    wanted: GenerationRequest,
     stop: StopRule = lambda _text: None,
     cancellation: Cancellation | None = None,
 ) -> Generation:
     """Run a request, and check that the recorded ids equal the cells afterwards."""
     piece = engine.context.pieces.__getitem__
     try:
-        return await generate(engine, asked, piece, stop, cancellation or Cancellation())
+        return await generate(engine, wanted, piece, stop, cancellation or Cancellation())
     finally:
         await engine.settled()
         engine.check_cells()
 
 
 async def test_counts_add_up(fresh: LocalEngine, prompts: PromptModel) -> None:
-    asked = request(prompts)
-    first = await run(fresh, asked)
+    wanted = request(prompts)
+    first = await run(fresh, wanted)
     assert (first.n_reused, first.n_evaluated) == (0, first.n_prompt)
-    assert first.n_prompt == len(asked.prompt.ids)
-    again = await run(fresh, asked)
+    assert first.n_prompt == len(wanted.prompt.ids)
+    again = await run(fresh, wanted)
     assert (again.n_reused, again.n_evaluated) == (again.n_prompt, 0)
     assert again.written[0].text == first.written[0].text
 
 
 async def test_typing_on_inside_a_word_evaluates_no_prompt_token(fresh: LocalEngine, prompts: PromptModel) -> None:
     """The prompt ends before the word. Each answer equals that of an engine without a cache."""
-    asked = request(prompts)
-    typed = [evolve(asked, prompt=evolve(asked.prompt, heal=b"import"[:n])) for n in range(7)]
+    wanted = request(prompts)
+    typed = [evolve(wanted, prompt=evolve(wanted.prompt, heal=b"import"[:n])) for n in range(7)]
     cached = [await run(fresh, each) for each in typed]
-    assert [each.n_evaluated for each in cached] == [len(asked.prompt.ids), *[0] * 6]
+    assert [each.n_evaluated for each in cached] == [len(wanted.prompt.ids), *[0] * 6]
     for each, with_cache in zip(typed, cached, strict=True):
         await fresh.forget()
         evaluated = await run(fresh, each)
-        assert evaluated.n_evaluated == len(asked.prompt.ids)
+        assert evaluated.n_evaluated == len(wanted.prompt.ids)
         assert evaluated.written[0].ids == with_cache.written[0].ids
 
 
@@ -100,15 +100,15 @@ async def test_a_cancelled_prefill_keeps_what_it_evaluated(
     fresh: LocalEngine, prompts: PromptModel, n_looks: int
 ) -> None:
     """At the start of a slice and in the middle of one."""
-    asked = request(prompts, prefix=PREFIX * 20)
+    wanted = request(prompts, prefix=PREFIX * 20)
     cancellation = Cancellation()
     with fresh.cancelling(cancellation, n_looks):
-        generation = await run(fresh, asked, cancellation=cancellation)
+        generation = await run(fresh, wanted, cancellation=cancellation)
     assert generation.written[0].stop_reason == "cancelled"
     assert generation.written[0].text == b""
     assert generation.n_evaluated % N_SLICE == 0
     assert generation.n_evaluated < generation.n_prompt
-    goes_on = await run(fresh, asked)
+    goes_on = await run(fresh, wanted)
     assert goes_on.n_reused == generation.n_evaluated
     assert goes_on.n_evaluated == goes_on.n_prompt - generation.n_evaluated
 
@@ -121,11 +121,11 @@ async def test_a_cancel_interrupts_a_slice(fresh: LocalEngine, prompts: PromptMo
 
 
 async def test_a_prefilled_prompt_is_not_evaluated_again(fresh: LocalEngine, prompts: PromptModel) -> None:
-    asked = request(prompts)
-    ahead = await fresh.prefill("test", asked.prompt, Cancellation())
+    wanted = request(prompts)
+    ahead = await fresh.prefill("test", wanted.prompt, Cancellation())
     fresh.check_cells()
-    assert (ahead.n_evaluated, ahead.is_complete) == (len(asked.prompt.ids), True)
-    assert (await run(fresh, asked)).n_evaluated == 0
+    assert (ahead.n_evaluated, ahead.is_complete) == (len(wanted.prompt.ids), True)
+    assert (await run(fresh, wanted)).n_evaluated == 0
     cancellation = Cancellation()
     with fresh.cancelling(cancellation, 1):
         broken_off = await fresh.prefill("test", request(prompts, prefix=PREFIX * 20).prompt, cancellation)
@@ -188,8 +188,8 @@ async def test_a_generation_ends_when_the_context_is_full(fresh: LocalEngine, pr
     prefix = b""
     while len(prompts.tokenizer.encode(prefix)) < prompts.n_context - 60:
         prefix += b"x = 1\n"
-    asked = request(prompts, prefix=prefix, max_new_tokens=500)
-    generation = await run(fresh, asked)
+    wanted = request(prompts, prefix=prefix, max_new_tokens=500)
+    generation = await run(fresh, wanted)
     assert generation.n_prompt + generation.n_generated <= prompts.n_context
 
 
@@ -220,21 +220,21 @@ def test_sampled_tokens_follow_the_distribution() -> None:
 async def test_several_answers_begin_differently_and_equal_those_generated_alone(
     fresh: LocalEngine, prompts: PromptModel, uncached: LocalEngine
 ) -> None:
-    asked = request(prompts, n_answers=3)
-    generation = await run(fresh, asked)
+    wanted = request(prompts, n_answers=3)
+    generation = await run(fresh, wanted)
     assert len({answer.ids[0] for answer in generation.written}) == 3
     first_logprobs = [answer.logprobs[0] for answer in generation.written]
     assert first_logprobs == sorted(first_logprobs, reverse=True)
     assert generation.n_evaluated == generation.n_prompt, "the prompt is evaluated once"
     for answer in generation.written:
-        prompt = evolve(asked.prompt, ids=(*asked.prompt.ids, answer.ids[0]))
+        prompt = evolve(wanted.prompt, ids=(*wanted.prompt.ids, answer.ids[0]))
         await uncached.forget()
-        (alone,) = (await run(uncached, evolve(asked, document="uncached", prompt=prompt, n_answers=1))).written
+        (alone,) = (await run(uncached, evolve(wanted, document="uncached", prompt=prompt, n_answers=1))).written
         n_same = next(
             (i for i, pair in enumerate(zip(answer.ids[1:], alone.ids, strict=False)) if len(set(pair)) > 1), 11
         )
         assert n_same == 11 or answer.logprobs[1 + n_same] == pytest.approx(alone.logprobs[n_same], abs=0.05)
-    again = await run(fresh, asked)
+    again = await run(fresh, wanted)
     assert again.n_evaluated == 0
     assert again.written[0].ids == generation.written[0].ids
 
@@ -250,11 +250,11 @@ async def test_of_two_likely_first_tokens_the_one_with_the_likelier_line_is_kept
     rng, text, n_second = random.Random(3), PREFIX, 0
     for _ in range(40):
         text = edit_at_random(text, rng)
-        asked = request(prompts, prefix=text)
-        raced = await run(fresh, evolve(asked, beam_margin_nats=2.0), line_end)
+        wanted = request(prompts, prefix=text)
+        raced = await run(fresh, evolve(wanted, beam_margin_nats=2.0), line_end)
         (winner,) = raced.written
         await uncached.forget()
-        first, second = (await run(uncached, evolve(asked, document="uncached", n_answers=2), line_end)).written
+        first, second = (await run(uncached, evolve(wanted, document="uncached", n_answers=2), line_end)).written
         if not first.ids or not second.ids or first.logprobs[0] - second.logprobs[0] > 2.0:
             best = first
         else:
@@ -262,16 +262,16 @@ async def test_of_two_likely_first_tokens_the_one_with_the_likelier_line_is_kept
         is_close = abs(first.first_line_logprob - second.first_line_logprob) < 0.1
         assert is_close or winner.ids[:1] == best.ids[:1]
         n_second += winner.ids[:1] == second.ids[:1]
-        again = await run(fresh, evolve(asked, beam_margin_nats=2.0), line_end)
+        again = await run(fresh, evolve(wanted, beam_margin_nats=2.0), line_end)
         assert again.n_evaluated == 0, "the cells of prompt and winner are where they belong"
     assert n_second > 2
 
 
 async def test_a_seed_makes_several_sampled_answers_repeatable(fresh: LocalEngine, prompts: PromptModel) -> None:
-    asked = request(prompts, n_answers=4, sampling=Sampling(1.0, 5))
-    first = await run(fresh, asked)
+    wanted = request(prompts, n_answers=4, sampling=Sampling(1.0, 5))
+    first = await run(fresh, wanted)
     await fresh.forget()
-    assert [answer.text for answer in (await run(fresh, asked)).written] == [answer.text for answer in first.written]
+    assert [answer.text for answer in (await run(fresh, wanted)).written] == [answer.text for answer in first.written]
     assert len({answer.text for answer in first.written}) > 2
 
 
@@ -313,11 +313,11 @@ async def test_an_unlikely_beginning_ends_a_generation(fresh: LocalEngine, promp
 async def test_after_a_failed_decode_the_answer_comes_from_an_empty_context(
     fresh: LocalEngine, prompts: PromptModel, monkeypatch
 ) -> None:
-    asked = request(prompts, prefix=PREFIX * 10)
-    expected = (await run(fresh, asked)).written[0].text
+    wanted = request(prompts, prefix=PREFIX * 10)
+    expected = (await run(fresh, wanted)).written[0].text
     await fresh.forget()
     fail_in(fresh, monkeypatch, {3})
-    generation = await run(fresh, asked)
+    generation = await run(fresh, wanted)
     assert generation.written[0].text == expected
     assert generation.n_reused == 0
     assert generation.n_evaluated == 2 * N_SLICE + generation.n_prompt, "what was evaluated twice counts twice"
@@ -326,12 +326,12 @@ async def test_after_a_failed_decode_the_answer_comes_from_an_empty_context(
 async def test_after_two_failed_decodes_records_and_context_agree(
     fresh: LocalEngine, prompts: PromptModel, monkeypatch
 ) -> None:
-    asked = request(prompts, prefix=PREFIX * 10)
+    wanted = request(prompts, prefix=PREFIX * 10)
     fail_in(fresh, monkeypatch, {3, 6})
     with pytest.raises(EngineError, match="no cells"):
-        await run(fresh, asked)
+        await run(fresh, wanted)
     monkeypatch.undo()
-    assert (await run(fresh, asked)).n_reused == 2 * N_SLICE
+    assert (await run(fresh, wanted)).n_reused == 2 * N_SLICE
 
 
 def fail_in(engine: LocalEngine, monkeypatch, numbers: set[int]) -> None:
@@ -365,7 +365,7 @@ def edit_at_random(text: bytes, rng: random.Random) -> bytes:
 
 
 MEAN_ROUNDING_NATS = 0.025
-"""Twice what was measured."""
+"""Twice the measured value."""
 
 
 @pytest.mark.timeout(600)  # it evaluates 300 prompts anew, and the machine may be busy
@@ -381,10 +381,10 @@ async def test_the_cache_changes_time_and_not_meaning(
     text, n_reused, apart = PREFIX, 0, []
     for _ in range(300):
         text = edit_at_random(text, rng)
-        asked = request(prompts, prefix=text, max_new_tokens=4, document=rng.choice(["test", "other"]))
-        generation = await run(fresh, asked)
+        wanted = request(prompts, prefix=text, max_new_tokens=4, document=rng.choice(["test", "other"]))
+        generation = await run(fresh, wanted)
         await uncached.forget()
-        unhelped = await run(uncached, asked)
+        unhelped = await run(uncached, wanted)
         assert unhelped.n_reused == 0
         n_reused += generation.n_reused
         (cached,), (reference,) = generation.written, unhelped.written
@@ -393,7 +393,7 @@ async def test_the_cache_changes_time_and_not_meaning(
         at = next((i for i, (mine, theirs) in enumerate(pairs) if mine != theirs), None)
         if cached.ids != reference.ids:
             assert at is not None, "one stopped where the other went on"
-            ids = (*asked.prompt.ids, *cached.ids[:at])
+            ids = (*wanted.prompt.ids, *cached.ids[:at])
             scores = [(await score(uncached, ids, token_id)) for token_id in pairs[at]]
             assert scores == pytest.approx([reference.logprobs[at]] * 2, abs=ROUNDING_NATS)
             assert scores[1] - scores[0] <= NEAR_TIE_NATS
@@ -413,11 +413,11 @@ async def test_no_answer_depends_on_earlier_requests_but_for_near_ties(
     rng, text, n_reused, n_ties = random.Random(11), PREFIX, 0, 0
     for _ in range(30):
         text = edit_at_random(text, rng)
-        asked = request(prompts, prefix=text, max_new_tokens=4, n_answers=3, document=rng.choice(["test", "other"]))
-        generation = await run(fresh, asked)
+        wanted = request(prompts, prefix=text, max_new_tokens=4, n_answers=3, document=rng.choice(["test", "other"]))
+        generation = await run(fresh, wanted)
         n_reused += generation.n_reused
         for rank, written in enumerate(generation.written, 1):
-            missed = await uncached.shortfalls(asked.prompt.ids, written.ids, rank)
+            missed = await uncached.shortfalls(wanted.prompt.ids, written.ids, rank)
             assert max(missed, default=0.0) <= NEAR_TIE_NATS
             n_ties += any(each > 0 for each in missed)
     print(f"{n_ties} of 90 answers have a near tie")
@@ -426,10 +426,10 @@ async def test_no_answer_depends_on_earlier_requests_but_for_near_ties(
 
 async def test_an_answer_with_a_wrong_token_misses_the_bound(fresh: LocalEngine, prompts: PromptModel) -> None:
     """This shows that the bound of the test above can fail: one other token misses it by far."""
-    asked = request(prompts)
-    (written,) = (await run(fresh, asked)).written
+    wanted = request(prompts)
+    (written,) = (await run(fresh, wanted)).written
     other = next(token_id for token_id in range(100, 200) if token_id != written.ids[1])
-    missed = await fresh.shortfalls(asked.prompt.ids, (written.ids[0], other))
+    missed = await fresh.shortfalls(wanted.prompt.ids, (written.ids[0], other))
     assert missed[0] <= NEAR_TIE_NATS
     assert missed[1] > 10 * NEAR_TIE_NATS
 

@@ -15,7 +15,7 @@ from starcoder_lsp.lsp.app import make_server
 from starcoder_lsp.lsp.greeting import parts_of, reply_to
 
 ODD = st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=3), st.just([]), st.just({}), st.just([{}]))
-"""Values of a member in a client that does not keep to the specification."""
+"""Values of a member that violate the specification."""
 
 
 def some(members: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[Any]:

@@ -76,7 +76,7 @@ class Sheet:
 
     notebooks: Notebooks
     cells: list[tuple[int, str, str]]
-    """A number, a language and a text for each."""
+    """Number, language and text of each cell."""
     numbers: count[int] = field(factory=lambda: count(100))
     version: int = 1
 

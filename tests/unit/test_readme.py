@@ -18,7 +18,7 @@ SETTINGS = (ROOT / "docs" / "settings.md").read_text()
 PROGRAMS = (ROOT / "docs" / "programs.md").read_text()
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")))
 MAX_README_LINES = 100
-"""The first screens of a newcomer: everything else is behind a link."""
+"""The README is one or two screens; everything else is behind a link."""
 
 
 def test_the_table_of_settings_is_the_tree_of_settings() -> None:

@@ -220,11 +220,11 @@ async def test_a_cancel_closes_the_connection_at_once(ids: tuple[int, ...]) -> N
     ):
         cancellation = Cancellation()
         asking = asyncio.ensure_future(run_request(engine, cancellation=cancellation))
-        await server.asked.wait()
+        await server.requested.wait()
         cancellation.cancel()
         assert (await asking).written[0].stop_reason == "cancelled"
         async with asyncio.timeout(30):
-            await server.gone.wait()
+            await server.disconnected.wait()
         assert not engine.breaker.is_away
 
 
@@ -235,7 +235,7 @@ async def test_an_endless_answer_is_closed_at_its_token_limit(ids: tuple[int, ..
         assert len(generation.written[0].ids) == 20
         assert generation.written[0].stop_reason == "max_tokens"
         async with asyncio.timeout(30):
-            await server.gone.wait()
+            await server.disconnected.wait()
 
 
 async def test_an_answer_without_the_healed_text_is_requested_again_without_healing(ids: tuple[int, ...]) -> None:
@@ -359,7 +359,7 @@ async def test_the_doctor_names_the_host_the_model_and_the_engines_limits() -> N
         broken = await asyncio.to_thread(look_at_engine, Settings(engine=wrong))
         assert broken is not None
         assert "engine.vocabulary" in broken.problem
-    gone = await asyncio.to_thread(look_at_engine, Settings(engine=EngineSettings(**values)))
-    assert gone is not None
-    assert "cannot be reached" in gone.problem
+    disconnected = await asyncio.to_thread(look_at_engine, Settings(engine=EngineSettings(**values)))
+    assert disconnected is not None
+    assert "cannot be reached" in disconnected.problem
     assert look_at_engine(Settings()) is None

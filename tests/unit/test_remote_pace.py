@@ -17,7 +17,7 @@ from tests.unit.test_remote_engine import MODELS, TEXT, engine_at, events_of, id
 
 SECONDS = st.floats(0.001, 60)
 ENDS = st.lists(st.tuples(st.booleans(), SECONDS), max_size=30)
-"""Of each request: whether it had a token, and after how long that came or the request was left."""
+"""For each request: whether it had a token, and the time until that, or until it was superseded."""
 
 
 @pytest.fixture(autouse=True)
@@ -67,8 +67,8 @@ async def test_requests_superseded_during_their_wait_are_not_sent_but_the_last_o
             cancellation = Cancellation()
             asking = asyncio.ensure_future(run_request(engine, cancellation=cancellation))
             while len(server.posts) == n:
-                await server.asked.wait()
-                server.asked.clear()
+                await server.requested.wait()
+                server.requested.clear()
             cancellation.cancel()
             await asking
         engine.pace.expected_s = 60.0

@@ -36,11 +36,11 @@ def choose(tmp_path, tokenizer):
     def chosen(name, text, *, n_tokens=400, opened=(), edits=(), sources=ALL, root=tmp_path):
         before, _, after = text.partition("█")
         documents = Documents()
-        asking = documents.open((tmp_path / name).as_uri(), "", 1, before + after)
+        edited_file = documents.open((tmp_path / name).as_uri(), "", 1, before + after)
         others = tuple(documents.open((tmp_path / n).as_uri(), "", 1, (tmp_path / n).read_text()) for n in opened)
         recent = tuple(((tmp_path / n).as_uri(), start, end) for n, start, end in edits)
         around = WorkspaceContext(root, others, recent)
-        return choose_snippets(asking, len(before.encode()), around, sources, room_of(n_tokens, tokenizer))
+        return choose_snippets(edited_file, len(before.encode()), around, sources, room_of(n_tokens, tokenizer))
 
     return chosen
 
@@ -292,9 +292,11 @@ def test_without_a_root_only_open_documents_are_shown_by_name(tmp_path, choose):
 def test_the_editors_text_of_an_open_file_is_shown(tmp_path, tokenizer):
     put(tmp_path, {"a.py": "def f(old): ...\n"})
     documents = Documents()
-    asking = documents.open((tmp_path / "main.py").as_uri(), "", 1, "from a import f\nf(\n")
+    edited_file = documents.open((tmp_path / "main.py").as_uri(), "", 1, "from a import f\nf(\n")
     other = documents.open((tmp_path / "a.py").as_uri(), "", 1, "def f(new): ...\r\n")
-    [snippet] = choose_snippets(asking, 18, WorkspaceContext(tmp_path, (asking, other)), ALL, room_of(100, tokenizer))
+    [snippet] = choose_snippets(
+        edited_file, 18, WorkspaceContext(tmp_path, (edited_file, other)), ALL, room_of(100, tokenizer)
+    )
     assert snippet.text == b"def f(new): ...\n"
 
 
@@ -337,13 +339,13 @@ def test_the_choice_is_repeatable_and_independent_of_the_word_being_typed(tmp_pa
 def test_odd_documents_give_snippets_within_the_budget(tmp_path, tokenizer, text):
     put(tmp_path, {"__init__.py": "from . import *\nfrom .main import *\n"})
     documents = Documents()
-    asking = documents.open((tmp_path / "main.py").as_uri(), "", 1, text)
+    edited_file = documents.open((tmp_path / "main.py").as_uri(), "", 1, text)
     unnamed = documents.open("untitled:Untitled-1", "python", 1, text)
     others = [documents.open((tmp_path / name).as_uri(), "", 1, text) for name in ("o.py", "p.md", "q.unknown", "r.js")]
     edits = tuple((other.uri, -3, 2**40) for other in others)
-    around = WorkspaceContext(tmp_path, (*others, asking, unnamed), edits)
-    for cursor_byte in (0, len(asking.text.data) // 2, len(asking.text.data)):
-        chosen = choose_snippets(asking, cursor_byte, around, ALL, room_of(200, tokenizer))
+    around = WorkspaceContext(tmp_path, (*others, edited_file, unnamed), edits)
+    for cursor_byte in (0, len(edited_file.text.data) // 2, len(edited_file.text.data)):
+        chosen = choose_snippets(edited_file, cursor_byte, around, ALL, room_of(200, tokenizer))
         assert sum(len(snippet.ids) for snippet in chosen) <= 200
         assert len({snippet.path for snippet in chosen}) == len(chosen)
         for snippet in chosen:
@@ -375,10 +377,10 @@ def test_snippets_are_whole_lines_of_files_within_the_budget(
     if not root.is_dir():
         put(root, FILES)
     documents = Documents()
-    asking = documents.open((root / "main.py").as_uri(), "", 1, MAIN)
+    edited_file = documents.open((root / "main.py").as_uri(), "", 1, MAIN)
     others = tuple(documents.open((root / n).as_uri(), "", 1, FILES[n]) for n in opened[:n_opened])
     around = WorkspaceContext(root, others, tuple((other.uri, edit, edit + 3) for other in others[:2]))
-    snippets = choose_snippets(asking, int(at * len(MAIN)), around, ALL, room_of(n_tokens, tokenizer))
+    snippets = choose_snippets(edited_file, int(at * len(MAIN)), around, ALL, room_of(n_tokens, tokenizer))
     paths = [snippet.path for snippet in snippets]
     assert sum(len(s.ids) + len(tokenizer.encode(s.path.encode() + b"\n")) + 1 for s in snippets) <= max(n_tokens, 0)
     assert len(paths) == len(set(paths))

@@ -18,7 +18,7 @@ from starcoder_lsp.settings import Settings, StatsSettings
 from starcoder_lsp.suggestions.cursor_context import N_CLOSED_BYTES
 
 TEXTS = st.text("ab(é😀)' \n", max_size=12).map(lambda text: text.replace("\n", "\r\n").encode())
-"""Few letters, so that texts often agree by chance."""
+"""Texts of few letters, which often agree by chance."""
 
 
 def spliced(data: bytes, start: int, end: int, text: bytes) -> bytes:

@@ -14,7 +14,7 @@ from starcoder_lsp.engine.local.kv_cache import CachedSequence, Owner, evaluate_
 from starcoder_lsp.engine.local.parking import N_WORTH_PARKING, ParkedStates, swap_in
 
 N_SLICE = 64
-"""The smallest slice."""
+"""The number of tokens in a slice: the smallest one that is used."""
 
 
 @define
@@ -58,7 +58,7 @@ def turn(cells: Cells, cached: CachedSequence, states: ParkedStates, owner: Owne
 
 
 PROMPTS = st.lists(st.tuples(st.integers(0, 1200), st.integers(1, 900)), min_size=1, max_size=4)
-"""For each prompt how much of the first one it begins with, and how much follows."""
+"""For each prompt, the number of tokens that it shares with the first one, and of those that follow."""
 
 
 @given(PROMPTS, st.integers(1, 3))

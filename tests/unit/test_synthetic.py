@@ -164,9 +164,9 @@ def test_progress_grows_to_1(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_reported_before_the_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _folder: SimpleNamespace(free=2**30))
-    with pytest.raises(EngineError, match=r"8\.37 GiB are needed there, and 1\.00 GiB are free") as told:
+    with pytest.raises(EngineError, match=r"8\.37 GiB are needed there, and 1\.00 GiB are free") as raised:
         make("15b", SHAPES["15b"], tmp_path)
-    assert str(tmp_path) in str(told.value)
+    assert str(tmp_path) in str(raised.value)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -224,10 +224,10 @@ def test_the_real_vocabulary_is_copied(shared: Path) -> None:
 def test_a_file_without_a_usable_vocabulary_is_refused(tmp_path: Path, data: bytes, what: str) -> None:
     path = tmp_path / "vocabulary.gguf"
     path.write_bytes(data)
-    with pytest.raises(EngineError, match=what) as told:
+    with pytest.raises(EngineError, match=what) as raised:
         read_vocabulary(path)
-    assert "\n" not in str(told.value)
-    assert str(path) in str(told.value)
+    assert "\n" not in str(raised.value)
+    assert str(path) in str(raised.value)
 
 
 def test_a_missing_vocabulary_is_refused(tmp_path: Path) -> None:

@@ -51,10 +51,10 @@ def watching(clock: Clock, stall_s: float = 0.0) -> tuple[Watchdog, Requests, Ou
 
 
 def sent(waiting: Requests, method: str) -> Pending:
-    asked = Pending(1, method, b"", DEFAULT_COMPLETION_S)
-    waiting.add(asked)
-    asked.send()
-    return asked
+    sent_request = Pending(1, method, b"", DEFAULT_COMPLETION_S)
+    waiting.add(sent_request)
+    sent_request.send()
+    return sent_request
 
 
 def test_a_ping_without_reply_makes_a_session_silent_until_the_reply(clock: Clock) -> None:
@@ -83,10 +83,10 @@ def test_a_ping_without_reply_makes_a_session_silent_until_the_reply(clock: Cloc
 )
 def test_a_request_without_reply_makes_a_session_silent(clock: Clock, method: str, after_s: float) -> None:
     watched, waiting, _ = watching(clock)
-    asked = Pending(1, method, b"", DEFAULT_COMPLETION_S)
-    waiting.add(asked)
+    sent_request = Pending(1, method, b"", DEFAULT_COMPLETION_S)
+    waiting.add(sent_request)
     clock.now += 7.0  # the time of a restart is not counted
-    asked.send()
+    sent_request.send()
     assert watched.next_time(clock.now) == pytest.approx(clock.now + after_s)
 
 

@@ -23,7 +23,7 @@ from tests.local_engine import LocalEngine
 from tests.scripted import Scripted
 
 SOURCE = Path(ast.__file__).with_name("textwrap.py").read_text()
-"""A file that the demonstrator was not trained on, and that parses."""
+"""A file that parses, and that the demonstrator was not trained on."""
 WORDS = (b"", b"ret", b"return", b"x = foo(", b"\n", b"a\nb")
 
 

@@ -42,7 +42,7 @@ class Recorder:
         self.before: Callable[[], None] = lambda: None
         """Called before each evaluation, on the model thread."""
         self.looked: Callable[[], None] = lambda: None
-        """Called whenever the model thread asks whether to break off."""
+        """Called whenever the model thread checks for an interruption."""
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._context, name)
@@ -95,9 +95,9 @@ def request(
     return GenerationRequest(document, prompt, **({"max_new_tokens": 6, "timeout_ms": 60_000.0} | given))
 
 
-async def run_request(engine: LocalEngine, asked: GenerationRequest) -> Generation:
+async def run_request(engine: LocalEngine, generation_request: GenerationRequest) -> Generation:
     piece = engine.context.pieces.__getitem__
-    generation = await generate(engine, asked, piece, lambda _text: None, Cancellation())
+    generation = await generate(engine, generation_request, piece, lambda _text: None, Cancellation())
     await engine.settled()
     return generation
 

@@ -122,8 +122,8 @@ def longest(alone: LocalEngine, prompts: PromptModel) -> Callable[[Request], Com
     """Return a function that gives an engine's first 6 tokens for a prompt; each prompt runs once."""
     known: dict[tuple[str, int], CompletionOutput] = {}
 
-    def answer(asked: Request) -> CompletionOutput:
-        key = asked.prompt, asked.n_tokens
+    def answer(wanted: Request) -> CompletionOutput:
+        key = wanted.prompt, wanted.n_tokens
         if key not in known:
             reader = Reader()
             ids = text(*key, prompts)
@@ -159,22 +159,22 @@ class Play:
             case _ if self.jobs:
                 self._continue(call)
 
-    def _request(self, asked: Request) -> None:
-        owner = Owner(asked.client, asked.document)
+    def _request(self, wanted: Request) -> None:
+        owner = Owner(wanted.client, wanted.document)
         for job, _, _ in self.jobs:
             if job.owner == owner:
                 self._worker.cancel(job)
         decoding = Decoding(
-            text(asked.prompt, asked.n_tokens, self._prompts),
+            text(wanted.prompt, wanted.n_tokens, self._prompts),
             self._prompts.fim.stop_ids,
             b"",
-            asked.max_new_tokens,
-            asked.n_answers,
-            asked.beam,
-            Sampling(asked.temperature, 1),
+            wanted.max_new_tokens,
+            wanted.n_answers,
+            wanted.beam,
+            Sampling(wanted.temperature, 1),
         )
         reader = Reader()
-        self.jobs.append((self._worker.submit(owner, decoding, reader, is_ahead=asked.is_ahead), reader, asked))
+        self.jobs.append((self._worker.submit(owner, decoding, reader, is_ahead=wanted.is_ahead), reader, wanted))
 
     def _continue(self, call: object) -> None:
         match call:
@@ -189,8 +189,8 @@ class Play:
 
     def end(self) -> None:
         """Wait for short answers, and cancel everything."""
-        for _, reader, asked in self.jobs:
-            if asked.max_new_tokens <= 6:
+        for _, reader, wanted in self.jobs:
+            if wanted.max_new_tokens <= 6:
                 reader.wait()
         for job, _, _ in self.jobs:
             self._worker.cancel(job)
@@ -222,8 +222,8 @@ def test_after_calls_in_any_order_answers_are_right_and_records_equal_cells(
     loaded.check_cells()
     assert worker._turns.jobs == []
     assert [each.job for each in worker.sequences.residents] == [None] * N_RESIDENTS
-    for _, reader, asked in play.jobs:
+    for _, reader, wanted in play.jobs:
         assert reader.n_ends == 1
-        assert reader.error == "" or failures or asked.is_ahead
-        if asked.temperature == 0 and not (asked.beam and asked.n_answers == 1):
-            differences(reader.first_answer(), longest(asked))
+        assert reader.error == "" or failures or wanted.is_ahead
+        if wanted.temperature == 0 and not (wanted.beam and wanted.n_answers == 1):
+            differences(reader.first_answer(), longest(wanted))

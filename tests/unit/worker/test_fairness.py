@@ -84,11 +84,11 @@ async def test_answers_of_two_clients_share_a_batch(
     host: LocalEngine, prompts: PromptModel, alone: LocalEngine
 ) -> None:
     engines = host.beside("one"), host.beside("two")
-    asked = [request(prompts, "a", max_new_tokens=12), request(prompts, "b", max_new_tokens=12)]
+    wanted = [request(prompts, "a", max_new_tokens=12), request(prompts, "b", max_new_tokens=12)]
     with blocked(host.worker):
-        answers = [asyncio.ensure_future(run_request(*pair)) for pair in zip(engines, asked, strict=True)]
+        answers = [asyncio.ensure_future(run_request(*pair)) for pair in zip(engines, wanted, strict=True)]
         await asyncio.wait(answers, timeout=0)
-    for answer, each in zip(await asyncio.gather(*answers), asked, strict=True):
+    for answer, each in zip(await asyncio.gather(*answers), wanted, strict=True):
         check_answer(answer, await run_request(alone, each))
     both = {sequence_of(host, "one"), sequence_of(host, "two")}
     n_shared = sum(set(sequences) == both for sequences in host.worker.sequences.backend.evaluated)
@@ -98,13 +98,13 @@ async def test_answers_of_two_clients_share_a_batch(
 async def test_prompts_that_do_not_fit_beside_each_other_are_all_answered(
     host: LocalEngine, prompts: PromptModel, alone: LocalEngine
 ) -> None:
-    asked = {name: request(prompts, name, 700) for name in ("a", "b", "c", "d", "e", "f")}
-    answers = await asyncio.gather(*(run_request(host.beside(name), each) for name, each in asked.items()))
+    wanted = {name: request(prompts, name, 700) for name in ("a", "b", "c", "d", "e", "f")}
+    answers = await asyncio.gather(*(run_request(host.beside(name), each) for name, each in wanted.items()))
     host.check_cells()
-    for answer, each in zip(answers, asked.values(), strict=True):
+    for answer, each in zip(answers, wanted.values(), strict=True):
         check_answer(answer, await run_request(alone, each))
         assert answer.n_reused + answer.n_evaluated >= answer.n_prompt
-    for name, each in asked.items():
+    for name, each in wanted.items():
         again = await run_request(host.beside(name), each)
         assert again.n_evaluated in (0, 1), "it is still there, with its logits, or was copied out"
 
@@ -113,10 +113,10 @@ async def test_a_prefill_yields_to_a_client_that_used_much_less_time(
     host: LocalEngine, prompts: PromptModel, alone: LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(turns_module, "MAX_UNFAIR_MS", 0.0)
-    asked = {name: request(prompts, name, 700) for name in ("a", "b", "c", "d")}
-    answers = await asyncio.gather(*(run_request(host.beside(name), each) for name, each in asked.items()))
+    wanted = {name: request(prompts, name, 700) for name in ("a", "b", "c", "d")}
+    answers = await asyncio.gather(*(run_request(host.beside(name), each) for name, each in wanted.items()))
     host.check_cells()
-    for answer, each in zip(answers, asked.values(), strict=True):
+    for answer, each in zip(answers, wanted.values(), strict=True):
         check_answer(answer, await run_request(alone, each))
 
 
@@ -164,7 +164,7 @@ async def test_answers_that_are_not_read_block_no_sequence(host: LocalEngine, pr
 async def test_work_ahead_of_need_is_interrupted_and_continued_later(host: LocalEngine, prompts: PromptModel) -> None:
     loop, recorder = asyncio.get_running_loop(), host.worker.sequences.backend
     looks: list[int] = []
-    asked: list[TokenStream] = []
+    wanted: list[TokenStream] = []
 
     def request_meanwhile() -> None:
         looks.append(1)
@@ -172,7 +172,7 @@ async def test_work_ahead_of_need_is_interrupted_and_continued_later(host: Local
             is_asked = threading.Event()
 
             def begin() -> None:
-                asked.append(host.beside("waits").generate(request(prompts, "b", max_new_tokens=2)))
+                wanted.append(host.beside("waits").generate(request(prompts, "b", max_new_tokens=2)))
                 is_asked.set()
 
             loop.call_soon_threadsafe(begin)
@@ -189,7 +189,7 @@ async def test_work_ahead_of_need_is_interrupted_and_continued_later(host: Local
     assert set(order[:at]) == {own}
     assert order[at : at + 2] == [other, other], "the answer is not made to wait again"
     assert set(order[at + 2 :]) == {own}
-    asked[0].close()
+    wanted[0].close()
 
 
 async def test_an_answer_ahead_of_need_yields_its_sequence_to_one_that_a_user_waits_for(
