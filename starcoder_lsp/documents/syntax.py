@@ -171,6 +171,18 @@ class Syntax:
             return None
         return (node.start_byte, node.end_byte) if node.start_byte < byte < node.end_byte else None
 
+    def begins_in(self, byte: int, parent_start_byte: int | None) -> bool:
+        """Return whether the largest node that begins at a byte is in a node that begins at `parent_start_byte`.
+
+        `None` means the root. False if that other node is an error.
+        """
+        node = self.tree.root_node.descendant_for_byte_range(byte, byte + 1) if self.tree is not None else None
+        while node is not None and node.start_byte == byte:
+            node = node.parent
+        if node is None or node.is_error:
+            return False
+        return node.parent is None if parent_start_byte is None else node.start_byte == parent_start_byte
+
     def closed_by(self, end_byte: int) -> int | None:
         """Return the start of the smallest node of several lines that ends at a byte: its last word closes it."""
         tree, line_start = self.tree, self._text.line_span(self._text.line_of(max(0, end_byte - 1)))[0]

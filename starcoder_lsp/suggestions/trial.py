@@ -6,18 +6,22 @@ that line. An error elsewhere does not count if it remains without the cursor's 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 
 from attrs import define, field, frozen
 
 from starcoder_lsp.documents.documents import Snapshot, fresh, spliced
+from starcoder_lsp.documents.scopes import Scope
 from starcoder_lsp.documents.text import Text
 from starcoder_lsp.suggestions.balance import leaves_open, mending_lines, needed_openers, scope_span, statements_span
 from starcoder_lsp.suggestions.cursor_context import CursorContext
+from starcoder_lsp.suggestions.excerpt import Excerpt, excerpt
 from starcoder_lsp.suggestions.suggestion import Suggestion
 
 N_LONG_BYTES = 3072
-"""In a document longer than this, only the function around the cursor is parsed, if that is less than half of it."""
+"""In a document longer than this, only the function around the cursor is parsed, if that is less than half of it. Of a
+long one, an excerpt is."""
 N_LINES_BELOW = 2
 """The lines with code below the suggestion whose errors count against it: a header may not fit the lines below."""
 
@@ -43,18 +47,20 @@ class TrialText:
     cursor_byte: int
     is_in_token: bool
     """True if the cursor is inside a string or a comment."""
+    start_byte: int = 0
+    """The byte of the document with which the text begins."""
     _judged: dict[tuple[bytes, int], Verdict] = field(factory=dict)
 
     @classmethod
     def of(cls, cursor: CursorContext) -> TrialText:
-        """Return the document, or a part of a long one, if that parses with some line at the cursor: see `_part`.
+        """Return the document, or a part of a long one, if that parses with some line at the cursor.
 
         Returns the same object for a cursor and for the contexts that `after` made of it.
         """
         trial_text = cursor.memo.get(cls)
         if not isinstance(trial_text, cls):
-            part = cls._part(cursor)
-            trial_text = part if part is not None and not part.n_excused else cls.whole(cursor)
+            usable = (part for part in cls._parts(cursor) if part is not None and part.is_as_sound(cursor.snapshot))
+            trial_text = next(usable, None) or cls.whole(cursor)
             cursor.memo[cls] = trial_text
         return trial_text
 
@@ -64,10 +70,26 @@ class TrialText:
         return cls(cursor, cursor.snapshot, cursor.cursor_byte, _is_in_token(cursor))
 
     @classmethod
+    def _parts(cls, cursor: CursorContext) -> Iterator[TrialText | None]:
+        """Yield parts of the document, the smallest first: excerpts of long scopes, and the innermost scope."""
+        if len(cursor.snapshot.text.data) <= N_LONG_BYTES:
+            return
+        innermost, *outer = *reversed(cursor.scopes), None
+        yield cls._excerpt(cursor, innermost)
+        yield cls._part(cursor)
+        for scope in outer:
+            yield cls._excerpt(cursor, scope)
+
+    @classmethod
+    def _excerpt(cls, cursor: CursorContext, scope: Scope | None) -> TrialText | None:
+        found = excerpt(cursor, scope)
+        return (
+            None if found is None else cls._of(cursor, found, found.start_byte if scope is None else scope.start_byte)
+        )
+
+    @classmethod
     def _part(cls, cursor: CursorContext) -> TrialText | None:
         data = cursor.snapshot.text.data
-        if len(data) <= N_LONG_BYTES:
-            return None
         if cursor.scopes:
             at = cursor.scopes[-1].start_byte
             start, end = scope_span(cursor, at, cursor.scopes[-1].end_byte)
@@ -75,11 +97,25 @@ class TrialText:
             start, end = at, _ = statements_span(cursor)
         if 2 * (end - start) > len(data):
             return None
-        text = Text.from_bytes(data[start:end])
-        part = fresh(cursor.snapshot.uri, cursor.snapshot.language_id, cursor.snapshot.version, text)
-        if _is_other_language(cursor, part, start, at + 1):
+        return cls._of(cursor, Excerpt(data[start:end], start, cursor.cursor_byte - start), at)
+
+    @classmethod
+    def _of(cls, cursor: CursorContext, found: Excerpt, at: int) -> TrialText | None:
+        """Return a part of the document that contains the byte `at`; `None` if alone it is in another language."""
+        snapshot = cursor.snapshot
+        part = fresh(snapshot.uri, snapshot.language_id, snapshot.version, Text.from_bytes(found.data))
+        if _is_other_language(cursor, part, found.start_byte, at + 1):
             return None
-        return cls(cursor, part, cursor.cursor_byte - start, _is_in_token(cursor))
+        return cls(cursor, part, found.cursor_byte, _is_in_token(cursor), found.start_byte)
+
+    def is_as_sound(self, document: Snapshot) -> bool:
+        """Return whether some line at the cursor mends this part, or it has the document's errors and no others."""
+        if self.snapshot.syntax is None or document.syntax is None:
+            return False
+        if self.snapshot.syntax.error_count() != document.syntax.error_count():
+            return not self.n_excused
+        first = document.syntax.first_error_in(0, len(document.text.data))
+        return not self.n_excused or (first is not None and first >= self.start_byte)
 
     def prepare(self) -> None:
         """Parse the text without a suggestion ahead of need, so that each part then costs one incremental parse."""
