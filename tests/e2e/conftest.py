@@ -6,6 +6,7 @@ socket, records every message in the order of arrival, and sees the end of the p
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, BinaryIO, Self
 
 import pytest
+import pytest_asyncio
 import pytest_lsp
 from lsprotocol import types
 from pytest_lsp import ClientServerConfig, LanguageClient
@@ -49,6 +51,8 @@ TIMEOUT_S = 60.0
 EXIT_TIMEOUT_S = 2.0
 """A limit for the server's end."""
 SETTINGS = {"debounce": {"mode": "off"}, "completion": {"maxTokens": 24}, "host": {"shared": False}}
+ABOUT_LOADING = ("$/progress", "window/logMessage")
+"""One of them reports the end of a load, unless `logLevel` excludes it."""
 INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS, PARSE_ERROR, NOT_INITIALIZED = -32600, -32601, -32602, -32700, -32002
 
 URI = "file:///code/example.py"
@@ -79,10 +83,15 @@ class Driver:
         )
 
     async def model_is_loaded(self) -> dict[str, Any]:
-        """Request metrics until the model is loaded. Each request waits for its reply, so nothing sleeps."""
-        while (report := await self.metrics())["model"] is None:
-            pass
-        return report
+        """Request metrics after each message about the load until the model is loaded.
+
+        Requests without a pause would take the processor from the load.
+        """
+        while True:
+            news = [self.client.protocol.wait_for_notification_async(method) for method in ABOUT_LOADING]
+            if (report := await self.metrics())["model"] is not None:
+                return report
+            await asyncio.wait(news, timeout=TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
 
     async def call(self, method: str, params: object = None) -> Any:
         return plain(await self.client.protocol.send_request_async(method, params))
@@ -155,6 +164,7 @@ class Wire:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         assert self.process.stderr is not None
+        self.opened: list[str] = []
         self.errors: list[str] = []
         self.error_lines: SimpleQueue[str] = SimpleQueue()
         self._stderr = self._reading(lambda: self._read_errors(self.process.stderr))
@@ -246,17 +256,35 @@ class Wire:
         return reply
 
     def model_is_loaded(self) -> None:
-        """Request metrics until the model is loaded. Each request waits for its reply, so nothing sleeps."""
+        """Request metrics after each message about the load until the model is loaded."""
         n = 0
         while self.call(f"loaded {n}", "starcoder/metrics")["result"]["model"] is None:
+            self.until(lambda message: message.get("method") in ABOUT_LOADING)
             n += 1
 
     def open(self, uri: str, text: str, language: str = "python") -> None:
+        self.opened.append(uri)
         document = {"uri": uri, "languageId": language, "version": 1, "text": text}
         self.send(notification("textDocument/didOpen", {"textDocument": document}))
 
     def complete(self, msg_id: int | str, uri: str, line: int, character: int, kind: int = 1) -> Any:
         return self.call(msg_id, "textDocument/inlineCompletion", completion_params(uri, line, character, kind))
+
+    def emptied(self) -> Self:
+        """Close all documents, clear the cache and drop earlier messages: a running server for the next test."""
+        for uri in self.opened:
+            self.send(notification("textDocument/didClose", {"textDocument": {"uri": uri}}))
+        self.opened.clear()
+        clear = {"command": "starcoder.clearCache"}
+        assert "result" in self.call(f"emptied {time.monotonic_ns()}", "workspace/executeCommand", clear)
+        self.came.clear()
+        return self
+
+    def end_well(self) -> None:
+        """Stop a server that several tests used, and check its exit code and standard error."""
+        code = self.stop()
+        self.rest()
+        assert (code, self.errors) == (0, [])
 
     def rest(self) -> list[Any]:
         """Return all messages until the connection ends."""
@@ -335,8 +363,37 @@ def hosts_end() -> Iterator[None]:
         assert time.monotonic() < deadline_s, f"hosts are still there: {alive}"
 
 
-@pytest_lsp.fixture(config=ClientServerConfig(server_command=SERVER, server_env=ENVIRONMENT))
+OF_A_CHILD = ClientServerConfig(server_command=SERVER, server_env=ENVIRONMENT)
+
+
+@pytest_lsp.fixture(config=OF_A_CHILD)
 async def client(lsp_client: LanguageClient) -> AsyncIterator[None]:
     """A client whose server is not initialized yet."""
     yield
     await lsp_client.shutdown_session()
+
+
+@pytest_lsp.fixture(config=OF_A_CHILD, scope="module")
+async def lasting_client(lsp_client: LanguageClient) -> AsyncIterator[None]:
+    """A client of a server with a loaded model, for all tests of a module."""
+    driver = Driver(lsp_client)
+    await driver.start()
+    await driver.model_is_loaded()
+    yield
+    await lsp_client.shutdown_session()
+
+
+ON_A_LASTING_SERVER = pytest.mark.asyncio(loop_scope="module")
+"""For tests that use `lasting`, whose event loop is that of the module."""
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def lasting(lasting_client: LanguageClient) -> AsyncIterator[Driver]:
+    """A server that earlier tests used, without open documents and cached tokens. Its counters go on."""
+    lasting_client.messages.clear()
+    driver = Driver(lasting_client)
+    yield driver
+    for uri in driver.versions:
+        closed = types.DidCloseTextDocumentParams(types.TextDocumentIdentifier(uri))
+        lasting_client.text_document_did_close(closed)
+    await driver.call("workspace/executeCommand", types.ExecuteCommandParams("starcoder.clearCache"))

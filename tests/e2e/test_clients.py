@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from lsprotocol.converters import get_converter
 from starcoder_lsp.documents.text import Text
 
 from . import conftest
-from .conftest import SETTINGS, Start, Wire, notification, request
+from .conftest import SETTINGS, Wire, notification, request
 
 PROFILES = {path.stem: json.loads(path.read_text()) for path in sorted((Path(__file__).parent / "clients").glob("*"))}
 URI = "file:///home/person/project/first/example.py"
@@ -58,7 +58,7 @@ class Editor:
         self._n_answered = 0
         wire.send(notification("initialized", {}))
         while self.call("starcoder/metrics")["model"] is None:
-            pass
+            wire.until(lambda message: "method" in message)
         document = {"uri": URI, "languageId": "python", "version": 3, "text": CODE}
         wire.send(notification("textDocument/didOpen", {"textDocument": document}))
 
@@ -91,9 +91,12 @@ class Editor:
         return document.splice(start, end, text.encode()).to_str()
 
 
-@pytest.fixture(params=PROFILES)
-def editor(request: pytest.FixtureRequest, wire: Start) -> Editor:
-    return Editor(wire(), PROFILES[request.param])
+@pytest.fixture(params=PROFILES, scope="module")
+def editor(request: pytest.FixtureRequest) -> Iterator[Editor]:
+    """One server for all requests of a client."""
+    wire = Wire()
+    yield Editor(wire, PROFILES[request.param])
+    wire.end_well()
 
 
 def structured(value: Any, kind: type) -> Any:
@@ -162,5 +165,3 @@ def test_the_server_uses_only_capabilities_of_the_client(editor: Editor) -> None
             assert capability(editor.profile, "window", "workDoneProgress")
         if method == "starcoder/didChangeStatus":
             assert capability(editor.profile, "experimental", "starcoder", "status")
-    assert editor.wire.stop() == 0
-    assert editor.wire.errors == []
