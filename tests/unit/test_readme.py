@@ -40,6 +40,16 @@ def test_the_example_has_at_most_twenty_lines_that_count_and_passes(tmp_path: Pa
     assert "1 passed" in ran.stdout
 
 
+def test_the_example_of_complete_writes_what_the_page_shows(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "command-line.md").read_text()
+    (example,) = re.findall(r"\$ printf '(.*?)' > (\S+)\n\$ starcoder-lsp complete (\S+)\n(.*?\n)```", page, re.DOTALL)
+    text, name, place, shown = example
+    (tmp_path / name).write_text(text.replace("\\n", "\n"))
+    command = [sys.executable, "-m", "starcoder_lsp", "complete", place]
+    ran = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False)  # noqa: S603
+    assert (ran.stdout, ran.stderr) == (shown, "")
+
+
 def test_the_commands_to_install_name_an_existing_file() -> None:
     commands = re.findall(r"`(CMAKE_ARGS=.*? pipx install \.)`", README)
     assert len(commands) == 3
