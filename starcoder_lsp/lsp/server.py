@@ -23,6 +23,7 @@ from starcoder_lsp.engine.engine import EngineError
 from starcoder_lsp.front.framing import Receive
 from starcoder_lsp.lsp.configuration import Configuration, can_be_pulled, pull
 from starcoder_lsp.lsp.greeting import NAME
+from starcoder_lsp.lsp.lazy_converter import make_converter
 from starcoder_lsp.lsp.progress import LoadProgress
 from starcoder_lsp.lsp.protocol import Protocol, described
 from starcoder_lsp.lsp.statistics import Statistics
@@ -55,7 +56,14 @@ class Server(LanguageServer):
     protocol: Protocol
 
     def __init__(self) -> None:
-        super().__init__(NAME, __version__, protocol_cls=Protocol, max_workers=1, notebook_document_sync=EVERY_NOTEBOOK)
+        super().__init__(
+            NAME,
+            __version__,
+            protocol_cls=Protocol,
+            converter_factory=make_converter,
+            max_workers=1,
+            notebook_document_sync=EVERY_NOTEBOOK,
+        )
         self.session = Session()
         self.configuration = Configuration()
         self.statistics = Statistics(self.session, self.warn)
