@@ -96,17 +96,23 @@ def _discard(stream: TextIO) -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Import and run one command. The others are not imported, and for a plain `serve` not even the parser.
-
-    An editor waits for it to start.
-    """
+    """Import and run one command. The others are not imported, for `serve` and `host` not even the parser."""
     if sys.stdout is None and arguments[0] != "serve":  # which over TCP needs none
         message = "standard output is closed"
         raise CommandError(message)
-    options = {"runs": "serve.serve"} if arguments in PLAIN_SERVE else _parsed(arguments)
+    options = _known(arguments) or _parsed(arguments)
     module, _, function = options.pop("runs").rpartition(".")
     code: int = getattr(import_module(f"starcoder_lsp.cli.{module}"), function)(**options)
     return code
+
+
+def _known(arguments: Sequence[str]) -> dict[str, Any]:
+    """Return the options of a start that somebody waits for, without the parser; nothing for all others."""
+    if arguments in PLAIN_SERVE:
+        return {"runs": "serve.serve"}
+    if len(arguments) == 3 and arguments[0] == "host":  # noqa: PLR2004  a server writes it
+        return {"runs": "host.host", "name": arguments[1], "options": arguments[2]}
+    return {}
 
 
 def _parsed(arguments: Sequence[str]) -> dict[str, Any]:

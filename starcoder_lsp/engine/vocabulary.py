@@ -16,7 +16,8 @@ from starcoder_lsp.engine.families import FAMILIES, architecture_of
 from starcoder_lsp.engine.gguf import Cursor, CutError, DamagedError
 from starcoder_lsp.engine.model_checks import RefusedError, check_architecture, check_start
 from starcoder_lsp.engine.model_file import parse_metadata
-from starcoder_lsp.engine.tokenizer import CONTROL, NORMAL, GgufTokenizer, build_tokenizer, read_tokenizer
+from starcoder_lsp.engine.token_bytes import CONTROL, NORMAL
+from starcoder_lsp.engine.tokenizer import GgufTokenizer, build_tokenizer, read_tokenizer
 
 MAX_VOCABULARY_BYTES = 64 << 20
 """The most bytes of either kind of file: four times the largest vocabulary in use. Of a GGUF file no more is read."""

@@ -26,7 +26,7 @@ from starcoder_lsp.context.caching_tokenizer import (
     CachingTokenizer,
 )
 from starcoder_lsp.engine.prompt_model import PromptModel
-from starcoder_lsp.engine.tokenizer import _BYTES
+from starcoder_lsp.engine.token_bytes import _BYTES
 from starcoder_lsp.engine.tokens import line_cut
 from tests.unit.families import QWEN_SPLIT
 

@@ -80,7 +80,12 @@ MAY_IMPORT = {
 ONLY_IN = {
     "pygls": "lsp",
     "lsprotocol": "lsp",
-    "llama_cpp": ("engine/local/llama.py", "engine/local/adapter.py", "engine/local/about.py"),
+    "llama_cpp": "engine/local/low_level.py",
+    "starcoder_lsp.engine.local.low_level": (
+        "engine/local/llama.py",
+        "engine/local/adapter.py",
+        "engine/local/about.py",
+    ),
     "msgspec": ("engine/host", "cli"),
     "filelock": ("engine/host", "models"),
     "httpx2": ("models/transport.py", "engine/remote/http.py"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from starcoder_lsp.engine.engine import EngineError
+from starcoder_lsp.engine.families import FAMILIES
 from starcoder_lsp.engine.host.options import HostOptions
+from starcoder_lsp.engine.model_file import raising_model_file_errors, read_model_header
 
 if TYPE_CHECKING:
     from starcoder_lsp.engine.local.llama import LlamaContext
@@ -38,10 +41,13 @@ def report_stage(stage: str) -> bool:
 def load(options: HostOptions, on_progress: Callable[[float], None]) -> LoadedModel:
     """Load the model and warm it up. Raises `EngineError`."""
     from starcoder_lsp.engine.host.rebuild import rebuild_command  # the host listens before these are imported
-    from starcoder_lsp.engine.prompt_model import read_prompt_model
+    from starcoder_lsp.engine.token_bytes import read_token_bytes
 
-    model = read_prompt_model(Path(options.path), options.n_context)
+    header = read_model_header(Path(options.path))
+    with raising_model_file_errors(header.file.path):
+        pieces = read_token_bytes(header.metadata, header.data, FAMILIES[header.file.architecture]).pieces
     report_stage("importing")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy multiplies no matrices here; threads cost 0.1 s of CPU
     try:
         from starcoder_lsp.engine.local import llama
     except (ImportError, OSError, RuntimeError) as error:
@@ -60,7 +66,7 @@ def load(options: HostOptions, on_progress: Callable[[float], None]) -> LoadedMo
         LoadOptions(
             path=Path(options.path),
             n_cells=n_cells,
-            n_model_bytes=model.n_bytes,
+            n_model_bytes=header.file.n_bytes,
             n_gpu_layers=options.n_gpu_layers,
             n_threads=options.n_threads,
             use_extra_buffers=options.use_extra_buffers,
@@ -68,7 +74,7 @@ def load(options: HostOptions, on_progress: Callable[[float], None]) -> LoadedMo
             lora=options.lora,
             cache_type=options.cache_type,
         ),
-        model.tokenizer.pieces,
+        pieces,
         on_progress,
     )
     report_stage("warming up")

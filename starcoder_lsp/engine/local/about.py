@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 
 if __name__ == "__main__":
-    import llama_cpp
-
     from starcoder_lsp.engine.local.llama import start_backend
+    from starcoder_lsp.engine.local.low_level import llama_cpp
 
     start_backend()
     about = {

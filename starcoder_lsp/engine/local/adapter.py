@@ -8,9 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import llama_cpp
-
 from starcoder_lsp.engine.engine import EngineError
+from starcoder_lsp.engine.local.low_level import llama_cpp
 
 
 def load_adapter(model: Any, path: Path, last_error: Callable[[], str]) -> Any:

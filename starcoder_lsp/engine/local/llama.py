@@ -1,4 +1,4 @@
-"""The model in this process, through llama.cpp's low-level API. The only importer of `llama_cpp`.
+"""The model in this process, through llama.cpp's low-level API.
 
 The high-level `Llama` class is not used: its infilling has one id for all three markers, and it hides the number of
 sequences. A failed assertion inside llama.cpp ends the process, so `model_file.py` checks the file first.
@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
-import llama_cpp
 import numpy as np
 
 from starcoder_lsp.engine.engine import EngineError
 from starcoder_lsp.engine.local.adapter import apply_adapter, load_adapter
 from starcoder_lsp.engine.local.backend import N_SLICE, Interrupted, Logits
 from starcoder_lsp.engine.local.load_options import LoadOptions
+from starcoder_lsp.engine.local.low_level import installed_version, llama_cpp
 from starcoder_lsp.engine.local.pieces import PieceIndex
 from starcoder_lsp.engine.local.slices import first_batch
 from starcoder_lsp.engine.threads import default_n_threads
@@ -134,7 +134,7 @@ class LlamaContext:
         # The other parameters are llama.cpp's defaults: they change with its version, and with where layers run.
         adapter = () if self._lora is None else self._lora.key
         cache_type = () if self.cache_type == "f16" else (self.cache_type,)
-        return llama_cpp.__version__, self.n_gpu_layers, self.uses_flash_attention, *cache_type, *adapter
+        return installed_version(), self.n_gpu_layers, self.uses_flash_attention, *cache_type, *adapter
 
     def decode(
         self, sequence: int, ids: Sequence[int], first_position: int, interrupted: Interrupted = lambda: False
