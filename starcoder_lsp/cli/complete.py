@@ -8,21 +8,22 @@ import sys
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from starcoder_lsp.cli import CommandError, coroutines, warn
-from starcoder_lsp.cli.place import byte_at, open_file, parse_place, workspace_context_of
-from starcoder_lsp.completion import Completion, complete
-from starcoder_lsp.documents.documents import Snapshot
-from starcoder_lsp.engine.engine import Cancellation, EngineError, Generation
-from starcoder_lsp.engine.loading import Listeners, opened_engine
+from starcoder_lsp.cli import CommandError, warn
+from starcoder_lsp.engine.engine import EngineError
+from starcoder_lsp.engine.host.early import EARLY
 from starcoder_lsp.models.chosen import with_model, with_path
 from starcoder_lsp.models.errors import ModelsError
-from starcoder_lsp.prompting import CompletionRequest, Model, decline_reason
 from starcoder_lsp.settings import Settings
 from starcoder_lsp.settings_layers import SettingsLayer, load_user_file, read_settings, user_file
+
+if TYPE_CHECKING:
+    from starcoder_lsp.completion import Completion
+    from starcoder_lsp.documents.documents import Snapshot
+    from starcoder_lsp.engine.engine import Generation
 
 NOT_IN_AN_ERROR = re.compile("[,;] ignored|; using .*")
 """The part of a message about a setting that is wrong for an error: that the value is ignored."""
@@ -38,12 +39,14 @@ class Position:
     settings: Settings
 
 
-def read_position(place: str, model: str | None) -> Position:
+def read_position(place: str, settings: Settings) -> Position:
     """Read the file of a position. Raises `CommandError`, also for a file that gets no completions."""
+    from starcoder_lsp.cli.place import byte_at, open_file, parse_place, workspace_context_of
+    from starcoder_lsp.prompting import decline_reason
+
     parsed = parse_place(place, with_column=True)
     snapshot = open_file(parsed.path)
     cursor_byte = byte_at(parsed, snapshot)
-    settings = configured(model)
     declined = decline_reason(snapshot, settings, workspace_context_of(parsed.path).root)
     if declined:
         message = f"{parsed.path}: {declined}"
@@ -53,17 +56,32 @@ def read_position(place: str, model: str | None) -> Position:
 
 def complete_at(place: str, *, as_json: bool, model: str | None) -> int:
     """Write the completion at a position to standard output."""
-    position = read_position(place, model)
+    EARLY.begin(["complete", model], user_file())  # the model loads while the pipeline is imported
     try:
-        completion = coroutines.run(_complete(position))
+        completion = _completed(place, configured(model))
     except EngineError as error:
         raise CommandError(str(error)) from error
+    finally:
+        EARLY.end()
     write_out(json.dumps(described(completion), indent=2) if as_json else completion.text)
     return 0
 
 
+def _completed(place: str, settings: Settings) -> Completion:
+    """Return the completion at a position. Raises `CommandError` and `EngineError`."""
+    from starcoder_lsp.cli import coroutines
+
+    return coroutines.run(_complete(read_position(place, settings)))
+
+
 async def _complete(position: Position) -> Completion:
     """Load the model and complete once. Raises `EngineError`."""
+    from starcoder_lsp.cli.place import workspace_context_of
+    from starcoder_lsp.completion import complete
+    from starcoder_lsp.engine.engine import Cancellation
+    from starcoder_lsp.engine.loading import Listeners, opened_engine
+    from starcoder_lsp.prompting import CompletionRequest, Model
+
     async with opened_engine(position.settings, Listeners(on_message=warn), joins=True) as model:
         context = workspace_context_of(position.path)
         request = CompletionRequest(

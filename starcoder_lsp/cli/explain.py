@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text as RichText
 
 from starcoder_lsp.cli import CommandError
-from starcoder_lsp.cli.complete import read_position, write_out
+from starcoder_lsp.cli.complete import configured, read_position, write_out
 from starcoder_lsp.cli.explain_page import counted, page_of, place_of, summary, visible
 from starcoder_lsp.cli.place import workspace_context_of
 from starcoder_lsp.context.explain import Json, PromptSegment, explain, list_segments
@@ -37,7 +37,7 @@ CURSOR = "█"
 
 def explain_at(place: str, *, as_json: bool, as_html: bool, model: str | None) -> int:
     """Write the prompt at a position to standard output, with its segments and the reasons for them."""
-    position = read_position(place, model)
+    position = read_position(place, configured(model))
     try:
         reader = PromptBuilder.reading(read_configured_prompts(position.settings))
     except EngineError as error:

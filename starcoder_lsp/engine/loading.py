@@ -13,6 +13,7 @@ from starcoder_lsp.background import in_background
 from starcoder_lsp.engine.engine import Capabilities, Engine
 from starcoder_lsp.engine.host.address import is_alive, runtime_folder
 from starcoder_lsp.engine.host.client import HostEngine
+from starcoder_lsp.engine.host.early import EARLY
 from starcoder_lsp.engine.host.options import HostOptions
 from starcoder_lsp.engine.model_file import check_model_file
 from starcoder_lsp.engine.prompt_model import PromptModel, read_prompt_model
@@ -67,6 +68,8 @@ async def open_model(
     settings: Settings, listeners: Listeners | None = None, client: str = "starcoder-lsp"
 ) -> tuple[PromptModel, Engine]:
     """Connect to the configured server, or load the local model; see `open_local`. Raises `EngineError`."""
+    if is_remote(settings) or not settings.enabled:
+        EARLY.settle(None)
     if not is_remote(settings):
         return await open_local(settings, listeners, client)
     from starcoder_lsp.engine.remote.opening import open_remote  # a local server starts without it
@@ -92,14 +95,27 @@ async def open_local(
         listeners.on_state,
         client=client,
     )
-    reading = asyncio.ensure_future(in_background(read_prompts, settings))  # while the host starts
+    # While the host starts, and not behind the queries of open documents, which the background thread compiles.
+    reading = asyncio.ensure_future(asyncio.to_thread(read_prompts, settings))
+    starting = asyncio.ensure_future(engine.start())
     try:
-        await engine.start()
-        return await reading, engine
+        prompts, _ = await asyncio.gather(reading, starting)
     except BaseException:
         reading.cancel()
+        starting.cancel()
+        await asyncio.wait([starting])
         await engine.close()
         raise
+    return prompts, engine
+
+
+def _private(settings: Settings) -> Settings:
+    return evolve(settings, host=evolve(settings.host, shared=False))
+
+
+def end_early() -> None:
+    """End the host that was started early, unless it is in use."""
+    EARLY.end()
 
 
 def runs(settings: Settings) -> bool:
@@ -117,7 +133,7 @@ async def opened(
     With `joins`, join a shared host if one is running.
     """
     if not (joins and settings.host.shared and await in_background(runs, settings)):
-        settings = evolve(settings, host=evolve(settings.host, shared=False))
+        settings = _private(settings)
     prompts, engine = await open_local(settings, listeners)
     try:
         yield prompts, engine

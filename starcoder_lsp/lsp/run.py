@@ -28,6 +28,7 @@ def run_session() -> int:
     end_with_parent()
     receive, writer = standard_streams()
     body, receive = first_body(receive)
+    begin_early(body)
     greeting = reply_to(body)
     if greeting is not None:
         with suppress(OSError):  # the front has left, and the input ends
@@ -38,6 +39,19 @@ def run_session() -> int:
         server.protocol.note_greeting(greeting["id"])
     server.serve(receive, writer)
     return 1
+
+
+def begin_early(body: bytes) -> None:
+    """Start the host that the same client had at its last start; see `engine/host/early.py`."""
+    from starcoder_lsp.engine.host.early import EARLY
+    from starcoder_lsp.front.framing import parsed
+    from starcoder_lsp.lsp.forgiving import is_too_deep
+    from starcoder_lsp.settings_layers import user_file
+
+    message = parsed(body)
+    params = message.get("params") if isinstance(message, dict) and message.get("method") == "initialize" else None
+    if isinstance(params, dict) and not is_too_deep(params):
+        EARLY.begin([params.get("clientInfo"), params.get("initializationOptions")], user_file())
 
 
 def end_with_parent() -> None:

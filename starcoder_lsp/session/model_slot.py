@@ -113,11 +113,14 @@ class ModelSlot:
         return self.model
 
     async def _open(self, on_progress: Callable[[float], None], on_message: Callable[[str], None]) -> Model:
-        from starcoder_lsp.engine.loading import Listeners, open_model  # not before `initialize` is answered
+        from starcoder_lsp.engine.loading import Listeners, end_early, open_model  # not before `initialize` is answered
         from starcoder_lsp.models.chosen import with_path
 
         listeners = Listeners(on_progress, on_message, self._follow)
-        return Model.of(*await open_model(with_path(self._settings), listeners, self._client))
+        try:
+            return Model.of(*await open_model(with_path(self._settings), listeners, self._client))
+        finally:
+            end_early()
 
     def _note(self) -> str:
         from starcoder_lsp.models.chosen import is_demonstrator

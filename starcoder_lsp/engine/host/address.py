@@ -2,6 +2,8 @@
 
 A host named NAME has `NAME.lock` (locked while it runs), `NAME.sock` or `NAME.port` (a port and a secret), and
 `NAME.log`, its standard error. The next host that starts removes the files of killed ones.
+
+The library for the lock is imported at its first use: a server that connects to a running host needs none.
 """
 
 from __future__ import annotations
@@ -19,13 +21,16 @@ import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import platformdirs
 from attrs import define, frozen
-from filelock import FileLock, Timeout
 
 from starcoder_lsp.engine.engine import EngineError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 MAX_SOCKET_PATH_BYTES = 100
 """The system's limit is 104 on macOS and 108 on Linux, the NUL included."""
@@ -123,12 +128,14 @@ class Listener:
 
     address: Address
     secret: str
-    _lock: FileLock
+    _lock: BaseFileLock
     _server: asyncio.Server | None = None
 
     @classmethod
     def claim(cls, address: Address) -> Listener:
         """Lock the name. Raises `TakenError` if another host has it."""
+        from filelock import FileLock, Timeout
+
         lock = FileLock(address.path(".lock"), mode=0o600)
         try:
             lock.acquire(timeout=0)
@@ -199,6 +206,8 @@ def known_names(folder: Path) -> Iterator[str]:
 
 def is_alive(folder: Path, name: str) -> bool:
     """Return whether a host has locked the name."""
+    from filelock import FileLock, Timeout
+
     path = folder / f"{name}.lock"
     if not path.exists():
         return False
@@ -215,6 +224,8 @@ def is_alive(folder: Path, name: str) -> bool:
 
 def sweep(folder: Path, keep: str = "") -> None:
     """Remove the files of hosts that are gone, but for those of `keep`."""
+    from filelock import FileLock, Timeout
+
     for name in known_names(folder):
         if name == keep:
             continue

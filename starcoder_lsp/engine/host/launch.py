@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from contextlib import suppress
@@ -18,6 +17,7 @@ from attrs import define, field
 from starcoder_lsp.engine.engine import EngineError
 from starcoder_lsp.engine.host import wire
 from starcoder_lsp.engine.host.address import NAME_TAKEN, Address, sweep
+from starcoder_lsp.engine.host.early import EARLY, spawn
 from starcoder_lsp.engine.host.options import HostOptions
 
 LISTEN_S = 60.0
@@ -45,16 +45,15 @@ class HostProcess:
     @classmethod
     def start(cls, options: HostOptions, address: Address) -> HostProcess:
         """Start a host. Raises `EngineError` if the system cannot."""
-        command = [sys.executable, "-m", "starcoder_lsp", "host", address.name, options.to_json().decode()]
         try:
-            descriptor = os.open(address.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "wb") as log:
-                process = subprocess.Popen(  # noqa: S603  our own program
-                    command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True
-                )
+            return cls.of(spawn(address.name, options.to_json().decode(), address.log))
         except OSError as error:
             message = f"the process for the model cannot be started ({error.strerror or error})"
             raise EngineError(message) from error
+
+    @classmethod
+    def of(cls, process: subprocess.Popen[bytes]) -> HostProcess:
+        """Watch a host that was just started."""
         host = cls(process)
         threading.Thread(target=host._watch, name="host", daemon=True).start()
         return host
@@ -173,13 +172,14 @@ async def join_or_start(options: HostOptions, address: Address, client: str) -> 
     """
     deadline_s = time.monotonic() + LISTEN_S
     while True:
-        connection = await join(options, address, client)
+        early = EARLY.take(address.name, options.to_json().decode())
+        connection = None if early is not None else await join(options, address, client)
         if connection is not None:
             return connection
         if time.monotonic() > deadline_s:
             message = f"another process has {address.path('.lock')} and does not listen; end it"
             raise EngineError(message)
-        process = HostProcess.start(options, address)
+        process = HostProcess.start(options, address) if early is None else HostProcess.of(early)
         try:
             if not await process.listens() and await process.exit_code() != NAME_TAKEN:
                 return process

@@ -98,7 +98,8 @@ class Host:
         self.model = model
         model.worker.on_death = partial(asyncio.get_running_loop().call_soon_threadsafe, self._end.set)
         model.worker.start()
-        report_stage("ready")
+        if not report_stage("ready") and not self.clients:
+            self._end.set()  # the starter ended before it connected
         with suppress(OSError):  # the starter reads to the end of standard output
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         for client in self.clients.values():

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
-import secrets
 from contextlib import suppress
 from typing import Protocol
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from starcoder_lsp.engine.engine import EngineError, EngineLostError
 from starcoder_lsp.engine.host import wire
 from starcoder_lsp.engine.host.address import Address
+from starcoder_lsp.engine.host.early import EARLY, HostRecord, own_name
 from starcoder_lsp.engine.host.ladder import WHAT_IT_COSTS, Caution, LadderFile, careful, is_crash, next_rung
 from starcoder_lsp.engine.host.launch import (
     LIBRARY_STAGES,
@@ -87,11 +86,24 @@ class Supervisor:
 
     async def start(self) -> None:
         """Wait until the model is loaded, and then watch the host in a task. Raises `EngineError`."""
-        own = "" if self.options.is_shared else f"-{os.getpid()}-{secrets.token_hex(4)}"
-        self._address = Address.of(self.options.key + own, self.options.transport)
         self.caution = self.ladder.caution(self.kind)
+        self._address = self._settled()
         connection = await self._load(MAX_FIRST_STARTS)
         self._task = asyncio.ensure_future(self._watch(connection))
+
+    def _settled(self) -> Address:
+        """Return the address of the host: of the one that was started early, if it is the right one."""
+        key = self.options.key
+        address = Address.of(key if self.options.is_shared else own_name(key), self.options.transport)
+        return evolve(address, name=EARLY.settle(self._record(address)) or address.name)
+
+    def _record(self, address: Address) -> HostRecord:
+        """Return the record of the host as it is started now."""
+        options = careful(self.options, self.caution)
+        paths = [path for path in (options.path, options.lora_path) if path]
+        return HostRecord.of(
+            self.options.key, options.to_json().decode(), address.folder, paths, is_shared=options.is_shared
+        )
 
     async def close(self, *, is_restart: bool) -> None:
         """Leave the host, and wait for the end of one of this server's own.
@@ -160,6 +172,7 @@ class Supervisor:
             raise EngineError(message)
         self.caution = rung
         self.ladder.remember(self.kind, rung, crash={"stage": stage, "how": how, "words": words})
+        EARLY.settle(self._record(self._address))
         return f"{what}. It runs more carefully now: {WHAT_IT_COSTS[rung]}. `starcoder-lsp doctor` says more."
 
     async def _wait_until_ready(self, host: HostConnection) -> bool:
