@@ -180,7 +180,9 @@ def test_the_cache_has_a_limited_size(prompts: PromptModel) -> None:
 
 @settings(max_examples=20)
 @given(st.lists(st.tuples(st.sampled_from([1, 40, 1000, 4000]), st.integers(1, 25)), max_size=8), st.integers(0, 999))
-def test_memory_has_an_end_however_long_the_lines(prompts: PromptModel, runs: list[tuple[int, int]], at: int) -> None:
+def test_the_cache_has_a_limit_in_bytes_however_long_the_lines(
+    prompts: PromptModel, runs: list[tuple[int, int]], at: int
+) -> None:
     limit, most = 50_000, 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("starcoder_lsp.context.caching_tokenizer.MAX_CACHED_BYTES", limit)

@@ -1,7 +1,7 @@
-"""Every member of `initialize`'s parameters that a handler reads is one that `lsp/greeting.py` keeps.
+"""`lsp/greeting.py` keeps every member of `initialize`'s parameters that a handler reads.
 
-A handler sees the parameters behind `parts_of`. A member without a row there is `None` for every client, so the handler
-would never do what the client can. The reads are found in the source, by the protocol's own types.
+A handler gets the parameters that `parts_of` returns. A member without a row there would be `None` for every client, so
+the handler would never use that capability. The test finds the members in the source, by the protocol's own types.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from starcoder_lsp.lsp.greeting import parts_of
 LSP = Path(__file__).parents[2] / "starcoder_lsp" / "lsp"
 CONVERTER = converters.get_converter()
 Read = tuple[type, str]
-"""A class of the protocol and the name of a member that is read of it."""
+"""A class of the protocol, and the name of a member that a handler reads."""
 
 
 def classes_in(annotation: Any) -> Iterator[type]:
@@ -40,7 +40,7 @@ def members_of(kind: type) -> dict[str, Any]:
 
 
 def everything() -> tuple[dict[str, Any], dict[Read, list[tuple[str, ...]]]]:
-    """Parameters in which each member is given, as JSON, and the paths of each member."""
+    """Return parameters with every member, as JSON, and the paths of each member."""
     paths: dict[Read, list[tuple[str, ...]]] = {}
 
     def value_of(annotation: Any, path: tuple[str, ...]) -> Any:
@@ -81,7 +81,7 @@ FOLLOWED = {kind for kind, _ in PATHS} | {types.InitializeParams}
 
 
 class Reads(ast.NodeVisitor):
-    """The members that one module reads of the parameters and of what is in them.
+    """The members that one module reads of the parameters, at any depth.
 
     A value's class is known from `client_capabilities`, from annotations, from functions' results, and from members.
     """
@@ -213,11 +213,11 @@ def in_words(read: Read) -> str:
 
 
 @pytest.mark.parametrize("read", sorted(READS, key=in_words), ids=in_words)
-def test_what_a_handler_reads_of_a_client_is_kept(read: Read) -> None:
+def test_the_greeting_keeps_each_member_that_a_handler_reads(read: Read) -> None:
     assert is_kept(read), f"{READS[read]} read it, and _READ of lsp/greeting.py has no row for it"
 
 
-def test_the_reads_are_found() -> None:
+def test_members_that_handlers_read_are_found() -> None:
     """A few that are certain, each written in another way."""
     named = {in_words(read) for read in READS}
     assert named >= {
@@ -246,7 +246,7 @@ def test_the_reads_are_found() -> None:
         "return hovering(server).content_format",
     ],
 )
-def test_a_read_that_is_not_kept_is_found(code: str) -> None:
+def test_a_member_that_is_not_kept_is_found(code: str) -> None:
     source = (
         f"def reads(server, params: types.InitializeParams):\n    {code}\n\n"
         "def hovering(server) -> types.HoverClientCapabilities | None:\n    return None\n"

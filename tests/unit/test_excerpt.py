@@ -32,7 +32,7 @@ MEMBERS = {
     "java": "    int x{n} = f({at});\n",
     "cpp": "  int x{n} = f({at});\n",
 }
-"""Members without a scope of their own: the cursor is in the class."""
+"""Members that are no scopes, so that the cursor's innermost scope is the class."""
 PARTS = (
     b"x",
     b"a + b",
@@ -64,7 +64,7 @@ def long_class(language: str, member: str, at: int) -> str:
 
 @pytest.mark.parametrize("at", [0, 1, N_MEMBERS // 2, N_MEMBERS - 1])
 @pytest.mark.parametrize("language", MEMBERS)
-def test_a_verdict_in_an_excerpt_is_that_in_the_document(language: str, at: int) -> None:
+def test_a_verdict_in_an_excerpt_equals_that_in_the_document(language: str, at: int) -> None:
     site = site_at(long_class(language, MEMBERS[language], at), language)
     found = excerpt(site, site.scopes[-1])
     assert found is not None, "the class is longer than an excerpt"
@@ -80,7 +80,7 @@ def test_a_verdict_in_an_excerpt_is_that_in_the_document(language: str, at: int)
 
 @pytest.mark.parametrize("at", [0, N_MEMBERS // 2, N_MEMBERS - 1])
 @pytest.mark.parametrize("language", CLASSES)
-def test_a_verdict_in_the_text_that_is_tried_is_that_in_the_document(language: str, at: int) -> None:
+def test_a_verdict_in_the_tried_text_equals_that_in_the_document(language: str, at: int) -> None:
     site = site_at(long_class(language, CLASSES[language][1], at), language)
     short, whole = TrialText.of(site), TrialText.whole(site)
     assert len(short.snapshot.text.data) < MIN_LONG_BYTES

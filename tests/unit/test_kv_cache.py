@@ -78,7 +78,7 @@ PROMPT_AND_ANSWERS = st.tuples(FEW.filter(bool), st.lists(FEW, min_size=1, max_s
 
 
 @given(st.lists(PROMPT_AND_ANSWERS, max_size=5), st.integers(0, 18))
-def test_logits_that_are_kept_are_those_behind_the_ids(
+def test_stored_logits_are_those_behind_their_ids(
     requests: list[tuple[list[int], list[list[int]], int]], n_shared: int
 ) -> None:
     cells, cached = Cells(), CachedSequence(0)
