@@ -15,13 +15,13 @@ from starcoder_lsp.background import in_background
 from starcoder_lsp.black_box import working_on
 from starcoder_lsp.context.window import Window, normalized
 from starcoder_lsp.documents.documents import Snapshot
-from starcoder_lsp.engine.engine import Cancellation, Generation, GenerationRequest, Prompt, Sampling
+from starcoder_lsp.engine.engine import Cancellation, CompletionOutput, Generation, GenerationRequest, Prompt, Sampling
 from starcoder_lsp.engine.generation import OnTexts
 from starcoder_lsp.engine.stream import StopReason
 from starcoder_lsp.prompting import CompletionRequest, Model, build_prompt, choose_window
 from starcoder_lsp.steering import Writer, write_whole
 from starcoder_lsp.suggestions.cursor_context import CursorContext, describe_cursor
-from starcoder_lsp.suggestions.postprocess import Effect, FilterEffect, postprocess, prepare
+from starcoder_lsp.suggestions.postprocess import Effect, FilterEffect, is_postprocessed, postprocess, prepare
 from starcoder_lsp.suggestions.stopping import stop_rule
 from starcoder_lsp.suggestions.suggestion import Suggestion
 
@@ -122,7 +122,12 @@ async def complete(
     try:
         async with asyncio.timeout(left_s):
             await preparing
-            completion = await in_background(_filtered, window, cursor, generation)
+            is_quick = _is_judged(generation, cursor)  # a turn of the background thread takes longer than what is left
+            completion = (
+                _filtered(window, cursor, generation)
+                if is_quick
+                else await in_background(_filtered, window, cursor, generation)
+            )
     except TimeoutError:
         completion = Completion(snapshot, cursor_byte, (), StopReason.TIMEOUT, generation, window)
     postprocess_ms = judging_ms + (time.perf_counter() - generated) * 1000
@@ -168,6 +173,15 @@ def _prepare(cursor: CursorContext) -> None:
         prepare(cursor)
 
 
+def _is_judged(generation: Generation, cursor: CursorContext) -> bool:
+    """Return whether the filters have seen all answers: the writer judges each draft, to find one that is whole."""
+    return all(is_postprocessed(_suggestion(one), cursor) for one in generation.written)
+
+
+def _suggestion(output: CompletionOutput) -> Suggestion:
+    return Suggestion(normalized(output.text), output.stop_reason)
+
+
 def _filtered(window: Window, cursor: CursorContext, generation: Generation) -> Completion:
     with working_on(window.snapshot.uri):
         return to_completion(window, cursor, generation)
@@ -182,7 +196,7 @@ def to_completion(window: Window, cursor: CursorContext, generation: Generation)
     answers = sorted(generation.written, key=lambda written: -written.first_line_logprob)
     if answers[0].stop_reason == StopReason.CANCELLED:
         return Completion(window.snapshot, window.cursor_byte, (), "cancelled", generation, window)
-    finished = [postprocess(Suggestion(normalized(one.text), one.stop_reason), cursor) for one in answers]
+    finished = [postprocess(_suggestion(one), cursor) for one in answers]
     _, filters = finished[0]
     shown = dict.fromkeys(suggestion for suggestion, _ in finished if suggestion.text)
     items = tuple(Item(one.text.replace(b"\n", cursor.line_end).decode(), one.n_replaced_bytes) for one in shown)

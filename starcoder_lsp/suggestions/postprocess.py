@@ -173,6 +173,11 @@ def postprocess(suggestion: Suggestion, cursor: CursorContext, filters: Sequence
     return cursor.memo[key]  # type: ignore[return-value]  # other rules have keys of other types
 
 
+def is_postprocessed(suggestion: Suggestion, cursor: CursorContext) -> bool:
+    """Return whether the result of `postprocess` is known, so that it takes no time."""
+    return _key(suggestion, cursor) in cursor.memo
+
+
 def _key(suggestion: Suggestion, cursor: CursorContext) -> object:
     """Return the key of a result: the variants of a cursor share a memo."""
     return suggestion, cursor.one_line, cursor.may_open, cursor.floor, cursor.allows_docstring
