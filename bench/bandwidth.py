@@ -7,7 +7,7 @@ that other work on the machine counts less. Each round prints both in GB/s and t
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 from pathlib import Path
 from statistics import median
@@ -24,8 +24,11 @@ from starcoder_lsp.models.bandwidth import measure
 N_ROUNDS, N_TOKENS, N_CONTEXT = 5, 6, 512
 
 
-def main(size: str = "3b") -> None:
+def main() -> None:
     """Print a line for each round, and the median ratio."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("size", nargs="?", choices=SHAPES, default="3b")
+    size = parser.parse_args().size
     folder: Path = platformdirs.user_cache_path("starcoder-lsp", appauthor=False) / "synthetic"
     path = synthetic_model(size, SHAPES[size], DEMONSTRATOR, folder, lambda _share: None)
     model = read_prompt_model(path, N_CONTEXT)
@@ -43,4 +46,4 @@ def main(size: str = "3b") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

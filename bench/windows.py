@@ -6,8 +6,8 @@ ahead first, as the server does with a document that was opened; `--cold` leaves
 
 from __future__ import annotations
 
+import argparse
 import random
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,11 +55,15 @@ def times_of(
 
 def main() -> None:
     """Measure each file and print its percentiles."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE")
+    parser.add_argument("--cold", action="store_true", help="do not read the files ahead")
+    arguments = parser.parse_args()
     settings = Settings()
     model = PromptBuilder.reading(read_prompts(settings))
-    is_cold = "--cold" in sys.argv
-    for path in (Path(each) for each in sys.argv[1:] if each != "--cold"):
-        times = zip(*times_of(path, evolve(model, anchors=Anchors()), settings, is_cold=is_cold), strict=True)
+    for path in arguments.files:
+        builder = evolve(model, anchors=Anchors())
+        times = zip(*times_of(path, builder, settings, is_cold=arguments.cold), strict=True)
         figures = (
             f"{name} {percentile(ms, 0.5):.2f}, {percentile(ms, 0.95):.2f}"
             for name, ms in zip(("edit", "parse", "window"), times, strict=True)
