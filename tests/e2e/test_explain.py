@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -71,19 +71,24 @@ def nasty(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
 # JSON
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[Wire]:
+    """A server that chooses the whole window, and prefills nothing."""
+    made = Wire()
+    made.start({"trigger": "invoked", "context": {"maxPrefillMs": 100_000}})
+    made.model_is_loaded()
+    yield made
+    made.end_well()
+
+
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 @pytest.mark.parametrize("text", [NASTY.replace("\r\n", "\n").replace("\r", "\n"), LONG + NASTY + LONG])
-def test_the_json_equals_the_servers_answer(wire: Callable[..., Wire], tmp_path: Path, text: str, newline: str) -> None:
+def test_the_json_equals_the_servers_answer(server: Wire, tmp_path: Path, text: str, newline: str) -> None:
     path = tmp_path / "example.py"
     text = text.replace("\n", newline)
     path.write_bytes(text.encode())
     line, column = place_in(text)
-    server = wire()
-    server.start(
-        {"trigger": "invoked", "context": {"maxPrefillMs": 100_000}}
-    )  # the whole window is chosen, and nothing is prefilled
-    server.model_is_loaded()
-    server.open(path.as_uri(), text)
+    server.emptied().open(path.as_uri(), text)
     where = {"textDocument": {"uri": path.as_uri()}, "position": {"line": line, "character": column}}
     wanted = server.call("explain", "starcoder/explain", where)["result"]
     ran = run("explain", f"{path}:{line + 1}:{column + 1}", "--json")

@@ -6,16 +6,25 @@ import asyncio
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from lsprotocol import types
 from pytest_lsp import LanguageClient
 
-from .conftest import CODE, SETTINGS, URI, Driver
+from .conftest import CODE, ON_A_LASTING_SERVER, SETTINGS, URI, Driver
 
 LINE, COLUMN = 4, 23
 
 
+@pytest_asyncio.fixture(loop_scope="module")
+async def driver(lasting: Driver) -> Driver:
+    """A server that earlier tests used."""
+    lasting.open(URI, CODE)
+    return lasting
+
+
 @pytest.fixture
-async def driver(client: LanguageClient) -> Driver:
+async def alone(client: LanguageClient) -> Driver:
+    """A server of the test's own."""
     made = Driver(client)
     await made.start()
     await made.model_is_loaded()
@@ -55,23 +64,24 @@ async def n_prompt_tokens(driver: Driver) -> int:
     return int((await driver.metrics())["tokens"]["prompt"])
 
 
-async def test_typing_a_suggestion_deleting_it_and_requesting_again_cost_nothing(driver: Driver) -> None:
-    text = await shown(driver, COLUMN)
+async def test_typing_a_suggestion_deleting_it_and_requesting_again_cost_nothing(alone: Driver) -> None:
+    text = await shown(alone, COLUMN)
     typed = on_the_line(text)[:-1]
     assert len(typed) > 0
-    first = await cost(driver)
+    first = await cost(alone)
     for n, letter in enumerate(typed):
-        driver.edit(URI, (LINE, COLUMN + n), (LINE, COLUMN + n), letter)
-        assert await shown(driver, COLUMN + n + 1) == text[n + 1 :]
+        alone.edit(URI, (LINE, COLUMN + n), (LINE, COLUMN + n), letter)
+        assert await shown(alone, COLUMN + n + 1) == text[n + 1 :]
     for n in reversed(range(len(typed))):
-        driver.edit(URI, (LINE, COLUMN + n), (LINE, COLUMN + n + 1), "")
-        assert await shown(driver, COLUMN + n) == text[n:]
-    assert await shown(driver, COLUMN) == text
-    assert await cost(driver) == first
-    report = await driver.metrics()
+        alone.edit(URI, (LINE, COLUMN + n), (LINE, COLUMN + n + 1), "")
+        assert await shown(alone, COLUMN + n) == text[n:]
+    assert await shown(alone, COLUMN) == text
+    assert await cost(alone) == first
+    report = await alone.metrics()
     assert report["requests"]["answered"] == report["requests"]["total"] == report["latencyMs"]["count"]
 
 
+@ON_A_LASTING_SERVER
 async def test_an_auto_closed_bracket_is_replaced(driver: Driver) -> None:
     driver.replace(URI, "x = sorted\n")
     item, *_ = await driver.complete(URI, 0, 10)
@@ -95,6 +105,7 @@ async def test_an_auto_closed_bracket_is_replaced(driver: Driver) -> None:
         ((0, 7), (0, 9), "re", COLUMN),  # above
     ],
 )
+@ON_A_LASTING_SERVER
 async def test_any_other_edit_needs_the_model(
     driver: Driver, start: tuple[int, int], end: tuple[int, int], text: str, column: int
 ) -> None:
@@ -105,6 +116,7 @@ async def test_any_other_edit_needs_the_model(
     assert await n_prompt_tokens(driver) > before
 
 
+@ON_A_LASTING_SERVER
 async def test_after_accepting_or_reopening_the_model_is_needed(driver: Driver) -> None:
     text = await shown(driver, COLUMN)
     before = await n_prompt_tokens(driver)
@@ -118,29 +130,29 @@ async def test_after_accepting_or_reopening_the_model_is_needed(driver: Driver) 
     assert await n_prompt_tokens(driver) > accepted
 
 
-async def test_the_suggestion_after_an_accepted_one_is_prepared(driver: Driver) -> None:
+async def test_the_suggestion_after_an_accepted_one_is_prepared(alone: Driver) -> None:
     automatic = types.InlineCompletionTriggerKind.Automatic
-    params = driver.request(URI, LINE, COLUMN, automatic)
-    (item,) = (await driver.client.text_document_inline_completion_async(params)).items
-    n_generated = (await driver.metrics())["tokens"]["generated"]
-    while (await driver.metrics())["tokens"]["generated"] == n_generated:
+    params = alone.request(URI, LINE, COLUMN, automatic)
+    (item,) = (await alone.client.text_document_inline_completion_async(params)).items
+    n_generated = (await alone.metrics())["tokens"]["generated"]
+    while (await alone.metrics())["tokens"]["generated"] == n_generated:
         pass
-    before = await n_prompt_tokens(driver)
-    driver.edit(URI, (LINE, COLUMN), (LINE, COLUMN), item.insert_text)
-    params = driver.request(URI, *end_of(item.insert_text), automatic)
-    await driver.client.text_document_inline_completion_async(params)
-    assert await n_prompt_tokens(driver) == before
+    before = await n_prompt_tokens(alone)
+    alone.edit(URI, (LINE, COLUMN), (LINE, COLUMN), item.insert_text)
+    params = alone.request(URI, *end_of(item.insert_text), automatic)
+    await alone.client.text_document_inline_completion_async(params)
+    assert await n_prompt_tokens(alone) == before
 
 
-async def test_other_settings_need_the_model(driver: Driver) -> None:
-    await shown(driver, COLUMN)
-    before = await n_prompt_tokens(driver)
+async def test_other_settings_need_the_model(alone: Driver) -> None:
+    await shown(alone, COLUMN)
+    before = await n_prompt_tokens(alone)
     settings = SETTINGS | {"completion": {"maxTokens": 1}}
-    driver.client.workspace_did_change_configuration(
+    alone.client.workspace_did_change_configuration(
         types.DidChangeConfigurationParams(settings={"starcoder": settings})
     )
-    await shown(driver, COLUMN)
-    assert await n_prompt_tokens(driver) > before
+    await shown(alone, COLUMN)
+    assert await n_prompt_tokens(alone) > before
 
 
 async def test_cached_and_invoked_answers_skip_the_debounce(client: LanguageClient) -> None:
@@ -172,6 +184,7 @@ async def test_a_cached_answer_supersedes_a_waiting_request(client: LanguageClie
     assert (await driver.metrics())["requests"]["superseded"] == 1
 
 
+@ON_A_LASTING_SERVER
 async def test_an_empty_answer_is_cached_for_the_same_text_only(driver: Driver) -> None:
     driver.replace(URI, "x = 1")
     assert await driver.complete(URI, 0, 5) == []

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 from pytest_lsp import LanguageClient
 
 from starcoder_lsp.suggestions.postprocess import FILTERS
 
-from .conftest import Driver
+from .conftest import ON_A_LASTING_SERVER, Driver
 
 URI = "file:///code/example.py"
 CODE = "import os\n\n\ndef read(path):\n    with open(path) as \n\n\ndef write(path, text):\n    pass\n"
@@ -24,8 +25,15 @@ ASSIGNED = "import os\n\n\ndef read(path):\n    text = \n    return text\n\n\nde
 ASSIGNED_CURSOR = (4, 11)
 
 
+@pytest_asyncio.fixture(loop_scope="module")
+async def driver(lasting: Driver) -> Driver:
+    """A server that earlier tests used."""
+    return lasting
+
+
 @pytest.fixture
-async def driver(client: LanguageClient) -> Driver:
+async def alone(client: LanguageClient) -> Driver:
+    """A server of the test's own."""
     made = Driver(client)
     await made.start()
     await made.model_is_loaded()
@@ -46,6 +54,7 @@ async def test_capabilities_and_the_progress_of_the_load(client: LanguageClient)
     assert reports[0].kind == "begin"
 
 
+@ON_A_LASTING_SERVER
 async def test_a_completion_has_text_range_and_command(driver: Driver) -> None:
     driver.open(URI, CODE)
     item, *_ = await driver.complete(URI, *CURSOR)
@@ -55,6 +64,7 @@ async def test_a_completion_has_text_range_and_command(driver: Driver) -> None:
     assert item.command.command == "starcoder.accept"
 
 
+@ON_A_LASTING_SERVER
 async def test_the_same_request_gets_the_same_answer(driver: Driver) -> None:
     driver.open(URI, CODE)
     first = await driver.complete(URI, *CURSOR)
@@ -65,6 +75,7 @@ async def test_the_same_request_gets_the_same_answer(driver: Driver) -> None:
     assert [item.insert_text for item in again] == [item.insert_text for item in first]
 
 
+@ON_A_LASTING_SERVER
 async def test_an_invoked_request_gets_several_suggestions_with_different_beginnings(driver: Driver) -> None:
     driver.open(URI, ASSIGNED)
     automatic = driver.request(URI, *ASSIGNED_CURSOR, types.InlineCompletionTriggerKind.Automatic)
@@ -99,42 +110,43 @@ async def test_suggestions_below_the_minimal_confidence_are_withheld(client: Lan
     assert await driver.complete(URI, *CURSOR) == []
 
 
-async def test_typing_reuses_evaluated_tokens(driver: Driver) -> None:
-    driver.open(URI, CODE)
-    await driver.complete(URI, *CURSOR)
-    before = (await driver.metrics())["tokens"]
-    driver.edit(URI, CURSOR, CURSOR, "q")  # another text than the suggested one
-    await driver.complete(URI, 4, 24)
-    after = (await driver.metrics())["tokens"]
+async def test_typing_reuses_evaluated_tokens(alone: Driver) -> None:
+    alone.open(URI, CODE)
+    await alone.complete(URI, *CURSOR)
+    before = (await alone.metrics())["tokens"]
+    alone.edit(URI, CURSOR, CURSOR, "q")  # another text than the suggested one
+    await alone.complete(URI, 4, 24)
+    after = (await alone.metrics())["tokens"]
     assert after["reused"] > before["reused"]
     assert after["prompt"] + after["ahead"] == after["reused"] + after["evaluated"]
 
 
-async def test_an_opened_or_focused_document_is_prefilled(driver: Driver) -> None:
+async def test_an_opened_or_focused_document_is_prefilled(alone: Driver) -> None:
     """Opened, left for another document, and focused again: each time its cells are cached before the request."""
-    driver.open(URI, CODE * 20)
-    report = await driver.until_ahead(0)
+    alone.open(URI, CODE * 20)
+    report = await alone.until_ahead(0)
     assert report["requests"]["total"] == 0
     assert report["documents"][0]["uri"] == URI
-    driver.open("file:///other.py", "x = 1\n" * 200)
-    other = await driver.until_ahead(report["tokens"]["ahead"])
+    alone.open("file:///other.py", "x = 1\n" * 200)
+    other = await alone.until_ahead(report["tokens"]["ahead"])
     assert other["documents"][0]["uri"] == "file:///other.py"
-    await driver.complete("file:///other.py", 100, 0)
-    driver.client.protocol.notify("textDocument/didFocus", {"textDocument": {"uri": URI}})
-    while (report := await driver.metrics())["documents"][0]["uri"] != URI:
+    await alone.complete("file:///other.py", 100, 0)
+    alone.client.protocol.notify("textDocument/didFocus", {"textDocument": {"uri": URI}})
+    while (report := await alone.metrics())["documents"][0]["uri"] != URI:
         pass
     assert {document["where"] for document in report["documents"]} == {"device", "ram"}
 
 
-async def test_an_edited_place_is_prefilled(driver: Driver) -> None:
-    driver.open(URI, CODE * 20)
-    driver.edit(URI, (60, 0), (60, 0), "x = 1\n")
-    report = await driver.until_ahead(100)
-    await driver.complete(URI, 61, 0)
-    after = (await driver.metrics())["tokens"]
+async def test_an_edited_place_is_prefilled(alone: Driver) -> None:
+    alone.open(URI, CODE * 20)
+    alone.edit(URI, (60, 0), (60, 0), "x = 1\n")
+    report = await alone.until_ahead(100)
+    await alone.complete(URI, 61, 0)
+    after = (await alone.metrics())["tokens"]
     assert after["evaluated"] - report["tokens"]["evaluated"] <= 2
 
 
+@ON_A_LASTING_SERVER
 async def test_focus_on_an_unknown_document_is_ignored(driver: Driver) -> None:
     driver.client.protocol.notify("textDocument/didFocus", {"textDocument": {"uri": "file:///nowhere.py"}})
     driver.client.protocol.notify("textDocument/didFocus", {"wrong": 1})
@@ -143,22 +155,22 @@ async def test_focus_on_an_unknown_document_is_ignored(driver: Driver) -> None:
     assert await driver.complete(URI, *CURSOR) is not None
 
 
-async def test_a_document_that_is_opened_again_reuses_its_cells(driver: Driver) -> None:
-    driver.open(URI, CODE * 20)
-    await driver.complete(URI, *CURSOR)
-    driver.client.text_document_did_close(types.DidCloseTextDocumentParams(types.TextDocumentIdentifier(URI)))
-    driver.open("file:///other.py", CODE * 10)
-    await driver.complete("file:///other.py", *CURSOR)
-    before = (await driver.metrics())["tokens"]["evaluated"]
-    driver.open(URI, CODE * 20)
-    await driver.complete(URI, *CURSOR)
-    assert (await driver.metrics())["tokens"]["evaluated"] - before <= 2
+async def test_a_document_that_is_opened_again_reuses_its_cells(alone: Driver) -> None:
+    alone.open(URI, CODE * 20)
+    await alone.complete(URI, *CURSOR)
+    alone.client.text_document_did_close(types.DidCloseTextDocumentParams(types.TextDocumentIdentifier(URI)))
+    alone.open("file:///other.py", CODE * 10)
+    await alone.complete("file:///other.py", *CURSOR)
+    before = (await alone.metrics())["tokens"]["evaluated"]
+    alone.open(URI, CODE * 20)
+    await alone.complete(URI, *CURSOR)
+    assert (await alone.metrics())["tokens"]["evaluated"] - before <= 2
 
 
-async def test_metrics_have_the_documented_shape(driver: Driver) -> None:
-    driver.open(URI, CODE)
-    await driver.complete(URI, *CURSOR)
-    report = await driver.metrics()
+async def test_metrics_have_the_documented_shape(alone: Driver) -> None:
+    alone.open(URI, CODE)
+    await alone.complete(URI, *CURSOR)
+    report = await alone.metrics()
     assert set(report["requests"]) == {"total", "answered", "empty", "superseded", "cancelled", "failed"}
     assert set(report["tokens"]) == {"prompt", "reused", "evaluated", "ahead", "generated", "uncounted"}
     assert set(report["latencyMs"]) == {"count", "p50", "p95", "evaluation"}
@@ -168,6 +180,7 @@ async def test_metrics_have_the_documented_shape(driver: Driver) -> None:
     assert report["model"]["architecture"] == "starcoder2"
 
 
+@ON_A_LASTING_SERVER
 async def test_explain_returns_the_prompt(driver: Driver) -> None:
     driver.open(URI, CODE)
     await driver.complete(URI, *CURSOR)
@@ -186,16 +199,19 @@ async def test_explain_returns_the_prompt(driver: Driver) -> None:
     assert {"window", "prefill", "decode"} <= set(explained["timingsMs"])
 
 
+@ON_A_LASTING_SERVER
 async def test_a_newer_request_supersedes_the_older(driver: Driver) -> None:
+    n_superseded = (await driver.metrics())["requests"]["superseded"]
     driver.open(URI, "x = 1\n" * 300 + CODE)
     params = driver.request(URI, 304, 23)
     older = asyncio.ensure_future(driver.client.text_document_inline_completion_async(params))
     newer = asyncio.ensure_future(driver.client.text_document_inline_completion_async(params))
     assert await older is None
     assert (await newer).items
-    assert (await driver.metrics())["requests"]["superseded"] == 1
+    assert (await driver.metrics())["requests"]["superseded"] == n_superseded + 1
 
 
+@ON_A_LASTING_SERVER
 async def test_an_edit_supersedes_a_running_request(driver: Driver) -> None:
     driver.open(URI, "x = 1\n" * 300 + CODE)
     running = asyncio.ensure_future(driver.client.text_document_inline_completion_async(driver.request(URI, 304, 23)))
@@ -204,18 +220,21 @@ async def test_an_edit_supersedes_a_running_request(driver: Driver) -> None:
     assert await running is None
 
 
+@ON_A_LASTING_SERVER
 async def test_a_cancelled_request_gets_the_error_request_cancelled(driver: Driver) -> None:
     driver.open(URI, "x = 1\n" * 300 + CODE)
+    n_cancelled = (await driver.metrics())["requests"]["cancelled"]
     protocol = driver.client.protocol
     reply = protocol.send_request("textDocument/inlineCompletion", driver.request(URI, 304, 23), msg_id="to-cancel")
     protocol.notify("$/cancelRequest", types.CancelParams(id="to-cancel"))
     with pytest.raises(JsonRpcException) as raised:
         await asyncio.wrap_future(reply)
     assert raised.value.code == types.LSPErrorCodes.RequestCancelled
-    assert (await driver.metrics())["requests"]["cancelled"] == 1
+    assert (await driver.metrics())["requests"]["cancelled"] == n_cancelled + 1
     assert (await driver.complete(URI, 304, 23)) is not None
 
 
+@ON_A_LASTING_SERVER
 async def test_several_documents_are_served(driver: Driver) -> None:
     driver.open(URI, CODE)
     driver.open("file:///b.rs", "fn main() {\n    let x = \n}\n", "rust")
@@ -231,6 +250,7 @@ async def test_several_documents_are_served(driver: Driver) -> None:
 # Bad input
 
 
+@ON_A_LASTING_SERVER
 async def test_a_position_outside_the_document_is_clamped(driver: Driver) -> None:
     driver.open(URI, CODE)
     for line, character in ((4, 9999), (9999, 0), (9999, 9999)):
@@ -240,6 +260,7 @@ async def test_a_position_outside_the_document_is_clamped(driver: Driver) -> Non
             assert item.range.start.line < len(CODE.splitlines()) + 1
 
 
+@ON_A_LASTING_SERVER
 async def test_an_unknown_document_is_an_error_and_the_server_goes_on(driver: Driver) -> None:
     with pytest.raises(JsonRpcException, match="not open") as raised:
         await driver.complete("file:///never-opened.py", 0, 0)
@@ -256,6 +277,7 @@ async def test_an_unknown_document_is_an_error_and_the_server_goes_on(driver: Dr
     "params", [None, {}, {"textDocument": 3}, {"textDocument": {"uri": URI}, "position": {"line": "a"}}]
 )
 @pytest.mark.parametrize("method", ["textDocument/inlineCompletion", "starcoder/explain"])
+@ON_A_LASTING_SERVER
 async def test_malformed_parameters_get_a_reply(driver: Driver, method: str, params: Any) -> None:
     driver.open(URI, CODE)
     body = {"jsonrpc": "2.0", "id": "odd", "method": method, "params": params}
@@ -276,6 +298,7 @@ def sent_raw(client: LanguageClient, body: dict[str, Any]) -> Any:
     return future
 
 
+@ON_A_LASTING_SERVER
 async def test_an_edit_of_an_unknown_document_is_ignored(driver: Driver) -> None:
     driver.versions["file:///nope"] = 1
     driver.edit("file:///nope", (0, 0), (0, 0), "x")
@@ -284,6 +307,7 @@ async def test_an_edit_of_an_unknown_document_is_ignored(driver: Driver) -> None
 
 
 @pytest.mark.parametrize("marker", ["<fim_middle>", "<|endoftext|>", "<fim_prefix><fim_suffix>"])
+@ON_A_LASTING_SERVER
 async def test_markers_in_a_file_are_plain_text(driver: Driver, marker: str) -> None:
     driver.open(URI, f"text = '{marker}'\n" + CODE)
     assert await driver.complete(URI, CURSOR[0] + 1, CURSOR[1])
@@ -295,6 +319,7 @@ async def test_markers_in_a_file_are_plain_text(driver: Driver, marker: str) -> 
 
 
 @pytest.mark.parametrize("text", ["a\0b\n" * 10, ("x" * 99 + "\n") * 100_000])
+@ON_A_LASTING_SERVER
 async def test_binary_and_huge_files_get_null_without_a_message(driver: Driver, text: str) -> None:
     driver.open(URI, text)
     assert await driver.complete(URI, 0, 1) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,20 @@ def start(wire: Start) -> Start:
     return wire
 
 
+@pytest.fixture(scope="module")
+def lasting() -> Iterator[Wire]:
+    made = Wire()
+    made.start(SETTINGS, GHOST_TEXT)
+    made.model_is_loaded()
+    yield made
+    made.end_well()
+
+
 @pytest.fixture
-def served(start: Start) -> Wire:
-    """A client with ghost text, an open document, and a loaded model."""
-    return opened(start, GHOST_TEXT)
+def served(lasting: Wire) -> Wire:
+    """A client with ghost text, an open document, and a loaded model, of a server that earlier tests used."""
+    lasting.emptied().open(URI, CODE)
+    return lasting
 
 
 def opened(start: Start, capabilities: object, settings: object = SETTINGS) -> Wire:
@@ -45,8 +56,23 @@ def edit(wire: Wire, version: int, place: tuple[int, int], text: str) -> None:
     wire.send(notification("textDocument/didChange", {"textDocument": document, "contentChanges": [change]}))
 
 
-def outcomes(wire: Wire, msg_id: str) -> dict[str, int]:
-    return wire.call(msg_id, "starcoder/metrics")["result"]["suggestions"]
+class Outcomes:
+    """Counts the outcomes of one test's suggestions."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._before = self._all("before")
+
+    def _all(self, msg_id: str) -> dict[str, int]:
+        return self._wire.call(msg_id, "starcoder/metrics")["result"]["suggestions"]
+
+    def __call__(self, msg_id: str) -> dict[str, int]:
+        return {name: n - self._before[name] for name, n in self._all(msg_id).items()}
+
+
+@pytest.fixture
+def outcomes(served: Wire) -> Outcomes:
+    return Outcomes(served)
 
 
 def command(wire: Wire, msg_id: str, name: str, *arguments: object) -> Any:
@@ -56,43 +82,43 @@ def command(wire: Wire, msg_id: str, name: str, *arguments: object) -> Any:
 # Outcomes of suggestions
 
 
-def test_shown_and_accepted_suggestions_are_counted(served: Wire) -> None:
+def test_shown_and_accepted_suggestions_are_counted(served: Wire, outcomes: Outcomes) -> None:
     (item,) = items(served)
     served.send(notification("textDocument/didShowCompletion", {"item": item}))
     served.send(notification("textDocument/didShowCompletion", {"item": item}))
-    assert outcomes(served, "shown") == {"offered": 1, "shown": 1, "accepted": 0, "partly": 0, "rejected": 0}
+    assert outcomes("shown") == {"offered": 1, "shown": 1, "accepted": 0, "partly": 0, "rejected": 0}
     served.send(notification("textDocument/didPartiallyAcceptCompletion", {"item": item, "acceptedLength": 2}))
     assert command(served, "accept", item["command"]["command"], *item["command"]["arguments"])["result"] is None
     command(served, "accept again", item["command"]["command"], *item["command"]["arguments"])
-    assert outcomes(served, "done") == {"offered": 1, "shown": 1, "accepted": 1, "partly": 1, "rejected": 0}
+    assert outcomes("done") == {"offered": 1, "shown": 1, "accepted": 1, "partly": 1, "rejected": 0}
 
 
-def test_acceptance_is_inferred_from_an_edit(served: Wire) -> None:
+def test_acceptance_is_inferred_from_an_edit(served: Wire, outcomes: Outcomes) -> None:
     (item,) = items(served)
     edit(served, 2, CURSOR, item["insertText"])
-    assert outcomes(served, "done")["accepted"] == 1
+    assert outcomes("done")["accepted"] == 1
     command(served, "late", item["command"]["command"], *item["command"]["arguments"])
-    assert outcomes(served, "once")["accepted"] == 1
+    assert outcomes("once")["accepted"] == 1
 
 
-def test_typing_or_pasting_elsewhere_does_not_count_as_accepting(served: Wire) -> None:
+def test_typing_or_pasting_elsewhere_does_not_count_as_accepting(served: Wire, outcomes: Outcomes) -> None:
     (item,) = items(served)
     edit(served, 2, CURSOR, item["insertText"][0])
     edit(served, 3, (7, 0), item["insertText"])
-    assert outcomes(served, "done")["accepted"] == 0
+    assert outcomes("done")["accepted"] == 0
 
 
-def test_rejected_suggestions_are_counted(served: Wire) -> None:
+def test_rejected_suggestions_are_counted(served: Wire, outcomes: Outcomes) -> None:
     (item,) = items(served)
     served.send(notification("starcoder/didReject", {"items": [item]}))
     command(served, "too late", item["command"]["command"], *item["command"]["arguments"])
-    assert outcomes(served, "done") == {"offered": 1, "shown": 0, "accepted": 0, "partly": 0, "rejected": 1}
+    assert outcomes("done") == {"offered": 1, "shown": 0, "accepted": 0, "partly": 0, "rejected": 1}
 
 
-def test_odd_notifications_about_suggestions_are_ignored(served: Wire) -> None:
+def test_odd_notifications_about_suggestions_are_ignored(served: Wire, outcomes: Outcomes) -> None:
     for params in (None, [], {}, {"item": 3}, {"items": [None]}, {"item": {"command": {}}}):
         served.send(notification("textDocument/didShowCompletion", params), notification("starcoder/didReject", params))
-    assert outcomes(served, "still here")["offered"] == 0
+    assert outcomes("still here")["offered"] == 0
 
 
 # The completion menu
@@ -202,7 +228,8 @@ def test_the_command_toggle_turns_suggestions_off_and_on(served: Wire) -> None:
     assert items(served)
 
 
-def test_commands_select_another_model_and_restart_it(served: Wire, tmp_path: Path) -> None:
+def test_commands_select_another_model_and_restart_it(start: Start, tmp_path: Path) -> None:
+    served = opened(start, GHOST_TEXT)
     first = items(served, "first")
     linked = tmp_path / "other.gguf"
     linked.symlink_to(DEMONSTRATOR)
