@@ -14,13 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from starcoder_lsp import cli
 from starcoder_lsp.cli import CommandError
 from starcoder_lsp.cli.bench import llama_server
 from starcoder_lsp.engine.loading import DEMONSTRATOR
 
 from .conftest import ENVIRONMENT, SERVER, TIMEOUT_S
-from .test_cli import assert_refused, run, settings_file
+from .test_cli import assert_main_refuses, assert_refused, run, settings_file
 
 START = "fn main() {\n}\n\nfn last() {\n}\n"
 TYPED = "let x = 1;"
@@ -116,13 +115,6 @@ def test_replay_uses_only_the_model_of_the_users_settings(trace: Path, tmp_path:
     assert json.loads(ran.stdout)["edits"]["all"]["evaluatedMean"] > 0
     linked.unlink()
     assert_refused(run("bench", "replay", str(trace), **env), "no model file", "linked.gguf")
-
-
-def assert_main_refuses(capsys: pytest.CaptureFixture[str], arguments: Sequence[str], *words: str) -> None:
-    """Check as `assert_refused` does, in this process: these commands end before a server starts."""
-    code = cli.main(arguments)
-    out, err = capsys.readouterr()
-    assert_refused(subprocess.CompletedProcess([], code, out.encode(), err.encode()), *words)
 
 
 @pytest.mark.parametrize(

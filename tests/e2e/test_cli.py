@@ -6,12 +6,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from starcoder_lsp import __version__
+from starcoder_lsp import __version__, cli
 from starcoder_lsp.cli.demo import DEFAULT_LINE
 from starcoder_lsp.engine.loading import DEMONSTRATOR
 
@@ -36,6 +36,13 @@ def assert_refused(ran: subprocess.CompletedProcess[bytes], *words: str) -> None
     assert line.startswith("starcoder-lsp: ")
     for word in words:
         assert word in line
+
+
+def assert_main_refuses(capsys: pytest.CaptureFixture[str], arguments: Sequence[str], *words: str) -> None:
+    """Check as `assert_refused` does, in this process: these commands end before a server starts."""
+    code = cli.main(arguments)
+    out, err = capsys.readouterr()
+    assert_refused(subprocess.CompletedProcess([], code, out.encode(), err.encode()), *words)
 
 
 @pytest.fixture
@@ -137,13 +144,21 @@ def test_the_ends_of_a_line_and_of_a_file_are_valid_places(source: Path) -> None
         *((f"example.py:1:{column}", ["FILE:LINE:COLUMN"]) for column in ("0", "-1", "x", "", "1.5", "²", "9" * 5000)),
     ],
 )
-def test_an_invalid_place_is_refused(source: Path, place: str, words: list[str]) -> None:
+def test_an_invalid_place_is_refused(
+    source: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+    words: list[str],
+) -> None:
     folder = source.parent
     (folder / "binary.py").write_bytes(b"x = 1\0\n")
     (folder / "latin.py").write_bytes("é".encode("latin-1"))
     (folder / "big.py").write_bytes(b"#" * (4 * 1024 * 1024 + 1))
     os.mkfifo(folder / "pipe")
-    assert_refused(run("complete", place, cwd=folder), *words)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("XDG_CONFIG_HOME", ENVIRONMENT["XDG_CONFIG_HOME"])
+    assert_main_refuses(capsys, ["complete", place], *words)
 
 
 @pytest.mark.parametrize(

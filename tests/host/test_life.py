@@ -105,30 +105,32 @@ GARBAGE = [
 ]
 
 
-@pytest.mark.parametrize("data", GARBAGE, ids=range(len(GARBAGE)))
 @pytest.mark.parametrize("after_hello", [False, True])
-async def test_bytes_that_are_no_message_end_their_connection_only(
-    hosts: Hosts, data: bytes, *, after_hello: bool
-) -> None:
+async def test_bytes_that_are_no_message_end_their_connection_only(hosts: Hosts, *, after_hello: bool) -> None:
     engine = await hosts.started()
-    reader, writer, _ = await Address.of(engine.options.key, "socket").connect()
-    if after_hello:
-        writer.write(wire.framed(wire.Hello(engine.options.key, "", os.getpid(), "odd")))
-    writer.write(data)
-    writer.write_eof()
-    while await wire.read_from_host(reader) is not None:
-        pass
-    assert (await hosts.run_request(engine)).written[0].text
-    assert len((await engine.status())["clients"]) == 1
+    process_id = engine.host_process_id
+    for data in GARBAGE:
+        reader, writer, _ = await Address.of(engine.options.key, "socket").connect()
+        if after_hello:
+            writer.write(wire.framed(wire.Hello(engine.options.key, "", os.getpid(), "odd")))
+        writer.write(data)
+        writer.write_eof()
+        while await wire.read_from_host(reader) is not None:
+            pass
+        assert (await hosts.run_request(engine)).written[0].text, data
+        assert len((await engine.status())["clients"]) == 1, data
+        assert engine.host_process_id == process_id, data
 
 
-@pytest.mark.parametrize("ids", [[], [10**6], [5] * 5000], ids=["empty", "out of range", "too long"])
-async def test_an_invalid_prompt_is_refused_and_the_host_goes_on(hosts: Hosts, ids: list[int]) -> None:
+async def test_an_invalid_prompt_is_refused_and_the_host_goes_on(hosts: Hosts) -> None:
     engine = await hosts.started()
-    prompt = evolve(hosts.prompt(), ids=tuple(ids))
-    with pytest.raises(EngineError, match=r"no room|not among"):
-        await hosts.run_request(engine, prompt=prompt)
-    assert (await hosts.run_request(engine)).written[0].text
+    process_id = engine.host_process_id
+    for invalid in ((), (10**6,), (5,) * 5000):  # empty, out of range, too long
+        prompt = evolve(hosts.prompt(), ids=invalid)
+        with pytest.raises(EngineError, match=r"no room|not among"):
+            await hosts.run_request(engine, prompt=prompt)
+        assert (await hosts.run_request(engine)).written[0].text, invalid[:1]
+    assert engine.host_process_id == process_id
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
