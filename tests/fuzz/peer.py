@@ -26,6 +26,8 @@ from tests.e2e.conftest import ENVIRONMENT, SERVER, completion_params, framed, n
 REPLY_TIMEOUT_S = float(os.environ.get("STARCODER_FUZZ_TIMEOUT_S", "60"))
 """A limit for replies on a busy machine. The soak reports the times."""
 INTERNAL_ERROR = -32603
+NAP_S = 0.5
+"""Between two looks at the clock, which tell a stopped or starved machine from a silent server."""
 N_LAST = 50
 """The number of messages, and of lines of standard error, that a failure shows."""
 SETTINGS: dict[str, Any] = {
@@ -87,6 +89,8 @@ class Peer:
         """Makes the client's result for a request of the server."""
         self.elapsed_ms: list[float] = []
         """The times of replies since the list was last emptied."""
+        self.overslept_s = 0.0
+        """The longest time by which this process woke up too late since the last `settle`: the machine's doing."""
         self._changed = threading.Condition()
         self._sent_s: dict[object, float] = {}
         self._answers: dict[object, Answer] = {}
@@ -96,6 +100,7 @@ class Peer:
         self._threads = [
             threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True),
             threading.Thread(target=self._read_errors, args=(self._process.stderr,), daemon=True),
+            threading.Thread(target=self._note_waking, daemon=True),
         ]
         for thread in self._threads:
             thread.start()
@@ -190,14 +195,16 @@ class Peer:
             raise self.fault("; ".join(self._faults[:3]))
         if any("Traceback" in line for line in self.last_errors):
             raise self.fault("a traceback")
+        self.overslept_s = 0.0
         return answers
 
     def fault(self, what: str) -> FaultError:
         """Return the error for a broken rule."""
         code = self._process.poll()
         end = "" if code is None else f"; exit code {code}"
+        late = f"; this process woke up to {self.overslept_s:.1f} s late" if self.overslept_s > NAP_S else ""
         return FaultError(
-            f"{what}{end}; last messages {list(self.last_messages)[-8:]}; errors {list(self.last_errors)}"
+            f"{what}{end}{late}; last messages {list(self.last_messages)[-8:]}; errors {list(self.last_errors)}"
         )
 
     def _wait(self, is_done: Callable[[], bool], what: str) -> None:
@@ -252,6 +259,12 @@ class Peer:
             self.raw(framed(json.dumps(reply).encode()))
         except FaultError:
             return  # the waiting thread notices the end
+
+    def _note_waking(self) -> None:
+        while not self._is_over:
+            planned_s = time.monotonic() + NAP_S
+            time.sleep(NAP_S)
+            self.overslept_s = max(self.overslept_s, time.monotonic() - planned_s)
 
     def _read_errors(self, stream: BinaryIO) -> None:
         for line in stream:
