@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from starcoder_lsp.documents import syntax
 from starcoder_lsp.engine.host.ladder import Caution
@@ -19,11 +19,11 @@ from starcoder_lsp.settings import Settings
 if TYPE_CHECKING:
     from tests.local_engine import LocalEngine
 
-# Examples have no deadline, since a shared machine may pause any of them. Hypothesis's profile for CI does the same.
-settings.register_profile("no deadline", settings.get_profile(settings.get_current_profile_name()), deadline=None)
-settings.register_profile(
-    "few", deadline=None, max_examples=20
-)  # for mutation testing, where one test runs a thousand times
+# A shared machine may pause any example, or the making of one, so neither has a limit of time. Hypothesis's profile for
+# CI has none either. "few" is for mutation testing, where one test runs a thousand times.
+WITHOUT_TIME = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("no deadline", settings.get_profile(settings.get_current_profile_name()), **WITHOUT_TIME)
+settings.register_profile("few", max_examples=20, **WITHOUT_TIME)
 settings.load_profile("no deadline")
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
