@@ -28,12 +28,12 @@ def run_session() -> int:
     end_with_parent()
     receive, writer = standard_streams()
     body, receive = first_body(receive)
-    begin_early(body)
     greeting = reply_to(body)
     if greeting is not None:
         with suppress(OSError):  # the front has left, and the input ends
             writer.write(framed(json.dumps(greeting).encode()))
             writer.flush()
+    begin_early(body)
     server = make_server_quickly()
     if greeting is not None:
         server.protocol.note_greeting(greeting["id"])
