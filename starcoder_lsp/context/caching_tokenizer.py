@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import chain, groupby
+from itertools import chain
 
 from attrs import define, field
 
@@ -124,15 +124,19 @@ class CachingTokenizer:
             ids = older.get(line)
             if ids is not None:
                 self._keep(line, ids)
-        for is_known, run in groupby(lines, known.__contains__):
-            if not is_known:
-                self._learn(list(run))
+        new = [line for line in lines if line not in known]
+        if new:
+            self._learn(new)
 
     def _learn(self, lines: list[bytes]) -> None:
-        """Tokenize lines that follow each other in one call, since each call costs time, and split its ids by line."""
+        """Tokenize lines of a text in one call, since each call costs time, and split its ids by line.
+
+        They need not follow each other in the text: all but the last end, and all but the first begin, where a cut
+        changes no ids.
+        """
         text = b"".join(lines)
         ids = self._tokenizer.encode(text)
-        lengths = [len(self._tokenizer.piece(token_id)) for token_id in ids]
+        lengths = list(map(len, map(self._tokenizer.piece, ids)))
         if sum(lengths) != len(text):  # the vocabulary has no token for some byte
             for line in lines:
                 self._keep(line, self._tokenizer.encode(line))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from starcoder_lsp.context.window import Segment, Segments
 from starcoder_lsp.documents.scopes import Scope
@@ -20,8 +20,7 @@ class TextChange:
     @classmethod
     def between(cls, before: bytes, now: bytes) -> TextChange:
         """Return the smallest change from one text to another."""
-        start_byte, end_byte, _ = splice_between(before, now)
-        return cls(start_byte, end_byte, len(now) - len(before))
+        return _last.between(before, now)
 
     def place(self, byte: int) -> int | None:
         """Return the offset of `byte` in the later text; `None` inside the replaced range."""
@@ -42,7 +41,10 @@ class TextChange:
             return segment
         if segment.start_byte < max(self.end_byte, 1):
             return None
-        return evolve(segment, start_byte=segment.start_byte + self.shift, end_byte=segment.end_byte + self.shift)
+        if not self.shift:
+            return segment
+        # Not `evolve`, which takes five times as long: a jump moves some hundred segments of earlier windows.
+        return Segment(segment.kind, segment.start_byte + self.shift, segment.end_byte + self.shift, segment.why)
 
     def prefix_start(self, segments: Segments) -> Segments:
         """Return the start of a prefix in the later text; empty if its text changed.
@@ -54,7 +56,7 @@ class TextChange:
         edge = self.place(near.start_byte)
         if edge is None or None in moved:
             return ()
-        return (*(segment for segment in moved if segment is not None), evolve(near, start_byte=edge, end_byte=edge))
+        return (*(segment for segment in moved if segment is not None), Segment(near.kind, edge, edge, near.why))
 
     def scope(self, scope: Scope) -> Scope | None:
         """Return a definition in the later text; `None` if its header changed."""
@@ -71,3 +73,21 @@ class TextChange:
             for byte in (scope.start_byte, scope.header_end_byte, scope.body_start_byte, scope.end_byte)
         )
         return Scope(scope.kind, scope.name, start, header_end, body_start, end)
+
+
+class _LastChange:
+    """The change that was looked for last: a request asks twice for the same one, and a search takes 0.3 ms."""
+
+    def __init__(self) -> None:
+        self._found: tuple[bytes, bytes, TextChange] | None = None
+
+    def between(self, before: bytes, now: bytes) -> TextChange:
+        """Return the smallest change from one text to another."""
+        found = self._found
+        if found is None or found[0] is not before or found[1] is not now:
+            start_byte, end_byte, _ = splice_between(before, now)
+            found = self._found = before, now, TextChange(start_byte, end_byte, len(now) - len(before))
+        return found[2]
+
+
+_last = _LastChange()

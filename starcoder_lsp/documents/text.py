@@ -23,6 +23,8 @@ _LINE_END: Final = re.compile(rb"\r\n?|\n")
 _FOUR_BYTE_LEAD: Final = re.compile(rb"[\xf0-\xf4]")
 _PIECE_BYTES: Final = 16 * 1024
 """Lines are converted in pieces of this length, so that no call holds other threads up. Not measured."""
+_BLOCK_BYTES: Final = 16 * 1024
+"""Bytes that are compared at once: two slices of them stay in the processor's cache. Others were not measured."""
 
 
 @frozen
@@ -212,16 +214,25 @@ def splice_between(old: bytes, new: bytes) -> tuple[int, int, bytes]:
 
 
 def _n_shared(one: bytes, other: bytes, *, from_end: bool) -> int:
-    """Return the number of bytes that two strings share at one end, by bisection: a loop is 1,000 times slower."""
-    low, high = 0, min(len(one), len(other)) + 1  # `low` bytes are shared, `high` bytes are not
-    n = high - 1  # most often the whole shorter string
-    while low < high - 1:
+    """Return the number of bytes that two strings share at one end: by blocks, then by bisection inside one.
+
+    A loop over bytes is 1,000 times slower; bisection alone copies the strings several times.
+    """
+
+    def is_shared(low: int, high: int) -> bool:
         if from_end:
-            same = one[len(one) - n : len(one) - low] == other[len(other) - n : len(other) - low]
-        else:
-            same = one[low:n] == other[low:n]
-        low, high = (n, high) if same else (low, n)
-        n = (low + high) // 2
+            return one[len(one) - high : len(one) - low] == other[len(other) - high : len(other) - low]
+        return one[low:high] == other[low:high]
+
+    low, n_all = 0, min(len(one), len(other))
+    high = min(_BLOCK_BYTES, n_all)
+    while is_shared(low, high):
+        if high == n_all:
+            return n_all
+        low, high = high, min(high + _BLOCK_BYTES, n_all)
+    while low < high - 1:  # the bytes from `low` to `high` are not all shared
+        middle = (low + high) // 2
+        low, high = (middle, high) if is_shared(low, middle) else (low, middle)
     return low
 
 
