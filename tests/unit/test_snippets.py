@@ -249,6 +249,8 @@ def test_recently_edited_code_needs_less_similarity_and_comes_first(tmp_path, ch
     assert next((s.path, s.why) for s in snippets) == ("b.py", "edited recently")
     assert [s.path for s in choose("main.py", EDITED, opened=opened, edits=[("b.py", 63, 63)])] == ["a.py"]
     assert choose("main.py", EDITED, edits=[("a.py", -5, 10**9), ("gone.py", 0, 1), ("main.py", 0, 1)])
+    passed_over = [("gone.py", 0, 1), ("main.py", 0, 1), ("b.py", 1, 2)]
+    assert choose("main.py", EDITED, edits=passed_over)[0].path == "b.py"
 
 
 def test_imported_definitions_come_first(tmp_path, choose):
@@ -300,7 +302,7 @@ def test_the_editors_text_of_an_open_file_is_shown(tmp_path, tokenizer):
     assert snippet.text == b"def f(new): ...\n"
 
 
-def test_a_small_budget_gets_the_header_or_the_most_similar_half(tmp_path, choose):
+def test_a_small_budget_gets_the_header_or_the_middle_half(tmp_path, choose):
     put(tmp_path, {"web.py": "def respond(payload, status):\n" + "    log(payload, status)\n" * 9})
     text = "from web import respond\nrespond(█)\n"
     assert choose("main.py", text)[0].text.count(b"\n") == 10
@@ -308,8 +310,9 @@ def test_a_small_budget_gets_the_header_or_the_most_similar_half(tmp_path, choos
     assert choose("main.py", text, n_tokens=5) == ()
     put(tmp_path, {"a.py": HANDLER.format(name="refund").replace("\n", "  # own\n")})
     whole, half = (choose("main.py", EDITED, opened=["a.py"], n_tokens=n)[0].text for n in (400, 100))
-    assert half in whole
-    assert len(half) < len(whole)
+    lines, middle = whole.splitlines(), half.splitlines()
+    assert len(middle) == (len(lines) + 1) // 2
+    assert middle == lines[len(lines) // 4 : len(lines) // 4 + len(middle)]
 
 
 def test_the_choice_is_repeatable_and_independent_of_the_word_being_typed(tmp_path, choose):
