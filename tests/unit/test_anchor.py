@@ -125,6 +125,23 @@ def test_a_return_to_a_place_reuses_its_window(prompts: PromptModel) -> None:
     assert [(w.prefix.ids, w.suffix.ids) for w in first] == [(w.prefix.ids, w.suffix.ids) for w in again]
 
 
+def test_typing_at_one_place_keeps_the_window_of_another(prompts: PromptModel) -> None:
+    anchors = Anchors()
+    one, between, below = "x = 1\n" * 200 + "a = ", "\n" + "y = 2\n" * 400 + "b = ", "\n" + "z = 3\n" * 200
+
+    def window_at(marked: str) -> Window:
+        window = anchors.window(*opened(marked), BUDGET, BUDGET, prompts.tokenizer)
+        anchors.remember(window)
+        return window
+
+    first = window_at(one + "█" + between + below)
+    typed = [window_at(one + between + "c" * n + "█" + below) for n in range(4)]
+    assert len({(window.prefix.ids, window.suffix.ids) for window in typed}) == 1
+    again = window_at(one + "█" + between + "ccc" + below)
+    assert again.prefix.ids is first.prefix.ids, "the window is extended, and not a new one with the same ids"
+    assert len(anchors._by_uri[URI].windows) == 2
+
+
 def test_windows_move_with_edits_elsewhere(prompts: PromptModel) -> None:
     anchors = Anchors()
     filler = [f"name_{n} = {n}\n" for n in range(600)]
