@@ -11,6 +11,7 @@ import pytest
 
 from starcoder_lsp.engine.loading import DEMONSTRATOR
 from tests.e2e.conftest import ROOT, SETTINGS, Start, Wire
+from tests.e2e.test_cli import settings_file
 from tests.e2e.test_statistics import GHOST_TEXT, stats, stop
 
 SOURCE = (ROOT / "starcoder_lsp/documents/text.py").read_text().splitlines(keepends=True)[50:120]
@@ -91,7 +92,9 @@ def test_with_another_model_the_gate_hides_only_between_fit_and_reset(wire: Star
     assert NOT_FITTED in stats(tmp_path, "gate", "--model", str(other)).stdout
 
     code = str(ROOT / "starcoder_lsp/documents")
-    fitted = stats(tmp_path, "gate", "--fit", code, "--model", str(other), "--holes", "75")
+    (home := tmp_path / "home").mkdir()
+    small = settings_file(home, "[host]\nshared = false\n[context]\nmaxTokens = 256\n")  # as for the servers
+    fitted = stats(tmp_path, "gate", "--fit", code, "--model", str(other), "--holes", "75", **small)
     assert fitted.returncode == 0, fitted.stderr
     assert "fitted to" in fitted.stderr
     assert NOT_FITTED not in fitted.stdout

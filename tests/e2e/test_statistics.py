@@ -20,8 +20,8 @@ TOTAL = "def total(values):\n    result = 0\n    for value in values:\n        r
 PRIVATE = {**GHOST_TEXT, "experimental": {"starcoder": {"private": True}}}
 
 
-def stats(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    env = {**ENVIRONMENT, "XDG_DATA_HOME": str(folder)}
+def stats(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    env = {**ENVIRONMENT, "XDG_DATA_HOME": str(folder), **env}
     command = [*SERVER, "stats", *arguments]
     return subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, check=False, timeout=500)  # noqa: S603
 
