@@ -40,11 +40,6 @@ with one token, 221 with two, 224 with four or more (the command was not kept).
 """
 CROSS_FILE_SHARE = 0.25
 """Largest share of a prompt for pieces of other files. Not measured."""
-FIRST_PREFILL_MS = 200.0
-"""The time for the prompt of the first suggestion of a session: its user has waited for the start already. The whole
-window is prefilled in the next pause, and later requests use it."""
-MIN_FIRST_TOKENS = 512
-"""Smallest window of the first suggestion, unless `context.maxPrefillMs` allows less. Not measured."""
 NO_WORKSPACE = WorkspaceContext()
 MIN_COLD_TOKENS = 128
 """Smallest window, however slow the machine: about ten lines. Not measured."""
@@ -117,8 +112,6 @@ class CompletionRequest(Generic[ModelT_co]):
     workspace_context: WorkspaceContext = NO_WORKSPACE
     n_items: int = 1
     is_ahead: bool = False
-    is_first: bool = False
-    """True for the first request of a session, which gets a smaller window; see `FIRST_PREFILL_MS`."""
 
     @property
     def declined(self) -> str:
@@ -137,8 +130,6 @@ def choose_window(request: CompletionRequest[PromptBuilder]) -> Window:
     model = request.model
     full = full_budget(model, request.settings)
     n_cold = n_cold_tokens(model, request.settings.context.max_prefill_ms)
-    if request.is_first:
-        n_cold = min(n_cold, max(MIN_FIRST_TOKENS, n_cold_tokens(model, FIRST_PREFILL_MS)))
     cold = Budget(
         n_tokens=min(full.n_tokens, n_cold),
         suffix_share=full.suffix_share,

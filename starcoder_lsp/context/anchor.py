@@ -97,15 +97,10 @@ class DocumentWindows:
 
 
 class Anchors:
-    """The cached windows of each document. Used on the background thread only, but for `is_empty`."""
+    """The cached windows of each document. Used on the background thread only."""
 
     def __init__(self) -> None:
         self._by_uri: LruDict[str, DocumentWindows] = LruDict(MAX_DOCUMENTS)
-
-    @property
-    def is_empty(self) -> bool:
-        """Return whether no window of any document is cached."""
-        return not any(cached.windows for cached in list(self._by_uri.values()))
 
     def copy(self) -> Anchors:
         """Return an independent copy, for a text that is not the editor's."""

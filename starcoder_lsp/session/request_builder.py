@@ -32,8 +32,7 @@ class RequestBuilder:
             return None
         cursor_byte = view.offset_byte + min(own_byte, len(view.own.text.data))
         context = self.history.workspace_context(view.own.uri, self.texts.whole_text)
-        is_first = model.anchors.is_empty
-        return CompletionRequest(view.whole, cursor_byte, model, settings, context, n_items, is_first=is_first)
+        return CompletionRequest(view.whole, cursor_byte, model, settings, context, n_items)
 
     def writable(self, uri: str) -> View | None:
         """Return the document or cell if the model can write in it now. Raises `UnknownDocumentError`."""

@@ -112,10 +112,11 @@ def test_a_damaged_model_file_is_reported(machine: Machine) -> None:
     ],
 )
 def test_a_library_that_crashes_at_load_is_reported(machine: Machine, code: str, words: str) -> None:
-    package = machine.home / "fake" / "llama_cpp" / "__init__.py"
-    package.parent.mkdir(parents=True)
-    package.write_text(code)
-    line = line_of(machine.report("--speed", code=1, PYTHONPATH=f"{package.parents[1]}{os.pathsep}{ROOT}"), "llama.cpp")
+    package = machine.home / "fake" / "llama_cpp"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "llama_cpp.py").write_text(code)
+    line = line_of(machine.report("--speed", code=1, PYTHONPATH=f"{package.parent}{os.pathsep}{ROOT}"), "llama.cpp")
     assert line["state"] == "error"
     assert words in line["found"]
     assert line["advice"].endswith(rebuild_command().rpartition("CMAKE_ARGS=")[2])

@@ -95,7 +95,10 @@ async def test_a_slow_stage_ends_at_the_deadline(
         is_answered.set()
 
 
-async def test_at_the_deadline_the_text_generated_so_far_is_used(prompts: PromptModel) -> None:
+async def test_at_the_deadline_the_text_generated_so_far_is_used(
+    prompts: PromptModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(completion_module, "MAX_LATE_S", 60.0)  # a busy machine may take longer to filter a text
     assert (await suggest(prompts, "x = █\n", "1 + ", ends_by="timeout")).text == "1"
     assert (await suggest(prompts, "def f():\n    █\n", "a()\n    b(c", ends_by="timeout")).text == "a()"
     completion = await suggest(prompts, "x = █\n", "", ends_by="timeout")

@@ -11,9 +11,7 @@ from starcoder_lsp.completion import complete
 from starcoder_lsp.engine.engine import Cancellation, Prefilled, Prompt
 from starcoder_lsp.engine.prompt_model import PromptModel
 from starcoder_lsp.prompting import (
-    FIRST_PREFILL_MS,
     MIN_COLD_TOKENS,
-    MIN_FIRST_TOKENS,
     CompletionRequest,
     Model,
     choose_window,
@@ -85,21 +83,6 @@ async def test_a_slow_machine_gets_a_small_window_first_and_the_whole_one_after_
     assert whole.window.n_tokens > 1000
     assert whole.generation.n_evaluated <= 2
     assert (await prepare(CompletionRequest(typed, cursor_byte + 1, model, settings), Cancellation())).n_evaluated <= 1
-
-
-@pytest.mark.parametrize("tokens_per_s", [20, 100, 600, 3000, 6000, 50_000])
-def test_the_first_suggestion_of_a_session_gets_a_short_prompt_on_any_machine(
-    prompts: PromptModel, tokens_per_s: float
-) -> None:
-    model = Model.of(prompts, Scripted(prompts, prefill_speed=tokens_per_s))
-    request = CompletionRequest(opened(LONG, "python"), TYPED_AT, model, DEFAULTS)
-    assert model.anchors.is_empty
-    usual, first = choose_window(request), choose_window(evolve(request, is_first=True))
-    n_short = max(MIN_FIRST_TOKENS, int(tokens_per_s * FIRST_PREFILL_MS / 1000))
-    assert first.budget.n_tokens == min(usual.budget.n_tokens, n_short)
-    assert first.n_tokens <= n_short
-    model.anchors.remember(first)
-    assert not model.anchors.is_empty
 
 
 async def test_a_cancelled_prefill_does_not_store_its_window(prompts: PromptModel, engine: LocalEngine) -> None:
