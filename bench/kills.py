@@ -259,7 +259,8 @@ def spread(values: list[float]) -> str:
 
 def left_over(processes: Iterable[psutil.Process], home: Path) -> str:
     """Describe what is left of processes that should have ended."""
-    _, alive = psutil.wait_procs(list(processes), timeout=LEFT_OVER_S)
+    running = [each for each in processes if each.is_running()]  # psutil cannot wait for an id that is a thread's now
+    _, alive = psutil.wait_procs(running, timeout=LEFT_OVER_S)
     sockets = [path.name for path in home.rglob("*.sock")]
     return f"processes left over: {[each.pid for each in alive] or 'none'}; socket files: {sockets or 'none'}"
 
