@@ -50,7 +50,7 @@ class Recorded:
 
 @frozen
 class Recording:
-    """What the engine can do, and the calls at each place by its name."""
+    """The engine's capabilities, and its calls at each place by the place's name."""
 
     capabilities: Capabilities
     places: dict[str, Recorded]

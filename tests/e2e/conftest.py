@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, BinaryIO, Self
@@ -303,6 +304,16 @@ class Wire:
         assert self.call("the last one", "shutdown")["result"] is None
         self.send(notification("exit"))
         return self.exit_code()
+
+
+@contextmanager
+def lasting_server(settings: object, capabilities: object = None) -> Iterator[Wire]:
+    """Yield a server with a loaded model, for the tests of a module, and check afterwards that it ends well."""
+    server = Wire()
+    server.start(settings, capabilities)
+    server.model_is_loaded()
+    yield server
+    server.end_well()
 
 
 def framed(body: bytes) -> bytes:

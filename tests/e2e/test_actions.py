@@ -9,7 +9,19 @@ from typing import Any
 
 import pytest
 
-from .conftest import CODE, CURSOR, INVALID_PARAMS, METHOD_NOT_FOUND, SETTINGS, URI, Start, Wire, notification, request
+from .conftest import (
+    CODE,
+    CURSOR,
+    INVALID_PARAMS,
+    METHOD_NOT_FOUND,
+    SETTINGS,
+    URI,
+    Start,
+    Wire,
+    lasting_server,
+    notification,
+    request,
+)
 
 REQUEST_CANCELLED, CONTENT_MODIFIED, REQUEST_FAILED = -32800, -32801, -32803
 LAZY = {
@@ -42,11 +54,8 @@ def opened(start: Start, capabilities: object = None, settings: object = SETTING
 
 @pytest.fixture(scope="module")
 def lasting() -> Iterator[Wire]:
-    made = Wire()
-    made.start(SETTINGS, CAPABILITIES)
-    made.model_is_loaded()
-    yield made
-    made.end_well()
+    with lasting_server(SETTINGS, CAPABILITIES) as made:
+        yield made
 
 
 @pytest.fixture

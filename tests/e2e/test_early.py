@@ -49,12 +49,17 @@ def configured(server: Wire, values: object) -> None:
     server.send({"jsonrpc": "2.0", "id": asked["id"], "result": [values]})
 
 
+def run_once(wire: Start, env: dict[str, str]) -> None:
+    """Start a server with a host and end it, so that the host is recorded."""
+    server = wire(env=env)
+    server.start()
+    server.model_is_loaded()
+    assert server.stop() == 0
+
+
 def test_the_second_start_begins_with_the_host_of_the_first(wire: Start, tmp_path: Path) -> None:
     env = {"XDG_STATE_HOME": str(tmp_path)}
-    first = wire(env=env)
-    first.start()
-    first.model_is_loaded()
-    assert first.stop() == 0
+    run_once(wire, env)
     assert len(records(tmp_path)) == 1
     second = wire(env=env)
     second.call("initialize", "initialize", initialize_params())
@@ -89,10 +94,7 @@ def test_a_host_that_the_clients_settings_do_not_want_is_ended_and_forgotten(wir
 
 def test_a_server_that_leaves_at_once_leaves_no_host(wire: Start, tmp_path: Path) -> None:
     env = {"XDG_STATE_HOME": str(tmp_path)}
-    first = wire(env=env)
-    first.start()
-    first.model_is_loaded()
-    assert first.stop() == 0
+    run_once(wire, env)
     for how in ("exit", "kill"):
         server = wire(env=env)
         server.call("initialize", "initialize", initialize_params())
@@ -124,7 +126,7 @@ def test_two_completions_on_the_command_line_are_the_same_and_leave_no_host(tmp_
 
 
 def is_host_of(process: Path, state: Path) -> bool:
-    """Whether a process is a host that was started with this state folder, and is no zombie."""
+    """Return whether a process is a host that was started with this state folder, and is no zombie."""
     try:
         environment = (process / "environ").read_bytes()
         command = (process / "cmdline").read_bytes()

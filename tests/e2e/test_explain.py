@@ -24,7 +24,7 @@ from starcoder_lsp.engine.fim import OtherFile
 from starcoder_lsp.engine.prompt_model import PromptModel
 from starcoder_lsp.prompting import PromptBuilder, build_prompt
 
-from .conftest import ROOT, Wire
+from .conftest import ROOT, Wire, lasting_server
 from .test_cli import assert_refused, run
 
 SOURCE = (ROOT / "starcoder_lsp/documents/syntax.py").read_text()
@@ -74,11 +74,8 @@ def nasty(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
 @pytest.fixture(scope="module")
 def server() -> Iterator[Wire]:
     """A server that chooses the whole window, and prefills nothing."""
-    made = Wire()
-    made.start({"trigger": "invoked", "context": {"maxPrefillMs": 100_000}})
-    made.model_is_loaded()
-    yield made
-    made.end_well()
+    with lasting_server({"trigger": "invoked", "context": {"maxPrefillMs": 100_000}}) as made:
+        yield made
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])

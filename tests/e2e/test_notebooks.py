@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import SETTINGS, Wire, completion_params, notification, request
+from .conftest import SETTINGS, Wire, completion_params, lasting_server, notification, request
 
 Start = Callable[..., Wire]
 
@@ -72,11 +72,8 @@ OPENED = did_open(
 
 @pytest.fixture(scope="module")
 def lasting() -> Iterator[Wire]:
-    made = Wire()
-    made.start(INVOKED, CAPABILITIES)
-    made.model_is_loaded()
-    yield made
-    made.end_well()
+    with lasting_server(INVOKED, CAPABILITIES) as made:
+        yield made
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from starcoder_lsp.engine.loading import DEMONSTRATOR
 
-from .conftest import CODE, CURSOR, INVALID_PARAMS, SETTINGS, URI, Start, Wire, notification, request
+from .conftest import CODE, CURSOR, INVALID_PARAMS, SETTINGS, URI, Start, Wire, lasting_server, notification, request
 
 GHOST_TEXT = {"textDocument": {"inlineCompletion": {}}}
 AUTOMATIC = 2
@@ -23,11 +23,8 @@ def start(wire: Start) -> Start:
 
 @pytest.fixture(scope="module")
 def lasting() -> Iterator[Wire]:
-    made = Wire()
-    made.start(SETTINGS, GHOST_TEXT)
-    made.model_is_loaded()
-    yield made
-    made.end_well()
+    with lasting_server(SETTINGS, GHOST_TEXT) as made:
+        yield made
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Whether an earlier window is extended or a new one is chosen. `█` is the cursor."""
+"""The choice between extending an earlier window and a new one. `█` is the cursor."""
 
 from __future__ import annotations
 

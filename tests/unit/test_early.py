@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
 from starcoder_lsp.engine.host import early
-from starcoder_lsp.engine.host.early import EarlyStart, HostRecord, attributes_of
+from starcoder_lsp.engine.host.early import EarlyStart, HostRecord
 
 KNOWN = [{"name": "an editor"}, {"starcoder": {}}]
 
@@ -45,7 +46,7 @@ def record(tmp_path: Path) -> HostRecord:
 
 
 def of(tmp_path: Path, known: object = KNOWN) -> EarlyStart:
-    """What a new process does first."""
+    """Begin as a new process does."""
     start = EarlyStart(tmp_path / "state" / "hosts.json")
     start.begin(known, tmp_path / "settings.toml")
     return start
@@ -108,7 +109,7 @@ def test_a_host_that_is_not_wanted_is_ended(tmp_path: Path, record: HostRecord, 
 def test_a_host_of_one_server_alone_gets_a_new_name_each_time(
     tmp_path: Path, record: HostRecord, started: Started
 ) -> None:
-    own = HostRecord(**{**attributes_of(record), "is_shared": False})
+    own = evolve(record, is_shared=False)
     of(tmp_path).settle(own)
     names = set()
     for _ in range(2):

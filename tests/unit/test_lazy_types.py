@@ -59,7 +59,7 @@ MESSAGES = [
 
 
 def described(how: str) -> Any:
-    """What a process finds that imports the classes in one of the two ways."""
+    """Return the description of the classes from a process that imports them in one of the two ways."""
     return json.loads(
         subprocess.run(  # noqa: S603  our own program
             [sys.executable, "-c", DESCRIBE, how],

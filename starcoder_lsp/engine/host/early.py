@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import platformdirs
-from attrs import define, field, frozen
+from attrs import asdict, define, field, frozen
 
 from starcoder_lsp import __version__
 
@@ -117,7 +117,7 @@ class EarlyStart:
         Return the name of the host that was started early, if it is wanted, or an empty one.
         """
         if self._circumstances:
-            self._write(None if wanted is None else attributes_of(wanted))
+            self._write(None if wanted is None else asdict(wanted))
         if wanted is None:
             self._circumstances = ""
         if self._started is None or self._started.record != wanted:
@@ -160,17 +160,6 @@ class EarlyStart:
             file = self.path.with_name(f".{self.path.name}.{os.getpid()}")
             file.write_text(json.dumps(kept))
             file.replace(self.path)
-
-
-def attributes_of(record: HostRecord) -> dict[str, Any]:
-    """Return a record as it is written to the file."""
-    return {
-        "key": record.key,
-        "is_shared": record.is_shared,
-        "folder": record.folder,
-        "options": record.options,
-        "files": record.files,
-    }
 
 
 def _stamp(path: str) -> Stamp:

@@ -153,7 +153,7 @@ class LlamaContext:
             batch.seq_id[i][0] = sequence
             batch.logits[i] = i == n - 1
         self._interrupted = interrupted
-        self._call_back(self._abort if n > 1 else NEVER)
+        self._set_callback(self._abort if n > 1 else NEVER)
         elapsed_ms = self._evaluate_batch()
         if elapsed_ms is None:
             return False
@@ -171,10 +171,10 @@ class LlamaContext:
             batch.pos[i] = position
             batch.n_seq_id[i] = batch.logits[i] = 1
             batch.seq_id[i][0] = sequence
-        self._call_back(NEVER)
+        self._set_callback(NEVER)
         self._evaluate_batch()
 
-    def _call_back(self, callback: Any) -> None:
+    def _set_callback(self, callback: Any) -> None:
         """Set the abort callback. Each call into C lets another thread in, and then waits for it."""
         if callback is not self._callback:
             llama_cpp.llama_set_abort_callback(self._context, callback, None)
