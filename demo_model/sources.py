@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 CORPUS = Path(__file__).parent / "corpus.toml"
 APT_SOURCES = ("/etc/apt/sources.list", "/etc/apt/sources.list.d/debian.sources")
 INSTALLED = re.compile(
@@ -59,27 +61,40 @@ def read_corpus() -> dict[str, Any]:
 
 
 def apt_environment(folder: Path) -> dict[str, str]:
-    """Make a private configuration of apt that knows source packages, and return the environment that selects it.
+    """Make a private configuration of apt with new lists of all packages, and return the environment that selects it.
 
-    The machine's own lists often name only binary packages; these are the same places, asked for sources. No rights
-    are needed, and nothing outside `folder` is written.
+    The machine's own lists may be old, and often name only binary packages; these are from the same places. No rights
+    are needed, and nothing outside `folder` is written. Raises `subprocess.CalledProcessError` if they cannot be had.
     """
     settings = folder / "apt.conf"
-    if not settings.exists():
-        for part in ("sources", "lists/partial", "cache/archives/partial"):
-            (folder / part).mkdir(parents=True, exist_ok=True)
-        for source in map(Path, APT_SOURCES):
-            if source.exists():
-                text = re.sub(r"(?m)^(Types:\s*)?deb\b(?!-src)", r"\1deb-src", source.read_text("utf-8"))
-                (folder / "sources" / source.name).write_text(text)
-        settings.write_text(
-            f'Dir::Etc::SourceList "{folder}/sources/sources.list";\n'
-            f'Dir::Etc::SourceParts "{folder}/sources";\n'
-            f'Dir::State "{folder}";\nDir::State::Lists "{folder}/lists";\nDir::Cache "{folder}/cache";\n'
-            'APT::Sandbox::User "";\n'
-        )
-        subprocess.run(["apt-get", "update", "-qq"], env=os.environ | {"APT_CONFIG": str(settings)}, check=True)  # noqa: S607
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "lock"):
+        if not settings.exists():
+            unproven = settings.with_suffix(".part")
+            for part in ("sources", "lists/partial", "cache/archives/partial"):
+                (folder / part).mkdir(parents=True, exist_ok=True)
+            for source in map(Path, APT_SOURCES):
+                if source.exists():
+                    (folder / "sources" / source.name).write_text(with_sources(source.read_text("utf-8")))
+            unproven.write_text(
+                f'Dir::Etc::SourceList "{folder}/sources/sources.list";\n'
+                f'Dir::Etc::SourceParts "{folder}/sources";\n'
+                f'Dir::State "{folder}";\nDir::State::Lists "{folder}/lists";\nDir::Cache "{folder}/cache";\n'
+                'APT::Sandbox::User "";\n'
+            )
+            subprocess.run(["apt-get", "update", "-qq"], env=os.environ | {"APT_CONFIG": str(unproven)}, check=True)  # noqa: S607
+            unproven.replace(settings)
     return os.environ | {"APT_CONFIG": str(settings)}
+
+
+def with_sources(servers: str) -> str:
+    """Add source packages to apt's list of servers, in both of its formats (sources.list(5))."""
+    lines = [
+        re.sub(r"^Types:\s*deb\s*$", "Types: deb deb-src", line)
+        + (f"\n{line.replace('deb', 'deb-src', 1)}" if re.match(r"deb\s", line) else "")
+        for line in servers.splitlines()
+    ]
+    return "\n".join([*lines, ""])
 
 
 def fetch(package: Package, folder: Path) -> Path:
@@ -98,13 +113,10 @@ def fetch(package: Package, folder: Path) -> Path:
         elif package.registry == "npm":
             command = ["npm", "pack", "--silent", "--ignore-scripts", "--pack-destination", str(part)]
             subprocess.run([*command, f"{package.name}@{package.version}"], check=True, stdout=subprocess.DEVNULL)
-        elif package.registry == "debian-source":
-            environment = apt_environment(folder / "apt")
-            command = ["apt-get", "source", "-qq", "--download-only", f"{package.name}={package.version}"]
-            subprocess.run(command, cwd=part, env=environment, check=True)
         else:
-            command = ["apt-get", "download", "-qq", f"{package.name}={package.version}"]
-            subprocess.run(command, cwd=part, check=True, stderr=subprocess.DEVNULL)
+            action = ["source", "--download-only"] if package.registry == "debian-source" else ["download"]
+            command = ["apt-get", *action, "-qq", f"{package.name}={package.version}"]
+            subprocess.run(command, cwd=part, env=apt_environment(folder / "apt"), check=True)
         part.replace(target)
     archives = [path for path in sorted(target.glob("*")) if path.suffix in {".whl", ".tgz", ".deb"}]
     upstream = re.compile(r"(?<!\.debian)\.tar\.(gz|xz|bz2)$")

@@ -309,6 +309,22 @@ def test_archives_of_all_registries_are_read_without_unpacking(tmp_path) -> None
     assert dict(sources.read(package, tmp_path / "a.deb")) == {"cart.go": "package cart"}
 
 
+@pytest.mark.parametrize(
+    ("servers", "with_sources"),
+    [
+        ("Types: deb\nURIs: http://a.example/\n", "Types: deb deb-src\nURIs: http://a.example/\n"),
+        (
+            "# deb here\ndeb http://a.example x main",
+            "# deb here\ndeb http://a.example x main\ndeb-src http://a.example x main\n",
+        ),
+        ("Types: deb deb-src\n", "Types: deb deb-src\n"),
+        ("deb-src http://a.example x main\n", "deb-src http://a.example x main\n"),
+    ],
+)
+def test_source_packages_are_added_to_servers_of_apt(servers: str, with_sources: str) -> None:
+    assert sources.with_sources(servers) == with_sources
+
+
 def test_the_corpus_is_pinned_and_licensed_and_held_out_packages_are_not_in_it() -> None:
     corpus = sources.read_corpus()
     rows = [(row.registry, row.name) for table in ("train", "held_out", "reserved") for row in corpus[table]]
