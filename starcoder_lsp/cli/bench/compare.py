@@ -1,7 +1,8 @@
 """`starcoder-lsp bench compare TRACE --llama-server PATH --model FILE`: compare with llama.cpp's own server.
 
 Both get the same edits, model file and number of threads. After each edit each writes one token; they take turns in
-going first, and the other one is stopped meanwhile.
+going first, and the other one is stopped meanwhile. As with a user's default settings, this server cuts a prompt at a
+new place to what the machine evaluates in four seconds (`context.maxPrefillMs`).
 """
 
 from __future__ import annotations
@@ -148,7 +149,11 @@ def compare(  # noqa: PLR0913  # one for each option of the command
     limits = evolve(limits, n_items=check_range(trace, path, first, limits.n_items))
     checked = model_file(configured(model))
     n_threads = default_n_threads(checked.n_bytes)
-    settings = SETTINGS | {"completion": {"maxTokens": 1, "timeoutMs": TIMEOUT_MS}, "model": {"threads": n_threads}}
+    settings = SETTINGS | {
+        "context": {name: value for name, value in SETTINGS["context"].items() if name != "maxPrefillMs"},
+        "completion": {"maxTokens": 1, "timeoutMs": TIMEOUT_MS},
+        "model": {"threads": n_threads},
+    }
     command = arguments(llama_server_path, checked.path, n_threads, n_batch)
     edits_there = edits_of(trace, first, limits.n_items)
     with watching(edits_there, limits, "comparing") as edits, llama_server(command) as peer:
