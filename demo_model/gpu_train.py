@@ -50,6 +50,8 @@ from demo_model.training import (
 )
 
 STARTED = time.monotonic()
+SHARE_OF_POSITIONS = 0.3
+"""Share of a row's tokens at which the loss is computed: batches are large, and their gradients have little noise."""
 EXPORT_S = 6.0
 """Time kept back for the last evaluation, the export and the writing."""
 LOGGED_EVERY = 20
@@ -68,7 +70,7 @@ class Rows(IterableDataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
         seed = info.id if info is not None else 0
         sampler, rng = Sampler(self.corpus, seed), np.random.default_rng(seed)
         while True:
-            batch = make_batch(sampler, rng, self.n_tokens, self.n_rows)
+            batch = make_batch(sampler, rng, self.n_tokens, self.n_rows, SHARE_OF_POSITIONS)
             yield batch.ids.int(), batch.positions.int(), batch.weights
 
 

@@ -18,8 +18,6 @@ from demo_model.samples import Sampler, choose_positions
 PEAK_LR = 3e-3
 WARMUP = 0.01
 DECAY_FROM = 0.65
-SHARE_OF_POSITIONS = 0.3
-"""Share of a row's tokens at which the loss is computed: all middles and their ends, and some of the others."""
 
 
 def learning_rate(progress: float) -> float:
@@ -40,12 +38,15 @@ class Batch:
     weights: Tensor
 
 
-def make_batch(sampler: Sampler, rng: np.random.Generator, n_tokens: int, n_rows: int) -> Batch:
-    """Draw `n_rows` rows."""
+def make_batch(sampler: Sampler, rng: np.random.Generator, n_tokens: int, n_rows: int, share: float) -> Batch:
+    """Draw `n_rows` rows; the loss is computed at a `share` of each one's tokens.
+
+    That is at all middles and their ends, and at some of the others.
+    """
     ids, positions, weights = [], [], []
     for _ in range(n_rows):
         row, row_weights = sampler.row(n_tokens)
-        chosen, chosen_weights = choose_positions(row_weights, int(n_tokens * SHARE_OF_POSITIONS), rng)
+        chosen, chosen_weights = choose_positions(row_weights, int(n_tokens * share), rng)
         ids.append(row)
         positions.append(chosen)
         weights.append(chosen_weights)

@@ -15,6 +15,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from demo_model import cleaning, imports, pieces, samples, sources, token_file
 from demo_model.cleaning import SourceFile
+from demo_model.spelling import spellings
 from demo_model.text_index import Vocabulary, find_lines
 
 MARKERS = ["<|endoftext|>", "<fim_prefix>", "<fim_middle>", "<fim_suffix>", "<fim_pad>", "<repo_name>", "<file_sep>"]
@@ -307,6 +308,18 @@ def test_archives_of_all_registries_are_read_without_unpacking(tmp_path) -> None
         deb += content + b"\n" * (len(content) % 2)
     (tmp_path / "a.deb").write_bytes(deb)
     assert dict(sources.read(package, tmp_path / "a.deb")) == {"cart.go": "package cart"}
+
+
+def test_tokens_are_spelled_by_another_vocabulary() -> None:
+    vocabulary = {"<file_sep>": 0, **{c: i for i, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()), 1)}}
+    merges = [("d", "e"), ("de", "f"), ("r", "e")]
+    old = models.BPE({**vocabulary, "de": 257, "def": 258, "re": 259}, merges)
+    found = spellings(old, TOKENIZER)
+    spelled = {TOKENIZER.id_to_token(i): [old.id_to_token(part) for part in ids] for i, ids in enumerate(found)}
+    assert spelled["<file_sep>"] == ["<file_sep>"]
+    assert spelled["return"] == ["re", "t", "u", "r", "n"]
+    assert spelled["def"] == ["def"]
+    assert all("".join(parts) == token for token, parts in spelled.items() if not token.startswith("<"))
 
 
 @pytest.mark.parametrize(
