@@ -268,6 +268,19 @@ async def test_a_restart_starts_another_host_unless_other_clients_use_it(hosts: 
     await ended(last or 0)
 
 
+async def test_a_host_that_cannot_load_ends_so_that_the_next_start_tries_again(hosts: Hosts) -> None:
+    adapter = hosts.folder / "adapter.gguf"
+    adapter.write_bytes(b"no adapter")
+    for n_starts in (1, 2):
+        engines = [hosts.engine(idle_s=3600.0, lora_path=str(adapter)) for _ in range(2)]
+        errors = await asyncio.gather(*(engine.start() for engine in engines), return_exceptions=True)
+        assert all("adapter" in str(error) for error in errors)
+        async with asyncio.timeout(30):
+            while hosts.alive():  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        assert hosts.n_starts == n_starts
+
+
 async def test_files_of_killed_hosts_are_removed_by_the_next_host(hosts: Hosts) -> None:
     engine = await hosts.started(n_parked_bytes=1)
     host = engine.host_process_id

@@ -92,7 +92,7 @@ class Host:
         self.failure = message
         for client in self.clients.values():
             client.send(wire.Failed(message))
-        self._restart_idle_timer(FAILURE_S)
+        asyncio.get_running_loop().call_later(FAILURE_S, self._end.set)  # the next start may succeed
 
     def _on_loaded(self, model: LoadedModel) -> None:
         self.model = model
@@ -168,7 +168,7 @@ class Host:
         if self._idle_timer is not None:
             self._idle_timer.cancel()
             self._idle_timer = None
-        if not self.clients or self.failure:
+        if not self.clients:
             idle_s = self.options.idle_s if self.options.is_shared else 0.0
             after_s = idle_s if timeout_s is None else timeout_s
             self._idle_timer = asyncio.get_running_loop().call_later(after_s, self._end.set)
