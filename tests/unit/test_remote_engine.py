@@ -12,7 +12,14 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from starcoder_lsp.engine.engine import Cancellation, EngineError, EngineLostError, Generation, GenerationRequest
+from starcoder_lsp.engine.engine import (
+    Cancellation,
+    EngineError,
+    EngineLostError,
+    Generation,
+    GenerationRequest,
+    StopRule,
+)
 from starcoder_lsp.engine.generation import generate
 from starcoder_lsp.engine.loading import DEMONSTRATOR
 from starcoder_lsp.engine.remote import disclosure
@@ -61,13 +68,17 @@ async def engine_at(
 
 
 async def run_request(
-    engine: RemoteEngine, heal: bytes = b"", max_tokens: int = 32, cancellation: Cancellation | None = None
+    engine: RemoteEngine,
+    heal: bytes = b"",
+    max_tokens: int = 32,
+    cancellation: Cancellation | None = None,
+    rule: StopRule = lambda _text: None,
 ) -> Generation:
     encode = engine.prompts.tokenizer.encode
     prompt = engine.prompts.fim.infill(encode(BEFORE), encode(BEHIND), (), heal)
     request = GenerationRequest("file:///a.py", prompt, max_tokens, 5000)
     piece = engine.prompts.tokenizer.piece
-    return await generate(engine, request, piece, lambda _text: None, cancellation or Cancellation())
+    return await generate(engine, request, piece, rule, cancellation or Cancellation())
 
 
 def event(value: Any) -> bytes:
@@ -188,6 +199,44 @@ async def test_an_engine_that_was_away_is_used_again_without_a_request(ids: tupl
         assert user.states[1] == ""
         assert server.posts[1].body["n_predict"] == 1, "the probe costs one token"
         assert (await run_request(engine)).written[0].text == TEXT
+
+
+async def test_an_answer_that_the_reader_leaves_is_a_success(ids: tuple[int, ...]) -> None:
+    first, *_ = events_of(ids, n_prompt=100)
+    begun = first.replace(b'"prompt_n": 100', b'"prompt_n": 100, "prompt_per_second": 50.0')
+    replies = [Reply([begun, HANG]), Reply([b""], 500)] * 2 * MAX_FAILURES
+    async with scripted_server(MODELS, *replies) as server, engine_at(server, timeout_ms=60_000) as engine:
+        for _ in range(2 * MAX_FAILURES):
+            assert (await run_request(engine, rule=lambda _text: "enough")).written[0].stop_reason == "enough"
+            with pytest.raises(EngineLostError, match="500"):
+                await run_request(engine)
+        assert not engine.breaker.is_away, "no two failures in a row"
+        assert engine.prefill_speed == 50.0
+
+
+async def test_a_probe_whose_answer_cannot_be_read_is_followed_by_another(ids: tuple[int, ...]) -> None:
+    user = UserMessages()
+    odd = event({"tokens": [ids[0]], "stop": False, "completion_probabilities": [{"logprob": 10**400}]})
+    away = Reply([b""], 503, {"Retry-After": "0.01"})
+    async with (
+        scripted_server(MODELS, away, Reply([odd], is_cut=True), Reply(events_of(ids))) as server,
+        engine_at(server, user) as engine,
+    ):
+        with pytest.raises(EngineLostError):
+            await run_request(engine)
+        async with asyncio.timeout(30):
+            while len(user.states) < 2:
+                user.changed.clear()
+                await user.changed.wait()
+        assert user.states[1] == ""
+        assert (await run_request(engine)).written[0].text == TEXT
+
+
+async def test_a_text_ends_before_half_a_character() -> None:
+    halves = [event({"choices": [{"text": text, "finish_reason": None}]}) for text in ("x = '", "\ud83d", "\ude00'")]
+    async with scripted_server(MODELS, Reply(halves)) as server, engine_at(server, kind="openai") as engine:
+        written = (await run_request(engine)).written[0]
+        assert (written.text, written.stop_reason) == (b"x = '", "stop_token")
 
 
 async def test_a_refused_request_is_reported_once_and_the_engine_is_not_away() -> None:

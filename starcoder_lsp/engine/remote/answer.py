@@ -95,6 +95,7 @@ class AnswerReader:
 
     def _ids_of(self, text: str) -> tuple[int, ...]:
         """Tokenize a text. It ends before a marker that is spelled in it, or before half a character."""
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")  # JSON can spell a half, too
         markers = [self.tokenizer.spelling(token_id).decode() for token_id in self.stop_ids]
         ends = [at for marker in (*markers, UNKNOWN) if (at := text.find(marker)) >= 0]
         if not ends:

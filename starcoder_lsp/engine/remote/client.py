@@ -104,22 +104,32 @@ class RemoteEngine:
 
     async def _run(self, exchange: Exchange) -> None:
         """Answer one request; its stream ends whatever happens."""
-        error: EngineError | None = None
         try:
             if exchange.pace is not None:
                 await exchange.pace.wait()
-            await self._answer(exchange)
+            error = await self._failure(exchange)
         except asyncio.CancelledError:
             exchange.note_left()
-            exchange.stream.end(exchange.usage)
+            self._end(exchange, None)
             raise
-        except EngineError as raised:
-            error = raised
-        except Exception as raised:  # noqa: BLE001  a bug; its request must end all the same
-            error = EngineError(f"the engine's answer could not be read: {type(raised).__name__}")
+        self._end(exchange, error)
+
+    def _end(self, exchange: Exchange, error: EngineError | None) -> None:
+        """End the stream, and note how the server did. Most readers leave an answer before its end."""
         self.prefill_speed = exchange.prefill_speed or self.prefill_speed
         exchange.stream.end(exchange.usage, error)
-        self._judge(error)
+        if error is not None or exchange.is_answered:
+            self._judge(error)
+
+    async def _failure(self, exchange: Exchange) -> EngineError | None:
+        """Answer one request; return the error if that fails, whatever it is."""
+        try:
+            await self._answer(exchange)
+        except EngineError as error:
+            return error
+        except Exception as error:  # noqa: BLE001  a bug; its request must end all the same
+            return EngineError(f"the engine's answer could not be read: {type(error).__name__}")
+        return None
 
     async def _answer(self, exchange: Exchange) -> None:
         """Request with healing, and again without if the answer does not begin with the text before the cursor."""
@@ -190,9 +200,5 @@ class RemoteEngine:
             await asyncio.sleep(self.breaker.pause_s)
             stream = TokenStream(lambda _answer: None, lambda _kept: None, UNCOUNTED)
             exchange = Exchange(GenerationRequest(PROBE_DOCUMENT, prompt, 1, 0.0), stream)
-            error: EngineError | None = None
-            try:
-                await self._answer(exchange)
-            except EngineError as raised:
-                error = raised if isinstance(raised, EngineAwayError) else EngineAwayError(str(raised))
-            self._judge(error)
+            error = await self._failure(exchange)
+            self._judge(error if error is None or isinstance(error, EngineAwayError) else EngineAwayError(str(error)))

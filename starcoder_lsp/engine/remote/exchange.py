@@ -30,6 +30,8 @@ class Exchange:
     request: GenerationRequest
     stream: TokenStream
     task: asyncio.Task[None] | None = None
+    is_answered: bool = False
+    """True once the server has sent a part of the answer."""
     is_ended: bool = False
     """True if the server has ended the answer, and only counts may follow."""
     prefill_speed: float = 0.0
@@ -90,6 +92,7 @@ class Exchange:
 
     def _take(self, adapter: Adapter, reader: AnswerReader, event: Mapping[str, object]) -> None:
         part = adapter.read(event)
+        self.is_answered = True
         self._counts = part.usage or self._counts
         self.prefill_speed = part.prefill_speed or self.prefill_speed
         tokens = () if reader.is_over else reader.take(part)
