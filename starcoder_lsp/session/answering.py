@@ -57,6 +57,8 @@ class Answering:
             completion = await self.documents.requests.answer(state, asked, delay_ms, is_automatic=automatic)
             calm = settings.completion.calm if automatic else 0.0
             completion = await self.gatekeeper.judge(state.gate, completion, calm, self.acceptance.log.recent)
+            if not builder.texts.has(view):  # an edit came while it was judged
+                raise SupersededError
             if entry is not None:
                 completion = entry.in_front_of(completion, view.whole)
             state.last_completion = completion

@@ -26,6 +26,13 @@ class OpenTexts:
         snapshot = self.documents.get(uri)
         return None if snapshot is None else View(uri, snapshot, snapshot)
 
+    def has(self, view: View) -> bool:
+        """Return whether the text of an earlier view is still what the model would see."""
+        with suppress(UnknownDocumentError):
+            now = self.view(view.own.uri)
+            return now is not None and now.whole is view.whole
+        return False
+
     def whole_text(self, uri: str) -> Snapshot | None:
         """Return a document, or a notebook's joined text, by its own URI; `None` if it is out of sync or not open."""
         return self.documents.get(uri) or self.notebooks.joined(uri)

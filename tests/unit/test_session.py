@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 from attrs import define, evolve, field
 
 from starcoder_lsp.completion import Completion
-from starcoder_lsp.documents.documents import Edit
+from starcoder_lsp.documents.documents import Edit, UnknownDocumentError
 from starcoder_lsp.documents.notebooks import Cell, CellEdits, CellText, NotebookChange
 from starcoder_lsp.engine.prompt_model import PromptModel
 from starcoder_lsp.prompting import Model
 from starcoder_lsp.session.session import Session
 from starcoder_lsp.settings import DebounceSettings, Settings
+from starcoder_lsp.stats.gate import Decision, shipped
 from tests.scripted import ManualEngine
 
 FILE, NOTEBOOK, OTHER = "file:///a.py", "file:///a.ipynb", "file:///b.py"
@@ -139,3 +140,38 @@ async def test_a_document_that_is_opened_again_has_no_old_state(editor: Editor, 
     assert request.workspace_context.recent_edits == ()
     state = editor.session.states[editor.key]
     assert (state.last_completion, state.newest_request, state.in_flight) == (None, None, None)
+
+
+@define(eq=False)
+class InterruptedGate:
+    """A gate; while it judges, the editor goes on."""
+
+    interrupt: Callable[[], None]
+
+    def decide(self, features: Sequence[float], calm: float) -> Decision:
+        self.interrupt()
+        return shipped().decide(features, calm)
+
+
+@pytest.mark.parametrize(
+    "interrupt",
+    [lambda editor: editor.type("b"), Editor.close, Editor.open, lambda editor: editor.session.documents.focus(OTHER)],
+    ids=["edited", "closed", "opened again", "left"],
+)
+async def test_an_answer_is_for_the_text_that_the_editor_has_once_it_is_judged(
+    editor: Editor, engine: ManualEngine, interrupt: Callable[[Editor], None]
+) -> None:
+    """The statistics compute features of each answer, on the background thread."""
+    engine.write_on()
+    editor.session.documents.open(OTHER, "python", 1, "import os\n")
+    keeper = editor.session.gatekeeper
+    keeper.needs_features, keeper.gate = True, InterruptedGate(lambda: interrupt(editor))  # type: ignore[assignment]
+    before = editor.session.texts.view(editor.uri)
+    answer = await editor.request_completion()
+    try:
+        is_same = editor.session.texts.view(editor.uri) == before
+    except UnknownDocumentError:
+        is_same = False
+    assert (answer is not None) == is_same
+    counts = editor.session.metrics.requests
+    assert (counts.answered, counts.superseded) == (int(is_same), int(not is_same))
