@@ -41,6 +41,8 @@ class ModelSlot:
     _configured: Model | None = None
     """The model that the settings name, also while its engine is away."""
     _fallback: Model | None = None
+    _left: list[Model] = field(factory=list)
+    """Models that were replaced and are not closed yet."""
     _away: str = ""
     """The reason why the configured model's engine is away; empty while it answers."""
     _settings: Settings = field(factory=Settings)
@@ -79,25 +81,26 @@ class ModelSlot:
         `on_progress` gets the loaded share, 0 to 1. `on_message` gets messages for the user, also after loading, such
         as one that the GPU was turned off after a crash. A remote engine that does not answer is tried again.
         """
-        old, self.model = self.model, None
         self._leave()
-        olds = {id(each): each for each in (old, self._configured, self._fallback) if each is not None}
-        self._configured = self._fallback = None
+        self._left += self._held()
+        self.model = self._configured = self._fallback = None
         self._away, self._settings, self._client = "", settings, client
         self.scheduler.supersede_all()  # no request may find the old model closed
         self.status.load()
 
         async def work(cancellation: Cancellation) -> Model:
-            for each in olds.values():
-                await each.engine.close(is_restart=True)
+            while self._left:  # also those of a load that was superseded before it began
+                await self._left.pop().engine.close(is_restart=True)
             model = await self._open(on_progress, on_message)
             if cancellation.is_cancelled:
                 await model.engine.close()
                 raise SupersededError
+            self.model = self._configured = model
+            self.status.loaded(model.prompts.name, self._note())
             return model
 
         try:
-            self.model = self._configured = await self.scheduler.run(MODEL_KEY, work)
+            return await self.scheduler.run(MODEL_KEY, work)
         except EngineLostError as error:
             if settings.engine.kind == "local":
                 self.status.fail(str(error))
@@ -109,8 +112,6 @@ class ModelSlot:
         except EngineError as error:
             self.status.fail(str(error))
             raise
-        self.status.loaded(self.model.prompts.name, self._note())
-        return self.model
 
     async def _open(self, on_progress: Callable[[float], None], on_message: Callable[[str], None]) -> Model:
         from starcoder_lsp.engine.loading import Listeners, end_early, open_model  # not before `initialize` is answered
@@ -198,5 +199,10 @@ class ModelSlot:
     async def close(self) -> None:
         """Close the engine, which may persist its KV states."""
         self._leave()
-        for model in {id(each): each for each in (self.model, self._configured, self._fallback) if each}.values():
+        for model in (*self._held(), *self._left):
             await model.engine.close()
+
+    def _held(self) -> list[Model]:
+        """Return the models that are loaded, each once."""
+        models = (self.model, self._configured, self._fallback)
+        return list({id(each): each for each in models if each is not None}.values())

@@ -1,0 +1,71 @@
+"""Loads of the model that overlap: one model is left in the end, and every other one is closed."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from attrs import define, field
+
+from starcoder_lsp.engine.prompt_model import PromptModel
+from starcoder_lsp.prompting import Model
+from starcoder_lsp.session.model_slot import ModelSlot, ignore
+from starcoder_lsp.session.scheduler import Scheduler, SupersededError
+from starcoder_lsp.session.status import StatusReporter
+from starcoder_lsp.settings import Settings
+from tests.scripted import ManualEngine
+
+N_TICKS = 3
+"""Turns of the event loop that it takes to open or close an engine."""
+
+
+@define(eq=False)
+class CountedEngine(ManualEngine):
+    """An engine that counts how often it was closed."""
+
+    n_closed: int = 0
+
+    async def close(self, *, is_restart: bool = False) -> None:
+        del is_restart
+        self.n_closed += 1
+        await ticks(N_TICKS)
+
+
+@define(eq=False)
+class CountedSlot(ModelSlot):
+    """A slot that opens engines of its own."""
+
+    prompts: PromptModel = field(kw_only=True)
+    opened: list[CountedEngine] = field(factory=list)
+
+    async def _open(self, *_listeners: object) -> Model:
+        await ticks(N_TICKS)
+        self.opened.append(CountedEngine(self.prompts, ""))
+        return Model.of(self.prompts, self.opened[-1])
+
+    async def load_one(self) -> Model | None:
+        try:
+            return await self.load(Settings(), "a test", ignore, ignore)
+        except SupersededError:
+            return None
+
+
+async def ticks(n: int) -> None:
+    for _ in range(n):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("n_between", range(1, 3 * N_TICKS + 3))
+async def test_of_loads_that_overlap_the_last_one_stays(prompts: PromptModel, n_between: int) -> None:
+    slot = CountedSlot(Scheduler(), StatusReporter(), prompts=prompts)
+    first = await slot.load_one()
+    second = asyncio.ensure_future(slot.load_one())
+    await ticks(n_between)
+    third = await slot.load_one()
+    loaded = [first, await second, third]
+    assert slot.model is third is not None
+    assert slot.status.now.kind == "ready"
+    assert {id(model.engine) for model in loaded if model} <= {id(engine) for engine in slot.opened}
+    assert [engine.n_closed for engine in slot.opened] == [engine is not third.engine for engine in slot.opened]
+    await slot.close()
+    assert all(engine.n_closed == 1 for engine in slot.opened)
