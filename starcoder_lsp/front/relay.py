@@ -218,7 +218,10 @@ class Relay:
     def _on_end(self, session: SessionProcess) -> None:
         """Answer the requests that wait, report why the session ended, and start a new one."""
         with self._lock:
-            if session is not self.session or self._is_leaving or self._was_shut_down:
+            if session is not self.session or self._is_leaving:
+                return
+            if self._was_shut_down:
+                self._out.queue_all(self._requests.answer())  # no other session will
                 return
             for line, kind in self._lives.end(session, self._replay.texts):
                 self._out.queue_line(line, kind)
@@ -234,7 +237,9 @@ class Relay:
     def _restart(self) -> None:
         """Start a new session. On the timer's thread: Linux ends a session with the thread that started it."""
         self._restart_at = NEVER
-        if self._is_leaving or self._was_shut_down:
+        if self._was_shut_down:
+            self._out.queue_all(self._requests.answer())
+        if self._was_shut_down or self._is_leaving:
             return
         self.session = self._start()
         if self._replay.is_initialized:

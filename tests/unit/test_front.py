@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import sys
 import threading
 import time
@@ -21,7 +22,7 @@ from starcoder_lsp.front.framing import Frames, TwoLengthsError, first_body, fra
 from starcoder_lsp.front.open_texts import MAX_CHANGES, OpenTexts
 from starcoder_lsp.front.pending import METRICS, NO_METRICS, Pending, deadline_s, key_of
 from starcoder_lsp.front.relay import Relay
-from starcoder_lsp.front.requests import Requests
+from starcoder_lsp.front.requests import NEVER, Requests
 from starcoder_lsp.front.suspects import MIN_CHANGED_CHARACTERS, Suspects
 from starcoder_lsp.front.watchdog import PING_INTERVAL_S
 from starcoder_lsp.session.session import Session
@@ -276,3 +277,40 @@ def test_a_new_request_does_not_make_the_timer_scan_all_requests(tmp_path: Path)
             relay._is_leaving = True
         relay.session.kill()
         assert relay.session.wait(60)
+
+
+SHORT_LIVED = """
+import json, os, sys
+from starcoder_lsp.front.framing import Frames, framed
+
+frames = Frames(lambda n_bytes: os.read(0, n_bytes))
+while (body := frames.read()) is not None:
+    message = json.loads(body)
+    if message["method"] == "initialize":
+        reply = {"jsonrpc": "2.0", "id": message["id"], "result": {}}
+        os.write(1, framed(json.dumps(reply).encode()))
+    if message["method"] == sys.argv[1]:
+        break
+"""
+"""A session that ends after a message, before it was up."""
+
+
+@pytest.mark.parametrize("last", ["initialized", "shutdown"])
+def test_shutdown_is_answered_though_the_session_has_ended_while_it_started(last: str) -> None:
+    reading, writing = os.pipe()
+    frames = Frames(lambda n_bytes: os.read(reading, n_bytes))
+    with os.fdopen(writing, "wb") as output:
+        relay = Relay(output, is_child=False, command=(sys.executable, "-c", SHORT_LIVED, last))
+        relay._on_editor(b'{"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {}}')
+        assert json.loads(frames.read() or b"")["id"] == 1
+        relay._on_editor(b'{"jsonrpc": "2.0", "method": "initialized", "params": {}}')
+        if last == "initialized":  # it would be started again by the timer
+            with relay._lock:
+                assert relay._out.wake.wait_for(lambda: relay._restart_at != NEVER, 60)
+        relay._on_editor(b'{"jsonrpc": "2.0", "id": 2, "method": "shutdown"}')
+        threading.Thread(target=relay._watch, daemon=True).start()
+        assert select.select([reading], [], [], 60)[0]
+        replies = [json.loads(frames.read() or b"") for _ in range(1 + (last == "initialized"))]
+        assert replies[-1] == {"jsonrpc": "2.0", "id": 2, "result": None}
+        relay._is_leaving = True
+    os.close(reading)
