@@ -87,15 +87,19 @@ class Completion:
 
 
 async def complete(
-    request: CompletionRequest[Model], cancellation: Cancellation, *, on_texts: OnTexts = lambda _texts: None
+    request: CompletionRequest[Model],
+    cancellation: Cancellation,
+    *,
+    on_texts: OnTexts = lambda _texts: None,
+    waited_ms: float = 0.0,
 ) -> Completion:
     """Complete one request; `on_texts` gets the texts of all answers as they grow.
 
     For a cancelled, declined or late request, the `Completion` has no suggestions but a reason. One deadline covers
-    all stages. Raises `EngineError`.
+    all stages, and the `waited_ms` for which the request waited before. Raises `EngineError`.
     """
     started = time.perf_counter()
-    timeout_ms = request.settings.completion.timeout_ms
+    timeout_ms = request.settings.completion.timeout_ms - waited_ms
     snapshot, cursor_byte, model = request.snapshot, request.cursor_byte, request.model
     declined = request.declined
     if declined:

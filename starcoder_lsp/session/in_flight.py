@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from attrs import define, field
 
@@ -24,11 +25,18 @@ class InFlight:
     typed: bytes = b""
     """The text that the user has typed at the cursor since the generation began."""
     turn: Turn = field(factory=lambda: Turn(is_automatic=True))
+    counts_from_s: float = field(factory=time.perf_counter)
+    """The time from which its deadline counts: the end of the delay of the request that began it."""
 
     @property
     def is_waited_for(self) -> bool:
         """Return whether a request waits for it now."""
         return self.waiter is not None and not self.waiter.done()
+
+    @property
+    def waited_ms(self) -> float:
+        """Return how much of the time until its deadline has passed."""
+        return max(0.0, time.perf_counter() - self.counts_from_s) * 1000
 
     def agrees(self) -> bool:
         """Return whether the typed text begins with the text so far of an answer, or that with the typed text."""

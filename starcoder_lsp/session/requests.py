@@ -7,6 +7,7 @@ the generation. Any other edit ends it. On the event loop.
 from __future__ import annotations
 
 import asyncio
+import time
 from functools import partial
 
 from attrs import define, evolve, field
@@ -55,10 +56,11 @@ class RequestManager:
             self.abandon(state)
             return cached
         state.newest_request = request
+        new = partial(InFlight, request, counts_from_s=time.perf_counter() + delay_ms / 1000)
         try:
             in_flight = state.in_flight
             if in_flight is None or not in_flight.serves(request):
-                in_flight = self._start(state, InFlight(request, turn=Turn(is_automatic)), delay_ms)
+                in_flight = self._start(state, new(turn=Turn(is_automatic)), delay_ms)
             in_flight.turn.is_automatic &= is_automatic
             while True:
                 await self._wait(state, in_flight)
@@ -70,7 +72,7 @@ class RequestManager:
                 if cached is not None:
                     return cached
                 # what was typed and what was written parted after all
-                in_flight = self._start(state, InFlight(request, turn=Turn(is_automatic)), 0)
+                in_flight = self._start(state, new(turn=Turn(is_automatic)), 0)
         finally:
             if state.newest_request is request:
                 state.newest_request = None
@@ -185,4 +187,4 @@ async def generated(in_flight: InFlight, cancellation: Cancellation) -> Completi
         if not in_flight.agrees():
             cancellation.cancel()
 
-    return await complete(in_flight.request, cancellation, on_texts=on_texts)
+    return await complete(in_flight.request, cancellation, on_texts=on_texts, waited_ms=in_flight.waited_ms)

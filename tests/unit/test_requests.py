@@ -6,12 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-from attrs import evolve, field, frozen
+from attrs import define, evolve, field, frozen
 
 from starcoder_lsp.completion import Completion
 from starcoder_lsp.documents.documents import Documents, Snapshot
 from starcoder_lsp.engine.prompt_model import PromptModel
 from starcoder_lsp.prompting import CompletionRequest, Model
+from starcoder_lsp.session import in_flight as in_flight_module
+from starcoder_lsp.session import requests as requests_module
+from starcoder_lsp.session.admission import N_AT_ONCE
 from starcoder_lsp.session.document_state import DocumentState
 from starcoder_lsp.session.metrics import Metrics
 from starcoder_lsp.session.requests import RequestManager
@@ -344,3 +347,42 @@ async def test_a_keystroke_may_match_only_one_of_two_answers(typist: Typist, eng
     engine.write_on()
     assert (await second).text == "foo(a)"
     assert engine.ends == ["stop_token", "stop_token"], "the other one was likelier"
+
+
+@define
+class Clock:
+    """A clock that a test moves, in place of `time` in the session's modules."""
+
+    now_s: float = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now_s
+
+
+@pytest.mark.parametrize("waits_for", ["another generation", "its turn"])
+async def test_a_deadline_counts_from_the_request_however_long_that_waited(
+    requests: RequestManager, engine: ManualEngine, monkeypatch: pytest.MonkeyPatch, waits_for: str
+) -> None:
+    """The front answers a request at its deadline, and takes a session for stuck a second later."""
+    clock, waited_s, is_typed_ahead = Clock(), 3, waits_for == "another generation"
+    for module in (requests_module, in_flight_module):
+        monkeypatch.setattr(module, "time", clock)
+    typists = [Typist(requests, engine) for _ in range(1 if is_typed_ahead else N_AT_ONCE + 1)]
+    for number, typist in enumerate(typists):
+        typist.state.key = f"{URI}{number}"
+    tasks = [typist.complete() for typist in typists[:N_AT_ONCE]]
+    await engine.write(2)
+    clock.now_s += 100
+    if is_typed_ahead:
+        typists[0].type("x = foo(a, b")
+    tasks.append(typists[-1].complete())
+    await asyncio.sleep(0)
+    clock.now_s += waited_s
+    if not is_typed_ahead:
+        requests.abandon(typists[0].state)
+    engine.write_on()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    limit_ms = SETTINGS.completion.timeout_ms
+    limits_ms = [limit_ms] * (len(tasks) - 1) + [limit_ms - waited_s * 1000]
+    found_ms = [request.timeout_ms for request in engine.requests]
+    assert all(limit - 1000 < found <= limit for found, limit in zip(found_ms, limits_ms, strict=True))
