@@ -22,6 +22,9 @@ ENVIRONMENT: Final = "STARCODER_LSP_BOX"
 _N_LENGTH_BYTES: Final = 2
 
 _memory: mmap.mmap | None = None
+_noting: Final = threading.Lock()
+_notes: Final[tuple[list[bytes], ...]] = tuple([] for _ in range(N_SLOTS))
+"""The running work of each slot, the newest last. Several threads share a slot, and the oldest may end first."""
 
 
 def share(descriptor: int) -> None:
@@ -42,15 +45,17 @@ def working_on(uri: str) -> Iterator[None]:
     if _memory is None:
         yield
         return
-    at = 0 if threading.current_thread() is threading.main_thread() else SLOT_BYTES
-    before = _memory[at : at + SLOT_BYTES]
-    _write(_memory, at, uri.encode("utf-8", "surrogatepass")[: SLOT_BYTES - _N_LENGTH_BYTES])
+    slot = 0 if threading.current_thread() is threading.main_thread() else 1
+    note = uri.encode("utf-8", "surrogatepass")[: SLOT_BYTES - _N_LENGTH_BYTES]
+    with _noting:
+        _notes[slot].append(note)
+        _write(_memory, slot * SLOT_BYTES, note)
     try:
         yield
     finally:
-        _write(
-            _memory, at, before[_N_LENGTH_BYTES : _N_LENGTH_BYTES + int.from_bytes(before[:_N_LENGTH_BYTES], "little")]
-        )
+        with _noting:
+            _notes[slot].remove(note)
+            _write(_memory, slot * SLOT_BYTES, _notes[slot][-1] if _notes[slot] else b"")
 
 
 def _write(memory: mmap.mmap, at: int, data: bytes) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import select
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -225,26 +229,52 @@ def test_a_document_is_suspected_at_the_second_kill_in_a_row_only() -> None:
     assert [suspects.has_been_killed_on(uri) for uri in ("", "a", "b", "b", "b")] == [False, False, False, True, False]
 
 
-def test_the_black_box_names_the_documents_being_worked_on(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def box(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "box"
     path.write_bytes(bytes(black_box.N_BYTES))
     black_box.share(os.open(path, os.O_RDWR))
-    monkeypatch.setattr(black_box, "_memory", black_box._memory)
+    yield path
+    black_box._memory = None
+
+
+def test_the_black_box_names_the_documents_being_worked_on(box: Path) -> None:
+    with black_box.working_on("file:///outer"):
+        with black_box.working_on("file:///" + "x" * 5000):
+            (note,) = black_box.notes(box.read_bytes())
+            assert note.startswith("file:///xxx")
+        assert black_box.notes(box.read_bytes()) == ["file:///outer"]
+        thread = threading.Thread(target=_note, args=(box,))
+        thread.start()
+        thread.join()
+    assert black_box.notes(box.read_bytes()) == []
+
+
+@given(steps=st.lists(st.integers(0, 3), max_size=20))
+def test_the_black_box_names_running_work_however_threads_overlap(steps: list[int]) -> None:
+    """A code action and a completion are parsed on two threads."""
+    memory = mmap.mmap(-1, black_box.N_BYTES)
+    running: dict[int, ExitStack] = {}
+
+    def step(number: int) -> None:
+        if number in running:
+            running.pop(number).close()
+        else:
+            running[number] = ExitStack()
+            running[number].enter_context(black_box.working_on(f"file:///{number}"))
+
     try:
-        with black_box.working_on("file:///outer"):
-            with black_box.working_on("file:///" + "x" * 5000):
-                (note,) = black_box.notes(path.read_bytes())
-                assert note.startswith("file:///xxx")
-            assert black_box.notes(path.read_bytes()) == ["file:///outer"]
-            thread = threading.Thread(target=_note, args=(path,))
-            thread.start()
-            thread.join()
-        assert black_box.notes(path.read_bytes()) == []
+        black_box._memory = memory
+        with ThreadPoolExecutor(1) as thread:  # any but the main one
+            for number in (*steps, *(n for n in range(4) if steps.count(n) % 2)):
+                thread.submit(step, number).result()
+                newest = [f"file:///{each}" for each in list(running)[-1:]]
+                assert black_box.notes(memory[:]) == newest
     finally:
         black_box._memory = None
 
 
-def _note(path: Any) -> None:
+def _note(path: Path) -> None:
     with black_box.working_on("file:///é"):
         assert black_box.notes(path.read_bytes()) == ["file:///é", "file:///outer"]
 
