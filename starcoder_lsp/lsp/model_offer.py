@@ -42,7 +42,7 @@ class ModelOffer:
 
     @property
     def is_busy(self) -> bool:
-        """Return whether a question is open or a download is running."""
+        """Return whether a question is open, other than the offer, or a download is running."""
         return self._task is not None and not self._task.done()
 
     def make(self) -> None:
@@ -51,7 +51,7 @@ class ModelOffer:
             self._start(self._offer())
 
     def get(self, name: str | None) -> None:
-        """Get the model called `name`, or let the user choose one. Does nothing while a question is open."""
+        """Get the model called `name`, or let the user choose one. Does nothing while another one is chosen or got."""
         self._start(self._choose() if name is None else self._get(name))
 
     def _start(self, work: Any) -> None:
@@ -78,7 +78,11 @@ class ModelOffer:
                 self._say(f"{text}. For StarCoder2: {COMMAND} {best.name}")
             return
         get = _button(best)
+        own, self._task = self._task, None  # many users never answer, and a command may come in its place
         pressed = await ask(self._server, f"{text}.", (get, FILE, SERVER, NOT_NOW))
+        if self.is_busy:
+            return
+        self._task = own
         if pressed == get:
             await self._get(best.name)
         elif pressed == FILE:

@@ -408,6 +408,19 @@ def test_the_command_offers_the_catalogue(editor: Editor) -> None:
     assert len(questions) == 1
 
 
+def test_a_command_comes_in_place_of_an_offer_that_is_not_answered(editor: Editor) -> None:
+    assert editor.suggestion()
+    offer = editor.message()
+    editor.command("starcoder.pullModel")
+    choice = editor.message()
+    assert "which model" in choice["params"]["message"]
+    editor.press(offer, "Get")  # too late
+    editor.press(choice, "Not now")
+    assert editor.wire.stop() == 0
+    questions = [message for message in editor.wire.rest() if message.get("method") == "window/showMessageRequest"]
+    assert questions == [offer, choice]
+
+
 def test_a_client_without_buttons_gets_a_message_only(user: User, wire: Start) -> None:
     for n_lines in (1, 0):
         started = wire(env=user.environment)
