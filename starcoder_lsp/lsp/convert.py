@@ -57,11 +57,18 @@ def notebook_change(change: types.NotebookDocumentChangeEvent) -> NotebookChange
         closed=tuple(document.uri for document in (structure.did_close if structure else None) or ()),
         opened=cell_texts(structure.did_open if structure else None),
         changed_cells=cells(given.data),
-        edits=tuple(
-            CellEdits(text.document.uri, text.document.version, edits(text.changes))
-            for text in given.text_content or ()
-        ),
+        edits=cell_edits(given.text_content),
     )
+
+
+def cell_edits(given: Iterable[types.NotebookDocumentCellContentChanges] | None) -> tuple[CellEdits, ...]:
+    """Return the edits of cells, each cell once: a message may name a cell more than once, as the front's do."""
+    found: dict[str, CellEdits] = {}
+    for text in given or ():
+        uri = text.document.uri
+        earlier = found[uri].edits if uri in found else ()
+        found[uri] = CellEdits(uri, text.document.version, [*earlier, *edits(text.changes)])
+    return tuple(found.values())
 
 
 def inline_completions(

@@ -54,6 +54,11 @@ def typed(version: int, number: int, line: int, character: int, text: str) -> di
     )
 
 
+def content_of(change: dict[str, Any]) -> list[Any]:
+    content: list[Any] = change["params"]["change"]["cells"]["textContent"]
+    return content
+
+
 def structure(version: int, start: int, n_deleted: int, cells: list[object], **texts: object) -> dict[str, Any]:
     array = {"start": start, "deleteCount": n_deleted, "cells": cells}
     return did_change(version, {"structure": {"array": array, **texts}})
@@ -180,6 +185,17 @@ def test_typing_in_a_cell_evaluates_a_few_tokens(server: Wire) -> None:
         assert requester.complete(3, END[0], END[1] + n + 1)["result"] is not None
         assert requester.n_evaluated() - before <= 3
     assert "for number in values:" in requester.prompt(3, END[0], END[1] + 17)
+
+
+def test_a_message_may_name_a_cell_more_than_once(server: Wire) -> None:
+    """After a restart the front sends all edits of a notebook's cells in one message."""
+    changes = [each for text in ("one", "two", "three") for each in content_of(typed(2, 1, 0, 0, text))[0]["changes"]]
+    document = {"uri": cell(1), "version": 2}
+    content = [{"document": document, "changes": changes[:1]}, {"document": document, "changes": changes[1:]}]
+    server.send(did_change(2, {"textContent": [*content, *content_of(typed(2, 3, 0, 0, "# four\n"))]}))
+    prompt = Requester(server).prompt(3, 3, 8)
+    assert "threetwoonevalue_0" in prompt
+    assert "# four\ndef total" in prompt
 
 
 def test_an_opened_or_edited_notebook_is_prefilled(start: Start) -> None:
