@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from itertools import takewhile
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from attrs import define, field, frozen
 
@@ -24,7 +23,7 @@ from starcoder_lsp.documents.documents import (
 )
 from starcoder_lsp.documents.languages import language_for
 from starcoder_lsp.documents.text import InputEdit, Text, splice_between
-from starcoder_lsp.documents.uris import path_of
+from starcoder_lsp.documents.uris import joined_uri
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -247,17 +246,6 @@ class Notebooks:
         if uri not in self._notebooks:
             raise UnknownDocumentError(uri)
         return self._notebooks[uri]
-
-
-def joined_uri(notebook_uri: str, language_id: str) -> str:
-    """Return the URI of a language's joined text: the notebook's path, and the language id as the fragment.
-
-    The scheme is not `file:`, where `#` belongs to the path. An absolute path follows an empty authority, since it may
-    begin with two slashes.
-    """
-    path = path_of(notebook_uri)
-    root = "//" if path.startswith("/") else ""
-    return f"notebook:{root}{quote(path, errors='surrogatepass')}#{language_id}"
 
 
 def _joined(uri: str, language_id: str, cells: Sequence[JoinedCell], before: Joined | None) -> Joined:

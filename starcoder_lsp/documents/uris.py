@@ -1,4 +1,4 @@
-"""The URIs of documents: one spelling for each document, and the path of a URI."""
+"""The URIs of documents: one spelling for each document, the path of a URI, and the texts of notebooks."""
 
 from __future__ import annotations
 
@@ -51,3 +51,14 @@ def path_of(uri: str) -> str:
     if scheme == "file" and authority and authority != "localhost":
         path = f"//{authority}{path}"
     return path[1:] if _DRIVE.match(path, 1) and path.startswith("/") else path
+
+
+def joined_uri(notebook_uri: str, language_id: str) -> str:
+    """Return the URI of a notebook's cells of one language as one text: the path, and the language id as the fragment.
+
+    The scheme is not `file:`, where `#` belongs to the path. An absolute path follows an empty authority, since it may
+    begin with two slashes.
+    """
+    path = path_of(notebook_uri)
+    root = "//" if path.startswith("/") else ""
+    return f"notebook:{root}{quote(path, errors='surrogatepass')}#{language_id}"

@@ -6,12 +6,11 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from starcoder_lsp.documents.uris import normalized_uri
 from starcoder_lsp.front.pending import key_of
 from starcoder_lsp.front.suspects import Suspects
 
 if TYPE_CHECKING:
-    from starcoder_lsp.front.open_texts import OpenText, OpenTexts
+    from starcoder_lsp.front.open_texts import OpenTexts
     from starcoder_lsp.front.session_process import SessionProcess
 
 Message = dict[str, Any]
@@ -106,7 +105,8 @@ class Lives:
         self._n_ends = 1 if time.monotonic() - self.began_at > LONG_LIFE_S else self._n_ends + 1
         suspect = next(iter(session.worked_on()), "")
         is_to_blame = session.has_crashed or self.suspects.has_been_killed_on(suspect)
-        line = self.suspects.blame(suspect, _n_changed(texts, suspect)) if suspect and is_to_blame else ""
+        n_changed, _ = texts.extent(suspect) or (0, 0)
+        line = self.suspects.blame(suspect, n_changed) if suspect and is_to_blame else ""
         if line:
             yield line, WARNING
         yield f"the session ended ({session.how_it_ended()}) and starts again", INFO
@@ -119,24 +119,3 @@ class Lives:
         """Return for how long the next session waits."""
         n_too_many = self._n_ends - N_QUICK_STARTS
         return min(MAX_PAUSE_S, 2.0 ** min(n_too_many, 10)) if n_too_many >= 0 else 0.0
-
-    def is_freed(self, method: str, params: Any, text: OpenText | None) -> bool:
-        """Return whether an edit or a close of a document clears it of the suspicion that it ended a session."""
-        if not self.suspects.without_suggestions:
-            return False
-        if method == "textDocument/didClose":
-            return self.suspects.close(_uri_of(params))
-        if text is None:
-            return False
-        return self.suspects.changed(_uri_of(params), text.n_changed, len(text.item["text"]))
-
-
-def _uri_of(params: Any) -> str:
-    try:
-        return normalized_uri(params["textDocument"]["uri"])
-    except (AttributeError, KeyError, TypeError):
-        return ""
-
-
-def _n_changed(texts: OpenTexts, uri: str) -> int:
-    return texts.documents[uri].n_changed if uri in texts.documents else 0

@@ -135,14 +135,14 @@ class Relay:
         method, params = message["method"], message.get("params")
         if method in (QUARANTINE, DEADLINE):
             return
-        text = self._replay.take(method, params)
+        self._replay.take(method, params)
         self._replay.texts.fold_if_long(self._lock)
         if self._is_ready:
             self.session.send(body)
             self._ping()
         if method == "$/cancelRequest" and not self._is_ready:
             self._out.queue_all(self._requests.cancel(params))
-        if self._lives.is_freed(method, params, text):
+        if self._lives.suspects.free(self._replay.texts.extent):
             self.session.send_message(QUARANTINE, self._lives.suspects.as_json())
 
     def _forward(self, pending: Pending) -> None:

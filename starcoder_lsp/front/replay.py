@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from typing import Any, Final
 
-from starcoder_lsp.front.open_texts import OpenText, OpenTexts
+from starcoder_lsp.front.open_texts import OpenTexts
 
 Message = dict[str, Any]
 
@@ -56,15 +56,15 @@ class Replay:
         if isinstance(capabilities, dict):
             self.texts.encoding = capabilities.get("positionEncoding") or "utf-16"
 
-    def take(self, method: str, params: Any) -> OpenText | None:
-        """Note a notification; return the text that it changed."""
+    def take(self, method: str, params: Any) -> None:
+        """Note a notification."""
         if method == "initialized":
             self._was_told_initialized, self._initialized_params = True, params
         elif method == "workspace/didChangeWorkspaceFolders":
             self._folders.append(params)
         elif method in KEPT:
             self._last[method] = params
-        return self.texts.take(method, params)
+        self.texts.take(method, params)
 
     def note_command(self, body: bytes | None, reply: Message) -> None:
         """Note a command of the user's that the session has carried out and that a new one must know of."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 MIN_CHANGED_CHARACTERS: Final = 200
@@ -38,18 +39,21 @@ class Suspects:
         self._killed_on = "" if is_again else uri
         return is_again
 
-    def changed(self, uri: str, n_changed: int, n_characters: int) -> bool:
-        """Return whether a document may have suggestions again, since it has changed much."""
-        since = self.without_suggestions.get(uri)
-        if since is None or n_changed - since < max(MIN_CHANGED_CHARACTERS, n_characters * CHANGED_SHARE):
-            return False
-        del self.without_suggestions[uri]
-        return True
+    def free(self, extent: Callable[[str], tuple[int, int] | None]) -> bool:
+        """Let documents that changed much or were closed have suggestions again; return whether there are any.
 
-    def close(self, uri: str) -> bool:
-        """Forget a document that was closed; return whether something was known. Its tree is not tried again."""
-        return self.without_suggestions.pop(uri, None) is not None
+        `extent` returns the characters written in a document, and its length; `None` for one that is not open. Trees
+        are not tried again.
+        """
+        freed = [uri for uri, since in self.without_suggestions.items() if _is_another(extent(uri), since)]
+        for uri in freed:
+            del self.without_suggestions[uri]
+        return bool(freed)
 
     def as_json(self) -> dict[str, list[str]]:
         """Return the parameters of `starcoder/quarantine`."""
         return {"withoutTree": sorted(self.without_tree), "withoutSuggestions": sorted(self.without_suggestions)}
+
+
+def _is_another(extent: tuple[int, int] | None, since: int) -> bool:
+    return extent is None or extent[0] - since >= max(MIN_CHANGED_CHARACTERS, extent[1] * CHANGED_SHARE)

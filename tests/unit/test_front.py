@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from starcoder_lsp import black_box
 from starcoder_lsp.documents.documents import Documents, Edit
+from starcoder_lsp.documents.uris import joined_uri
 from starcoder_lsp.front.framing import Frames, TwoLengthsError, first_body, framed
 from starcoder_lsp.front.open_texts import MAX_CHANGES, OpenTexts
 from starcoder_lsp.front.pending import METRICS, NO_METRICS, Pending, deadline_s, key_of
@@ -184,6 +185,7 @@ def test_junk_in_parameters_raises_nothing(params: Any) -> None:
     for method in ("textDocument/didOpen", "textDocument/didChange", "textDocument/didClose"):
         texts.take(method, params)
         texts.take(method.replace("textDocument", "notebookDocument"), params)
+        texts.extent(URI)
 
 
 def test_ids_of_different_types_differ_and_invalid_ones_are_none() -> None:
@@ -219,9 +221,51 @@ def test_a_suspect_loses_its_tree_and_then_its_suggestions_until_it_changes_much
     assert suspects.as_json() == {"withoutTree": [URI], "withoutSuggestions": []}
     assert "no suggestions" in suspects.blame(URI, 10)
     assert suspects.blame(URI, 10) == "", "one message for each"
-    assert not suspects.changed(URI, 10 + MIN_CHANGED_CHARACTERS - 1, 100)
-    assert suspects.changed(URI, 10 + MIN_CHANGED_CHARACTERS, 100)
+    assert not suspects.free(lambda _uri: (10 + MIN_CHANGED_CHARACTERS - 1, 100))
+    assert suspects.free(lambda _uri: (10 + MIN_CHANGED_CHARACTERS, 100))
     assert suspects.as_json() == {"withoutTree": [URI], "withoutSuggestions": []}
+    assert not suspects.free(lambda _uri: None), "once"
+
+
+NOTEBOOK, CELLS = "file:///n.ipynb", ("cell:1", "cell:2")
+TEXT = "x" * 5 * MIN_CHANGED_CHARACTERS
+
+
+def writing(uri: str, text: str) -> tuple[str, Any]:
+    """Return the message that replaces a document, or all that is in a cell."""
+    document, changes = {"uri": uri, "version": 2}, [{"text": text}]
+    if uri == URI:
+        return "textDocument/didChange", {"textDocument": document, "contentChanges": changes}
+    cells = {"textContent": [{"document": document, "changes": changes}]}
+    return "notebookDocument/didChange", {"notebookDocument": {"uri": NOTEBOOK}, "change": {"cells": cells}}
+
+
+@pytest.mark.parametrize(
+    ("suspect", "messages", "is_freed"),
+    [
+        (URI, [writing(URI, TEXT)], True),
+        (URI, [writing(URI, "x"), writing(CELLS[0], TEXT)], False),
+        (URI, [("textDocument/didClose", {"textDocument": {"uri": URI}})], True),
+        (joined_uri(NOTEBOOK, "python"), [writing(CELLS[0], TEXT), writing(CELLS[1], TEXT)], True),
+        (joined_uri(NOTEBOOK, "python"), [writing(CELLS[0], "x"), writing(URI, TEXT)], False),
+        (joined_uri(NOTEBOOK, "r"), [("notebookDocument/didClose", {"notebookDocument": {"uri": NOTEBOOK}})], True),
+        ("file:///closed.py", [writing(URI, "x")], True),
+    ],
+)
+def test_a_document_or_notebook_is_freed_once_it_changes_much_or_is_closed(
+    suspect: str, messages: list[tuple[str, Any]], *, is_freed: bool
+) -> None:
+    texts, suspects = OpenTexts(), Suspects()
+    items = [{"uri": uri, "languageId": "python", "version": 1, "text": TEXT} for uri in (URI, *CELLS)]
+    texts.take("textDocument/didOpen", {"textDocument": items[0]})
+    notebook = {"uri": NOTEBOOK, "cells": [{"document": uri} for uri in CELLS]}
+    texts.take("notebookDocument/didOpen", {"notebookDocument": notebook, "cellTextDocuments": items[1:]})
+    for _ in range(2):
+        suspects.blame(suspect, 0)
+    for message in messages:
+        texts.take(*message)
+    assert suspects.free(texts.extent) == is_freed
+    assert (suspects.as_json()["withoutSuggestions"] == []) == is_freed
 
 
 def test_a_document_is_suspected_at_the_second_kill_in_a_row_only() -> None:

@@ -20,10 +20,9 @@ from starcoder_lsp.documents.notebooks import (
     NotebookChange,
     Notebooks,
     View,
-    joined_uri,
 )
 from starcoder_lsp.documents.text import Text
-from starcoder_lsp.documents.uris import path_of
+from starcoder_lsp.documents.uris import joined_uri, path_of
 
 URI = "file:///home/me/a%20b/study.ipynb"
 CODE, MARKUP = "python", "markdown"
