@@ -20,7 +20,7 @@ from starcoder_lsp.front.framing import Frames, bodies, parsed
 from starcoder_lsp.front.lives import Lives
 from starcoder_lsp.front.output import Output
 from starcoder_lsp.front.pending import Pending, key_of
-from starcoder_lsp.front.replay import Replay
+from starcoder_lsp.front.replay import CHOSEN, Replay
 from starcoder_lsp.front.requests import NEVER, Requests
 from starcoder_lsp.front.session_process import SessionProcess
 from starcoder_lsp.front.watchdog import PING_INTERVAL_S, START_TIMEOUT_S, Watchdog
@@ -133,7 +133,7 @@ class Relay:
 
     def _take_notification(self, message: Message, body: bytes) -> None:
         method, params = message["method"], message.get("params")
-        if method in (QUARANTINE, DEADLINE):
+        if method in (QUARANTINE, DEADLINE, CHOSEN):
             return
         self._replay.take(method, params)
         self._replay.texts.fold_if_long(self._lock)
@@ -167,6 +167,8 @@ class Relay:
                     session.send(json.dumps(answer).encode())
             elif method == DEADLINE:
                 self._watchdog.completion_s, is_for_editor = message["params"]["completionMs"] / 1000, False
+            elif method == CHOSEN:
+                self._replay.chosen, is_for_editor = message["params"], False
             else:
                 is_for_editor = self._lives.take_notification(message)
         if is_for_editor:
@@ -188,7 +190,6 @@ class Relay:
             self._await_start()
         if self._lives.is_up:
             self._lives.count_answer()
-        self._replay.note_command(pending.body if pending.method == "workspace/executeCommand" else None, message)
         return not pending.is_answered
 
     def _take_own(self, msg_id: str) -> None:
@@ -201,10 +202,8 @@ class Relay:
             self._out.wake.notify()
         elif msg_id == f"{OWN}initialize":
             self._await_start()
-            for number, (method, params, is_request) in enumerate(
-                self._replay.messages(self._lives.suspects.as_json())
-            ):
-                self.session.send_message(method, params, f"{OWN}{number}" if is_request else None)
+            for method, params in self._replay.messages(self._lives.suspects.as_json()):
+                self.session.send_message(method, params)
             self._is_ready = True
             for pending in self._requests:
                 if pending.sent_at is None and not pending.is_answered:

@@ -13,8 +13,9 @@ Message = dict[str, Any]
 
 KEPT: Final = frozenset({"workspace/didChangeConfiguration", "textDocument/didFocus"})
 """Notifications of which only the last one is sent again."""
-TOGGLE: Final = "starcoder.toggle"
-SELECT_MODEL: Final = "starcoder.selectModel"
+CHOSEN: Final = "starcoder/chosen"
+"""The notification by which a session tells the front which settings the user chose by commands, and by which the next
+session gets them. The editor does not get it."""
 
 
 class Replay:
@@ -30,7 +31,8 @@ class Replay:
         self._initialized_params: Any = None
         self._last: dict[str, Any] = {}
         self._folders: list[Any] = []
-        self._commands: list[Message] = []
+        self.chosen: Any = None
+        """The parameters of the last `CHOSEN`."""
 
     @property
     def is_initialized(self) -> bool:
@@ -66,30 +68,17 @@ class Replay:
             self._last[method] = params
         self.texts.take(method, params)
 
-    def note_command(self, body: bytes | None, reply: Message) -> None:
-        """Note a command of the user's that the session has carried out and that a new one must know of."""
-        if body is None or "result" not in reply:
-            return
-        params = json.loads(body).get("params")
-        command = params.get("command") if isinstance(params, dict) else None
-        same = [each for each in self._commands if each["command"] == command]
-        if command == TOGGLE and same:
-            self._commands.remove(same[0])  # twice is as if never
-        elif command in (TOGGLE, SELECT_MODEL):
-            self._commands = [each for each in self._commands if each["command"] != command] + [params]
-
-    def messages(self, quarantine: Message) -> Iterator[tuple[str, Any, bool]]:
-        """Yield the messages to a new session after `initialize`: method, parameters, and whether it is a request."""
-        yield "starcoder/quarantine", quarantine, False
+    def messages(self, quarantine: Message) -> Iterator[tuple[str, Any]]:
+        """Yield the notifications to a new session after `initialize`: method and parameters."""
+        yield "starcoder/quarantine", quarantine
         for params in self._folders:
-            yield "workspace/didChangeWorkspaceFolders", params, False
+            yield "workspace/didChangeWorkspaceFolders", params
+        if self.chosen is not None:
+            yield CHOSEN, self.chosen
         if "workspace/didChangeConfiguration" in self._last:
-            yield "workspace/didChangeConfiguration", self._last["workspace/didChangeConfiguration"], False
+            yield "workspace/didChangeConfiguration", self._last["workspace/didChangeConfiguration"]
         if self._was_told_initialized:
-            yield "initialized", self._initialized_params or {}, False
-        for params in self._commands:
-            yield "workspace/executeCommand", params, True
-        for method, params in self.texts.messages():
-            yield method, params, False
+            yield "initialized", self._initialized_params or {}
+        yield from self.texts.messages()
         if "textDocument/didFocus" in self._last:
-            yield "textDocument/didFocus", self._last["textDocument/didFocus"], False
+            yield "textDocument/didFocus", self._last["textDocument/didFocus"]

@@ -21,6 +21,7 @@ from starcoder_lsp.documents.documents import OutOfSyncError, UnknownDocumentErr
 from starcoder_lsp.documents.uris import path_of
 from starcoder_lsp.engine.engine import EngineError
 from starcoder_lsp.front.framing import Receive
+from starcoder_lsp.front.replay import CHOSEN
 from starcoder_lsp.lsp.configuration import Configuration, can_be_pulled, pull
 from starcoder_lsp.lsp.greeting import NAME
 from starcoder_lsp.lsp.lazy_converter import make_converter
@@ -142,6 +143,8 @@ class Server(LanguageServer):
     def choose(self, values: Mapping[str, Any]) -> None:
         """Apply settings that the user chose by a command; `values` are by their names in camelCase."""
         self.configuration.choose(values)
+        if black_box.is_shared():
+            self.protocol.notify(CHOSEN, self.configuration.chosen)
         self.read_settings()
 
     def read_settings(self) -> None:

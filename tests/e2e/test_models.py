@@ -6,7 +6,9 @@ import json
 import os
 import pty
 import select
+import signal
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +21,7 @@ from starcoder_lsp.engine.loading import DEMONSTRATOR
 from starcoder_lsp.models.catalogue import entries
 from tests.catalogue_hub import catalogue_hub
 from tests.e2e.conftest import CODE, CURSOR, ENVIRONMENT, SERVER, SETTINGS, TIMEOUT_S, URI, Start, Wire, request
+from tests.e2e.test_front import is_back, session_of
 from tests.hub import FakeHub, Fault, serving
 from tests.unit.test_prompt_text import tokenizer_file
 
@@ -369,6 +372,20 @@ def test_a_cancelled_download_is_resumed_by_the_command(editor: Editor, user: Us
     ranges = user.hub.ranges()
     assert len(ranges) == 2
     assert int(ranges[1].removeprefix("bytes=").rstrip("-")) > 0
+    assert editor.wire.stop() == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
+def test_a_later_session_has_the_model_that_was_chosen_last(editor: Editor, user: User) -> None:
+    """Whether by a command with a path, or by a download."""
+    missing = str(user.home / "missing.gguf")
+    assert editor.command("starcoder.selectModel", missing)["result"]["kind"] == "error"
+    editor.command("starcoder.pullModel", NAME)
+    editor.press(editor.message(), "Accept")
+    editor.until("$/progress", "is ready")
+    os.kill(session_of(editor.wire), signal.SIGKILL)
+    is_back(editor.wire)
+    assert editor.command("starcoder.showStatus")["result"]["kind"] == "ready"
     assert editor.wire.stop() == 0
 
 

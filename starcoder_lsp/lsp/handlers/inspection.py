@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from starcoder_lsp.documents.documents import UnknownDocumentError
 from starcoder_lsp.documents.quarantine import set_quarantine
+from starcoder_lsp.front.replay import CHOSEN
 from starcoder_lsp.lsp import convert
 from starcoder_lsp.lsp.handlers.inline_completion import not_open
 
@@ -44,3 +45,8 @@ def register(server: Server) -> None:
         """Take from the front which documents ended the session before."""
         given = convert.plain(params)
         set_quarantine(given["withoutTree"], given["withoutSuggestions"])
+
+    @server.feature(CHOSEN)
+    def chosen(params: Any) -> None:
+        """Take from the front what the user chose by commands in the session before."""
+        server.choose(convert.plain(params))
