@@ -171,6 +171,11 @@ async def test_three_crashes_in_a_row_lead_one_rung_down(hosts: Hosts, crash: Ca
     for number in range(3):
         with pytest.raises(EngineLostError):
             await hosts.run_request(engine, TEXT + b"%d\x07" % number)
+        while hosts.states[-1]:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        left = engine.generate(GenerationRequest("other", hosts.prompt(TEXT * 60), 8, 60_000))
+        left.close()  # this is no answer
+        assert not (await left.ended()).is_complete
     assert (await hosts.run_request(engine, TEXT + b"\x07")).written[0].text
     assert engine.caution == 1
     assert len(hosts.messages) == 1

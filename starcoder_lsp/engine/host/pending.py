@@ -90,13 +90,13 @@ class PendingRequests:
             request.stream.feed(tokens, Usage(message.n_reused, message.n_evaluated, message.evaluation_ms))
 
     def receive_end(self, message: wire.Ended) -> bool:
-        """End a stream; return whether the request succeeded."""
+        """End a stream; return whether the host has answered: a request that was left before that proves nothing."""
         request = self._requests.pop(message.request, None)
         if request is None:
             return False
         usage = Usage(message.n_reused, message.n_evaluated, message.evaluation_ms, message.is_complete)
         request.stream.end(usage, EngineError(message.error) if message.error else None)
-        if message.error:
+        if message.error or not message.is_complete:
             return False
         self._n_deaths.pop(hash(tuple(request.message.ids)), None)
         return True
