@@ -61,7 +61,7 @@ def test_copies_are_taken_and_forgotten_by_client() -> None:
     states.take(b)
     states.take(b)
     states.add(state("a", (3,), client="other"))
-    states.forget("test")
+    states.forget_all_but({"other"})
     assert [parked.owner for parked in states] == [Owner("other", "a")]
 
 

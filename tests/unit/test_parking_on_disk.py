@@ -113,6 +113,22 @@ async def test_closing_a_document_writes_its_state_only(
     assert await places(engine) == {}
 
 
+async def test_forget_drops_the_states_of_clients_that_have_left(
+    open_engine: Callable[..., LocalEngine], prompts: PromptModel
+) -> None:
+    engine = open_engine()
+    before, other = engine.beside("before"), engine.beside("other")
+    await run(other, request_for(prompts, "b", body("b")))
+    for name in ("a", "b"):
+        await run(before, request_for(prompts, name, body(name)))
+    engine.worker.leave("before")
+    assert {name for name, where in (await places(engine)).items() if "disk" in where} == {"a", "b"}
+    await engine.forget()
+    assert await places(engine) == {"b": {"disk"}}
+    assert "before" not in {state.owner.client for state in engine.worker.sequences.states}
+    assert (await run(other, request_for(prompts, "b", body("b")))).n_evaluated <= 1
+
+
 async def test_a_state_of_few_tokens_is_not_written(
     open_engine: Callable[..., LocalEngine], prompts: PromptModel
 ) -> None:

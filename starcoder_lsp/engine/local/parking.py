@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 
 from attrs import frozen
 
@@ -90,9 +91,9 @@ class ParkedStates:
             self._states.move_to_end(id(parked))
         return parked.state
 
-    def forget(self, client: str) -> None:
-        """Drop every copy of a client in memory."""
-        for parked in [parked for parked in self if parked.owner.client == client]:
+    def forget_all_but(self, clients: AbstractSet[str]) -> None:
+        """Drop every copy in memory but those of some clients."""
+        for parked in [parked for parked in self if parked.owner.client not in clients]:
             self.take(parked)
 
 

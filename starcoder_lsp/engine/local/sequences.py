@@ -7,6 +7,7 @@ first one. A document that loses its sequence is copied out (`parking.py`).
 from __future__ import annotations
 
 import time
+from collections.abc import Set as AbstractSet
 
 from attrs import define, field
 
@@ -133,14 +134,14 @@ class Sequences:
         for each in own:
             self.vacate(each)
 
-    def forget(self, client: str) -> None:
-        """Drop everything that is cached for a client, and the files of documents that no other client has."""
+    def forget_all_but(self, clients: AbstractSet[str]) -> None:
+        """Drop everything but what is cached for some clients, and the files of documents that none of them has."""
         for each in self.residents:
-            if each.cached.owner.client == client and each.job is None:
+            if each.cached.owner.client not in clients and each.job is None:
                 rewind(self.backend, each.cached, 0)
-        self.states.forget(client)
+        self.states.forget_all_but(clients)
         if self.states.files is not None:
-            elsewhere = {each.owner.document for each in self.held() if each.owner.client != client}
+            elsewhere = {each.owner.document for each in self.held() if each.owner.client in clients}
             elsewhere |= {parked.owner.document for parked in self.states}
             for stored in list(self.states.files):
                 if stored.document not in elsewhere:

@@ -80,8 +80,9 @@ class Worker:
         self.call(lambda: self._leave(client))
 
     def forget(self, client: str) -> None:
-        """Drop everything that is cached for a client, and the files of documents that no other client has."""
-        self.call(lambda: self.sequences.forget(client))
+        """Drop what is cached for a client and for those that have gone, and the files of documents of no other one."""
+        others = self._clients.keys() - {client}
+        self.call(lambda: self.sequences.forget_all_but(others))
 
     def persist(self, owner: Owner) -> None:
         """Write a document's state to disk, if states go there."""
