@@ -105,8 +105,7 @@ def spans_of(
 def lines_of(text: Text, start_byte: int, end_byte: int) -> tuple[int, int]:
     """Extend a byte range to whole lines, with the last line's end."""
     last = text.line_of(max(start_byte, end_byte - 1))
-    end = text.line_starts[last + 1] if last + 1 < text.n_lines else len(text.data)
-    return text.line_starts[text.line_of(start_byte)], end
+    return text.line_starts[text.line_of(start_byte)], text.start_below(last)
 
 
 def _names(data: bytes, cursor_byte: int, scopes: Sequence[Scope]) -> set[bytes]:

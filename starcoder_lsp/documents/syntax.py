@@ -160,16 +160,18 @@ class Syntax:
         return min(found, default=None)
 
     def token_over(self, byte: int) -> tuple[int, int] | None:
-        """Return `(start_byte, end_byte)` of the token that `byte` is in but does not begin.
+        r"""Return `(start_byte, end_byte)` of the token that `byte` is in but does not begin.
 
-        A string counts as one token, with all that is in it. `None` between two tokens, and without a tree.
+        A string counts as one token, with all that is in it. A comment ends before its line's `\r\n`. `None` between
+        two tokens, and without a tree.
         """
         if self.tree is None or not 0 < byte < len(self._text.data):
             return None
         node = self.tree.root_node.descendant_for_byte_range(byte - 1, byte + 1)
         if node is None or node.is_error or not (node.child_count == 0 or "string" in node.type):
             return None
-        return (node.start_byte, node.end_byte) if node.start_byte < byte < node.end_byte else None
+        end_byte = node.end_byte - self._text.data.endswith(b"\r", node.start_byte, node.end_byte)
+        return (node.start_byte, end_byte) if node.start_byte < byte < end_byte else None
 
     def begins_in(self, byte: int, parent_start_byte: int | None) -> bool:
         """Return whether the largest node that begins at a byte is in a node that begins at `parent_start_byte`.

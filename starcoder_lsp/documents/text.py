@@ -108,6 +108,10 @@ class Text:
         end = self.line_starts[line + 1]
         return start, end - (2 if self.data.endswith(b"\r\n", start, end) else 1)
 
+    def start_below(self, line: int) -> int:
+        """Return the start of the next line; the end of the text below the last line."""
+        return self.line_starts[line + 1] if line + 1 < self.n_lines else len(self.data)
+
     def line_text(self, line: int) -> bytes:
         """Return a line's bytes without its line end. Raises `IndexError`."""
         start, end = self.line_span(line)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from starcoder_lsp.suggestions.cursor_context import CursorContext, indent_width
+from starcoder_lsp.suggestions.cursor_context import N_BELOW_BYTES, CursorContext, indent_width
 from starcoder_lsp.suggestions.lexing import CLOSER_OF, OPENER_OF, brackets, open_brackets
 
 N_ABOVE_BYTES = 4096
@@ -82,11 +82,10 @@ def scope_span(cursor: CursorContext, start_byte: int, end_byte: int) -> tuple[i
     indent = indent_width(data[start:start_byte])
     end = data.find(b"\n", max(end_byte, cursor.cursor_byte))
     end = len(data) if end < 0 else end + 1
-    at = cursor.cursor_byte + len(cursor.line_after)
-    for line in cursor.below.split(b"\n"):
-        at += 1
+    at = cursor.below_byte
+    for line in data[at : at + N_BELOW_BYTES].splitlines(keepends=True):
         if line.strip() and indent_width(line) <= indent:
-            return start, max(end, at + len(line) + 1 if _leading_closers(line) else at)
+            return start, max(end, at + len(line) if _leading_closers(line) else at)
         at += len(line)
     return start, end if end >= min(at, len(data)) else len(data)  # the tree may have ended it at an error
 

@@ -41,6 +41,8 @@ class CursorContext:
     line_before: bytes
     line_after: bytes
     below: bytes
+    below_byte: int
+    """The byte of the document with which the line below begins; its end if there is none."""
     one_line: bool
     """True if the suggestion ends with the line."""
     may_open: bool
@@ -137,7 +139,7 @@ def describe_cursor(snapshot: Snapshot, cursor_byte: int, multiline: str) -> Cur
     line_start, line_end = text.line_span(line)
     before = text.data[max(line_start, cursor_byte - N_LINE_BYTES) : cursor_byte]
     after = text.data[cursor_byte : max(cursor_byte, min(line_end, cursor_byte + N_LINE_BYTES))]
-    next_start = text.line_starts[line + 1] if line + 1 < text.n_lines else len(text.data)
+    next_start = text.start_below(line)
     below = text.data[next_start : next_start + N_BELOW_BYTES].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     indent = indent_width(before)
     has_body = indent_width(first_line(below)) > indent
@@ -152,6 +154,7 @@ def describe_cursor(snapshot: Snapshot, cursor_byte: int, multiline: str) -> Cur
         line_before=before,
         line_after=after,
         below=below,
+        below_byte=next_start,
         one_line=multiline == "never" or (multiline == "auto" and not (starts_line or is_opened)),
         may_open=multiline == "auto" and not has_body,
         floor=indent + 1 if is_opened else indent,

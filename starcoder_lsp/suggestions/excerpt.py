@@ -64,7 +64,7 @@ def _region(cursor: CursorContext, scope: Scope | None) -> _Region:
     if scope is None:
         return _Region(0, 0, len(text.data), None)
     start, end = scope_span(cursor, scope.start_byte, scope.end_byte)
-    body = text.line_span(text.line_of(scope.header_end_byte))[1] + 1
+    body = text.start_below(text.line_of(scope.header_end_byte))
     return _Region(start, body, end, scope.body_start_byte)
 
 

@@ -72,9 +72,10 @@ def params():
     return [pytest.param(*case, id=f"{n}-{case[0].about}-{case[1]}") for n, case in enumerate(cases)]
 
 
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"], ids=["lf", "crlf"])
 @pytest.mark.parametrize(("group", "language", "document", "written"), params())
-def test_a_golden_case(group: Group, language: str, document: str, written: str) -> None:
-    check(read(group, language, document, written))
+def test_a_golden_case(group: Group, language: str, document: str, written: str, line_end: str) -> None:
+    check(read(group, language, document.replace("\n", line_end), written))
 
 
 def check(case: Case) -> None:
@@ -127,9 +128,12 @@ def acting(case: Case) -> set[str]:
     return changing | {case.stopped().stop_reason}
 
 
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"], ids=["lf", "crlf"])
 @pytest.mark.parametrize(("language", "document", "written", "shown"), INDENTED)
-def test_the_suggestion_has_the_files_indentation(language: str, document: str, written: str, shown: str) -> None:
-    cursor = site_at(document, language)
+def test_the_suggestion_has_the_files_indentation(
+    language: str, document: str, written: str, shown: str, line_end: str
+) -> None:
+    cursor = site_at(document.replace("\n", line_end), language)
     assert postprocess(Suggestion(written.encode()), cursor)[0].text.decode() == shown
     assert postprocess(Suggestion(shown.encode()), cursor)[0].text.decode() == shown
     stop = stop_rule(cursor)

@@ -103,3 +103,13 @@ def test_a_scope_that_the_parser_ends_too_early_reaches_to_its_closing_bracket(n
     for written in (b"(self, b: int) -> None:", b"(self, b: int) -> None:\n        "):
         assert not postprocess(Suggestion(written, "line_end"), cursor)[0].text
     assert postprocess(Suggestion(b"(", "line_end"), cursor)[0].text == b"("
+
+
+def test_a_scope_that_an_error_hides_has_the_same_lines_whatever_their_ends() -> None:
+    marked = "def f(a):\n    return {\n        'a█\n" + "        'b': a,\n" * 40 + "    }\n\n\nx = 1\n"
+    spans = []
+    for line_end in ("\n", "\r\n"):
+        cursor = site_at(marked.replace("\n", line_end))
+        start, end = scope_span(cursor, 0, cursor.cursor_byte)
+        spans.append(cursor.snapshot.text.data[start:end].replace(b"\r\n", b"\n"))
+    assert spans == [marked.replace("█", "").removesuffix("x = 1\n").encode()] * 2

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import configparser
+from pathlib import Path
+
 import pytest
 
 from starcoder_lsp.suggestions.excerpt import MIN_LONG_BYTES, excerpt
+from starcoder_lsp.suggestions.postprocess import postprocess
 from starcoder_lsp.suggestions.suggestion import Suggestion
 from starcoder_lsp.suggestions.trial import N_LONG_BYTES, TrialText, Verdict
 from tests.golden.test_suggestions import site_at
@@ -94,3 +98,14 @@ def test_a_verdict_in_the_tried_text_equals_that_in_the_document(language: str, 
 def test_a_short_or_unknown_scope_has_no_excerpt(text: str) -> None:
     site = site_at(text or "█", "python")
     assert [excerpt(site, scope) for scope in (*site.scopes, None)] == [None] * (len(site.scopes) + 1)
+
+
+def test_a_suggestion_in_a_long_file_is_the_same_whatever_its_line_ends() -> None:
+    lines = Path(configparser.__file__).read_text().splitlines(keepends=True)
+    for number in range(0, len(lines), 35):
+        code = lines[number].rstrip("\n") + "  # why" * (number % 2)
+        n_kept = len(code) // 2
+        marked = "".join((*lines[:number], code[:n_kept], "█\n", *lines[number + 1 :]))
+        sites = (site_at(marked.replace("\n", line_end)) for line_end in ("\n", "\r\n"))
+        one, other = (postprocess(Suggestion(code[n_kept:].encode()), site)[0] for site in sites)
+        assert one == other, f"line {number}"
