@@ -44,6 +44,9 @@ Editors do not colour such lines either: VS Code's `maxTokenizationLineLength` i
 _MAX_LOOSE_TOKENS: Final = 5000
 """The most unnamed tokens in one error: queries on more are not run. Their time is quadratic, here some 30 ms."""
 
+_SEVERAL_STRINGS: Final = ("concatenated_string", "chained_string")
+"""Types of nodes of several strings, one behind the other, perhaps on several lines."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -169,6 +172,8 @@ class Syntax:
             return None
         node = self.tree.root_node.descendant_for_byte_range(byte - 1, byte + 1)
         if node is None or node.is_error or not (node.child_count == 0 or "string" in node.type):
+            return None
+        if node.type in _SEVERAL_STRINGS:
             return None
         end_byte = node.end_byte - self._text.data.endswith(b"\r", node.start_byte, node.end_byte)
         return (node.start_byte, end_byte) if node.start_byte < byte < end_byte else None

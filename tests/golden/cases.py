@@ -833,6 +833,18 @@ EDGES = (
     Group(
         "fitting_syntax",
         acts=False,
+        shows="A string may end, and a comment follow, where the next line goes on with another string.",
+        cases=(
+            ("python", 'x = f(\n    "abc █\n    "def",\n)\n', 'd "│'),
+            ("python", 'x = f(\n    "abc █\n    "def",\n)\n', 'd "  # why│'),
+            ("c", 'int f() {\n  puts("abc █\n       "def");\n}\n', 'd "│'),
+            ("cpp", 'auto x = "abc █\n         "def";\n', 'd "  // why│'),
+            ("ruby", 'x = "abc █\n  "def"\n', 'd " \\│'),
+        ),
+    ),
+    Group(
+        "fitting_syntax",
+        acts=False,
         shows="Text at the very start of a string's content, with content behind it, stays.",
         cases=(
             ("python", 'def f():\n    """█\n    """\n', "Do the thing.│"),
