@@ -17,6 +17,7 @@ from starcoder_lsp.documents.embedded import embedded_documents
 from starcoder_lsp.documents.resolve import ImportedFile, imported_files
 from starcoder_lsp.documents.scopes import Scope
 from starcoder_lsp.documents.text import Text
+from starcoder_lsp.lru import cached_by_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Sequence
@@ -26,6 +27,8 @@ MAX_FILES: Final = 24
 MAX_PARSED_FILES: Final = 8
 MAX_PARSED_BYTES: Final = 192 * 1024
 """Limits of the files that are parsed, which takes 5 ms for 20 KB the first time. The limits are not measured."""
+MAX_CACHED_BYTES: Final = 8 * 1024 * 1024
+"""Texts whose words are cached."""
 MAX_WHOLE_LINES: Final = 12
 """A longer definition is shown by its headers; a header has at most as many lines. Not measured."""
 MAX_CLASS_LINES: Final = 40
@@ -90,7 +93,7 @@ def words(text: bytes) -> frozenset[str]:
     return frozenset(word.decode("utf-8", "replace") for word in _WORD.findall(text))
 
 
-_words_of_file = lru_cache(maxsize=128)(words)
+_words_of_file = cached_by_text(MAX_CACHED_BYTES)(words)
 
 
 def _growing(to_visit: list[tuple[ImportedFile, int]]) -> Iterator[tuple[ImportedFile, int]]:

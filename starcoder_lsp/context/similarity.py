@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from functools import lru_cache
 from itertools import chain, pairwise
 from typing import Final
 
 from attrs import frozen
+
+from starcoder_lsp.lru import cached_by_text
 
 WINDOW_LINES: Final = 24
 WINDOW_STEP: Final = 12
@@ -19,6 +20,9 @@ WINDOW_STEP: Final = 12
 MAX_LINE_BYTES: Final = 400
 """Lines longer than this on average are data or minified code. Not measured."""
 MAX_STEP_BYTES: Final = WINDOW_STEP * MAX_LINE_BYTES
+
+MAX_CACHED_BYTES: Final = 8 * 1024 * 1024
+"""Texts whose windows are cached; these take some six times as much."""
 
 IDENTIFIER: Final = re.compile(rb"(?<![\w\x80-\xff])[a-zA-Z_\x80-\xff][\w\x80-\xff]{2,}")
 """At least three bytes long; shorter identifiers occur everywhere."""
@@ -61,7 +65,7 @@ class _Windows:
     by_identifier: dict[bytes, list[int]]
 
 
-@lru_cache(maxsize=128)
+@cached_by_text(MAX_CACHED_BYTES)
 def _windows(data: bytes) -> _Windows:
     lines = data.splitlines()
     steps = [b"\n".join(lines[start : start + WINDOW_STEP]) for start in range(0, len(lines), WINDOW_STEP)]

@@ -1,11 +1,11 @@
-"""`LruDict` against a plain list of items in the order of use."""
+"""`LruDict` and `cached_by_text` against a plain list of items in the order of use."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from starcoder_lsp.lru import LruDict
+from starcoder_lsp.lru import LruDict, cached_by_text
 
 OPERATIONS = st.lists(st.tuples(st.booleans(), st.integers(0, 4), st.integers(0, 9)))
 
@@ -32,3 +32,17 @@ def test_a_plain_read_does_not_count_as_use() -> None:
     assert (held["a"], held.get("a")) == (1, 1)
     held["c"] = 3
     assert list(held) == ["b", "c"]
+
+
+@given(st.lists(st.binary(max_size=6), max_size=40), st.integers(0, 20))
+def test_a_cache_by_text_keeps_the_texts_used_last_up_to_its_bytes(texts: list[bytes], max_bytes: int) -> None:
+    computed: list[bytes] = []
+    cached = cached_by_text(max_bytes)(lambda text: computed.append(text) or text[::-1])
+    kept: list[bytes] = []  # newest last
+    for text in texts:
+        n_before = len(computed)
+        assert cached(text) == text[::-1]
+        assert (len(computed) == n_before) == (text in kept)
+        kept = [other for other in kept if other != text] + [text]
+        while sum(map(len, kept)) > max_bytes and len(kept) > 1:
+            kept.pop(0)
