@@ -12,7 +12,7 @@ from attrs import field, frozen
 
 from starcoder_lsp.cli.bench.traces import Edit as TraceEdit
 from starcoder_lsp.cli.bench.traces import Trace, document_name, edits_of, read_trace, text_before
-from starcoder_lsp.documents.documents import Documents, Edit
+from starcoder_lsp.documents.documents import Documents, Edit, Snapshot
 from starcoder_lsp.engine.fim import Prompt
 from starcoder_lsp.engine.loading import read_prompts
 from starcoder_lsp.prompting import CompletionRequest, PromptBuilder, build_prompt, choose_window
@@ -21,9 +21,11 @@ from starcoder_lsp.settings import CompletionSettings, ModelSettings, Settings
 
 @frozen
 class Step:
-    """An edit, the prompt at its cursor, and the time that choosing the window took."""
+    """An edit, the document and cursor behind it, the prompt there, and the time that choosing the window took."""
 
     edit: TraceEdit
+    snapshot: Snapshot
+    cursor_byte: int
     prompt: Prompt
     window_ms: float
 
@@ -59,7 +61,7 @@ class Replay:
             window = choose_window(CompletionRequest(snapshot, cursor_byte, self.model, self.settings))
             window_ms = (time.perf_counter() - started) * 1000
             self.model.anchors.remember(window)
-            yield Step(edit, build_prompt(window, self.model), window_ms)
+            yield Step(edit, snapshot, cursor_byte, build_prompt(window, self.model), window_ms)
 
 
 def options(description: str | None, *, first: int = 2000, n_edits: int = 4000) -> argparse.ArgumentParser:
