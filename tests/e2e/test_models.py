@@ -377,7 +377,7 @@ def test_a_cancelled_download_is_resumed_by_the_command(editor: Editor, user: Us
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
 def test_a_later_session_has_the_model_that_was_chosen_last(editor: Editor, user: User) -> None:
-    """Whether by a command with a path, or by a download."""
+    """The first choice is a command with a path, the last one a download."""
     missing = str(user.home / "missing.gguf")
     assert editor.command("starcoder.selectModel", missing)["result"]["kind"] == "error"
     editor.command("starcoder.pullModel", NAME)
