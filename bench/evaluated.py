@@ -8,12 +8,12 @@ measurement. The report has the mean number of evaluated tokens for each edit, f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from statistics import fmean
 
 import numpy as np
 from attrs import define
-from trace_windows import Replay, options
+from trace_windows import Replay, Step, options
 
 from starcoder_lsp.cli.bench.traces import grouped
 from starcoder_lsp.engine.local.backend import Interrupted, Logits
@@ -87,20 +87,24 @@ def evaluate(context: Counting, cached: CachedSequence, ids: Sequence[int]) -> i
     return len(ids) - n_matched
 
 
-def main() -> None:
-    """Replay and print the means."""
-    parser = options(__doc__)
+def counted(description: str | None) -> Iterator[tuple[Step, int]]:
+    """Replay what the command line names, and yield each edit with the number of tokens that it evaluates."""
+    parser = options(description)
     parser.add_argument("--ram-mib", type=int, default=512)
     arguments = parser.parse_args()
     replay = Replay.of(arguments)
     context, cached = Counting(), CachedSequence(sequence=0)
     states = ParkedStates(arguments.ram_mib * 1024 * 1024 // N_CELL_BYTES)
-    measured: list[tuple[bool, tuple[int, int, float]]] = []
     for step in replay.steps():
-        ids = step.prompt.ids
-        swap_in(context, cached, (), states, Owner("bench", replay.uri), ids)
-        n_evaluated = evaluate(context, cached, ids)
-        measured.append((step.edit.is_typing, (n_evaluated, len(ids), step.window_ms)))
+        swap_in(context, cached, (), states, Owner("bench", replay.uri), step.prompt.ids)
+        yield step, evaluate(context, cached, step.prompt.ids)
+
+
+def main() -> None:
+    """Replay and print the means."""
+    measured: list[tuple[bool, tuple[int, int, float]]] = []
+    for step, n_evaluated in counted(__doc__):
+        measured.append((step.edit.is_typing, (n_evaluated, len(step.prompt.ids), step.window_ms)))
     for name, group in grouped(measured).items():
         evaluated, prompts, times_ms = zip(*group, strict=True)
         tokens = f"{fmean(evaluated):9.2f} evaluated{fmean(prompts):9.1f} in the prompt"

@@ -14,12 +14,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from statistics import fmean
 
-from evaluated import N_CELL_BYTES, Counting, evaluate
-from trace_windows import Replay, Step, options
+from evaluated import counted
+from trace_windows import Step
 
 from starcoder_lsp.context.text_change import TextChange
-from starcoder_lsp.engine.local.kv_cache import CachedSequence, Owner
-from starcoder_lsp.engine.local.parking import ParkedStates, swap_in
 
 MIN_EVALUATED = 64
 """Tokens of a jump: a slice on two CPU cores."""
@@ -49,22 +47,14 @@ def next_error(step: Step) -> Iterator[int]:
 
 def main() -> None:
     """Replay and print."""
-    parser = options(__doc__)
-    parser.add_argument("--ram-mib", type=int, default=512)
-    arguments = parser.parse_args()
-    replay = Replay.of(arguments)
-    context, cached = Counting(), CachedSequence(sequence=0)
-    states = ParkedStates(arguments.ram_mib * 1024 * 1024 // N_CELL_BYTES)
     before: Step | None = None
     edited: list[int] = []  # bytes in the text before, the newest last
     n_edits = n_tokens = 0
     jumps: list[int] = []
     saved: dict[str, list[int]] = defaultdict(list)
     n_guesses: dict[str, list[int]] = defaultdict(list)
-    for step in replay.steps():
-        ids, text = step.prompt.ids, step.snapshot.text
-        swap_in(context, cached, (), states, Owner("bench", replay.uri), ids)
-        n_evaluated = evaluate(context, cached, ids)
+    for step, n_evaluated in counted(__doc__):
+        text = step.snapshot.text
         n_edits, n_tokens = n_edits + 1, n_tokens + n_evaluated
         if before is not None:
             change = TextChange.between(before.snapshot.text.data, text.data)
