@@ -46,6 +46,10 @@ _MAX_LOOSE_TOKENS: Final = 5000
 
 _SEVERAL_STRINGS: Final = ("concatenated_string", "chained_string")
 """Types of nodes of several strings, one behind the other, perhaps on several lines."""
+_STRINGS: Final = ("string", *_SEVERAL_STRINGS)
+_AROUND_STRINGS: Final = ("expression_statement", "parenthesized_expression")
+_BLOCK: Final = "block"
+"""Types of nodes around the string of a docstring."""
 
 logger = logging.getLogger(__name__)
 
@@ -177,6 +181,20 @@ class Syntax:
             return None
         end_byte = node.end_byte - self._text.data.endswith(b"\r", node.start_byte, node.end_byte)
         return (node.start_byte, end_byte) if node.start_byte < byte < end_byte else None
+
+    def string_statement_end(self, byte: int) -> int | None:
+        """Return the end of the statement that begins at a byte if it is a string alone, as a docstring is."""
+        node = self.tree.root_node.descendant_for_byte_range(byte, byte + 1) if self.tree is not None else None
+        while node is not None and node.parent is not None and node.parent.start_byte == byte:
+            if node.parent.type == _BLOCK:
+                break
+            node = node.parent
+        statement = node
+        while node is not None and node.type in _AROUND_STRINGS:
+            inside = [child for child in node.named_children if not child.is_extra]
+            node = inside[0] if len(inside) == 1 else None
+        is_string = node is not None and node.type in _STRINGS
+        return statement.end_byte if is_string and statement is not None else None
 
     def begins_in(self, byte: int, parent_start_byte: int | None) -> bool:
         """Return whether the largest node that begins at a byte is in a node that begins at `parent_start_byte`.

@@ -26,8 +26,6 @@ NO_NAME = "this function"
 INDENTATION = re.compile(rb"^(?:\t| {2,8})(?=[^\s*])", re.MULTILINE)
 """One level of indentation, outside of block comments."""
 BLANK_LINE = re.compile(rb"\r?\n[ \t]+(?=[\r\n]|\Z)")
-STRING_LINES = re.compile(rb"[rRuU]?(?:\"{3}.*?\"{3}|'{3}.*?'{3}|\"[^\"\n]*\"|'[^'\n]*')[ \t]*(?=[\r\n]|\Z)", re.DOTALL)
-"""A string that ends its last line: a docstring, if it is first in a body."""
 
 
 @frozen
@@ -219,12 +217,26 @@ def _body_of(snapshot: Snapshot, scope: Scope) -> tuple[int, int] | None:
             return None
         if indent_width(text.line_text(last)) <= indent_width(text.line_text(header_line)):
             end = text.line_starts[last]  # before the closing keyword
-    docstring = STRING_LINES.match(data, scope.body_start_byte, end) if language_of(snapshot).doc_below else None
-    start = docstring.end() if docstring is not None and scope.body_start_byte >= start else start
+    docstring_end = _docstring_end(snapshot, scope)
+    if docstring_end is not None:
+        if scope.body_start_byte < scope.header_end_byte:
+            return None  # the docstring is on the header's line, so nothing can be written below
+        start = docstring_end
     last_end = start + len(data[start:end].rstrip())
     if blocks == "indent" and last_end == start and (blank := BLANK_LINE.match(data, start)):
         last_end = blank.end()  # the user is about to write there
     return start, last_end if b"\n" in data[last_end:end] or blocks != "brace" else end
+
+
+def _docstring_end(snapshot: Snapshot, scope: Scope) -> int | None:
+    """Return the end of a body's docstring, with a comment behind it; `None` if it has none."""
+    text, language = snapshot.text, language_of(snapshot)
+    if snapshot.syntax is None or language.doc_below is None:
+        return None
+    end = snapshot.syntax.string_statement_end(scope.body_start_byte)
+    line_end = text.line_span(text.line_of(end))[1] if end is not None else 0
+    is_commented = text.data[end:line_end].lstrip().startswith((language.line_comment or "\n").encode())
+    return line_end if is_commented else end
 
 
 def _body_indent(text: Text, scope: Scope, end_byte: int) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -80,7 +81,6 @@ def test_no_rewrite_is_offered_for_too_many_lines() -> None:
         ("def f():█\n    'There.'\n    pass\n", "python", True),
         ('def f():█\n    r"""There.\n\n    More."""\n    pass\n', "python", True),
         ("def f(): █pass\n", "python", True),
-        ("def f():█\n    'no'.join([])\n", "python", False),
         ("// There.\nfunc f() {█\n}\n", "go", True),
         ("package a\n\nfunc f() {█\n}\n", "go", False),
         ("/// There.\nfn f() {█}\n", "rust", True),
@@ -92,6 +92,51 @@ def test_no_rewrite_is_offered_for_too_many_lines() -> None:
 )
 def test_a_docstring_is_offered_for_functions_without_one(text: str, language: str, is_there: bool) -> None:  # noqa: FBT001
     assert ("docstring" in offered_names(action_request(text, language))) != is_there
+
+
+BODIES = [
+    "x = 1",
+    '"""Do it."""',
+    '"""Do it."""  # noqa: D400\n    return 1',
+    '"""Do it.\n\n    More.\n    """ # why\n    return 1',
+    "r'Do it.'\n    return 1",
+    '"Do \\"it\\"."\n    return 1',
+    '"""Do \\""" it."""\n    return 1',
+    '"""Do it."""; x = 1\n    return x',
+    '# why\n    """Do it."""\n    return 1',
+    '("Do it."\n     "More.")  # why\n    return 1',
+    '(  # why\n        "Do it."\n    )\n    return 1',
+    '"Do it." \\\n    "More."\n    return 1',
+    "'no'.join([])",
+    "'no' % 1\n    return 1",
+    "('no',)",
+    "-len('no')",
+    "'no' if x else 'neither'",
+]
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+@pytest.mark.parametrize("body", BODIES)
+async def test_a_docstring_is_what_python_says_it_is(prompts: PromptModel, body: str, line_end: str) -> None:
+    """A function gets a docstring if it has none, and a new body keeps the one that it has."""
+    text = f"def f(x):\n    {body}\n".replace("\n", line_end)
+    documented = ast.get_docstring(_function(text))
+    at = action_request(text.replace("(x)", "(█x)"))
+    assert ("docstring" in offered_names(at)) == (documented is None)
+    run = await run_action(prompts, "body", at, "return 2\n")
+    assert ast.get_docstring(_function(run.text)) == documented
+    assert "return 2" in run.text
+
+
+def _function(text: str) -> ast.FunctionDef:
+    function = ast.parse(text).body[0]
+    assert isinstance(function, ast.FunctionDef)
+    return function
+
+
+@pytest.mark.parametrize("text", ['def f(): "Do it."█\n', "def f(): 'Do it.'; return█ 1\n"])
+def test_nothing_is_written_below_a_docstring_on_the_headers_line(text: str) -> None:
+    assert offered_names(action_request(text)) == ["test"]
 
 
 @pytest.mark.parametrize(
