@@ -1,33 +1,48 @@
 """Match paths against the rules of one `.gitignore`, in time linear in the length of path and pattern.
 
-A clone has patterns of its own, and `*a*a*a*a*b` takes Python's `re` for ever. So `pathspec` translates each pattern,
-and RE2 matches it. RE2's sets of patterns would be quicker, but silently match nothing once they run out of memory.
+A clone has patterns of its own, and `*a*a*a*a*b` takes Python's `re` for ever. So each pattern is translated as git
+reads it (`dir.c` and `wildmatch.c`), and RE2 matches it. RE2's sets of patterns would be quicker, but silently match
+nothing once they run out of memory.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+import re
+import string
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
+from typing import Final
 
 from attrs import frozen
 
 from starcoder_lsp.documents.linear_patterns import LinearPattern, PatternError, compile_bytes
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-_IN_FOLDER: Final = "ps_d"
-"""The group of a translated pattern that matches if the pattern names a folder above the file."""
+_SIGN: Final = re.compile(rb"\\.|.", re.DOTALL)
+"""A character of a pattern, with the backslash before it if there is one."""
+_CLASS: Final = re.compile(rb"\[:([^]]*):\]")
+_CLASSES: Final[dict[bytes, Callable[[bytes], bool]]] = {
+    b"alnum": bytes.isalnum,
+    b"alpha": bytes.isalpha,
+    b"blank": b" \t".__contains__,
+    b"cntrl": lambda char: char < b" " or char == b"\x7f",
+    b"digit": bytes.isdigit,
+    b"graph": lambda char: b"!" <= char <= b"~",
+    b"lower": bytes.islower,
+    b"print": lambda char: b" " <= char <= b"~",
+    b"punct": string.punctuation.encode().__contains__,
+    b"space": b" \t\r\n".__contains__,
+    b"upper": bytes.isupper,
+    b"xdigit": string.hexdigits.encode().__contains__,
+}
+_MAX_CLASS_BYTES: Final = len("[:xdigit:]")
 
 
 @frozen
 class _Rule:
+    source: bytes
     pattern: LinearPattern[bytes]
     is_ignoring: bool
-
-    def matches(self, path: bytes) -> tuple[bool, bool]:
-        """Return whether the rule matches a path, and whether it matches by a folder above it."""
-        found: Any = self.pattern.search(path)
-        return found is not None, found is not None and bool(found.groupdict().get(_IN_FOLDER))
+    is_for_folders: bool
 
 
 @frozen(eq=False)
@@ -40,48 +55,114 @@ class IgnoreRules:
     @classmethod
     def parse(cls, data: bytes) -> IgnoreRules:
         """Read the bytes of a `.gitignore`. An invalid line is skipped, as in git."""
-        from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern  # 20 ms that no start-up should pay
-
-        sources: list[tuple[bytes, bool]] = []
-        for line in data.removeprefix(b"\xef\xbb\xbf").split(b"\n"):
-            try:
-                source, is_ignoring = GitIgnoreSpecPattern.pattern_to_regex(line.removesuffix(b"\r"))
-            except ValueError:
-                continue
-            if source is not None and is_ignoring is not None:
-                sources.append((source, is_ignoring))
-        return cls(tuple(_rules(sources)), _any_of(source for source, _ in sources))
+        rules = tuple(_rules(data.removeprefix(b"\xef\xbb\xbf").split(b"\n")))
+        return cls(rules, _any_of(rule.source for rule in rules))
 
     def verdict(self, path: str) -> bool | None:
         """Return whether a path below the rules' folder is ignored; `None` if no rule matches it.
 
-        As in git, the last rule that matches the file itself decides, before those that match a folder above it.
+        That of a folder ends with "/". Rules for the folders above a path count only for these. The last rule decides.
         """
         name = path.encode("utf-8", "surrogateescape" if _is_escaped(path) else "replace")
-        if self.any_of is not None and self.any_of.search(name) is None:
+        is_folder, name = name.endswith(b"/"), name.removesuffix(b"/")
+        if self.any_of is not None and self.any_of.fullmatch(name) is None:
             return None
-        verdict, by_file = None, False
-        for rule in self.rules:
-            is_match, is_in_folder = rule.matches(name)
-            if is_match and ((rule.is_ignoring and is_in_folder) or not is_in_folder or not by_file):
-                verdict, by_file = rule.is_ignoring, not is_in_folder
-        return verdict
+        for rule in reversed(self.rules):
+            if (is_folder or not rule.is_for_folders) and rule.pattern.fullmatch(name) is not None:
+                return rule.is_ignoring
+        return None
 
 
-def _rules(sources: Iterable[tuple[bytes, bool]]) -> Iterable[_Rule]:
-    for source, is_ignoring in sources:
-        try:
-            yield _Rule(compile_bytes(source), is_ignoring)
-        except PatternError:  # a range such as [z-a], which git discards too
+def _rules(lines: Iterable[bytes]) -> Iterator[_Rule]:
+    for line in lines:
+        signs = _SIGN.findall(line.removesuffix(b"\r").partition(b"\0")[0])
+        while signs[-1:] == [b" "]:
+            signs.pop()
+        pattern = b"".join(signs)
+        if pattern.startswith(b"#"):
             continue
+        is_ignoring, pattern = not pattern.startswith(b"!"), pattern.removeprefix(b"!")
+        is_for_folders, pattern = pattern.endswith(b"/"), pattern.removesuffix(b"/")
+        try:
+            source = _source(pattern)
+            yield _Rule(source, compile_bytes(source), is_ignoring, is_for_folders)
+        except (PatternError, IndexError):  # IndexError: a set without an end
+            continue
+
+
+def _source(pattern: bytes) -> bytes:
+    """Return the regular expression of a pattern. Raises `PatternError` or `IndexError` if it matches nothing."""
+    is_path = b"/" in pattern
+    signs = _SIGN.findall(pattern.removeprefix(b"/"))
+    n_literal = next((at for at, sign in enumerate(signs) if sign[:1] in b"*?[\\"), len(signs))
+    source, at = [b"" if is_path else b"(?:.*/)?"], 0
+    while at < len(signs):
+        sign = signs[at]
+        if sign == b"*":
+            end = next((end for end in range(at, len(signs)) if signs[end] != b"*"), len(signs))
+            # git compares the characters before the first special one apart, so that `foo**/a` has the meaning of
+            # `foo` and then `**/a`.
+            begins_part = is_path and (at == n_literal or signs[at - 1].endswith(b"/"))
+            meaning, at = _stars(signs, end, is_deep=begins_part and end - at > 1)
+        elif sign == b"[":
+            meaning, at = _set(signs, at + 1)
+        elif sign == b"\\":
+            message = "nothing stands behind a backslash"
+            raise PatternError(message)
+        else:
+            meaning, at = b"[^/]" if sign == b"?" else re.escape(sign[-1:]), at + 1
+        source.append(meaning)
+    return b"(?s:%s)" % b"".join(source)
+
+
+def _stars(signs: Sequence[bytes], end: int, *, is_deep: bool) -> tuple[bytes, int]:
+    """Return the regular expression of the stars before the index `end`, and the index to go on from.
+
+    With `is_deep` they are several at the beginning of a part; they cross parts if they are a whole one.
+    """
+    behind = signs[end] if end < len(signs) else b""
+    if is_deep and behind == b"/":
+        return b"(?:.*/)?", end + 1
+    return b".*" if is_deep and behind[-1:] in b"/" else b"[^/]*", end
+
+
+def _set(signs: Sequence[bytes], at: int) -> tuple[bytes, int]:
+    """Return the regular expression of the set that begins before an index, and the index behind it.
+
+    Raises `IndexError` if it has no end, and `PatternError` if an unknown class is in it.
+    """
+    is_negated = signs[at] in (b"!", b"^")
+    first = at = at + is_negated
+    members, last = set[int](), -1
+    while at == first or signs[at] != b"]":
+        named = _CLASS.match(b"".join(signs[at : at + _MAX_CLASS_BYTES])) if signs[at] == b"[" else None
+        if named is not None:
+            members |= _class(named[1])
+            at, last = at + len(named[0]), -1
+        elif signs[at] == b"-" and last >= 0 and signs[at + 1] != b"]":
+            members |= set(range(last, signs[at + 1][-1] + 1))
+            at, last = at + 2, -1
+        else:
+            last = signs[at][-1]
+            members.add(last)
+            at += 1
+    listed = sorted(members | {ord("/")} if is_negated else members - {ord("/")})
+    spelled = b"".join(b"\\x%02x" % byte for byte in listed) or rb"\x00-\xff"
+    return b"[%s%s]" % (b"^" if is_negated or not listed else b"", spelled), at + 1
+
+
+@cache
+def _class(name: bytes) -> frozenset[int]:
+    if name not in _CLASSES:
+        message = "no such class of characters"
+        raise PatternError(message)
+    return frozenset(byte for byte in range(256) if _CLASSES[name](bytes([byte])))
 
 
 def _any_of(sources: Iterable[bytes]) -> LinearPattern[bytes] | None:
     """Return one pattern for all rules: nearly every path matches none of them, and one match shows that."""
     try:
-        return compile_bytes(
-            b"|".join(b"(?:%s)" % source.replace(b"(?P<ps_d>/)", b"/") for source in dict.fromkeys(sources))
-        )
+        return compile_bytes(b"|".join(dict.fromkeys(sources)))
     except PatternError:
         return None
 

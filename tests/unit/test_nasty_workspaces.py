@@ -8,8 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from starcoder_lsp.documents.documents import Documents
 from starcoder_lsp.documents.globs import matches
@@ -99,23 +97,6 @@ def test_thousands_of_rules_are_matched_as_one_pattern() -> None:
     assert rules.any_of is not None
     assert rules.verdict("x" * 4000) is None
     assert rules.verdict("a17__b__c")
-
-
-@given(st.lists(st.text(alphabet="ab*?/!\\[]{}~ #.", max_size=9), max_size=5), st.text(alphabet="ab/. ", max_size=9))
-def test_rules_give_the_verdicts_of_pathspecs_own_matcher(lines: list[str], path: str) -> None:
-    from pathspec import GitIgnoreSpec
-
-    good = []
-    for line in lines:
-        try:
-            GitIgnoreSpec.from_lines([line])
-        except ValueError:
-            continue
-        good.append(line)
-    spec = GitIgnoreSpec.from_lines(good, backend="simple")
-    path = path.strip("/") or "a"
-    path = "/".join(part for part in path.split("/") if part not in ("", ".", ".."))
-    assert IgnoreRules.parse("\n".join(lines).encode()).verdict(path) == spec.check_file(path).include
 
 
 @pytest.mark.parametrize("name", ["\udc80.py", "é.py", "a\nb.py"], ids=ascii)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from starcoder_lsp.documents.ignore_rules import IgnoreRules
 from starcoder_lsp.documents.workspace import MAX_FILE_BYTES, Workspace
 
 
@@ -119,29 +121,67 @@ def test_an_unreadable_gitignore_excludes_everything(tmp_path):
     assert not is_shown(workspace, tmp_path, "a.py")
 
 
-def test_nothing_that_git_ignores_is_shown(tmp_path):
-    """Ours may hide more: here a pattern such as `a/**` also excludes the folder `a` itself."""
+@pytest.mark.parametrize(
+    ("rules", "path", "verdict"),
+    [
+        ("[[:upper:]]\nprivate/\n[ab]", "private/", True),
+        ("[[:upper:]]\nprivate/\n[ab]", "private", None),
+        ("[[:upper:]]*", "src/Main.py", True),
+        ("[[:upper:]]*", "src/main.py", None),
+        ("a[\\]]b", "a]b", True),
+        ("*.py\n!/keep[-.]*", "keep-a.py", False),
+        ("a/**", "a/", None),
+        ("a/**", "a/b/", True),
+        ("name\t", "name", None),
+        ("name\\  ", "name ", True),
+        ("[a/b]", "x/", None),
+        ("[z", "z", None),
+    ],
+)
+def test_a_rule_means_what_it_means_for_git(rules, path, verdict):
+    assert IgnoreRules.parse(rules.encode()).verdict(path) is verdict
+
+
+PATTERN_PARTS = (
+    r"a b c A aa é / / * * ? ** **/ /** /**/ *.c ! # [ ] - ^ \ \* \! \# \] ( | { } + $ . [ab] [!a] [^a] [a-c] [a-c-é]"
+    r" []a] [!]a] [\]] [a\-c] [b-a] [a/b] [[a] [[:] [[:none:]] [[:alpha:]] [[:space:][:digit:]_] [![:punct:]]"
+)
+BLANKS = [" ", "\\ ", "\t", "\r", "\N{NO-BREAK SPACE}"]
+NAME_PARTS = [*"abcAé.][!^-#*+$({|_1 \t\r\\", *"abcabc", "aa", "a.c", "b.c", "ab", "\N{NO-BREAK SPACE}"]
+CHANGED = re.compile(r"[^*?/[\\]\*\*+(?:/|\\|$)")
+"""Patterns such as `foo**/bar`, which differ in meaning between versions of git."""
+
+
+def test_the_files_that_are_shown_are_those_that_git_does_not_ignore(tmp_path):
     if shutil.which("git") is None:
         pytest.skip("git is not here")
-    subprocess.run(["git", "init", "-q", tmp_path], check=True)  # noqa: S603, S607
+    git = ["git", "-C", str(tmp_path), "-c", "core.excludesFile="]
+    subprocess.run([*git, "init", "-q", "--template="], check=True)  # noqa: S603  our own
     dice = random.Random(5)
-    folders = ["", "a/", "b/", "a/b/", "a/c/", "b/a/c/"]
-    names = [folder + name for folder in folders for name in ("a", "b", "a.py", "c.txt", ".x")]
-    patterns = ["a", "b/", "/a", "*.py", "!a.py", "a/*", "!a/b", "**/c", "a/**", "!*.txt", "[ab]", "?.py", "\\#", "# x"]
-    names = [name for name in names if not any(other.startswith(f"{name}/") for other in folders)]
-    n_ignored = n_hidden = 0
-    for number in range(12):
-        root = tmp_path / str(number)
-        files = {f"{folder}.gitignore": "\n".join(dice.sample(patterns, 4)) for folder in dice.sample(folders, 3)}
-        write(root, {**dict.fromkeys(names, "x"), **files})
-        workspace = Workspace(root)
-        args = ["git", "-C", str(root), "check-ignore", "--no-index", *names]
-        ignored = subprocess.run(args, capture_output=True, text=True, check=False).stdout.split()  # noqa: S603
-        hidden = {name for name in names if not is_shown(workspace, root, name)}
-        assert set(ignored) <= hidden
-        n_ignored, n_hidden = n_ignored + len(ignored), n_hidden + len(hidden)
-    assert n_ignored > 50
-    assert n_hidden - n_ignored < 0.1 * n_ignored
+    folders, parts_of_patterns = ["", "a", "b", "a/b", "aa"], [*PATTERN_PARTS.split(" "), *BLANKS]
+    n_ignored = n_names = 0
+    for _ in range(80):
+        for folder in folders:
+            lines = ["".join(dice.choices(parts_of_patterns, k=dice.choice([1, 2, 2, 4]))) for _ in range(3)]
+            lines = [dice.choice(["", "", "", "!"]) + line for line in lines if not CHANGED.search(line)]
+            rules = dice.choice(["\n", "\r\n"]).join([*lines, ""][: dice.randint(2, 4)])
+            write(tmp_path, {f"{folder}/.gitignore".lstrip("/"): rules if not folder or dice.random() < 0.3 else ""})
+        parts = (["".join(dice.choices(NAME_PARTS, k=dice.randint(1, 2))) for _ in range(4)] for _ in range(60))
+        names = {"/".join(part[: dice.randint(1, 4)]) for part in parts}
+        names = sorted(names - {*folders} - {name for name in names if {".", ".."} & {*name.split("/")}})
+        listed = subprocess.run(  # noqa: S603  our own
+            [*git, "check-ignore", "--no-index", "-z", "--stdin"],
+            input="".join(f"{name}\0" for name in names).encode(),
+            capture_output=True,
+            check=False,
+        ).stdout
+        ignored = {name.decode() for name in listed.split(b"\0") if name}
+        workspace = Workspace(tmp_path)
+        hidden = {name for name in names if not workspace.may_be_shown((tmp_path / name).as_posix(), ())}
+        shown = {path: path.read_bytes() for path in tmp_path.rglob(".gitignore")}
+        assert hidden == ignored, (hidden ^ ignored, shown)
+        n_ignored, n_names = n_ignored + len(ignored), n_names + len(names)
+    assert 0.1 * n_names < n_ignored < 0.9 * n_names
 
 
 def test_links_to_outside_and_to_secrets_are_not_followed_and_loops_end(tmp_path):
