@@ -53,9 +53,10 @@ class IgnoreRules:
     any_of: LinearPattern[bytes] | None
 
     @classmethod
-    def parse(cls, data: bytes) -> IgnoreRules:
+    def parse(cls, data: bytes, *, ignores_case: bool = False) -> IgnoreRules:
         """Read the bytes of a `.gitignore`. An invalid line is skipped, as in git."""
-        rules = tuple(_rules(data.removeprefix(b"\xef\xbb\xbf").split(b"\n")))
+        lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+        rules = tuple(_rules(lines, b"(?is:%s)" if ignores_case else b"(?s:%s)"))
         return cls(rules, _any_of(rule.source for rule in rules))
 
     def verdict(self, path: str) -> bool | None:
@@ -73,7 +74,7 @@ class IgnoreRules:
         return None
 
 
-def _rules(lines: Iterable[bytes]) -> Iterator[_Rule]:
+def _rules(lines: Iterable[bytes], form: bytes) -> Iterator[_Rule]:
     for line in lines:
         signs = _SIGN.findall(line.removesuffix(b"\r").partition(b"\0")[0])
         while signs[-1:] == [b" "]:
@@ -84,7 +85,7 @@ def _rules(lines: Iterable[bytes]) -> Iterator[_Rule]:
         is_ignoring, pattern = not pattern.startswith(b"!"), pattern.removeprefix(b"!")
         is_for_folders, pattern = pattern.endswith(b"/"), pattern.removesuffix(b"/")
         try:
-            source = _source(pattern)
+            source = form % _source(pattern)
             yield _Rule(source, compile_bytes(source), is_ignoring, is_for_folders)
         except (PatternError, IndexError):  # IndexError: a set without an end
             continue
@@ -112,7 +113,7 @@ def _source(pattern: bytes) -> bytes:
         else:
             meaning, at = b"[^/]" if sign == b"?" else re.escape(sign[-1:]), at + 1
         source.append(meaning)
-    return b"(?s:%s)" % b"".join(source)
+    return b"".join(source)
 
 
 def _stars(signs: Sequence[bytes], end: int, *, is_deep: bool) -> tuple[bytes, int]:

@@ -176,8 +176,11 @@ def _read_text(path: str) -> Snapshot | None:
 
 def _read_rules(path: str) -> _IgnoreRules:
     try:
-        data = read_regular(path, _MAX_IGNORE_BYTES, inside=_top_of(path.rpartition("/")[0]))
-        return _IgnoreRules(IgnoreRules.parse(data))
+        top = _top_of(path.rpartition("/")[0])
+        data = read_regular(path, _MAX_IGNORE_BYTES, inside=top)
+        # If the file system ignores case, so do the rules. `git init` finds that out in the same way.
+        ignores_case = os.path.lexists(f"{top}/.GiT")
+        return _IgnoreRules(IgnoreRules.parse(data, ignores_case=ignores_case))
     except (OSError, ValueError):
         return _IGNORE_ALL
 

@@ -184,6 +184,28 @@ def test_the_files_that_are_shown_are_those_that_git_does_not_ignore(tmp_path):
     assert 0.1 * n_names < n_ignored < 0.9 * n_names
 
 
+CASED = "private/a.py Private/a.py a.log a.LOG b/KEEP.log src/x_generated.py src/Bx.py src/bx.py src/d.py"
+
+
+@pytest.mark.parametrize("ignores_case", [False, True])
+def test_rules_ignore_case_where_the_file_system_does(tmp_path, ignores_case):
+    """The second spelling of `.git` exists there without being made."""
+    if shutil.which("git") is None:
+        pytest.skip("git is not here")
+    git = ["git", "-C", str(tmp_path), "-c", "core.excludesFile=", "-c", f"core.ignoreCase={ignores_case}"]
+    subprocess.run([*git, "init", "-q", "--template="], check=True)  # noqa: S603  our own
+    if ignores_case:
+        (tmp_path / ".GiT").mkdir(exist_ok=True)
+    rules = "Private/\n*.LOG\n/src/*_Generated.py\n!keep.log\n"
+    write(tmp_path, {".gitignore": rules, "src/.gitignore": "[a-c]x.py\n"})
+    names = CASED.split()
+    listed = subprocess.run([*git, "check-ignore", "--no-index", *names], capture_output=True, check=False).stdout  # noqa: S603
+    workspace = Workspace(tmp_path)
+    hidden = [name for name in names if not workspace.may_be_shown((tmp_path / name).as_posix(), ())]
+    assert hidden == listed.decode().split()
+    assert ("private/a.py" in hidden) is ignores_case
+
+
 def test_links_to_outside_and_to_secrets_are_not_followed_and_loops_end(tmp_path):
     root = tmp_path / "root"
     write(tmp_path, {"outside/a.py": "x = 1\n", "root/.env": "KEY=1\n", "root/b.py": "y = 1\n", "root/i.py": ""})
