@@ -182,6 +182,13 @@ class Syntax:
         end_byte = node.end_byte - self._text.data.endswith(b"\r", node.start_byte, node.end_byte)
         return (node.start_byte, end_byte) if node.start_byte < byte < end_byte else None
 
+    def first_code(self) -> int | None:
+        """Return the start of the first part of the text that is no comment, or `None`."""
+        node = self.tree.root_node.child(0) if self.tree is not None else None
+        while node is not None and node.is_extra:
+            node = node.next_sibling
+        return node.start_byte if node is not None else None
+
     def string_statement_end(self, byte: int) -> int | None:
         """Return the end of the statement that begins at a byte if it is a string alone, as a docstring is."""
         node = self.tree.root_node.descendant_for_byte_range(byte, byte + 1) if self.tree is not None else None

@@ -87,15 +87,13 @@ def move_to_test_file(hole: Hole, around: WorkspaceContext, settings: Settings) 
     if snapshot is None:
         snapshot = fresh(Path(path).as_uri(), source.language_id, 0, Text.from_bytes(b""))
     data, line_end = snapshot.text.data, line_end_of(snapshot.text)
-    head, begin, end = (
-        part.encode("utf-8", "replace").replace(b"\n", line_end)
-        for part in (
-            fill_template(form, path, root, source, hole.name) for form in (testing.head, *testing.begin.split("{}"))
-        )
-    )
     if data:
-        head = line_end * (1 if language_of(source).blocks == "brace" else 2)
-        head = head if data.endswith((b"\n", b"\r")) else line_end + head
+        head = "\n" * (1 if language_of(source).blocks == "brace" else 2)
+        head = head if data.endswith((b"\n", b"\r")) else "\n" + head
+    else:
+        head = _fill_head(testing.head, snapshot, root, hole)
+    begin, end = (fill_template(form, path, root, source, hole.name) for form in testing.begin.split("{}"))
+    lead, trail = (part.encode("utf-8", "replace").replace(b"\n", line_end) for part in (head + begin, end))
     at = len(data)
     return evolve(
         hole,
@@ -103,10 +101,25 @@ def move_to_test_file(hole: Hole, around: WorkspaceContext, settings: Settings) 
         start_byte=at,
         end_byte=at,
         hint=(line_end if data else b"") + hole.hint,
-        lead=head + begin,
-        trail=end + line_end,
+        lead=lead,
+        trail=trail + line_end,
         is_new_file=not exists and not data,
     )
+
+
+def _fill_head(form: str, new: Snapshot, root: str | None, hole: Hole) -> str:
+    """Fill the start of a new test file. It is empty if it would have a syntax error.
+
+    Module names begin at the folder nearest to `root` that makes them valid: `my-app` cannot be a part of one.
+    """
+    folders = [folder.as_posix() for folder in Path(path_of(hole.snapshot.uri)).parents]
+    below = (folder for folder in reversed(folders) if root is not None and Path(folder).is_relative_to(root))
+    for folder in (*below, root):
+        head = fill_template(form, path_of(new.uri), folder, hole.snapshot, hole.name)
+        syntax = spliced(new, 0, 0, head.encode("utf-8", "replace")).syntax
+        if syntax is None or not syntax.error_count():
+            return head
+    return ""
 
 
 @frozen

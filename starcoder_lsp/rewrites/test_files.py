@@ -11,7 +11,6 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
-from starcoder_lsp.documents.documents import language_of
 from starcoder_lsp.documents.uris import path_of
 
 if TYPE_CHECKING:
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
 
 _MAX_FOLDERS: Final = 16
 """The most folders that are checked. Not measured."""
+_QUOTES: Final = re.compile(r"[\"'`\\]")
+"""What a method's name may have in JavaScript, and would end the string that names its test."""
 
 
 def is_test_file(path: str, testing: Testing) -> bool:
@@ -50,7 +51,7 @@ def fill_template(form: str, path: str, root: str | None, tested: Snapshot, dott
     """
     source = PurePosixPath(path_of(tested.uri)).with_suffix("")
     top, name = dotted.partition(".")[0], dotted.rpartition(".")[2]
-    name = name.strip("_") or name
+    name = _QUOTES.sub("", name).strip("_") or name
     from_test = os.path.relpath(source, PurePosixPath(path).parent).replace(os.sep, "/")
     is_below = root is not None and source.is_relative_to(root)
     values = {
@@ -65,7 +66,9 @@ def fill_template(form: str, path: str, root: str | None, tested: Snapshot, dott
 
 
 def _first_code(snapshot: Snapshot) -> str:
-    """Return the first line of code: neither blank nor a comment; "" if there is none."""
-    marker = (language_of(snapshot).line_comment or "\n").encode()
-    lines = (line.strip() for line in snapshot.text.data.splitlines())
-    return next((line.decode("utf-8", "replace") for line in lines if line and not line.startswith(marker)), "")
+    """Return the first line of code without the comments before it; "" if there is none."""
+    start = snapshot.syntax.first_code() if snapshot.syntax is not None else None
+    if start is None:
+        return ""
+    text = snapshot.text
+    return text.data[start : text.line_span(text.line_of(start))[1]].decode("utf-8", "replace").rstrip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,44 @@ async def test_tests_follow_the_conventions_of_their_language(
     run = await run_action(prompts, "test", at, writes, around)
     assert run.rewrite.snapshot.uri == (project / test_name).as_uri()
     assert run.text == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [
+        ("pkg/sub/a.py", "from pkg.sub.a import f\n\n\ndef test_f():"),
+        ("my-app/a.py", "from a import f\n\n\ndef test_f():"),
+        ("my app/pkg/a.py", "from pkg.a import f\n\n\ndef test_f():"),
+        ("2024/my-app/a.py", "from a import f\n\n\ndef test_f():"),
+        ("lambda/a.py", "from a import f\n\n\ndef test_f():"),
+        ("ä/ö.py", "from ä.ö import f\n\n\ndef test_f():"),
+        ("pkg/my-script.py", "def test_f():"),
+    ],
+)
+async def test_a_new_file_of_tests_imports_what_a_module_can_be_called(
+    prompts: PromptModel, project: Path, name: str, begins: str
+) -> None:
+    (project / name).parent.mkdir(parents=True, exist_ok=True)
+    at, around = source_in(project, name, "def f():█\n    return 1\n")
+    run = await run_action(prompts, "test", at, "():\n    assert f() == 1\n", around)
+    assert run.text == f"{begins}\n    assert f() == 1\n"
+    compile(run.text, "test", "exec")
+
+
+@pytest.mark.parametrize("above", ["// A.\n", "/*\nA.\n*/\n\n", "/* A. */ ", "//go:build linux\n\n/* A.\n*/\n// B.\n"])
+async def test_the_first_line_of_code_comes_after_comments_of_all_kinds(
+    prompts: PromptModel, project: Path, above: str
+) -> None:
+    at, around = source_in(project, "pkg/a.go", f"{above}package pkg\n\nfunc f() int {{█\n\treturn 1\n}}\n", "go")
+    run = await run_action(prompts, "test", at, "f()\n}\n", around)
+    assert run.text == 'package pkg\n\nimport "testing"\n\nfunc TestF(t *testing.T) {\n\tf()\n}\n'
+
+
+@pytest.mark.parametrize("name", ["'a b'", '"a b"', "'a \\' \\\" b'"])
+async def test_a_method_whose_name_is_a_string_gets_a_test(prompts: PromptModel, project: Path, name: str) -> None:
+    at, around = source_in(project, "web/a.js", f"x = {{\n  {name}() {{█\n    return 1;\n  }}\n}};\n", "javascript")
+    run = await run_action(prompts, "test", at, "x;\n});\n", around)
+    assert re.fullmatch(r'test\("a +b", \(\) => \{\n  x;\n\}\);\n', run.text)
 
 
 @pytest.mark.parametrize(
