@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def warn(message: str) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     reopen_closed_streams()
+    accept_all_characters()
     if argv is None:
         signal.signal(signal.SIGINT, _interrupted)
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -76,6 +78,12 @@ def reopen_closed_streams() -> None:
     os.close(fd)
     if sys.stderr is None:
         sys.stderr = os.fdopen(STANDARD_ERROR, "w", closefd=False)
+
+
+def accept_all_characters() -> None:
+    """Have standard output show what its encoding lacks as an escape, as standard error does, and raise no error."""
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def write_error_line(line: str) -> None:

@@ -92,7 +92,7 @@ async def _complete(position: Position) -> Completion:
 
 def write_out(text: str) -> None:
     """Write to standard output, always in UTF-8 and with the text's own line ends."""
-    sys.stdout.buffer.write(text.encode() + b"\n")
+    sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace") + b"\n")  # a path may have other bytes
     sys.stdout.flush()
 
 

@@ -223,6 +223,22 @@ def test_help_and_version_are_printed() -> None:
     assert b"complete" in ran.stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (["demo", "中 x.py:1"], "\\u4e2d x.py, line 1"),
+        (["eval", "中 x.py", "--holes", "1", "--against", "enabled=false"], "\\xb1 0.0%"),
+        (["models", "path", "中.gguf"], "\\u4e2d.gguf\n"),
+        (["doctor"], "starcoder-lsp"),
+    ],
+)
+def test_what_the_terminal_cannot_show_is_escaped(tmp_path: Path, arguments: list[str], shown: str) -> None:
+    (tmp_path / "中 x.py").write_text("x = 1\n")
+    ran = run(*arguments, cwd=tmp_path, PYTHONIOENCODING="ascii")
+    assert b"Traceback" not in ran.stderr
+    assert shown in ran.stdout.decode("ascii")
+
+
 # Settings
 
 

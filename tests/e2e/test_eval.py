@@ -82,7 +82,7 @@ def test_eval_writes_a_page_with_a_plot_of_several_models(repository: Path) -> N
     for other in others:
         other.symlink_to(DEMONSTRATOR)
     against = [argument for other in others for argument in ("--against", str(other))]
-    ran = run("eval", str(repository / "area.py"), "--holes", "6", "--html", *against)
+    ran = run("eval", str(repository / "area.py"), "--holes", "6", "--html", *against, PYTHONIOENCODING="latin-1")
     assert (ran.returncode, ran.stderr) == (0, b"")
     page = ran.stdout.decode()
     assert page.startswith("<!DOCTYPE html>")

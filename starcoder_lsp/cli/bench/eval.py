@@ -20,7 +20,7 @@ from starcoder_lsp.cli.bench.eval_page import page_of
 from starcoder_lsp.cli.bench.figures import Report, machine, model_file, write_report
 from starcoder_lsp.cli.bench.holes import BLOCK, INSIDE_LINE, MID_WORD, REST_OF_LINE, Hole, cut_holes, read_sources
 from starcoder_lsp.cli.bench.pace import watching
-from starcoder_lsp.cli.complete import configured
+from starcoder_lsp.cli.complete import configured, write_out
 from starcoder_lsp.completion import Completion, complete
 from starcoder_lsp.context.anchor import Anchors
 from starcoder_lsp.documents.documents import Snapshot
@@ -226,7 +226,7 @@ def evaluate(  # noqa: PLR0913  # one for each option of the command
     for number, way in enumerate(report["ways"][1:], 1):
         way["difference"] = {kind: difference(each[0], each[number]) for kind, each in groups.items()}
     if form == "html":
-        print(page_of(report))
+        write_out(page_of(report))
     else:
         write_report(report, table_of, as_json=form == "json")
     return 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from io import TextIOWrapper
 
 from attrs import asdict
 from rich.console import Console
@@ -60,8 +59,6 @@ def print_checks(checks: Sequence[Check], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"version": __version__, "platform": sys.platform, "checks": list(map(asdict, checks))}))
         return
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a path need not fit the terminal's encoding
     console = Console(highlight=False, soft_wrap=True)
     for check in checks:
         state = (check.state.ljust(N_STATE_COLUMNS), COLOURS[check.state])
