@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ TIMEOUT_S = 120.0
 MAX_FILE_BYTES = 16 * 1024 * 1024
 """A larger file of a work tree is not read. Not measured."""
 LOG_FORMAT = "%x00%H %at %ct"
+ESCAPED = re.compile(r"\\(?:([0-7]{3})|(.))")
+ESCAPES = dict(zip("abtnvfr", "\a\b\t\n\v\f\r", strict=True))
 MAINLINES = ("refs/remotes/origin/HEAD", "refs/heads/main", "refs/heads/master", "HEAD")
 
 
@@ -79,26 +82,35 @@ def root_of(folder: Path) -> Path:
     return Path(git(folder, "rev-parse", "--show-toplevel").rstrip("\n"))
 
 
-def read_history(folder: Path, since_s: int) -> History:
-    """Read the commits of all local branches since a time. Raises `RepositoryError`."""
-    root = root_of(folder)
+def read_history(root: Path, since_s: int) -> History:
+    """Read the commits of all local branches since a time; `root` is from `root_of`. Raises `RepositoryError`."""
     if not git(root, "rev-list", "--all", "--max-count=1"):
         return History(root, (), {}, frozenset())
-    shown = ("-p", "-U0", "-M", "--no-color", "--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/")
+    shown = (
+        "-p",
+        "-U0",
+        "-M",
+        "--root",
+        "--no-color",
+        "--no-ext-diff",
+        "--no-textconv",
+        "--src-prefix=a/",
+        "--dst-prefix=b/",
+    )
     which = ("--branches", "HEAD", f"--since={since_s}")
     text = git(root, "log", "--reverse", "--topo-order", "--no-merges", f"--format={LOG_FORMAT}", *shown, *which)
     return History(root, tuple(_commits(text)), *_merges(root, since_s))
 
 
 def _commits(text: str) -> Iterator[Commit]:
-    for block in text.split("\0")[1:]:
+    for block in f"\n{text}".split("\n\0")[1:]:  # a NUL of a file stands behind a sign such as "+"
         head, _, diff = block.partition("\n")
         revision, authored, committed = head.split(" ")
         yield Commit(revision, int(authored), int(committed), tuple(_files(diff.split("\n"))))
 
 
 def _files(lines: Sequence[str]) -> Iterator[FileChange]:
-    """Read a diff without context. Lines of a file are counted, as they may look like headers."""
+    """Read a diff. Lines of a file are counted, as they may look like headers."""
     change: FileChange | None = None
     n_removed = n_added = 0
     for line in lines:
@@ -108,6 +120,8 @@ def _files(lines: Sequence[str]) -> Iterator[FileChange]:
         elif change is not None and n_added and line.startswith("+"):
             n_added -= 1
             change.added.append(line[1:])
+        elif n_removed and n_added and line[:1] in ("", " "):  # between changes, with `diff.interHunkContext`
+            n_removed, n_added = n_removed - 1, n_added - 1
         elif line.startswith("diff --git "):
             if change is not None:
                 yield change
@@ -129,10 +143,17 @@ def _read_header(line: str, change: FileChange) -> None:
 
 def _path(line: str) -> str:
     """Return the path of a header; a deleted or new file has none on one side."""
-    name = line.split(" ", 2)[2] if line.startswith("rename") else line[4:].removesuffix("\t")
     if line.startswith("rename"):
-        return name
+        return _unquoted(line.split(" ", 2)[2])
+    name = _unquoted(line[4:].removesuffix("\t"))
     return "" if name == "/dev/null" else name[2:]
+
+
+def _unquoted(name: str) -> str:
+    """Return a name as it is; git quotes those with quotes, backslashes or control characters as C does."""
+    if not name.startswith('"'):
+        return name
+    return ESCAPED.sub(lambda found: chr(int(found[1], 8)) if found[1] else ESCAPES.get(found[2], found[2]), name[1:-1])
 
 
 def _count(part: str) -> int:

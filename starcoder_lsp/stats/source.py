@@ -44,7 +44,7 @@ def gather(paths: StorePaths, folders: Iterable[Path], since_ms: int = 0, now_ms
     histories, problems = [], []
     for folder, since_s in histories_of(folders, record):
         try:
-            histories.append(read_history(folder, since_s))
+            histories.append(read_history(root_of(folder), since_s))
         except RepositoryError as error:
             problems.append(str(error))
     add_rework(totals, record, histories, keys, now_ms // 1000)
