@@ -9,7 +9,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from starcoder_lsp.stats.history import RepositoryError, read_history, root_of
+from starcoder_lsp.stats.history import History, RepositoryError, read_history, root_of
 from starcoder_lsp.stats.record import read_record
 from starcoder_lsp.stats.rework import add_rework, histories_of
 from starcoder_lsp.stats.store import StorePaths
@@ -41,13 +41,16 @@ def gather(paths: StorePaths, folders: Iterable[Path], since_ms: int = 0, now_ms
         message = f"{error.filename or paths.folder}: {error.strerror}"
         raise StatsError(message) from error
     totals = totals_of(record)
-    histories, problems = [], []
+    histories: dict[Path, History] = {}
+    problems = []
     for folder, since_s in histories_of(folders, record):
         try:
-            histories.append(read_history(root_of(folder), since_s))
+            root = root_of(folder)
+            if root not in histories:  # several folders may be of one repository
+                histories[root] = read_history(root, since_s)
         except RepositoryError as error:
             problems.append(str(error))
-    add_rework(totals, record, histories, keys, now_ms // 1000)
+    add_rework(totals, record, tuple(histories.values()), keys, now_ms // 1000)
     return Gathered(totals, tuple(problems))
 
 

@@ -9,9 +9,16 @@ from pathlib import Path
 import pytest
 from attrs import define
 
+from starcoder_lsp.stats.events import Conditions, Ended, Event, Fragments, Measures, Offered, Outcome
 from starcoder_lsp.stats.history import FileChange, read_history
+from starcoder_lsp.stats.source import gather
+from starcoder_lsp.stats.store import StorePaths
+from starcoder_lsp.stats.totals import Totals
+from starcoder_lsp.stats.writer import Writer
 
 START_S = 1_790_000_000
+WEEK_S = 604_800
+MADE = Conditions("python", "rest of line")
 ODD_NAMES = [
     "a b.py",
     'q"uote.py',
@@ -61,6 +68,28 @@ def repository(tmp_path: Path) -> Repository:
     return made
 
 
+def totals_of_accepted(repository: Repository, accepted: dict[str, str], *folders: Path) -> Totals:
+    """Return the totals of texts that were accepted in files after the first commit, two weeks later."""
+    paths = StorePaths(repository.root.parent / "data")
+    keys, at_ms = paths.prepare(), (START_S + 3600) * 1000 + 1
+    events: list[Event] = []
+    for number, (name, text) in enumerate(accepted.items(), 1):
+        document = keys.of(str(repository.root / name))
+        events += [
+            Offered(number, number, 1, at_ms, MADE, Measures(len(text), 1), document, ""),
+            Ended(number, at_ms, Outcome.WHOLE, len(text)),
+            Fragments(number, keys.fragments(text)),
+        ]
+    writer = Writer(paths, 10_000)
+    writer.start()
+    for event in events:
+        writer.emit(event)
+    assert writer.close(60.0)
+    gathered = gather(paths, folders or [repository.root], 0, (START_S + 2 * WEEK_S) * 1000)
+    assert gathered.problems == ()
+    return gathered.totals
+
+
 def test_names_are_read_however_git_spells_them(repository: Repository) -> None:
     repository.commit(dict.fromkeys(ODD_NAMES, "first = 1\n"))
     repository.commit(dict.fromkeys(ODD_NAMES, "first = 1\nsecond = 2\n"))
@@ -105,3 +134,13 @@ def test_the_users_settings_of_git_change_nothing(repository: Repository, key: s
     repository.git("config", key, value)
     assert repository.changes() == usual
     assert len(usual) == 6
+
+
+def test_a_commit_counts_once_however_many_folders_are_of_its_repository(repository: Repository) -> None:
+    repository.commit({"a/x.py": "first = 1\n", "b/y.py": ""})
+    repository.commit({"a/x.py": "first = 1\nsecond = 2\n"})
+    (repository.root.parent / "link").symlink_to(repository.root)
+    folders = (repository.root, repository.root / "a", repository.root / "b", repository.root.parent / "link")
+    totals = totals_of_accepted(repository, {"a/x.py": "second = 2"}, *folders)
+    assert totals.counts["assisted commits"] == 1
+    assert totals.measure("changed within a week").n == 1
