@@ -41,9 +41,13 @@ class _Tracked:
     answer: AnswerRecord
     accepted_s: int
     holder: Commit | None = None
+    held: frozenset[Fragment] = frozenset()
+    not_held: frozenset[Fragment] = frozenset()
+    """The accepted lines that are in the holding commit, and those that certainly are not."""
     lines: dict[Fragment, _Line] = field(factory=dict)
+    """The held lines, without those whose later changes are unknown."""
     was_passed: bool = False
-    """True if a commit after the acceptance changed the file and has none of the accepted lines."""
+    """True if a commit after the acceptance changed the file and certainly has none of the accepted lines."""
     paths: set[str] = field(factory=set)
 
 
@@ -58,7 +62,7 @@ class _Matcher:
         """Return whether a line holds a fragment."""
         n, keyed = fragment
         text = line.strip()
-        if len(text) > MAX_LINE_CHARS or len(text) < n:
+        if not is_searched(text) or len(text) < n:
             return False
         if (text, n) not in self._known:
             hashes = (self.keys.of(text[start : start + n]) for start in range(len(text) - n + 1))
@@ -68,6 +72,11 @@ class _Matcher:
     def find(self, lines: Iterable[str], fragment: Fragment) -> str | None:
         """Return the first line that holds a fragment."""
         return next((line for line in lines if self.holds(line, fragment)), None)
+
+
+def is_searched(line: str) -> bool:
+    """Return whether a line is searched for accepted ones. Of others it is unknown whether they hold some."""
+    return len(line.strip()) <= MAX_LINE_CHARS
 
 
 def add_rework(totals: Totals, record: Record, histories: Sequence[History], keys: Keys, now_s: int) -> None:
@@ -120,12 +129,15 @@ def _tracked(accepted: Sequence[AnswerRecord], history: History, keys: Keys) -> 
     now = work_tree_lines(history.root, {path for one in waiting for path in one.paths})
     for one in waiting:
         lines = [line for path in one.paths for line in now[path]]
-        one.was_passed = not any(matcher.find(lines, fragment) for fragment in one.answer.fragments)
+        one.was_passed = all(map(is_searched, lines)) and not any(
+            matcher.find(lines, fragment) for fragment in one.answer.fragments
+        )
     return list(found.values())
 
 
 def _follow(one: _Tracked, commit: Commit, change: FileChange, matcher: _Matcher) -> None:
     """Apply a commit that changes the file of an answer."""
+    is_certain = all(map(is_searched, change.added))
     if one.holder is None:
         if commit.committed_s < one.accepted_s:
             return
@@ -133,23 +145,26 @@ def _follow(one: _Tracked, commit: Commit, change: FileChange, matcher: _Matcher
         if any(held.values()):
             one.holder = commit
             one.lines = {fragment: _Line(line) for fragment, line in held.items() if line is not None}
-        elif commit.authored_s >= one.accepted_s:
+            one.held = frozenset(one.lines)
+            one.not_held = frozenset(held.keys() - one.held if is_certain else ())
+        elif commit.authored_s >= one.accepted_s and is_certain:
             one.was_passed = True
         return
-    for fragment, line in one.lines.items():
+    for fragment, line in list(one.lines.items()):
         if not line.is_changed and line.text in change.removed:
             again = matcher.find(change.added, fragment)
-            if again is None:
+            if again is not None:
+                line.text = again
+            elif is_certain:
                 line.is_changed, line.changed = True, commit
             else:
-                line.text = again
+                del one.lines[fragment]
 
 
 def _measures(one: _Tracked, history: History, now_s: int) -> dict[str, list[float]]:
     if one.holder is None:
         return {"reworked before commit": [1.0] * len(set(one.answer.fragments))} if one.was_passed else {}
-    fragments = dict.fromkeys(one.answer.fragments)
-    values: dict[str, list[float]] = {"reworked before commit": [float(each not in one.lines) for each in fragments]}
+    values = {"reworked before commit": [0.0] * len(one.held) + [1.0] * len(one.not_held)}
     for name, limit_s in (("changed within a day", DAY_S), ("changed within a week", WEEK_S)):
         values[name] = list(_within(one, limit_s, now_s))
     merge = history.merge_of.get(one.holder.revision)

@@ -144,3 +144,32 @@ def test_a_commit_counts_once_however_many_folders_are_of_its_repository(reposit
     totals = totals_of_accepted(repository, {"a/x.py": "second = 2"}, *folders)
     assert totals.counts["assisted commits"] == 1
     assert totals.measure("changed within a week").n == 1
+
+
+LONG = "word " * 100
+REWORKED, CHANGED = "reworked before commit", "changed within a week"
+
+
+@pytest.mark.parametrize(
+    ("later", "reworked", "changed"),
+    [
+        (["short accepted\n"], [0.0], [0.0]),
+        (["other\n"], [1.0], []),
+        (["short accepted\n", "other\n"], [0.0], [1.0]),
+        ([f"{LONG}accepted\n"], [], []),
+        ([f"other\n{LONG}\n"], [], []),
+        ([f"short accepted\n{LONG}\n"], [0.0], [0.0]),
+        (["short accepted\n", f"{LONG} short accepted\n"], [0.0], []),
+        (["short accepted\n", f"short accepted\n{LONG}\n"], [0.0], [0.0]),
+    ],
+)
+def test_the_fate_of_text_that_may_be_in_a_long_line_is_unknown(
+    repository: Repository, later: list[str], reworked: list[float], changed: list[float]
+) -> None:
+    repository.commit({"a.md": "first\n"})
+    for text in later:
+        repository.commit({"a.md": text})
+    totals = totals_of_accepted(repository, {"a.md": "accepted"})
+    for name, values in ((REWORKED, reworked), (CHANGED, changed)):
+        found = totals.measure(name)
+        assert (found.n, found.total) == (len(values), sum(values)), name
