@@ -181,6 +181,11 @@ class CacheSettings:
         default="f16",
         choices=("f16", "q8_0"),
     )
+    reuse_moved: bool = setting(
+        "Use the model's states of text that stands elsewhere in the prompt now, too, as after a jump of the cursor."
+        " Suggestions come sooner then on a CPU, and may differ a little from ones computed anew.",
+        default=False,
+    )
 
 
 @frozen

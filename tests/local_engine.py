@@ -96,6 +96,8 @@ class LocalEngine:
         n_parked_bytes: int = 0,
         files: StateFiles | None = None,
         n_cells: int = 0,
+        *,
+        has_spares: bool = False,
     ) -> LocalEngine:
         options = LoadOptions(
             path,
@@ -108,7 +110,8 @@ class LocalEngine:
         )
         context = LlamaContext(options, prompts.tokenizer.pieces)
         context.warm_up()
-        sequences = Sequences.of(context, ParkedStates(n_parked_bytes, files), N_RESIDENTS, N_BRANCHES)
+        states = ParkedStates(n_parked_bytes, files)
+        sequences = Sequences.of(context, states, N_RESIDENTS, N_BRANCHES, has_spares=has_spares)
         worker = Worker(sequences, prompts.n_context)
         worker.start()
         return cls(worker)
@@ -239,8 +242,10 @@ class LocalEngine:
     def check_cells(self) -> None:
         """Raise `AssertionError` unless the records and the context agree. Only without running jobs."""
         context = self.worker.sequences.backend
-        held = {each.cached.sequence: len(each.cached.ids) for each in self.worker.sequences.residents}
-        for sequence in range(N_RESIDENTS + N_BRANCHES):
+        residents = self.worker.sequences.residents
+        held = {each.cached.sequence: len(each.cached.ids) for each in residents}
+        held |= {each.spare: each.aside.end for each in residents if each.aside is not None}
+        for sequence in range(context.n_sequences):
             assert context.n_cells_of(sequence) == held.get(sequence, 0), f"sequence {sequence}"
         assert sorted(self.worker.sequences.branches) == list(range(N_RESIDENTS, N_RESIDENTS + N_BRANCHES))
 

@@ -80,7 +80,9 @@ def load(options: HostOptions, on_progress: Callable[[float], None]) -> LoadedMo
     report_stage("warming up")
     context.warm_up()
     slices = measured(context.n_slice, batch_timer(context), context.reopen)
-    files = state_files(options.n_disk_bytes, Path(options.path), context.cells_key)
+    cells_key = (*context.cells_key, "moved") if options.reuses_moved else context.cells_key
+    files = state_files(options.n_disk_bytes, Path(options.path), cells_key)
     states = ParkedStates(options.n_parked_bytes, files)
-    sequences = Sequences.of(context, states, llama.N_RESIDENTS, llama.N_BRANCHES)
+    n_sequences = llama.N_RESIDENTS, llama.N_BRANCHES
+    sequences = Sequences.of(context, states, *n_sequences, has_spares=options.reuses_moved)
     return LoadedModel(Worker(sequences, options.n_context, slices=slices), context)

@@ -41,6 +41,7 @@ class HostOptions:
     lora_path: str = ""
     lora_scale: float = 1.0
     cache_type: str = "f16"
+    reuses_moved: bool = False
 
     @classmethod
     def of(cls, settings: Settings, model: ModelFile) -> HostOptions:
@@ -63,6 +64,7 @@ class HostOptions:
             transport=settings.host.transport,
             idle_s=settings.host.idle_minutes * 60,
             cache_type=settings.cache.type,
+            reuses_moved=settings.cache.reuse_moved,
             lora_path="" if lora is None else str(lora.path.resolve()),
             lora_scale=1.0 if lora is None else lora.scale,
         )
@@ -82,7 +84,8 @@ class HostOptions:
             file = (0, 0)
         adapter = () if self.lora is None else self.lora.key
         sizes = (self.n_parked_bytes, self.n_disk_bytes)
-        settings = (self.n_context, self.n_gpu_layers, self.n_threads, self.cache_type, *sizes, *adapter)
+        cache = (self.cache_type, self.reuses_moved)
+        settings = (self.n_context, self.n_gpu_layers, self.n_threads, *cache, *sizes, *adapter)
         program = (__version__, str(Path(__file__).parent), os.environ.get("LLAMA_CPP_LIB_PATH", ""))
         return sha256(repr((program, self.path, file, settings)).encode()).hexdigest()[:16]
 

@@ -50,8 +50,11 @@ class Backend(Protocol):
         They are valid until the next evaluation.
         """
 
-    def branch(self, source: int, target: int, n_tokens: int = -1) -> None:
-        """Let the empty sequence `target` share the first `n_tokens` cells of `source`, or all."""
+    def branch(self, source: int, target: int, end: int = -1, first: int = 0) -> None:
+        """Let `target`, which has none there, share the cells `first` to `end` of `source`, or all from `first` on."""
+
+    def shift(self, sequence: int, n_positions: int) -> None:
+        """Move the cells of a sequence, which no other one shares, so many positions up or down."""
 
     def truncate(self, sequence: int, n_tokens: int) -> bool:
         """Keep only the first `n_tokens` cells of the sequence; return false if the context cannot."""

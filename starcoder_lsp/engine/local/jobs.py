@@ -9,6 +9,7 @@ from attrs import define, field
 
 from starcoder_lsp.engine.local.decoding import Answer, Decoding
 from starcoder_lsp.engine.local.kv_cache import CachedSequence, Owner
+from starcoder_lsp.engine.local.moved import Aside
 from starcoder_lsp.engine.stream import Token, Usage
 
 
@@ -24,17 +25,27 @@ class Listener(Protocol):
 
 @define(eq=False)
 class Resident:
-    """A sequence of the context that holds a document, and the job that works on it."""
+    """A sequence of the context that holds a document, and the job that works on it.
+
+    `spare` is the sequence for cells that are set `aside` (`moved.py`); without one none are.
+    """
 
     cached: CachedSequence
+    spare: int | None = None
+    aside: Aside | None = None
     job: Job | None = None
     used_s: float = 0.0
     """The monotonic time at which its last job ended."""
 
     @property
+    def n_cells(self) -> int:
+        """The number of cells that it has."""
+        return len(self.cached.ids) + (len(self.aside.ids) if self.aside is not None else 0)
+
+    @property
     def n_reserved(self) -> int:
         """The number of cells that it has, or that its job may need."""
-        return max(len(self.cached.ids), self.job.n_needed if self.job is not None else 0)
+        return max(self.n_cells, self.job.n_needed if self.job is not None else 0)
 
 
 @define(eq=False)

@@ -40,6 +40,8 @@ SPEED_WEIGHT = 0.1
 """Weight of the newest slice in the measured speed, which so averages over some 600 tokens. Not measured."""
 CACHE_TYPES = {"f16": llama_cpp.GGML_TYPE_F16, "q8_0": llama_cpp.GGML_TYPE_Q8_0}
 """ggml's types of keys and values, by `cache.type`."""
+N_SPARES = N_RESIDENTS
+"""Sequences for cells that are set aside (`moved.py`), one for each document."""
 Progress = Callable[[float], None]
 
 
@@ -101,7 +103,7 @@ class LlamaContext:
         params = llama_cpp.llama_context_default_params()
         params.n_ctx = self.n_cells
         params.n_batch = params.n_ubatch = n_slice
-        params.n_seq_max = self.n_sequences = N_RESIDENTS + N_BRANCHES
+        params.n_seq_max = self.n_sequences = N_RESIDENTS + N_BRANCHES + N_SPARES
         params.kv_unified = True  # the answers to a prompt share its cells
         params.n_threads = params.n_threads_batch = self.n_threads
         params.type_k = params.type_v = CACHE_TYPES[self.cache_type]
@@ -217,9 +219,13 @@ class LlamaContext:
             self._logits[address] = np.ctypeslib.as_array(pointer, shape=(self._n_vocab,))
         return self._logits[address]
 
-    def branch(self, source: int, target: int, n_tokens: int = -1) -> None:
-        """Let the empty sequence `target` share the first `n_tokens` cells of `source`, or all; nothing is copied."""
-        llama_cpp.llama_memory_seq_cp(self._memory, source, target, -1, n_tokens)
+    def branch(self, source: int, target: int, end: int = -1, first: int = 0) -> None:
+        """Let `target` share the cells `first` to `end` of `source`, or all from there on; nothing is copied."""
+        llama_cpp.llama_memory_seq_cp(self._memory, source, target, first, end)
+
+    def shift(self, sequence: int, n_positions: int) -> None:
+        """Move the cells of a sequence up or down. llama.cpp rotates their keys before the next evaluation."""
+        llama_cpp.llama_memory_seq_add(self._memory, sequence, -1, -1, n_positions)
 
     def truncate(self, sequence: int, n_tokens: int) -> bool:
         """Keep the first `n_tokens` cells of the sequence."""

@@ -1,12 +1,14 @@
 """Assign the context's sequences to documents and jobs.
 
-Most sequences hold a document each and are `residents`. The others are `branches`, lent to the answers beside a job's
-first one. A document that loses its sequence is copied out (`parking.py`).
+Some sequences hold a document each and are `residents`; each may have a spare one for cells that are set aside
+(`moved.py`). The others are `branches`, lent to the answers beside a job's first one. A document that loses its
+sequence is copied out (`parking.py`).
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
 from attrs import define, field
@@ -14,7 +16,8 @@ from attrs import define, field
 from starcoder_lsp.engine.engine import CachedDocument, EngineError
 from starcoder_lsp.engine.local.backend import Backend
 from starcoder_lsp.engine.local.jobs import Job, Resident
-from starcoder_lsp.engine.local.kv_cache import CachedSequence, Owner, rewind
+from starcoder_lsp.engine.local.kv_cache import CachedSequence, Owner, common_prefix_length, rewind
+from starcoder_lsp.engine.local.moved import longest_run, put_back, set_aside
 from starcoder_lsp.engine.local.parking import ParkedStates, park, persist, swap_in
 
 IDLE_RESIDENT_S = 10.0
@@ -33,10 +36,16 @@ class Sequences:
     """Sequences that are free to lend."""
 
     @classmethod
-    def of(cls, backend: Backend, states: ParkedStates, n_residents: int, n_branches: int) -> Sequences:
-        """Number the sequences of an empty context: residents first."""
-        residents = [Resident(CachedSequence(number)) for number in range(n_residents)]
-        return cls(backend, states, residents, list(range(n_residents, n_residents + n_branches)))
+    def of(
+        cls, backend: Backend, states: ParkedStates, n_residents: int, n_branches: int, *, has_spares: bool = False
+    ) -> Sequences:
+        """Number the sequences of an empty context: residents, branches, and the residents' spare ones if it has any.
+
+        With them cells whose text has moved are used again.
+        """
+        n_used = n_residents + n_branches
+        residents = [Resident(CachedSequence(n), n_used + n if has_spares else None) for n in range(n_residents)]
+        return cls(backend, states, residents, list(range(n_residents, n_used)))
 
     # Jobs
 
@@ -60,17 +69,52 @@ class Sequences:
         target = min(idle, key=lambda each: _rank(each, job.owner))
         now = time.monotonic()
         for each in sorted(idle, key=lambda each: each.used_s):
-            n_held = sum(len(other.cached.ids) for other in idle if other is not target)
+            n_held = sum(other.n_cells for other in idle if other is not target)
             is_old = now - each.used_s > IDLE_RESIDENT_S
             is_own = each.cached.owner.client == job.owner.client
-            if each is not target and each.cached.ids and (is_old or is_own or n_held + job.n_needed > n_free):
+            if each is not target and each.n_cells and (is_old or is_own or n_held + job.n_needed > n_free):
                 self.vacate(each)
         others = [each.cached for each in self.residents if each is not target and each.cached.ids]
         swap_in(self.backend, target.cached, others, self.states, job.owner, job.decoding.ids)
         target.job, job.resident = job, target
-        rewind(self.backend, target.cached, target.cached.match(job.decoding.ids))
-        job.n_reused = len(target.cached.ids) if job.n_reused is None else job.n_reused
+        self._keep_matching(target, job.decoding.ids)
+        job.n_reused = target.n_cells if job.n_reused is None else job.n_reused
         return True
+
+    def _keep_matching(self, resident: Resident, ids: Sequence[int]) -> None:
+        """Keep the cells that a prompt begins with, and set aside a run of the others that it has further on."""
+        cached, aside = resident.cached, resident.aside
+        n_matched = cached.match(ids)
+        if aside is not None and not aside.serves(n_matched, ids):
+            self._drop_aside(resident)
+        run = longest_run(cached.ids, ids, n_matched) if resident.spare is not None and resident.aside is None else None
+        if run is None or resident.spare is None or (run.start != run.at and self._is_shared(resident, run.start)):
+            rewind(self.backend, cached, n_matched)
+        else:
+            resident.aside = set_aside(self.backend, cached, resident.spare, n_matched, run)
+
+    def _is_shared(self, resident: Resident, position: int) -> bool:
+        """Return whether another resident may share the cell at a position, which then cannot be shifted."""
+        ids = resident.cached.ids
+        others = [each.cached.ids for each in self.residents if each is not resident]
+        return any(common_prefix_length(other, ids) > position for other in others)
+
+    def put_back(self, resident: Resident) -> None:
+        """Put cells that were set aside behind the others if all cells before them are there."""
+        aside = resident.aside
+        if aside is not None and resident.spare is not None and len(resident.cached.ids) == aside.at:
+            put_back(self.backend, resident.cached, resident.spare, aside)
+            resident.aside = None
+
+    def _drop_aside(self, resident: Resident) -> None:
+        if resident.aside is not None and resident.spare is not None:
+            self.backend.truncate(resident.spare, 0)
+            resident.aside = None
+
+    def _clear(self, resident: Resident) -> None:
+        """Drop all cells of a resident."""
+        self._drop_aside(resident)
+        rewind(self.backend, resident.cached, 0)
 
     def take(self, job: Job, branches: list[int]) -> None:
         """Give a job the branches that its answers are in."""
@@ -92,7 +136,7 @@ class Sequences:
         """Drop the cells of a job and of all idle documents."""
         for each in self.residents:
             if each.job is None or each.job is job:
-                rewind(self.backend, each.cached, 0)
+                self._clear(each)
 
     def scratch(self) -> int:
         """Return an empty sequence for measuring, until the next turn; idle documents are copied out.
@@ -103,7 +147,7 @@ class Sequences:
             message = "others use all sequences of the context; measure when they are done"
             raise EngineError(message)
         for each in self.residents:
-            if each.job is None and each.cached.ids:
+            if each.job is None and each.n_cells:
                 self.vacate(each)
         return self.branches[-1]
 
@@ -116,7 +160,7 @@ class Sequences:
     def vacate(self, resident: Resident) -> None:
         """Copy an idle document out and give up its cells."""
         park(self.backend, resident.cached, self.states)
-        rewind(self.backend, resident.cached, 0)
+        self._clear(resident)
 
     def persist(self, owner: Owner) -> None:
         """Write a document's state to disk, if states go there."""
@@ -128,7 +172,7 @@ class Sequences:
 
     def leave(self, client: str) -> None:
         """Persist and copy out the documents of a client that has gone and has no job any more."""
-        own = [each for each in self.residents if each.cached.owner.client == client and each.cached.ids]
+        own = [each for each in self.residents if each.cached.owner.client == client and each.n_cells]
         parked = {state.owner for state in self.states if state.owner.client == client}
         persist(self.backend, self.held(), self.states, {each.cached.owner for each in own} | parked)
         for each in own:
@@ -138,7 +182,7 @@ class Sequences:
         """Drop everything but what is cached for some clients, and the files of documents that none of them has."""
         for each in self.residents:
             if each.cached.owner.client not in clients and each.job is None:
-                rewind(self.backend, each.cached, 0)
+                self._clear(each)
         self.states.forget_all_but(clients)
         if self.states.files is not None:
             elsewhere = {each.owner.document for each in self.held() if each.owner.client in clients}

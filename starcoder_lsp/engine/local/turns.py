@@ -140,8 +140,9 @@ class Turns:
     def _prefill(self, job: Job) -> None:
         """Evaluate a slice of a prompt, if one is left, and behind the last one choose the first tokens."""
         assert job.resident is not None  # noqa: S101  admitted
-        cached, ids = job.resident.cached, job.decoding.ids
-        slice_ids = ids[len(cached.ids) : len(cached.ids) + self.slices.n_tokens]
+        cached, ids, aside = job.resident.cached, job.decoding.ids, job.resident.aside
+        end = len(ids) if aside is None else aside.at
+        slice_ids = ids[len(cached.ids) : min(end, len(cached.ids) + self.slices.n_tokens)]
         started = time.perf_counter()
         evaluation_ms = self._backend.evaluation_ms
 
@@ -160,6 +161,7 @@ class Turns:
             return
         job.n_evaluated += len(slice_ids)
         self.slices.record(len(slice_ids), self._backend.evaluation_ms - evaluation_ms)
+        self.sequences.put_back(job.resident)
         if len(cached.ids) < len(ids):
             return
         cached.n_prompt = len(ids)

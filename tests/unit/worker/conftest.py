@@ -25,6 +25,16 @@ def loaded(prompts: PromptModel, caution: Caution) -> Iterator[LocalEngine]:
     engine.end()
 
 
+@pytest.fixture(scope="module")
+def moving(prompts: PromptModel, caution: Caution) -> Iterator[LocalEngine]:
+    """The same cells, and those are used again whose text has moved."""
+    small = evolve(prompts, n_context=N_CONTEXT)
+    engine = LocalEngine.load(small, DEMONSTRATOR, caution, N_PARKED_BYTES, n_cells=N_CELLS, has_spares=True)
+    engine.worker.sequences.backend = Recorder(engine.context)
+    yield engine
+    engine.end()
+
+
 @pytest.fixture
 def host(loaded: LocalEngine) -> Iterator[LocalEngine]:
     """The model thread with empty cells and no parked states; at the end recorded ids must equal the cells."""

@@ -90,31 +90,44 @@ class ClientCall:
 
 
 CLIENTS, DOCUMENTS, PROMPTS = st.sampled_from("pqr"), st.sampled_from(["x", "y"]), st.sampled_from("abc")
+MOVED = st.sampled_from(["a", "ab", "ba", "cab"])
+"""Prompts in which parts of other ones stand elsewhere."""
 
 
-REQUESTS = st.builds(
-    Request,
-    CLIENTS,
-    DOCUMENTS,
-    PROMPTS,
-    st.sampled_from([4, 30, 100, 200, 400, N_CONTEXT - 3]),
-    st.sampled_from([0, 1, 1, 2, 3, 8]),
-    st.sampled_from([0.0, 3.0]),
-    st.sampled_from([1, 2, 6, 300]),
-    st.sampled_from([0.0, 0.0, 1.0]),
-    st.booleans(),
-)
+def lists_of_calls(prompt_names: st.SearchStrategy[str]) -> st.SearchStrategy[list[object]]:
+    """Return a strategy for calls of several clients."""
+    requests = st.builds(
+        Request,
+        CLIENTS,
+        DOCUMENTS,
+        prompt_names,
+        st.sampled_from([4, 30, 100, 200, 400, N_CONTEXT - 3]),
+        st.sampled_from([0, 1, 1, 2, 3, 8]),
+        st.sampled_from([0.0, 3.0]),
+        st.sampled_from([1, 2, 6, 300]),
+        st.sampled_from([0.0, 0.0, 1.0]),
+        st.booleans(),
+    )
+    calls = st.one_of(
+        requests,
+        requests,
+        requests,
+        st.builds(Wait, st.sampled_from([1, 3])),
+        st.builds(Drop, st.integers(0, 9), st.integers(0, 3)),
+        st.builds(Cancel, st.integers(0, 9), st.integers(0, 3)),
+        st.builds(ClientCall, st.sampled_from(["forget", "leave", "persist", "settle"]), CLIENTS, DOCUMENTS),
+    )
+    return st.lists(calls, min_size=5, max_size=14)
 
 
-CALLS = st.one_of(
-    REQUESTS,
-    REQUESTS,
-    REQUESTS,
-    st.builds(Wait, st.sampled_from([1, 3])),
-    st.builds(Drop, st.integers(0, 9), st.integers(0, 3)),
-    st.builds(Cancel, st.integers(0, 9), st.integers(0, 3)),
-    st.builds(ClientCall, st.sampled_from(["forget", "leave", "persist", "settle"]), CLIENTS, DOCUMENTS),
-)
+FAILURES = st.dictionaries(st.integers(0, 12), st.booleans(), max_size=3)
+
+
+def ids_of(wanted: Request, prompts: PromptModel) -> tuple[int, ...]:
+    """Return the ids of a prompt; one with a longer name has parts of those of each letter."""
+    n = len(wanted.prompt)
+    parts = [text(letter, max(5, wanted.n_tokens // n + 1), prompts)[1:] for letter in wanted.prompt]
+    return text(wanted.prompt, wanted.n_tokens, prompts) if n == 1 else sum(parts, prompts.fim.infill((), ()).ids[:1])
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +178,7 @@ class Play:
             if job.owner == owner:
                 self._worker.cancel(job)
         decoding = Decoding(
-            text(wanted.prompt, wanted.n_tokens, self._prompts),
+            ids_of(wanted, self._prompts),
             self._prompts.fim.stop_ids,
             b"",
             wanted.max_new_tokens,
@@ -197,11 +210,39 @@ class Play:
         wait_for(self._worker)
 
 
+@settings(max_examples=40)
+@given(calls=lists_of_calls(MOVED), failures=FAILURES)
+def test_after_calls_in_any_order_records_equal_cells_where_moved_ones_are_reused(
+    moving: LocalEngine, prompts: PromptModel, calls: list[object], failures: dict[int, bool]
+) -> None:
+    played(moving, prompts, calls, failures)
+
+
+def played(
+    engine: LocalEngine, prompts: PromptModel, calls: list[object], failures: dict[int, bool]
+) -> list[tuple[Reader, Request]]:
+    """Make the calls, check what must be true at their end, and return the requests with their readers."""
+    worker = engine.worker
+    for client in "pqr":
+        worker.leave(client)
+    wait_for(worker)
+    worker.sequences.states = ParkedStates(1_000_000)
+    worker.sequences.backend = FailingContext(engine.context._context, dict(failures))
+    play = Play(worker, prompts)
+    for call in calls:
+        play.do(call)
+    play.end()
+    engine.check_cells()
+    assert worker._turns.jobs == []
+    assert [each.job for each in worker.sequences.residents] == [None] * N_RESIDENTS
+    for _, reader, wanted in play.jobs:
+        assert reader.n_ends == 1
+        assert reader.error == "" or failures or wanted.is_ahead
+    return [(reader, wanted) for _, reader, wanted in play.jobs]
+
+
 @settings(max_examples=60)
-@given(
-    calls=st.lists(CALLS, min_size=5, max_size=14),
-    failures=st.dictionaries(st.integers(0, 12), st.booleans(), max_size=3),
-)
+@given(calls=lists_of_calls(PROMPTS), failures=FAILURES)
 def test_after_calls_in_any_order_answers_are_right_and_records_equal_cells(
     loaded: LocalEngine,
     prompts: PromptModel,
@@ -209,21 +250,6 @@ def test_after_calls_in_any_order_answers_are_right_and_records_equal_cells(
     calls: list[object],
     failures: dict[int, bool],
 ) -> None:
-    worker = loaded.worker
-    for client in "pqr":
-        worker.leave(client)
-    wait_for(worker)
-    worker.sequences.states = ParkedStates(1_000_000)
-    worker.sequences.backend = FailingContext(loaded.context._context, dict(failures))
-    play = Play(worker, prompts)
-    for call in calls:
-        play.do(call)
-    play.end()
-    loaded.check_cells()
-    assert worker._turns.jobs == []
-    assert [each.job for each in worker.sequences.residents] == [None] * N_RESIDENTS
-    for _, reader, wanted in play.jobs:
-        assert reader.n_ends == 1
-        assert reader.error == "" or failures or wanted.is_ahead
+    for reader, wanted in played(loaded, prompts, calls, failures):
         if wanted.temperature == 0 and not (wanted.beam and wanted.n_answers == 1):
             differences(reader.first_answer(), longest(wanted))

@@ -1,0 +1,95 @@
+"""Use cells again whose text stands elsewhere in the prompt now, as after a jump of the cursor (`cache.reuseMoved`).
+
+Above and below a new cursor there is mostly text that the prompt before had, too, but in another order: lines of the
+suffix are in the prefix now, or the other way round. The longest such run is set aside in a sequence of its own. The
+tokens before it are evaluated, and then it is put back behind them. These cells were computed behind other text, so the
+logits differ a little from those of a prompt that is evaluated anew (`bench/moved.py`). llama.cpp's server reuses
+cells in the same way (`--cache-reuse`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from starcoder_lsp.engine.local.backend import Backend
+from starcoder_lsp.engine.local.kv_cache import CachedSequence, rewind
+
+MIN_RUN = 32
+"""Shorter runs are evaluated again: half a slice on two CPU cores."""
+N_ANEW = 8
+"""The first tokens of a run are evaluated again: what stands before them has changed most. This takes nine tenths of
+the error away (`bench/moved.py`)."""
+N_KEY = MIN_RUN // 2
+"""Runs are searched by groups of this many ids of the cells: a run of `MIN_RUN` has a whole one, wherever it begins."""
+
+
+@frozen
+class Run:
+    """The `n` ids that are at position `start` of the cells and belong to position `at`."""
+
+    start: int
+    at: int
+    n: int
+
+
+@frozen
+class Aside:
+    """Cells in a sequence of their own. They hold `ids`, from position `at` on."""
+
+    at: int
+    ids: tuple[int, ...]
+
+    @property
+    def end(self) -> int:
+        """The position behind them."""
+        return self.at + len(self.ids)
+
+    def serves(self, n_evaluated: int, ids: Sequence[int]) -> bool:
+        """Return whether a prompt has these ids at this place: behind what is evaluated of it, and before its end."""
+        return n_evaluated <= self.at and self.end < len(ids) and tuple(ids[self.at : self.end]) == self.ids
+
+
+def longest_run(held: Sequence[int], ids: Sequence[int], n_shared: int) -> Run | None:
+    """Return the longest run of ids that stands in `held` and in a prompt, behind the first `n_shared` ids of both.
+
+    Its first `N_ANEW` ids are left out. The prompt's last id is in no run: it is evaluated for its logits. Return
+    `None` if all runs are shorter than `MIN_RUN`.
+    """
+    end = len(ids) - 1
+    groups = {tuple(held[start : start + N_KEY]): start for start in range(n_shared, len(held) - N_KEY + 1, N_KEY)}
+    best, at = Run(0, 0, MIN_RUN - 1), n_shared
+    while at + N_KEY <= end:
+        start = groups.get(tuple(ids[at : at + N_KEY]))
+        if start is None:
+            at += 1
+            continue
+        first, n = start, N_KEY
+        while at + n < end and start + n < len(held) and held[start + n] == ids[at + n]:
+            n += 1
+        behind = at + n
+        while first > n_shared and at > n_shared and held[first - 1] == ids[at - 1]:
+            first, at, n = first - 1, at - 1, n + 1
+        best = max(best, Run(first, at, n), key=lambda run: run.n)
+        at = behind
+    return Run(best.start + N_ANEW, best.at + N_ANEW, best.n - N_ANEW) if best.n >= MIN_RUN else None
+
+
+def set_aside(backend: Backend, cached: CachedSequence, spare: int, n_kept: int, run: Run) -> Aside:
+    """Move a run of cells from a sequence to the empty sequence `spare`; keep the first `n_kept` cells besides."""
+    ids = tuple(cached.ids[run.start : run.start + run.n])
+    backend.branch(cached.sequence, spare, run.start + run.n, run.start)
+    rewind(backend, cached, n_kept)
+    if run.at != run.start:
+        backend.shift(spare, run.at - run.start)
+    return Aside(run.at, ids)
+
+
+def put_back(backend: Backend, cached: CachedSequence, spare: int, aside: Aside) -> None:
+    """Move cells that were set aside to the end of the sequence, which has all cells before them."""
+    backend.branch(spare, cached.sequence, aside.end, aside.at)
+    backend.truncate(spare, 0)
+    cached.ids.extend(aside.ids)
+    cached.n_prompt = len(cached.ids)
+    rewind(backend, cached, len(cached.ids))  # to none, should the context not agree
