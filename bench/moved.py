@@ -1,76 +1,156 @@
-"""A bound, by simulation, of the prompt tokens that cells of the same text at another place could save.
+"""Measure what reusing cells whose text has moved (`cache.reuseMoved`) does to the model's predictions.
 
-`python bench/moved.py TRACE --model GGUF [--as NAME] [--first N] [--edits N] [--ram-mib N]`. As `bench/evaluated.py`,
-but a run of evaluated tokens that stands elsewhere in the cells of the document counts as saved: *resident* if in the
-sequence itself, where llama.cpp could shift the cells (`seq_add`), *parked* if in any state in memory. Runs shorter
-than `MIN_RUN` do not count. Such cells were computed behind another text, so an answer would change with the cache: the
-bound says what giving that up would be worth.
+`python bench/moved.py FOLDER... [--model GGUF] [--holes N] [--seed N]`. Holes hide the rest of a line (as in `bench
+context`), `--holes` of each folder. The prompt at a line end up to `MAX_JUMP` lines away is evaluated first, then the
+prompt at the hole: once anew, and once with the cells of the first one. A row for each number of tokens of a run that
+are evaluated anew (`N_ANEW`), with means over the holes: evaluated tokens; the Kullback-Leibler divergence of the first
+token's distribution, in nats; the change of the hidden text's log-probability, with its standard error; the share of
+holes where the likeliest first token, and the whole greedy line, are the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from statistics import fmean
+import argparse
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean, pstdev
 
-from evaluated import N_CELL_BYTES, Counting, evaluate
-from trace_windows import Replay, options
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
 
-from starcoder_lsp.cli.bench.traces import grouped
-from starcoder_lsp.engine.local.kv_cache import CachedSequence, Owner
-from starcoder_lsp.engine.local.parking import ParkedStates, swap_in
+from starcoder_lsp.cli.bench.context import holes_in
+from starcoder_lsp.cli.bench.holes import Hole
+from starcoder_lsp.engine.engine import Prompt
+from starcoder_lsp.engine.loading import DEMONSTRATOR
+from starcoder_lsp.engine.local import moved
+from starcoder_lsp.engine.local.kv_cache import CachedSequence, evaluate_slice, rewind
+from starcoder_lsp.engine.local.llama import LlamaContext
+from starcoder_lsp.engine.local.load_options import LoadOptions
+from starcoder_lsp.engine.prompt_model import PromptModel, read_prompt_model
+from starcoder_lsp.prompting import CompletionRequest, PromptBuilder, build_prompt, choose_window
+from starcoder_lsp.settings import Settings
 
-MIN_RUN = 32
-"""The shortest run that is worth a shift: half a slice on two CPU cores."""
+N_CONTEXT = 4096
+MAX_JUMP = 25
+MAX_LINE_TOKENS = 16
+SPARE = 1
+WAYS = (0, 4, 8, 16)
 
 
-def n_found(ids: Sequence[int], elsewhere: Iterable[Sequence[int]]) -> int:
-    """Return how many of `ids` stand in runs of at least `MIN_RUN` in one of the other sequences."""
-    starts: dict[tuple[int, ...], list[tuple[Sequence[int], int]]] = {}
-    for other in elsewhere:
-        for at in range(len(other) - MIN_RUN + 1):
-            starts.setdefault(tuple(other[at : at + MIN_RUN]), []).append((other, at))
-    at = n = 0
-    while at + MIN_RUN <= len(ids):
-        longest = 0
-        for other, start in starts.get(tuple(ids[at : at + MIN_RUN]), ())[:8]:
-            length = MIN_RUN
-            while at + length < len(ids) and start + length < len(other) and ids[at + length] == other[start + length]:
-                length += 1
-            longest = max(longest, length)
-        n += longest
-        at += longest or 1
-    return n
+@frozen
+class Predicted:
+    """The model's predictions behind a prompt: `first` are the log-probabilities of the first token, in nats."""
+
+    n_evaluated: int
+    n_behind: int
+    """Tokens behind the beginning that the prompt shares with the one before: evaluated without reuse."""
+    first: NDArray[np.float64]
+    hidden_nats: float
+    line: tuple[int, ...]
+
+
+@frozen
+class Bench:
+    """A context, and what makes prompts for it."""
+
+    context: LlamaContext
+    prompts: PromptModel
+
+    @classmethod
+    def of(cls, path: Path) -> Bench:
+        """Load a model."""
+        prompts = read_prompt_model(path, N_CONTEXT)
+        options = LoadOptions(path, N_CONTEXT, prompts.n_bytes, n_gpu_layers=0)
+        return cls(LlamaContext(options, prompts.tokenizer.pieces), prompts)
+
+    def prompts_at(self, hole: Hole, rng: random.Random) -> tuple[Prompt, Prompt]:
+        """Return the prompts at a line end near the hole, and at the hole."""
+        builder, settings = PromptBuilder.reading(self.prompts), Settings()
+        snapshot, cursor_byte = hole.snapshot(""), len(hole.before.encode())
+        text = snapshot.text
+        line = text.line_of(cursor_byte) + rng.choice((-1, 1)) * rng.randint(2, MAX_JUMP)
+        line = min(max(0, line), text.n_lines - 1)
+        window = choose_window(CompletionRequest(snapshot, text.line_span(line)[1], builder, settings))
+        builder.anchors.remember(window)
+        at_hole = choose_window(CompletionRequest(snapshot, cursor_byte, builder, settings))
+        return build_prompt(window, builder), build_prompt(at_hole, builder)
+
+    def predicted(self, ids: Sequence[int], before: Sequence[int], hidden: Sequence[int]) -> Predicted:
+        """Evaluate a prompt behind that of another place, or behind nothing, and return what the model predicts."""
+        context, cached = self.context, CachedSequence(0)
+        rewind(context, cached, 0)
+        self._evaluate(cached, before)
+        n_matched = cached.match(ids)
+        run = moved.longest_run(cached.ids, ids, n_matched)
+        if run is None:
+            rewind(context, cached, n_matched)
+        else:
+            aside = moved.set_aside(context, cached, SPARE, n_matched, run)
+            self._evaluate(cached, ids[n_matched : run.at])
+            moved.put_back(context, cached, SPARE, aside)
+        self._evaluate(cached, ids[len(cached.ids) :])
+        n_evaluated = len(ids) - n_matched - (run.n if run is not None else 0)
+        first = self._log_probabilities()
+        hidden_nats, found = 0.0, first
+        for position, token_id in enumerate(hidden, len(ids)):
+            hidden_nats += float(found[token_id])
+            context.decode(0, [token_id], position)
+            found = self._log_probabilities()
+        context.truncate(0, len(ids))
+        return Predicted(
+            n_evaluated, len(ids) - n_matched, first, hidden_nats, self._line(len(ids), int(first.argmax()))
+        )
+
+    def _evaluate(self, cached: CachedSequence, ids: Sequence[int]) -> None:
+        for first in range(0, len(ids), self.context.n_slice):
+            evaluate_slice(self.context, cached, ids[first : first + self.context.n_slice], lambda: False)
+
+    def _log_probabilities(self) -> NDArray[np.float64]:
+        logits = self.context.logits().astype(np.float64)
+        total: float = np.logaddexp.reduce(logits)
+        return logits - total
+
+    def _line(self, position: int, token_id: int) -> tuple[int, ...]:
+        """Return the greedy rest of the line, which begins with a token at a position."""
+        line = [token_id]
+        while self.prompts.tokenizer.piece(line[-1]) and b"\n" not in self.prompts.tokenizer.piece(line[-1]):
+            if len(line) == MAX_LINE_TOKENS:
+                break
+            self.context.decode(0, [line[-1]], position + len(line) - 1)
+            line.append(int(self.context.logits().argmax()))
+        return tuple(line)
 
 
 def main() -> None:
-    """Replay and print the means."""
-    parser = options(__doc__)
-    parser.add_argument("--ram-mib", type=int, default=512)
+    """Print a row for each way."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", type=Path, nargs="+")
+    parser.add_argument("--model", type=Path, default=DEMONSTRATOR)
+    parser.add_argument("--holes", type=int, default=75)
+    parser.add_argument("--seed", type=int, default=7)
     arguments = parser.parse_args()
-    replay = Replay.of(arguments)
-    context, cached = Counting(), CachedSequence(sequence=0)
-    states = ParkedStates(arguments.ram_mib * 1024 * 1024 // N_CELL_BYTES)
-    measured: list[tuple[bool, tuple[int, ...]]] = []
-    for step in replay.steps():
-        ids = step.prompt.ids
-        suffix_at = ids.index(replay.model.prompts.fim.suffix)
-        swap_in(context, cached, (), states, Owner("bench", replay.uri), ids)
-        held = list(cached.ids)
-        n_evaluated = evaluate(context, cached, ids)
-        start = len(ids) - n_evaluated
-        parts = ids[start:suffix_at], ids[max(start, suffix_at) :]
-        if n_evaluated < MIN_RUN:
-            measured.append((step.edit.is_typing, (n_evaluated, *map(len, parts), 0, 0, 0, 0)))
-            continue
-        everywhere = [held, *(state.ids for state in states)]
-        resident = [n_found(part, [held]) for part in parts]
-        parked = [n_found(part, everywhere) for part in parts]
-        measured.append((step.edit.is_typing, (n_evaluated, *map(len, parts), *resident, *parked)))
-    for name, group in grouped(measured).items():
-        total, prefix, suffix, *found = (fmean(column) for column in zip(*group, strict=True))
+    bench, rng = Bench.of(arguments.model), random.Random(arguments.seed)  # noqa: S311  not a secret
+    pairs: dict[int, list[tuple[Predicted, Predicted]]] = {way: [] for way in WAYS}
+    for folder in arguments.folders:
+        for hole in holes_in(folder, Settings(), arguments.holes, arguments.seed):
+            before, prompt = bench.prompts_at(hole, rng)
+            hidden = bench.prompts.tokenizer.encode(prompt.heal + hole.hidden.encode())
+            anew = bench.predicted(prompt.ids, (), hidden)
+            for way in WAYS:
+                moved.N_ANEW = way
+                pairs[way].append((anew, bench.predicted(prompt.ids, before.ids, hidden)))
+    n_behind = fmean(reused.n_behind for _, reused in pairs[WAYS[0]])
+    print(f"{len(pairs[WAYS[0]])} holes; without reuse {n_behind:.0f} evaluated")
+    for way, measured in pairs.items():
+        nats = [reused.hidden_nats - anew.hidden_nats for anew, reused in measured]
         print(
-            f"{name:8}{len(group):6} edits; evaluated {total:7.2f}: prefix {prefix:.2f}, rest {suffix:.2f};"
-            f" of these resident {found[0]:.2f} + {found[1]:.2f}, or parked {found[2]:.2f} + {found[3]:.2f}"
+            f"{way:3} anew: {fmean(reused.n_evaluated for _, reused in measured):5.0f} evaluated,"
+            f" divergence {fmean((np.exp(a.first) * (a.first - b.first)).sum() for a, b in measured):.4f},"
+            f" hidden text {fmean(nats):+.3f} ± {pstdev(nats) / len(nats) ** 0.5:.3f} nats,"
+            f" same first token {fmean(a.line[0] == b.line[0] for a, b in measured):.1%},"
+            f" same line {fmean(a.line == b.line for a, b in measured):.1%}"
         )
 
 

@@ -1,29 +1,51 @@
-"""A bound, by simulation, of what prompts evaluated ahead at likely next places could save.
+"""Simulate prompts that are evaluated ahead of need at likely next places: what they cost and what they save.
 
-`python bench/next_places.py TRACE --model GGUF [--as NAME] [--first N] [--edits N] [--ram-mib N]`. As
-`bench/evaluated.py`; an edit elsewhere that evaluates a slice or more is a *jump*. Before each jump a server could have
-guessed: the places of the last edits, the definitions of names in the cursor's line, and the first error below the
-cursor. A jump to within `NEAR_LINES` lines of a guess counts all of its tokens as saved. *Guesses* is the mean number
-of places that would have to be evaluated for that before each jump.
+`python bench/next_places.py TRACE --model GGUF [--as NAME] [--first N] [--edits N] [--ram-mib N] [--reuse-moved]`. As
+`bench/evaluated.py`; before each pause of `PAUSE_S` or more the prompts at some places are evaluated whole, as if there
+were time for all of them, and then the prompt at the cursor again. A row for each kind of guess: the places of the last
+edits, the definitions of names in the cursor's line, the first error below the cursor. *Ahead* is the number of tokens
+that are evaluated in pauses. In a trace without times every edit is followed by a pause.
 """
 
 from __future__ import annotations
 
+import argparse
 import re
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from statistics import fmean
 
-from evaluated import counted
-from trace_windows import Step
+from attrs import define, field
+from evaluated import Counter, counting_options
+from trace_windows import Replay, Step
 
 from starcoder_lsp.context.text_change import TextChange
+from starcoder_lsp.prompting import build_prompt, full_budget
 
-MIN_EVALUATED = 64
-"""Tokens of a jump: a slice on two CPU cores."""
-NEAR_LINES = 3
+PAUSE_S = 1.0
 N_EDIT_PLACES = 4
+NEAR_LINES = 3
 NAME = re.compile(rb"[^\W\d]\w+")
+
+
+@define
+class LastEdits:
+    """The places of the last edits, at most one in `NEAR_LINES` lines, moved along with the text; the newest last."""
+
+    places: list[int] = field(factory=list)
+    _before: bytes = b""
+
+    def note(self, step: Step) -> None:
+        """Note an edit."""
+        text = step.snapshot.text
+        change = TextChange.between(self._before, text.data)
+        moved = [min(change.nearest_place(place), len(text.data)) for place in self.places]
+        others = [place for place in moved if abs(text.line_of(place) - step.edit.line) > NEAR_LINES]
+        self.places = [*others, step.cursor_byte][-N_EDIT_PLACES - 1 :]
+        self._before = text.data
+
+    def elsewhere(self, _step: Step) -> Sequence[int]:
+        """Return the places but for the cursor's own, the newest first."""
+        return self.places[-2::-1]
 
 
 def definitions_named(step: Step) -> Iterator[int]:
@@ -45,42 +67,42 @@ def next_error(step: Step) -> Iterator[int]:
         yield found
 
 
+def nowhere(_step: Step) -> Sequence[int]:
+    """Guess nothing: the prompt at the cursor alone is evaluated ahead."""
+    return ()
+
+
+def simulated(arguments: argparse.Namespace, guessed: str) -> tuple[list[int], int]:
+    """Replay with one kind of guess; return the evaluated tokens of each edit, and those evaluated ahead."""
+    replay, counter, last_edits = Replay.of(arguments), Counter.of(arguments), LastEdits()
+    guesses: dict[str, Callable[[Step], Sequence[int] | Iterator[int]]] = {
+        "the cursor": nowhere,
+        "last edits": last_edits.elsewhere,
+        "definitions": definitions_named,
+        "next error": next_error,
+    }
+    evaluated, n_ahead = [], 0
+    for step in replay.steps():
+        evaluated.append(counter.evaluate(replay.uri, step.prompt.ids))
+        last_edits.note(step)
+        if step.pause_s < PAUSE_S:
+            continue
+        for place in (*guesses[guessed](step), step.cursor_byte):
+            budget = full_budget(replay.model, replay.settings)
+            window = replay.model.anchors.full_window(step.snapshot, place, budget, replay.model.tokenizer)
+            n_ahead += counter.evaluate(replay.uri, build_prompt(window, replay.model).ids)
+            replay.model.anchors.remember(window)
+    return evaluated, n_ahead
+
+
 def main() -> None:
-    """Replay and print."""
-    before: Step | None = None
-    edited: list[int] = []  # bytes in the text before, the newest last
-    n_edits = n_tokens = 0
-    jumps: list[int] = []
-    saved: dict[str, list[int]] = defaultdict(list)
-    n_guesses: dict[str, list[int]] = defaultdict(list)
-    for step, n_evaluated in counted(__doc__):
-        text = step.snapshot.text
-        n_edits, n_tokens = n_edits + 1, n_tokens + n_evaluated
-        if before is not None:
-            change = TextChange.between(before.snapshot.text.data, text.data)
-            if n_evaluated >= MIN_EVALUATED and not step.edit.is_typing:
-                jumps.append(n_evaluated)
-                guesses = {
-                    "a last edit": edited[:-1],
-                    "a definition": list(definitions_named(before)),
-                    "the next error": list(next_error(before)),
-                }
-                guesses["any of them"] = [place for places in guesses.values() for place in places]
-                for name, places in guesses.items():
-                    lines = {text.line_of(min(change.nearest_place(place), len(text.data))) for place in places}
-                    is_near = any(abs(line - step.edit.line) <= NEAR_LINES for line in lines)
-                    saved[name].append(n_evaluated if is_near else 0)
-                    n_guesses[name].append(len(lines))
-            edited = [change.nearest_place(place) for place in edited]
-        same_line = [place for place in edited if text.line_of(min(place, len(text.data))) == step.edit.line]
-        edited = [*(place for place in edited if place not in same_line), step.cursor_byte][-N_EDIT_PLACES - 1 :]
-        before = step
-    print(f"{n_edits} edits, {n_tokens / n_edits:.2f} evaluated; {len(jumps)} jumps: {sum(jumps) / n_edits:.2f}")
-    for name, tokens in saved.items():
-        n_hit = sum(n > 0 for n in tokens)
+    """Replay with each kind of guess, and print."""
+    arguments = counting_options(__doc__).parse_args()
+    for guessed in ("the cursor", "last edits", "definitions", "next error"):
+        evaluated, n_ahead = simulated(arguments, guessed)
         print(
-            f"{name:15} {n_hit / len(jumps):6.1%} of the jumps, {sum(tokens) / n_edits:6.2f} tokens an edit;"
-            f" {fmean(n_guesses[name]):.1f} guesses"
+            f"{guessed:12} {len(evaluated):6} edits, {fmean(evaluated):6.2f} evaluated,"
+            f" {n_ahead / len(evaluated):6.2f} ahead"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,13 +22,17 @@ from starcoder_lsp.settings import CompletionSettings, ModelSettings, Settings
 
 @frozen
 class Step:
-    """An edit, the document and cursor behind it, the prompt there, and the time that choosing the window took."""
+    """An edit, the document and cursor behind it, the prompt there, and the time that choosing the window took.
+
+    `pause_s` is the time to the next edit: infinite behind the last one, and in a trace without times.
+    """
 
     edit: TraceEdit
     snapshot: Snapshot
     cursor_byte: int
     prompt: Prompt
     window_ms: float
+    pause_s: float
 
 
 @frozen
@@ -51,7 +56,7 @@ class Replay:
 
     def steps(self) -> Iterator[Step]:
         """Apply one edit after another, and choose the window at each."""
-        documents, first = Documents(), self.arguments.first
+        documents, first, times_s = Documents(), self.arguments.first, self._trace.times_s
         documents.open(self.uri, "", 0, text_before(self._trace, first))
         for version, edit in enumerate(edits_of(self._trace, first, self.arguments.edits), 1):
             changes = [Edit(c.start_line, c.start_character, c.end_line, c.end_character, c.text) for c in edit.changes]
@@ -61,7 +66,9 @@ class Replay:
             window = choose_window(CompletionRequest(snapshot, cursor_byte, self.model, self.settings))
             window_ms = (time.perf_counter() - started) * 1000
             self.model.anchors.remember(window)
-            yield Step(edit, snapshot, cursor_byte, build_prompt(window, self.model), window_ms)
+            number = first + version
+            pause_s = times_s[number] - times_s[number - 1] if number < len(times_s) else math.inf
+            yield Step(edit, snapshot, cursor_byte, build_prompt(window, self.model), window_ms, pause_s)
 
 
 def options(description: str | None, *, first: int = 2000, n_edits: int = 4000) -> argparse.ArgumentParser:
