@@ -48,6 +48,23 @@ def test_the_next_server_finds_the_state_of_a_document(
     assert {stat.S_IMODE(file.stat().st_mode) for file in states.iterdir()} == {0o600}
 
 
+def test_after_a_jump_fewer_tokens_are_evaluated_if_moved_text_is_reused(
+    wire: Callable[..., Wire], tmp_path: Path
+) -> None:
+    n_evaluated = {}
+    for reuses_moved in (False, True):
+        server = wire(env={"XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path)})
+        server.start({**SETTINGS, "trigger": "invoked", "cache": {"reuseMoved": reuses_moved}})
+        server.model_is_loaded()
+        server.open(URI, CODE)
+        server.complete(1, URI, 40, 20)
+        before = server.call(2, "starcoder/metrics")["result"]["tokens"]["evaluated"]
+        assert server.complete(3, URI, 34, 20)["result"] is not None
+        n_evaluated[reuses_moved] = server.call(4, "starcoder/metrics")["result"]["tokens"]["evaluated"] - before
+        assert server.stop() == 0
+    assert n_evaluated[True] < n_evaluated[False] / 2
+
+
 def test_without_statistics_no_text_is_written_by_default(wire: Callable[..., Wire], tmp_path: Path) -> None:
     server = wire(env={"XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path)})
     server.start({"debounce": {"mode": "off"}, "stats": {"enabled": False}})
