@@ -1,11 +1,13 @@
 """Report suggestions and edits of a session to the statistics, in the values of `stats/log.py`. On the event loop.
 
-Only numbers and keyed hashes are recorded; source text stays in memory. Nothing here waits for a disk.
+Only numbers and keyed hashes are recorded; source text stays in memory. Nothing here waits for a disk, except
+that the links in a document's path are followed once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -157,8 +159,17 @@ class Observation:
         if own.uri not in self._hashes:
             root = self.root_of(own.uri)
             repository = self.log.keys.of(str(root)) if root is not None else ""
-            self._hashes[own.uri] = (self.log.keys.of(path_of(own.uri)), repository)
+            self._hashes[own.uri] = (self.log.keys.of(_real_path(own.uri)), repository)
         return Place(own.uri, start_byte, own.text.data, *self._hashes[own.uri])
+
+
+def _real_path(uri: str) -> str:
+    """Return a document's path after links are followed, as git names the files of a work tree."""
+    path = path_of(uri)
+    try:
+        return os.path.realpath(path)
+    except ValueError:  # a NUL
+        return path
 
 
 def _own(view: View, snapshot: Snapshot) -> tuple[Snapshot, int]:

@@ -16,10 +16,9 @@ from starcoder_lsp.engine.prompt_model import PromptModel
 from starcoder_lsp.prompting import Model
 from starcoder_lsp.rewrites.rewrite import Rewrite
 from starcoder_lsp.session.session import Session
-from starcoder_lsp.stats.events import Shown
+from starcoder_lsp.stats.events import Shown, Sink
 from starcoder_lsp.stats.keys import Keys
 from starcoder_lsp.stats.log import Clock
-from starcoder_lsp.stats.writer import Writer
 from tests.scripted import ManualEngine
 
 CHECKS_S = (30, 120, 300, 600)
@@ -89,7 +88,7 @@ class Script:
     """Undone versions of a rewrite."""
 
     @classmethod
-    def new(cls, number: int, path: str, writer: Writer, keys: Keys, prompts: PromptModel, start_s: float) -> Script:
+    def new(cls, number: int, path: str, writer: Sink, keys: Keys, prompts: PromptModel, start_s: float) -> Script:
         rng = Random(number)
         language = rng.choice(list(LANGUAGES))
         session = Session()

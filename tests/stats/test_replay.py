@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import subprocess
 from collections import defaultdict
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from random import Random
@@ -13,6 +14,7 @@ import pytest
 from attrs import define, field
 
 from starcoder_lsp.engine.prompt_model import PromptModel
+from starcoder_lsp.stats.events import Event, Offered
 from starcoder_lsp.stats.questions import QUESTIONS, Slice
 from starcoder_lsp.stats.source import gather
 from starcoder_lsp.stats.store import StorePaths
@@ -24,6 +26,13 @@ START_S = 1_790_000_000
 DAY_S = 86_400
 EVERY_S = 5 * 3600
 ACCEPTED = ("whole", "inferred", "word", "line")
+
+
+@define
+class SinkOf:
+    """A sink that passes events on."""
+
+    emit: Callable[[Event], None]
 
 
 @define
@@ -238,3 +247,17 @@ def earlier_rework(of_last: Rework, version: Truth) -> Rework:
     """Return the rework of an undone version, which is in no commit of the file, if the file has commits."""
     lines = [line for line in version.accepted.split("\n") if len(line) >= 4]
     return Rework(before_commit=[1.0] * len(lines) if of_last.before_commit else [])
+
+
+@pytest.mark.parametrize(("opened", "committed"), [("link", "real"), ("real", "real"), ("a\0b", None)])
+async def test_a_document_is_found_in_its_repository_however_it_was_opened(
+    tmp_path: Path, prompts: PromptModel, opened: str, committed: str | None
+) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    keys, events = StorePaths(tmp_path).prepare(), list[Event]()
+    script = Script.new(1, f"{tmp_path}/{opened}/file", SinkOf(events.append), keys, prompts, START_S)
+    script.offer(0, "text")
+    [offered] = [event for event in events if isinstance(event, Offered)]
+    if committed is not None:
+        assert offered.document == keys.of(str(tmp_path.resolve() / committed / Path(script.uri).name))
