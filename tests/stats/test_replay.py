@@ -260,4 +260,4 @@ async def test_a_document_is_found_in_its_repository_however_it_was_opened(
     script.offer(0, "text")
     [offered] = [event for event in events if isinstance(event, Offered)]
     if committed is not None:
-        assert offered.document == keys.of(str(tmp_path.resolve() / committed / Path(script.uri).name))
+        assert offered.document == keys.of(str(tmp_path / committed / Path(script.uri).name))
