@@ -66,7 +66,8 @@ class Gate:
         """Return whether to show a suggestion. `calm` from 0 to 1 scales the threshold."""
         probability = self.probability(features)
         limit = calm * self.threshold if self.is_fitted else 0.0
-        return Decision(probability, limit, probability >= limit, self._reasons(features))
+        is_shown = not probability < limit  # also if the features are no numbers
+        return Decision(probability, limit, is_shown, self._reasons(features))
 
     def _reasons(self, features: Sequence[float]) -> tuple[str, ...]:
         """Return the features that lower the probability most, the strongest first."""
@@ -147,17 +148,18 @@ def with_learnt(gate: Gate, model_hash: str, learnt: Mapping[str, Any]) -> Gate:
         return evolve(gate, is_fitted=is_own)
     try:
         moved = tuple(map(float, mine["moved"]))
-        if len(moved) != len(FEATURES) or not all(map(math.isfinite, moved)):
+        temperature, shift = float(mine["temperature"]), float(mine["shift"])
+        if len(moved) != len(FEATURES) or not all(map(math.isfinite, (*moved, temperature, shift))):
             return evolve(gate, is_fitted=is_own)
         return evolve(
             gate,
-            temperature=max(0.1, float(mine["temperature"])),
-            shift=float(mine["shift"]),
+            temperature=max(0.1, temperature),
+            shift=shift,
             moved=moved,
             n_learnt=int(mine["n"]),
             is_fitted=is_own or bool(mine["is_fitted"]),
         )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return evolve(gate, is_fitted=is_own)
 
 

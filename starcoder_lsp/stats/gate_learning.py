@@ -27,6 +27,8 @@ MAX_SHIFT = 0.5
 N_FIT = 50
 """Outcomes from which on a temperature is fitted for a model that the weights were not trained for; again at each
 doubling."""
+N_HALVED = 40
+"""The most halvings of a step, which then is too small to matter."""
 N_OPEN = 1000
 
 
@@ -74,6 +76,8 @@ class Learner:
 def stepped(gate: Gate, features: Sequence[float], *, is_wanted: bool) -> Gate:
     """Return the gate after a step of gradient descent for one outcome, within its bounds."""
     error = is_wanted - gate.probability(features)
+    if not math.isfinite(error):  # a model whose log-probabilities are no numbers
+        return gate
     moved = tuple(
         _within(moved + STEP * error * z, MAX_MOVED)
         for moved, z in zip(gate.moved, gate.standardized(features), strict=True)
@@ -87,7 +91,11 @@ def _within(value: float, bound: float) -> float:
 
 
 def fit_temperature(seen: Sequence[tuple[float, bool]]) -> tuple[float, float]:
-    """Return temperature and shift for logits, by maximum likelihood (Platt, 1999) with a prior around 1 and 0."""
+    """Return temperature and shift for logits, by maximum likelihood (Platt, 1999) with a prior around 1 and 0.
+
+    The loss is convex. A step of Newton's method that would raise it, as wide logits cause, is halved until it does
+    not.
+    """
     slope, shift = 1.0, 0.0
     for _ in range(50):
         g_slope, g_shift, h_slope, h_shift, h_both = 2 * (slope - 1.0), 0.2 * shift, 2.0, 0.2, 0.0
@@ -97,10 +105,27 @@ def fit_temperature(seen: Sequence[tuple[float, bool]]) -> tuple[float, float]:
             g_slope, g_shift = g_slope + error * logit, g_shift + error
             h_slope, h_shift, h_both = h_slope + weight * logit**2, h_shift + weight, h_both + weight * logit
         determinant = h_slope * h_shift - h_both**2
-        slope -= (h_shift * g_slope - h_both * g_shift) / determinant
-        shift -= (h_slope * g_shift - h_both * g_slope) / determinant
-        slope = max(0.1, min(5.0, slope))
+        to_slope = -(h_shift * g_slope - h_both * g_shift) / determinant
+        to_shift = -(h_slope * g_shift - h_both * g_slope) / determinant
+        if slope == _bounded(slope + to_slope):  # at a bound
+            to_slope, to_shift = 0.0, -g_shift / h_shift
+        now = _loss(seen, slope, shift)
+        steps = ((_bounded(slope + to_slope / 2**n), shift + to_shift / 2**n) for n in range(N_HALVED))
+        better = next((step for step in steps if _loss(seen, *step) < now), None)
+        if better is None:
+            break
+        slope, shift = better
     return 1 / slope, shift
+
+
+def _bounded(slope: float) -> float:
+    return max(0.1, min(5.0, slope))
+
+
+def _loss(seen: Sequence[tuple[float, bool]], slope: float, shift: float) -> float:
+    """Return the negative logarithm of likelihood and prior."""
+    logits = ((slope * logit + shift) * (1 if is_wanted else -1) for logit, is_wanted in seen)
+    return (slope - 1.0) ** 2 + 0.1 * shift**2 + sum(max(0.0, -x) + math.log1p(math.exp(-abs(x))) for x in logits)
 
 
 def write_learnt(path: Path, model_hash: str, gate: Gate) -> None:

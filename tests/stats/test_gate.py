@@ -7,9 +7,10 @@ import math
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import pytest
 from attrs import evolve
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from starcoder_lsp.engine.loading import DEMONSTRATOR
@@ -19,6 +20,8 @@ from starcoder_lsp.stats.gate_features import FEATURES, Ready, features_of
 from starcoder_lsp.stats.gate_learning import MAX_MOVED, MAX_SHIFT, N_FIT, Learner, fit_temperature, stepped
 from starcoder_lsp.stats.model_hash import hash_of_model
 
+GOOD_LEARNT = {"moved": [0.0] * len(FEATURES), "temperature": 1, "shift": 0, "n": 0, "is_fitted": True}
+NO_NUMBERS = (math.nan, math.inf, -math.inf)
 VALUES = st.lists(st.floats(-50, 50), min_size=len(FEATURES), max_size=len(FEATURES)).map(tuple)
 MADE = Conditions("python", "rest of line")
 
@@ -40,7 +43,7 @@ def test_the_weights_separate_sure_from_unsure_suggestions_of_the_demonstrator()
     assert gate.decide(SURE, 1.0).is_shown
 
 
-@given(VALUES)
+@given(st.lists(st.floats(), min_size=len(FEATURES), max_size=len(FEATURES)).map(tuple))
 def test_calm_0_shows_everything(features: tuple[float, ...]) -> None:
     assert shipped().decide(features, 0.0).is_shown
 
@@ -75,7 +78,8 @@ def test_an_invalid_file_is_refused(text: str) -> None:
         None,
         {"moved": [1]},
         {"moved": "x", "temperature": 1, "shift": 0, "n": 0, "is_fitted": True},
-        {"moved": [math.nan] * len(FEATURES), "temperature": 1, "shift": 0, "n": 0, "is_fitted": True},
+        *(GOOD_LEARNT | {"moved": [number] * len(FEATURES)} for number in NO_NUMBERS),
+        *(GOOD_LEARNT | {name: number} for name in ("temperature", "shift", "n") for number in NO_NUMBERS),
     ],
 )
 def test_invalid_learnt_values_are_ignored(learnt: object) -> None:
@@ -90,6 +94,15 @@ def test_learning_stays_within_its_bounds(seen: list[tuple[tuple[float, ...], bo
         gate = stepped(gate, features, is_wanted=is_wanted)
     assert max(map(abs, gate.moved)) <= MAX_MOVED
     assert abs(gate.shift) <= MAX_SHIFT
+
+
+@given(st.sets(st.integers(0, len(FEATURES) - 1), min_size=1), st.sampled_from(NO_NUMBERS), st.sampled_from([1.0, 2.0]))
+def test_nothing_is_learnt_from_features_that_are_no_numbers(
+    which: set[int], number: float, temperature: float
+) -> None:
+    features = tuple(number if n in which else value for n, value in enumerate(SURE))
+    gate = stepped(evolve(shipped(), temperature=temperature), features, is_wanted=True)
+    assert all(map(math.isfinite, (*gate.moved, gate.shift)))
 
 
 def test_accepted_suggestions_become_likelier() -> None:
@@ -109,6 +122,21 @@ def test_the_fit_finds_the_true_temperature() -> None:
     temperature, shift = fit_temperature(seen)
     assert temperature == pytest.approx(2.0, rel=0.15)
     assert shift == pytest.approx(0.5, abs=0.15)
+
+
+@given(st.lists(st.tuples(st.floats(-60, 60), st.booleans()), max_size=200))
+@example([(logit, logit < 0) for logit in range(-60, 60)])
+def test_the_fit_has_the_least_loss(seen: list[tuple[float, bool]]) -> None:
+    temperature, shift = fit_temperature(seen)
+
+    def loss(slope: float, shift: float) -> float:
+        logits = np.array([(slope * logit + shift) * (1 if is_wanted else -1) for logit, is_wanted in seen])
+        return float(np.logaddexp(0, -logits).sum()) + (slope - 1) ** 2 + 0.1 * shift**2
+
+    least = loss(1 / temperature, shift)
+    for slope in (0.1, 0.101, 0.2, 0.5, 1.0, 2.0, 4.99, 5.0, 0.999 / temperature, 1.001 / temperature):
+        for other in (-5.0, 0.0, 5.0, shift - 0.01, shift, shift + 0.01):
+            assert least <= loss(min(5.0, max(0.1, slope)), other) + 1e-5
 
 
 def test_another_model_is_fitted_after_some_outcomes_and_the_fit_is_stored(tmp_path: Path) -> None:
