@@ -105,19 +105,25 @@ def _helix(path: Path) -> Check:
         return Check("Helix", OK, "not set up")
     try:
         table = tomllib.loads(text.decode())
-        servers = {
-            name: server for name, server in table["language-server"].items() if NAME.decode() in f"{name} {server}"
+        commands = {
+            name: str(server.get("command", ""))
+            for name, server in table.get("language-server", {}).items()
+            if NAME.decode() in f"{name} {server}"
         }
         languages = [
-            row["name"] for row in table.get("language", ()) if _names(row.get("language-servers", ())) & set(servers)
+            row["name"] for row in table.get("language", ()) if _names(row.get("language-servers", ())) & set(commands)
         ]
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         return Check(
             "Helix", WARNING, f"{path} cannot be understood ({error})", "Correct it; Helix ignores the whole file."
         )
-    for name, server in servers.items():
-        if shutil.which(str(server.get("command", ""))) is None:
-            found = f"{path}: the command of {name} is not found: {server.get('command')}"
+    if not commands:
+        return Check(
+            "Helix", WARNING, f"{path} names the program, but has no server", "Follow editor-configs/README.md."
+        )
+    for name, command in commands.items():
+        if shutil.which(command) is None:
+            found = f"{path}: the command of {name} is not found: {command}"
             return Check("Helix", WARNING, found, "Use the program's full path there.")
     if not languages:
         advice = 'Add "starcoder" to the end of `language-servers` of each language.'

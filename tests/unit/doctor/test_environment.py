@@ -153,6 +153,8 @@ def test_it_finds_editors_that_are_set_up(
         ('language-server = "starcoder"', "cannot be understood"),
         ('[language-server.starcoder]\ncommand = "no-such-program"', "no-such-program"),
         (f'[language-server.starcoder]\ncommand = "{sys.executable}"', "no language that uses it"),
+        ('[language-server]\nstarcoder = "starcoder-lsp"', "cannot be understood"),
+        ('[[language]]\nname = "go"\nlanguage-servers = ["starcoder"]', "has no server"),
     ],
 )
 def test_a_faulty_helix_configuration_is_a_warning(
@@ -163,6 +165,28 @@ def test_a_faulty_helix_configuration_is_a_warning(
     check = one(check_editors(evolve(facts, places=Places(home=tmp_path))), "Helix")
     assert check.state == WARNING
     assert words in check.found
+
+
+@pytest.mark.parametrize("value", ["1", "true", '"starcoder"', '["starcoder"]', "[1]", "{}", "{ starcoder = 1 }"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        "language-server = {}",
+        "[language-server]\nstarcoder = {}",
+        "[language-server.starcoder]\ncommand = {}",
+        "[language-server.starcoder]\ncommand = 'sh'\n[language]\ngo = {}",
+        "language = {}\n[language-server.starcoder]\ncommand = 'sh'",
+        "[language-server.starcoder]\ncommand = 'sh'\n[[language]]\nname = {}\nlanguage-servers = ['starcoder']",
+        "[language-server.starcoder]\ncommand = 'sh'\n[[language]]\nname = 'go'\nlanguage-servers = {}",
+    ],
+)
+def test_a_value_of_any_type_in_helixs_configuration_is_no_crash(
+    facts: Facts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, value: str
+) -> None:
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    written(tmp_path / ".config/helix/languages.toml", f"# starcoder\n{form.format(value)}")
+    check = one(check_editors(evolve(facts, places=Places(home=tmp_path))), "Helix")
+    assert check.found != "not set up"
 
 
 def test_the_program_is_looked_up_on_the_path(facts: Facts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
