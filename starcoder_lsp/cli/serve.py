@@ -60,8 +60,8 @@ def listen_at(address: str, *, allow_remote: bool) -> socket.socket:
             message = f"--tcp {address}: other machines could connect there; use 127.0.0.1, or add --allow-remote"
             raise CommandError(message)
         listener = listen(match["host"], int(match["port"]))
-    except OSError as error:
-        message = f"--tcp {address}: {error.strerror or error}"
+    except (OSError, UnicodeError) as error:  # a name with a part that is empty or has more than 63 bytes is no host's
+        message = f"--tcp {address}: {getattr(error, 'strerror', '') or error}"
         raise CommandError(message) from error
     write_error_line(f"listening on {address.rpartition(':')[0]}:{listener.getsockname()[1]}")
     return listener

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from starcoder_lsp.cli import CommandError
-from starcoder_lsp.cli.models.naming import ANY_PATH, Located, locate, own_settings
+from starcoder_lsp.cli.models.naming import ANY_PATH, Located, in_home, locate, own_settings
 from starcoder_lsp.cli.models.progress import watching_bytes
 from starcoder_lsp.engine.engine import EngineError
 from starcoder_lsp.engine.loading import model_path
@@ -84,14 +84,13 @@ def print_path(model: str | None, *, as_json: bool) -> int:
     """Write the path of a model on a line of its own."""
     with command_errors():
         path = locate(model).path if model else _in_use().path
-    _answer(as_json, {"path": str(path.expanduser())}, str(path.expanduser()))
+    _answer(as_json, {"path": str(path)}, str(path))
     return 0
 
 
 def _in_use() -> Located:
     """Return the configured model, with its manifest if it was pulled."""
-    path = model_path(with_path(own_settings()))
-    return locate(str(path.expanduser().absolute()))
+    return locate(str(in_home(model_path(with_path(own_settings()))).absolute()))
 
 
 def _expected(located: Located) -> Iterator[tuple[Path, str]]:
@@ -101,7 +100,7 @@ def _expected(located: Located) -> Iterator[tuple[Path, str]]:
         yield from zip(located.stored.paths, (file.sha256 for file in files), strict=True)
     else:
         known = located.sha256 or (located.entry.sha256 if located.entry is not None else "")
-        yield located.path.expanduser(), known
+        yield located.path, known
 
 
 def _verified(path: Path, expected: str) -> Answer:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from starcoder_lsp.engine.model_file import raising_model_file_errors
 from starcoder_lsp.models.catalogue import Entry, entries, find_entry, parse_source
 from starcoder_lsp.models.errors import ModelsError
 from starcoder_lsp.models.found import find_models
@@ -31,7 +32,8 @@ class Located:
 def locate(model: str, store: Store | None = None) -> Located:
     """Find the model that a name or a path means; a file of that path comes first.
 
-    Raises `ModelsError` for a name that no model on this machine has. The file at a path is not checked.
+    Raises `ModelsError` for a name that no model on this machine has, and `ModelFileError` for a path below a home
+    folder that is not known. The file at a path is not checked otherwise.
     """
     store = store or Store()
     if not _is_a_path(model):
@@ -43,9 +45,15 @@ def locate(model: str, store: Store | None = None) -> Located:
             return Located(found.path, found.name, place=found.place, sha256=found.sha256)
         if not model.endswith(".gguf"):
             find_entry(model)  # raises, with a proposal
-    path = Path(model)
-    stored = next((each for each in store.models() if each.path == path.expanduser().absolute()), None)
+    path = in_home(Path(model))
+    stored = next((each for each in store.models() if each.path == path.absolute()), None)
     return Located(path, name=model, stored=stored, place=ANY_PATH)
+
+
+def in_home(path: Path) -> Path:
+    """Return a path with the home folder in place of a leading `~`. Raises `ModelFileError` if that is not known."""
+    with raising_model_file_errors(path):
+        return path.expanduser()
 
 
 def own_settings() -> Settings:

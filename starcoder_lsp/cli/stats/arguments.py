@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from starcoder_lsp.cli.options import add_number
+
 DIMENSIONS = ("language", "kind", "model", "setting", "week")
 
 
@@ -40,7 +42,7 @@ def add_stats(stats: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="fit it to the configured model, by holes in your own files or folders",
     )
-    gate.add_argument("--holes", dest="n_holes", type=int, default=200, metavar="N", help="the number of holes")
+    add_number(gate, "holes", 200, "the number of holes")
     gate.add_argument("--model", metavar="GGUF", help="the model file; otherwise the configured one")
 
 
