@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -14,7 +13,7 @@ from rich.text import Text as RichText
 
 import starcoder_lsp
 from starcoder_lsp.cli import CommandError, coroutines
-from starcoder_lsp.cli.page import PAGE_COLUMNS
+from starcoder_lsp.cli.page import report_console
 from starcoder_lsp.cli.place import open_file, parse_place
 from starcoder_lsp.documents.documents import language_of
 from starcoder_lsp.lsp.child import ServerEndedError
@@ -108,7 +107,7 @@ def summary(answers: Sequence[Answer]) -> Table:
 
 def demo(place: str | None) -> int:
     """Run the demonstration. Return 0 if the server answered every request."""
-    console = Console(width=None if sys.stdout.isatty() else PAGE_COLUMNS)
+    console = report_console(highlight=True)
     scene = set_scene(place)
     console.print(
         f"{scene.path.name}, line {scene.at + 1}, by the model that comes with the package (a demonstrator):\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Iterator, Sequence
 
@@ -15,6 +14,7 @@ from rich.text import Text as RichText
 from starcoder_lsp.cli import CommandError
 from starcoder_lsp.cli.complete import configured, read_position, write_out
 from starcoder_lsp.cli.explain_page import counted, page_of, place_of, summary, visible
+from starcoder_lsp.cli.page import report_console
 from starcoder_lsp.cli.place import workspace_context_of
 from starcoder_lsp.context.explain import Json, PromptSegment, explain, list_segments
 from starcoder_lsp.engine.engine import EngineError, Prompt
@@ -29,8 +29,6 @@ OTHER_COLOUR = "magenta"
 N_SHOWN_LINES = 6
 """Lines shown at each end of a long segment. Not measured."""
 N_TAB_COLUMNS = 4
-N_PAGE_COLUMNS = 200
-"""The width in a file or a pipe. Not imported from `cli/demo.py`, whose import takes half a second."""
 GUTTER = "│ "
 CURSOR = "█"
 
@@ -62,7 +60,7 @@ def explain_at(place: str, *, as_json: bool, as_html: bool, model: str | None) -
     elif as_html:
         write_out(page_of(place, explained, window, segments))
     else:
-        console = Console(width=None if sys.stdout.isatty() else N_PAGE_COLUMNS)
+        console = report_console()
         with console.capture() as shown:
             print_explained(console, place, explained, in_order(prompt, reader, segments))
         write_out(shown.get().rstrip("\n"))
@@ -124,7 +122,7 @@ def print_explained(
                 *_shown(part.text, colour, console.width),
             ]
     for line in lines:
-        console.print(line, soft_wrap=True, highlight=False)
+        console.print(line, soft_wrap=True)
 
 
 def _shown(text: bytes, colour: str, n_columns: int) -> Iterator[RichText]:

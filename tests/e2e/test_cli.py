@@ -242,6 +242,22 @@ def test_what_the_terminal_cannot_show_is_escaped(tmp_path: Path, arguments: lis
     assert shown in ran.stdout.decode("ascii")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (["demo", "a[/b]/[slug] :warning:.py:1"], "[slug] :warning:.py, line 1"),
+        (["eval", "a[/b]/[slug] :warning:.py", "--holes", "1"], "a[/b]/[slug] :warning:.py; "),
+    ],
+)
+def test_a_files_name_is_shown_as_it_is(tmp_path: Path, arguments: list[str], shown: str) -> None:
+    path = tmp_path / "a[/b]/[slug] :warning:.py"
+    path.parent.mkdir(parents=True)
+    path.write_text("x = 1\n")
+    ran = run(*arguments, cwd=tmp_path)
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    assert shown in ran.stdout.decode()
+
+
 # Settings
 
 

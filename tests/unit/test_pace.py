@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -20,6 +22,7 @@ from starcoder_lsp.cli.bench.pace import (
     until_interrupted,
     watching,
 )
+from starcoder_lsp.cli.models.progress import watching_bytes
 
 
 def clocked(n_items: int, item_s: float, seconds: float | None) -> tuple[Watched[int], list[int]]:
@@ -68,6 +71,19 @@ def test_without_a_terminal_progress_is_lines(capsys: pytest.CaptureFixture[str]
     assert lines == [
         f"starcoder-lsp: working: {n} of 10, about {spelled_s((10 - n) * MAX_SILENT_S / 2)} left" for n in (2, 4, 6, 8)
     ]
+
+
+@pytest.mark.parametrize("watch", [partial(watching, [1], 1), partial(watching_bytes, 1)])
+def test_a_bar_shows_any_text(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    watch: Callable[[str], AbstractContextManager[object]],
+) -> None:
+    for name, value in (("FORCE_COLOR", "1"), ("NO_COLOR", "1"), ("COLUMNS", "120")):
+        monkeypatch.setenv(name, value)
+    with watch("filling, [slug] a=[/b]"):
+        pass
+    assert "filling, [slug] a=[/b]" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import os
 import platform
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from starcoder_lsp.cli import CommandError
-from starcoder_lsp.cli.page import PAGE_COLUMNS
+from starcoder_lsp.cli.page import report_console
 from starcoder_lsp.engine.engine import EngineError
 from starcoder_lsp.engine.loading import model_path
 from starcoder_lsp.engine.model_file import ModelFile, check_model_file
@@ -47,4 +45,4 @@ def write_report(report: Report, table_of: Callable[[Report], Table], *, as_json
     if as_json:
         print(json.dumps(report, indent=2))
     else:
-        Console(width=None if sys.stdout.isatty() else PAGE_COLUMNS).print(table_of(report))
+        report_console(highlight=True).print(table_of(report))

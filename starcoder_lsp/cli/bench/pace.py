@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from attrs import define, field, frozen
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 
 from starcoder_lsp.cli import CommandError, coroutines, warn
@@ -118,7 +119,7 @@ def watching(items: Iterable[T], limits: Limits | int, what: str) -> Iterator[Wa
     limits = Limits(limits, None) if isinstance(limits, int) else limits
     watched = Watched(items, limits, what)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(what, total=limits.n_items)
+        task = progress.add_task(escape(what), total=limits.n_items)
         if console.is_terminal:
             watched.on_progress = lambda: progress.advance(task)
         else:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 from starcoder_lsp.cli.models.naming import HUB, own_settings
-from starcoder_lsp.cli.page import PAGE_COLUMNS
+from starcoder_lsp.cli.page import report_console
 from starcoder_lsp.models.advice import (
     KV_BYTES,
     Recommendation,
@@ -60,18 +59,16 @@ def list_models(*, measures_anew: bool, as_json: bool) -> int:
 
 
 def _print(listed: dict[str, Any], advice: Recommendation) -> None:
-    from rich.console import Console  # 0.1 s, which JSON does without
-
-    console = Console(width=None if sys.stdout.isatty() else PAGE_COLUMNS)
+    console = report_console(highlight=True)
     console.print(catalogue_table(listed))
     if listed["found"] or listed["pulled"]:
         console.print(found_table(listed))
     in_use = listed["inUse"]
     use = "the demonstrator, which is not StarCoder2" if in_use is None else in_use
-    console.print(f"In use: {use}", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"Recommended: {advice.entry.name}, {advice.why}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"In use: {use}", highlight=False, soft_wrap=True)
+    console.print(f"Recommended: {advice.entry.name}, {advice.why}", highlight=False, soft_wrap=True)
     if in_use is None:
-        console.print(f"  starcoder-lsp models pull {advice.entry.name}", highlight=False, markup=False)
+        console.print(f"  starcoder-lsp models pull {advice.entry.name}", highlight=False)
 
 
 def catalogue_table(listed: dict[str, Any]) -> Table:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from starcoder_lsp.cli import write_error_line
@@ -22,7 +23,7 @@ def watching_bytes(n_bytes: int, what: str) -> Iterator[Callable[[int], None]]:
         return
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
-        task = progress.add_task(what, total=n_bytes)
+        task = progress.add_task(escape(what), total=n_bytes)
         yield lambda n_done: progress.update(task, completed=n_done)
 
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 import time
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from rich.console import Console
-
 from starcoder_lsp.cli import CommandError, warn
 from starcoder_lsp.cli.complete import write_out
-from starcoder_lsp.cli.page import PAGE_COLUMNS
+from starcoder_lsp.cli.page import report_console
 from starcoder_lsp.cli.stats.table import comparison_table, tables_of
 from starcoder_lsp.stats.page import page_of
 from starcoder_lsp.stats.report import as_csv, as_json, compare, report_of, slice_named
@@ -79,7 +76,7 @@ def write_report(totals: Totals, *, by: str | None, compared: Sequence[str] | No
         write_out(page_of(made))
     else:
         for table in tables_of(made):
-            _console().print(table)
+            report_console().print(table)
 
 
 def _write_comparison(totals: Totals, compared: Sequence[str], form: str) -> None:
@@ -109,8 +106,4 @@ def _write_comparison(totals: Totals, compared: Sequence[str], form: str) -> Non
         ]
         write_out(json.dumps(rows, indent=2))
     else:
-        _console().print(comparison_table(compared, found))
-
-
-def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else PAGE_COLUMNS, highlight=False)
+        report_console().print(comparison_table(compared, found))

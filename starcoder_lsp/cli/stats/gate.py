@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from attrs import evolve
-from rich.console import Console
 from rich.table import Table
 
 from starcoder_lsp.cli import CommandError, coroutines, warn
@@ -19,7 +17,7 @@ from starcoder_lsp.cli.bench.figures import model_file
 from starcoder_lsp.cli.bench.holes import cut_holes, read_sources
 from starcoder_lsp.cli.bench.pace import watching
 from starcoder_lsp.cli.complete import configured
-from starcoder_lsp.cli.page import PAGE_COLUMNS
+from starcoder_lsp.cli.page import report_console
 from starcoder_lsp.completion import Completion
 from starcoder_lsp.documents.documents import Snapshot
 from starcoder_lsp.documents.workspace import WorkspaceContext
@@ -107,7 +105,7 @@ def _print(gate: Gate) -> None:
     for name, weight, moved in sorted(rows, key=lambda row: -abs(row[1] / gate.temperature + row[2])):
         total = weight / gate.temperature + moved
         table.add_row(name, f"{weight:+.3f}", f"{moved:+.3f}", f"{math.exp(total) - 1:+.0%}")
-    console = Console(width=None if sys.stdout.isatty() else PAGE_COLUMNS, highlight=False)
+    console = report_console()
     console.print(table)
     fitted = "" if gate.is_fitted else "; it is not fitted to this model yet, and hides nothing"
     console.print(
