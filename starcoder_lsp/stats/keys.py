@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from attrs import frozen
@@ -37,14 +38,26 @@ NO_KEYS = Keys(b"\0" * N_KEY_BYTES)
 
 
 def load_keys(path: Path) -> Keys:
-    """Read the key, or make one that only this user can read. Raises `OSError`."""
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(os.urandom(N_KEY_BYTES))
-    except FileExistsError:
-        pass
-    secret = path.read_bytes()
-    if len(secret) == N_KEY_BYTES:
-        return Keys(secret)
-    path.unlink(missing_ok=True)  # cut off by a full disk or a crash: what it hashed cannot be compared any more
-    return load_keys(path)
+    """Read the key, or make one that only this user can read, the same for all processes. Raises `OSError`."""
+    return _read(path) or _make(path)
+
+
+def _read(path: Path) -> Keys | None:
+    """Return the key; `None` if there is none, or if a full disk or a crash cut it off: what it hashed is lost."""
+    with suppress(FileNotFoundError):
+        secret = path.read_bytes()
+        return Keys(secret) if len(secret) == N_KEY_BYTES else None
+    return None
+
+
+def _make(path: Path) -> Keys:
+    from filelock import FileLock  # not needed but at the first start
+
+    with FileLock(path.with_suffix(".lock"), mode=0o600):
+        known = _read(path)
+        if known is not None:  # another process has made it meanwhile
+            return known
+        keys = Keys(os.urandom(N_KEY_BYTES))
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(keys.secret)
+        return keys

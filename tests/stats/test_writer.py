@@ -7,8 +7,10 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -27,6 +29,7 @@ from starcoder_lsp.stats.events import (
     Withheld,
     Written,
 )
+from starcoder_lsp.stats.keys import Keys
 from starcoder_lsp.stats.record import Check, read_record
 from starcoder_lsp.stats.store import DAY_MS, StorePaths, forget_old, open_store
 from starcoder_lsp.stats.writer import Writer
@@ -238,6 +241,25 @@ def test_times_in_the_future_are_left_out_and_counted(paths: StorePaths) -> None
     written(paths, [offered(1), offered(2, NOW_MS + 40 * DAY_MS)])
     record = read_record(paths.database, NOW_MS)
     assert ([each.number for each in record.answers], record.n_impossible) == ([1], 1)
+
+
+@pytest.mark.parametrize("damage", [None, b"", b"short"])
+def test_sessions_that_start_at_once_have_one_key(tmp_path: Path, damage: bytes | None) -> None:
+    n_sessions = 8
+    with ThreadPoolExecutor(n_sessions) as pool:
+        for number in range(60):
+            paths = StorePaths(tmp_path / str(number))
+            paths.folder.mkdir()
+            if damage is not None:
+                paths.key.write_bytes(damage)
+            barrier = Barrier(n_sessions)
+
+            def prepared(barrier: Barrier = barrier, paths: StorePaths = paths) -> Keys:
+                barrier.wait()
+                return paths.prepare()
+
+            keys = {each.result() for each in [pool.submit(prepared) for _ in range(n_sessions)]}
+            assert keys == {Keys(paths.key.read_bytes())}
 
 
 def test_a_truncated_key_is_replaced(paths: StorePaths) -> None:
