@@ -146,7 +146,9 @@ def forget_old(connection: sqlite3.Connection, now_ms: int, n_days: int, session
     connection.execute("BEGIN IMMEDIATE")
     for table in ("checks", "fragments"):
         connection.execute(f"DELETE FROM {table} WHERE number IN ({old})", (before_ms,))  # noqa: S608  our own names
-    for table in ("suggestions", "sessions", "withheld", "marks"):
+    for table in ("suggestions", "withheld", "marks"):
         connection.execute(f"DELETE FROM {table} WHERE at_ms < ?", (before_ms,))  # noqa: S608  our own names
+    unused = "session NOT IN (SELECT session FROM suggestions)"
+    connection.execute(f"DELETE FROM sessions WHERE at_ms < ? AND {unused}", (before_ms,))  # noqa: S608  as above
     connection.execute("DELETE FROM written WHERE hour_ms < ?", (before_ms,))
     connection.execute("COMMIT")

@@ -237,6 +237,22 @@ def test_old_events_are_deleted_but_not_after_a_jump_of_the_clock(paths: StorePa
         assert connection.execute("SELECT number FROM checks").fetchall() == [(2,)]
 
 
+@pytest.mark.parametrize(
+    ("began_days_ago", "offered_days_ago", "is_kept"), [(40, 20, True), (40, 31, False), (1, 1, True)]
+)
+def test_what_a_client_shows_is_known_as_long_as_its_suggestions(
+    paths: StorePaths, began_days_ago: int, offered_days_ago: int, *, is_kept: bool
+) -> None:
+    written(paths, [Started(1, NOW_MS - began_days_ago * DAY_MS, ""), offered(1, NOW_MS - offered_days_ago * DAY_MS)])
+    written(paths, [Started(1, NOW_MS, ""), Shown(1, NOW_MS), Started(2, NOW_MS, ""), offered(2)])
+    with closing(open_store(paths.database)) as connection:
+        forget_old(connection, NOW_MS, 30, session=3)
+        n_sessions = connection.execute("SELECT count(*) FROM sessions").fetchone()[0]
+    says_shown = {each.number: each.says_shown for each in read_record(paths.database, NOW_MS).answers}
+    assert says_shown == ({1: True, 2: False} if is_kept else {2: False})
+    assert n_sessions == len(says_shown)
+
+
 def test_times_in_the_future_are_left_out_and_counted(paths: StorePaths) -> None:
     written(paths, [offered(1), offered(2, NOW_MS + 40 * DAY_MS)])
     record = read_record(paths.database, NOW_MS)
