@@ -88,7 +88,7 @@ ONLY_IN = {
         "engine/local/about.py",
     ),
     "msgspec": ("engine/host", "cli"),
-    "filelock": ("engine/host", "models"),
+    "filelock": ("engine/host", "models", "stats/keys.py"),
     "httpx2": ("models/transport.py", "engine/remote/http.py"),
     "tomlkit": "models/chosen.py",
     "tree_sitter": "documents",
