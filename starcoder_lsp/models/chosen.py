@@ -59,10 +59,11 @@ def choose(file: Path, *, name: str = "", path: str = "") -> None:
     from tomlkit.exceptions import TOMLKitError
 
     try:
-        text = file.read_text("utf-8-sig") if file.exists() else ""
+        data = file.read_bytes() if file.exists() else b""
+        text = data.decode("utf-8-sig").replace("\r\n", "\n")
         for key, value in (("path", path), ("name", name)):
             text = _with_key(file, text, key, value)
-        _replace(file, text)
+        _replace(file, text, "\r\n" if b"\r\n" in data else "\n")
     except TOMLKitError as error:
         message = f"{file} is not valid TOML ({error}); nothing was changed. Mend it, or set model.name yourself"
         raise ModelsError(message) from error
@@ -91,13 +92,13 @@ def _with_key(file: Path, text: str, key: str, value: str) -> str:
     return tomlkit.dumps(document)
 
 
-def _replace(file: Path, text: str) -> None:
-    """Replace a file as a whole. A symbolic link to it, as users of dotfiles have, stays a link."""
+def _replace(file: Path, text: str, line_end: str) -> None:
+    """Replace a file as a whole, with its line ends. A symbolic link to it, as users of dotfiles have, stays a link."""
     target = file.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
     new = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        new.write_text(text, "utf-8")
+        new.write_text(text, "utf-8", newline=line_end)
         if target.exists():
             new.chmod(target.stat().st_mode & 0o7777)
         new.replace(target)

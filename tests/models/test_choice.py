@@ -90,17 +90,20 @@ def test_without_a_choice_the_demonstrator_is_used() -> None:
     before=st.sampled_from(
         ["", "# mine\n", "[model]\nthreads = 3 # few\n", "[cache]\nramMiB = 1\n", "model.threads=2\n"]
     ),
+    line_end=st.sampled_from(["\n", "\r\n"]),
     name=st.sampled_from(["", "starcoder2-3b"]),
     path=st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20),
 )
 def test_a_choice_changes_two_keys_of_the_settings_file_only(
-    tmp_path_factory: pytest.TempPathFactory, before: str, name: str, path: str
+    tmp_path_factory: pytest.TempPathFactory, before: str, line_end: str, name: str, path: str
 ) -> None:
     file = tmp_path_factory.mktemp("settings") / "deep" / "starcoder-lsp.toml"
     if before:
         file.parent.mkdir()
-        file.write_text(before)
+        file.write_text(before, newline=line_end)
     choose(file, name=name, path=path)
+    if before:
+        assert "\n" not in file.read_bytes().decode().replace(line_end, "")
     read = tomllib.loads(file.read_text("utf-8"))
     assert (read["model"].pop("name", ""), read["model"].pop("path", "")) == (name, path)
     was = tomllib.loads(before)
