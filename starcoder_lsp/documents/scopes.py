@@ -72,6 +72,21 @@ def enclosing_scopes(parsed: ParsedText, cursor_byte: int) -> tuple[Scope, ...]:
     )
 
 
+def behind_leads(parsed: ParsedText, byte: int) -> int:
+    """Return the start of the definition in whose decorators or modifiers `byte` is; `byte` if it is in none."""
+    query = load_query(parsed.language, "scopes")
+    settings = [query.pattern_settings(pattern) for pattern in range(query.pattern_count)] if query is not None else []
+    leads = {word for each in settings for word in (each.get("lead") or "").split()}
+    node = parsed.tree.root_node.descendant_for_byte_range(byte, byte + 1)
+    while node is not None and node.type not in leads:
+        node = node.parent
+    for _ in range(_MAX_SIBLINGS):
+        if node is None or not (node.type in leads or node.is_extra):
+            break
+        node = node.next_sibling
+    return node.start_byte if node is not None else byte
+
+
 def import_statements(parsed: ParsedText) -> tuple[tuple[int, int], ...]:
     """Return `(start_byte, end_byte)` of each import statement that is not inside a function, in order.
 

@@ -122,6 +122,11 @@ class Syntax:
         cursor_byte = min(max(cursor_byte, 0), len(self._text.data))
         return scopes.enclosing_scopes(parsed, cursor_byte) if parsed is not None else ()
 
+    def behind_leads(self, byte: int) -> int:
+        """Return the start of the definition in whose decorators or modifiers `byte` is; `byte` if it is in none."""
+        parsed = self._parsed_for(scopes.SCOPE_QUERIES)
+        return scopes.behind_leads(parsed, byte) if parsed is not None else byte
+
     def imports(self) -> tuple[tuple[int, int], ...]:
         """Return `(start_byte, end_byte)` of each import statement that is not inside a function, in order."""
         if self._imports is None:

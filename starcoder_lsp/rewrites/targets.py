@@ -179,14 +179,19 @@ def _comment_above(snapshot: Snapshot, scope: Scope, form: str) -> Hole | None:
 
 
 def _scopes_at(request: ActionRequest) -> tuple[Scope, ...]:
-    """Return the scopes around a place, or around the first code on its line, if those are deeper."""
+    """Return the scopes around a place, or around the first code on its line, if those are deeper.
+
+    A decorator or modifier counts as a part of what it stands before.
+    """
     snapshot, at = request.snapshot, request.start_byte
     if snapshot.syntax is None:
         return ()
     line = snapshot.text.line_of(at)
-    code_byte = snapshot.text.line_starts[line] + len(_indent(snapshot.text.line_text(line))) + 1
     around = snapshot.syntax.enclosing_scopes(at)
-    begun = snapshot.syntax.enclosing_scopes(code_byte) if snapshot.text.line_text(line).strip() else ()
+    if not snapshot.text.line_text(line).strip():
+        return around
+    code_byte = snapshot.text.line_starts[line] + len(_indent(snapshot.text.line_text(line)))
+    begun = snapshot.syntax.enclosing_scopes(snapshot.syntax.behind_leads(code_byte) + 1)
     return max(around, begun, key=len)
 
 

@@ -52,6 +52,32 @@ def test_inside_a_function_its_body_docstring_and_test_are_offered(place: str, o
     assert offered_names(action_request(FUNCTION.replace(place, "█" + place, 1))) == offered
 
 
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("python", "@a.b(1)  # why\n@c\ndef f():\n    return 1\n"),
+        ("python", "def g():\n    @a(\n        1,\n    )\n    async def f():\n        return 1\n"),
+        ("javascript", "export function f() {\n  return 1;\n}\n"),
+        ("javascript", "export default async function f() {\n  return 1;\n}\n"),
+        ("typescript", "class A {\n  @a\n  @b({\n    c: 1,\n  })\n  f() {\n    return 1;\n  }\n}\n"),
+        ("rust", "impl A {\n    #[inline]\n    #[must_use]\n    pub fn f() -> i32 {\n        1\n    }\n}\n"),
+        ("java", "class A {\n  @Override\n  public int f() {\n    return 1;\n  }\n}\n"),
+    ],
+)
+def test_decorators_and_modifiers_are_a_part_of_a_function(language: str, text: str) -> None:
+    """From the first decorator to the end of the body, each place gets the offers for that function."""
+    first = re.search(r"^ *(?:@|#|export)", text, re.MULTILINE)
+    assert first is not None
+    for at in range(first.end() - 1, text.rindex("1") + 1):
+        offers = offer_actions(action_request(f"{text[:at]}█{text[at:]}", language))
+        assert next((hole.name for kind, hole in offers if kind.name == "body"), "") == "f", text[:at]
+
+
+@pytest.mark.parametrize("text", ["█@a\nclass A:\n    def f(self): pass\n", "@a█\n", "█@"])
+def test_a_decorator_of_no_function_gets_no_offer(text: str) -> None:
+    assert offered_names(action_request(text)) == []
+
+
 def test_a_rewrite_is_offered_for_a_selection_that_is_not_blank() -> None:
     assert offered_names(action_request(FUNCTION.replace("x = 1", "█x = 1█"))) == ["selection"]
     assert offered_names(action_request(FUNCTION.replace("x = 1", "██x = 1"))) == []
