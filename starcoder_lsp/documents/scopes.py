@@ -87,6 +87,17 @@ def behind_leads(parsed: ParsedText, byte: int) -> int:
     return node.start_byte if node is not None else byte
 
 
+def comment_before(parsed: ParsedText, byte: int) -> tuple[int, int] | None:
+    """Return `(start_byte, end_byte)` of the comment that only white space parts from `byte`, or `None`."""
+    end = _rstripped(parsed.text.data, byte)
+    node = parsed.tree.root_node.descendant_for_byte_range(end - 1, end) if end else None
+    found = None
+    while node is not None:
+        found = (node.start_byte, end) if "comment" in node.type else found
+        node = node.parent
+    return found
+
+
 def import_statements(parsed: ParsedText) -> tuple[tuple[int, int], ...]:
     """Return `(start_byte, end_byte)` of each import statement that is not inside a function, in order.
 

@@ -194,6 +194,11 @@ class Syntax:
             node = node.next_sibling
         return node.start_byte if node is not None else None
 
+    def comment_before(self, byte: int) -> tuple[int, int] | None:
+        """Return `(start_byte, end_byte)` of the comment that only white space parts from `byte`, or `None`."""
+        parsed = self._parsed_for(scopes.SCOPE_QUERIES)
+        return scopes.comment_before(parsed, byte) if parsed is not None else None
+
     def string_statement_end(self, byte: int) -> int | None:
         """Return the end of the statement that begins at a byte if it is a string alone, as a docstring is."""
         node = self.tree.root_node.descendant_for_byte_range(byte, byte + 1) if self.tree is not None else None

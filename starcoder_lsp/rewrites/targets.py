@@ -169,13 +169,24 @@ def _comment_above(snapshot: Snapshot, scope: Scope, form: str) -> Hole | None:
     start, indent, line_end = text.line_starts[line], _indent(text.line_text(line)), line_end_of(text)
     lead, _, trail = form.encode().replace(b"\n", line_end + indent).partition(b"{}")
     marker, closer = lead.strip(), trail.strip()
-    above = text.line_text(line - 1).strip() if line else b""
-    is_documented = above.startswith(marker.split()[0]) or (closer and above.endswith(closer))
-    if start + len(indent) != scope.start_byte or is_documented:
+    if start + len(indent) != scope.start_byte or _has_comment_above(snapshot, line, marker.split()[0]):
         return None
     other_line = rb"\n(?![ \t]*" + re.escape(marker) + rb")[^\n]*\n"
     end = re.compile(re.escape(closer) or other_line)
     return Hole(snapshot, start, start, -1, b"", indent + lead, trail + line_end, end, scope.name or NO_NAME)
+
+
+def _has_comment_above(snapshot: Snapshot, line: int, marker: bytes) -> bool:
+    """Return whether the line above ends a comment that begins with `marker`, or one of several lines or words."""
+    text, at = snapshot.text, snapshot.text.line_starts[line]
+    if line and text.line_text(line - 1).strip().startswith(marker) and not text.line_text(line - 1).startswith(b"#!"):
+        return True
+    comment = snapshot.syntax.comment_before(at) if snapshot.syntax is not None else None
+    if comment is None or text.line_of(comment[1]) != line - 1:
+        return False
+    first_line, one_line = text.line_of(comment[0]), (language_of(snapshot).line_comment or "\n").encode()
+    is_alone = not text.data[text.line_starts[first_line] : comment[0]].strip()
+    return is_alone and not text.data.startswith(one_line, comment[0])
 
 
 def _scopes_at(request: ActionRequest) -> tuple[Scope, ...]:
