@@ -276,6 +276,32 @@ def test_an_edit_during_generation_makes_the_action_an_error(served: Wire) -> No
     assert served.reply("late")["error"]["code"] == CONTENT_MODIFIED
 
 
+@pytest.mark.parametrize("before", ["", "# mine\n"])
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_a_test_is_for_the_test_file_as_it_is_when_the_model_has_written(
+    lasting: Wire,
+    tmp_path: Path,
+    before: str,
+    is_changed: bool,  # noqa: FBT001
+) -> None:
+    """The editor opens the test file, or changes it, while the model writes."""
+    uri, tests = (tmp_path / "a.py").as_uri(), (tmp_path / "test_a.py").as_uri()
+    lasting.emptied().open(uri, UPPER)
+    document, after = {"uri": tests, "version": 2}, before + "# yours\n" * is_changed
+    opening = {"textDocument": {**document, "languageId": "python", "text": after}}
+    message = notification("textDocument/didOpen", opening)
+    if before:
+        lasting.open(tests, before)
+        changes = {"textDocument": document, "contentChanges": [{"text": after}]}
+        message = notification("textDocument/didChange", changes)
+    lasting.send(request("running", "codeAction/resolve", picked(lasting, "test", (0, 4), uri=uri)), message)
+    reply = lasting.reply("running")
+    if is_changed:
+        assert reply["error"]["code"] == CONTENT_MODIFIED
+    else:
+        assert reply["result"]["edit"]["documentChanges"][-1]["textDocument"] == document
+
+
 def test_a_newer_request_supersedes_a_running_action(served: Wire) -> None:
     action = picked(served, "body")
     served.send(request("first", "codeAction/resolve", action), request("second", "codeAction/resolve", action))

@@ -1,7 +1,7 @@
 """Code actions: the offers at a place, and the edit of the one that the user picks.
 
 An offer is made from the syntax alone and has no edit. Resolving it runs the model. The edit applies to the version of
-the text that the offer was made for; if that has changed, there is no edit.
+the text that the offer was made for; if that has changed, there is no edit, and none for a test file that has changed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from lsprotocol import types
 from pygls.exceptions import JsonRpcContentModified, JsonRpcException, JsonRpcInvalidParams
 
@@ -94,7 +94,7 @@ def register(server: Server) -> None:
         if view.own.version != picked.version:
             raise JsonRpcContentModified
         async with cancellable_progress(server, action.title) as progress:
-            rewrite = await written(server, view, picked, progress.report)
+            rewrite = of_now(server, view, await written(server, view, picked, progress.report))
         action.edit = workspace_edit(server, view, rewrite)
         server.session.observation.offer_rewrite(view, picked.kind, rewrite)
         return action
@@ -172,6 +172,19 @@ async def written(server: Server, view: View, picked: Picked, report: Callable[[
         raise failed(str(problem)) from problem
     finally:
         session.status.count_running(-1)
+
+
+def of_now(server: Server, view: View, rewrite: Rewrite) -> Rewrite:
+    """Return the rewrite of another file for the version that the editor has open by now.
+
+    Raises `JsonRpcContentModified` if its text is another one by now. An edit of `view` ends the work itself.
+    """
+    now = server.session.texts.documents.get(rewrite.snapshot.uri)
+    if rewrite.snapshot is view.whole or now is None:
+        return rewrite
+    if now.text.data != rewrite.snapshot.text.data:
+        raise JsonRpcContentModified
+    return evolve(rewrite, snapshot=now)
 
 
 def placed(server: Server, kind: ActionKind, asked: ActionRequest, around: WorkspaceContext) -> Hole:
