@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 from attrs import evolve
 
+from starcoder_lsp.engine import generation
 from starcoder_lsp.engine.engine import Cancellation, EngineError, Generation, GenerationRequest, Sampling, StopRule
 from starcoder_lsp.engine.generation import N_JUDGED_TOKENS, confidence, generate
 from starcoder_lsp.engine.host.ladder import Caution
@@ -24,6 +27,7 @@ from starcoder_lsp.engine.prompt_model import PromptModel
 from tests.local_engine import NEAR_TIE_NATS, ROUNDING_NATS, LocalEngine, differences
 
 PREFIX = b"import os\n\n\ndef read(path):\n    with open(path) as f:\n        return f"
+SOURCE = Path(generation.__file__).read_bytes()
 SUFFIX = b"\n\n\ndef write(path, text):\n    with open(path, 'w') as f:\n        f.write(text)\n"
 
 
@@ -247,20 +251,19 @@ async def test_of_two_likely_first_tokens_the_one_with_the_likelier_line_is_kept
     def line_end(written: bytes) -> str | None:
         return "line_end" if b"\n" in written else None
 
-    rng, text, n_second = random.Random(3), PREFIX, 0
+    rng, n_second = random.Random(3), 0
     for _ in range(40):
-        text = edit_at_random(text, rng)
-        wanted = request(prompts, prefix=text)
-        raced = await run(fresh, evolve(wanted, beam_margin_nats=2.0), line_end)
-        (winner,) = raced.written
+        end = rng.randrange(100, len(SOURCE))
+        wanted = request(prompts, prefix=SOURCE[max(0, end - 600) : end])
+        await fresh.forget()  # else other slices round differently, and at a near tie the two go different ways
+        (winner,) = (await run(fresh, evolve(wanted, beam_margin_nats=2.0), line_end)).written
         await uncached.forget()
         first, second = (await run(uncached, evolve(wanted, document="uncached", n_answers=2), line_end)).written
-        if not first.ids or not second.ids or first.logprobs[0] - second.logprobs[0] > 2.0:
-            best = first
-        else:
-            best = max(first, second, key=lambda one: one.first_line_logprob)
+        ahead_nats = first.logprobs[0] - second.logprobs[0] if first.ids and second.ids else math.inf
+        best = first if ahead_nats > 2.0 else max(first, second, key=lambda one: one.first_line_logprob)
         is_close = abs(first.first_line_logprob - second.first_line_logprob) < 0.1
-        assert is_close or winner.ids[:1] == best.ids[:1]
+        is_at_margin = abs(ahead_nats - 2.0) < 0.1
+        assert is_close or is_at_margin or winner.ids[:1] == best.ids[:1]
         n_second += winner.ids[:1] == second.ids[:1]
         again = await run(fresh, evolve(wanted, beam_margin_nats=2.0), line_end)
         assert again.n_evaluated == 0, "the cells of prompt and winner are where they belong"
