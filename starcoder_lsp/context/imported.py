@@ -64,17 +64,22 @@ def imported_definitions(
     documents = (snapshot, *embedded_documents(snapshot))
     imported = [file for document in documents for file in imported_files(document, path, root)]
     to_visit = [(file, 0) for file in sorted(imported, key=lambda file: not file.names & near)]
-    n_files, n_bytes = 0, 0
-    visited = set()
+    visited: set[ImportedFile] = set()
+    parsed: dict[str, int] = {}
+    """The bytes of the parsed files."""
     for file, depth in islice(_growing(to_visit), MAX_FILES):
-        document = read(file.path) if file.path not in visited else None
-        visited.add(file.path)
-        if document is None or document.syntax is None or len(document.text.data) > MAX_PARSED_BYTES - n_bytes:
+        document = read(file.path) if file not in visited else None
+        visited.add(file)
+        if document is None or document.syntax is None:
             continue
         wanted = file.names | (near if file.is_whole else frozenset())
-        if n_files == MAX_PARSED_FILES or wanted.isdisjoint(_words_of_file(document.text.data)):
+        may_import_all = depth == 0 and not file.is_whole  # then the names are in other files only
+        if not may_import_all and wanted.isdisjoint(_words_of_file(document.text.data)):
             continue
-        n_files, n_bytes = n_files + 1, n_bytes + len(document.text.data)
+        with_file = parsed | {file.path: len(document.text.data)}
+        if len(with_file) > MAX_PARSED_FILES or sum(with_file.values()) > MAX_PARSED_BYTES:
+            continue
+        parsed = with_file
         definitions = document.syntax.definitions()
         defined = {_name(definition) for definition in definitions}
         if not file.is_whole and not file.names & defined:

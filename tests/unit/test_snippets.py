@@ -121,6 +121,30 @@ def test_reexported_names_are_followed(tmp_path, choose):
     assert [(s.path, s.text) for s in snippets] == [("pkg/parser.py", b"def helper(a, b):\n    return a + b\n")]
 
 
+@pytest.mark.parametrize(
+    ("files", "statements"),
+    [
+        ({"pkg/__init__.py": "from .mod import *"}, "from pkg import Y"),
+        ({"pkg/__init__.py": "from .mod import Y"}, "from pkg.mod import X\nfrom pkg import Y"),
+        ({"pkg/__init__.py": "from .mod import Y"}, "from pkg import Y\nfrom pkg.mod import X"),
+        (
+            {"pkg/__init__.py": "from .mod import X", "pkg/b.py": "from .mod import Y"},
+            "from pkg import X\nfrom pkg.b import Y",
+        ),
+        ({"pkg/__init__.py": "from .mod import *", "pkg/b.py": "from . import *"}, "from pkg import X, Y"),
+        (
+            {"pkg/__init__.py": "from .c import *\nfrom .mod import *", "pkg/c.py": "from . import *"},
+            "from pkg import Y",
+        ),
+    ],
+)
+def test_a_definition_is_found_on_every_way_that_leads_to_it(tmp_path, choose, files, statements):
+    put(tmp_path, {"pkg/mod.py": "def X():\n    pass\n\n\ndef Y(a):\n    return a\n", **files})
+    [snippet] = choose("main.py", f"{statements}\n{'z = 1' * 50}\nY(█)\n")
+    assert snippet.path == "pkg/mod.py"
+    assert b"def Y(a):\n    return a\n" in snippet.text
+
+
 # Files of a project, the last one with the cursor. The expected snippet stands between the marks « and ».
 PROJECTS = {
     "typescript": """\
@@ -132,6 +156,23 @@ export interface Box {
   return b.w;
 }
 »
+== src/app.tsx
+import { area } from './shapes'
+const a = area(█)
+""",
+    "typescript, reexported": """\
+== src/shapes/box.ts
+«export function area(b: Box) {
+  return b.w;
+}
+»
+== src/shapes/line.ts
+export function length(b: Line) {
+  return b.l;
+}
+== src/shapes/index.ts
+export * from './line'
+export * from './box'
 == src/app.tsx
 import { area } from './shapes'
 const a = area(█)
