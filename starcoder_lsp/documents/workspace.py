@@ -171,7 +171,7 @@ def _read_text(path: str) -> Snapshot | None:
     data = read_regular(path, MAX_FILE_BYTES)
     if b"\0" in data or has_key(data):
         return None
-    return Documents().open(Path(path).as_uri(), "", 0, data.decode())
+    return Documents().open(Path(path).as_uri(), "", 0, data.decode("utf-8-sig"))  # editors leave the mark out, too
 
 
 def _read_rules(path: str) -> _IgnoreRules:

@@ -38,6 +38,11 @@ def test_a_file_is_read_as_a_document_in_its_language(tmp_path):
     assert workspace.name_of("/elsewhere/c.py") == "c.py"
 
 
+def test_a_mark_of_the_byte_order_is_no_text(tmp_path):
+    workspace = write(tmp_path, {"a.py": b"\xef\xbb\xbfx = 1\xef\xbb\xbf\n"})
+    assert workspace.read((tmp_path / "a.py").as_posix(), ()).text.data == b"x = 1\xef\xbb\xbf\n"
+
+
 def test_a_file_is_read_again_only_after_a_change(tmp_path):
     workspace = write(tmp_path, {"a.py": "x = 1\n"})
     path = (tmp_path / "a.py").as_posix()
