@@ -88,7 +88,7 @@ def rewrite_diagnostic(request: ActionRequest) -> Hole | None:
         return None
     text = request.snapshot.text
     line_end = line_end_of(text) + _indent_at(text, hole.start_byte)
-    name = next(line.strip() for line in request.message.splitlines() if line.strip())
+    name = _filled_lines(request.message)[0].strip()
     name = name if len(name) <= MAX_NAME_CHARACTERS else name[: MAX_NAME_CHARACTERS - 1] + "…"
     return evolve(hole, hint=b"".join(line + line_end for line in comment), name=name)
 
@@ -123,10 +123,15 @@ def write_test(request: ActionRequest) -> Hole | None:
 def comment_of(snapshot: Snapshot, text: str) -> list[bytes]:
     """Return `text` as lines of comments, cut to the limits; none if the language has no line comments."""
     marker = language_of(snapshot).line_comment
-    lines = [line.rstrip(" \t\\")[:MAX_HINT_CHARACTERS] for line in text.splitlines() if line.strip(" \t\\")]
+    lines = [line.rstrip(" \t\\")[:MAX_HINT_CHARACTERS] for line in _filled_lines(text)]
     if len(lines) > MAX_HINT_LINES:
         lines = [*lines[: MAX_HINT_LINES // 2], *lines[-MAX_HINT_LINES // 2 :]]
     return [f"{marker} {line}".encode("utf-8", "replace") for line in lines] if marker else []
+
+
+def _filled_lines(text: str) -> list[str]:
+    """Return the lines that have more than white space and backslashes."""
+    return [line for line in text.splitlines() if line.replace("\\", "").strip()]
 
 
 def line_end_of(text: Text) -> bytes:

@@ -86,7 +86,8 @@ def test_a_rewrite_is_offered_for_a_selection_that_is_not_blank() -> None:
 
 def test_a_rewrite_is_offered_for_the_lines_of_a_diagnostic() -> None:
     assert offered_names(action_request(FUNCTION.replace("open", "█open"), message="no such name")) == ["diagnostic"]
-    assert offered_names(action_request(FUNCTION.replace("open", "█open"), message=" \n\\\n")) == []
+    for blank in (" \n\\\n", "\u00a0", "\u3000\\", "\x1c\r\n\u2028"):
+        assert offered_names(action_request(FUNCTION.replace("open", "█open"), message=blank)) == []
     assert (
         offered_names(action_request("{\n█  'a': 1\n}\n", "json", message="no such quote")) == []
     )  # JSON has no comments for the message
