@@ -49,12 +49,16 @@ def test_the_earlier_figure_stands_beside_the_new_one() -> None:
     assert markdown(now, before).endswith("before: another")
 
 
-def test_a_saved_report_of_another_version_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("old", [{}, {"rows": 3}, {"rows": []}, {"rows": [[None, "1"], None]}])
+def test_a_saved_report_of_another_version_is_refused_behind_the_new_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], old: dict[str, object]
+) -> None:
     saved = tmp_path / "saved.json"
-    saved.write_text(json.dumps({"bench": "replay"}))
+    saved.write_text(json.dumps({"bench": "replay", **old}))
     output = Output.of("replay", as_json=False, against=saved)
     with pytest.raises(CommandError, match="of another version of this program"):
         output.write({"rows": [["all", "1"]]}, lambda report: table_of(report["rows"]))
+    assert parsed(capsys.readouterr().out)[2:] == [["all", "1"]]
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"bench": "compare"}', "\0"])

@@ -41,7 +41,10 @@ class Output:
         return cls(kind, as_json, save, before)
 
     def write(self, report: Report, table_of: TableOf) -> None:
-        """Write the report to standard output, and save it."""
+        """Write the report to standard output, and save it.
+
+        Raises `CommandError` if it cannot be compared with the saved one.
+        """
         report = {"bench": self.kind, **report}
         if self.save is not None:
             self.save.write_text(json.dumps(report, indent=2) + "\n")
@@ -50,7 +53,8 @@ class Output:
             return
         try:
             before = None if self.before is None else table_of(self.before)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
+            print(markdown(table_of(report)))  # what was measured for minutes
             message = f"the saved report is of another version of this program: {error!r}"
             raise CommandError(message) from error
         print(markdown(table_of(report), before))
