@@ -260,6 +260,7 @@ class SuggestionLog:
         for suggestion in answer.suggestions:
             if not suggestion.is_ended and not suggestion.n_accepted_chars:
                 self._end(suggestion, Outcome.SUPERSEDED)
+        answer.part = None
         document.answers.remove(answer)
 
     def _name(self, name: str, answer: Answer, suggestion: Suggestion) -> None:
