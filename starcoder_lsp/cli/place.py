@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from pathlib import Path
@@ -37,10 +38,14 @@ def parse_place(text: str, *, with_column: bool) -> Place:
 
 def workspace_context_of(path: Path) -> WorkspaceContext:
     """Return the workspace of a file or folder: its repository, or its folder if it is in no repository."""
-    folder = path.resolve() if path.is_dir() else path.resolve().parent
-    return WorkspaceContext(
-        next((parent for parent in (folder, *folder.parents) if (parent / ".git").exists()), folder)
-    )
+    folder = path.resolve() if is_folder(path) else path.resolve().parent
+    roots = (each for each in (folder, *folder.parents) if os.path.exists(each / ".git"))  # noqa: PTH110 -- as below
+    return WorkspaceContext(next(roots, folder))
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether a folder is there; false if that cannot be found out."""
+    return os.path.isdir(path)  # noqa: PTH112 -- `Path.is_dir` raises without permission, and for a name too long
 
 
 def open_file(path: Path) -> Snapshot:

@@ -7,6 +7,7 @@ manifest was not verified completely and does not count. The manifest of a split
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -98,7 +99,10 @@ def manifest_path(path: Path) -> Path:
 
 
 def in_hub_cache(source: Source) -> Path | None:
-    """Return the file of a source that another program has put into the hub's cache; a commit must be the same one."""
+    """Return the file of a source that another program has put into the hub's cache; a commit must be the same one.
+
+    Return `None` also if the cache may not be read.
+    """
     folder = hub_cache() / f"models--{source.repository.replace('/', '--')}"
     if source.is_pinned:
         snapshots = [folder / "snapshots" / source.revision]
@@ -107,7 +111,8 @@ def in_hub_cache(source: Source) -> Path | None:
             snapshots = [folder / "snapshots" / (folder / "refs" / source.revision).read_text().strip()]
         except (OSError, UnicodeDecodeError):
             return None
-    return next((snapshot / source.file for snapshot in snapshots if (snapshot / source.file).is_file()), None)
+    files = (snapshot / source.file for snapshot in snapshots)
+    return next((file for file in files if os.path.isfile(file)), None)  # noqa: PTH113 -- `Path.is_file` may raise
 
 
 def path_of_entry(entry: Entry, store: Store | None = None) -> Path | None:

@@ -206,6 +206,8 @@ def test_a_tilde_in_the_path_of_a_model_is_the_home_folder(source: Path) -> None
         *(["--tcp", f"{name}:2087"] for name in (".", "a..b", "a" * 64, "ä" * 64, "a\x7fb")),
         *(["models", command, "~no-such-user/a.gguf"] for command in ("path", "use", "verify", "remove")),
         ["stats", "gate", "--holes", "-5"],
+        ["eval", "a" * 300],
+        ["bench", "context", "a" * 300],
     ],
 )
 def test_invalid_arguments_are_refused(arguments: list[str]) -> None:

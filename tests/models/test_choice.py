@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import tomllib
 from pathlib import Path
 
@@ -78,6 +79,26 @@ def test_a_file_in_the_cache_of_huggingface_hub_is_used(home: Path, hub: FakeHub
     (folder / "refs" / "main").write_text(COMMIT)
     assert in_hub_cache(Source(REPOSITORY, "main", FILE)) == file
     assert not hub.seen
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o600])
+def test_a_cache_that_may_not_be_read_has_no_model(home: Path, mode: int) -> None:
+    snapshot = home / ".cache" / "huggingface" / "hub" / f"models--{REPOSITORY.replace('/', '--')}" / "snapshots"
+    (snapshot / COMMIT).mkdir(parents=True)
+    (snapshot / COMMIT / FILE).write_bytes(b"x")
+    snapshot.chmod(mode)
+    try:
+        if os.access(snapshot, os.X_OK):
+            pytest.skip("root may read everywhere")
+        assert in_hub_cache(Source(REPOSITORY, COMMIT, FILE)) is None
+    finally:
+        snapshot.chmod(0o700)
+
+
+def test_a_cache_whose_name_is_too_long_has_no_model(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(home / ("a" * 300)))
+    assert in_hub_cache(Source(REPOSITORY, COMMIT, FILE)) is None
+    assert in_hub_cache(Source(REPOSITORY, "main", FILE)) is None
 
 
 def test_without_a_choice_the_demonstrator_is_used() -> None:

@@ -25,6 +25,7 @@ from starcoder_lsp.cli.bench.holes import WORD, Hole, Source, code_lines, hide_r
 from starcoder_lsp.cli.bench.output import Output
 from starcoder_lsp.cli.bench.pace import INTERRUPTED, Limits, run_interruptible, until_interrupted, watching
 from starcoder_lsp.cli.complete import configured
+from starcoder_lsp.cli.place import is_folder
 from starcoder_lsp.completion import complete
 from starcoder_lsp.context.pinned import NAME
 from starcoder_lsp.documents.documents import language_of
@@ -55,7 +56,7 @@ class Filled:
 
 def holes_in(folder: Path, settings: Settings, n_holes: int, seed: int) -> list[Hole]:
     """Return holes, up to half of them across files. Raises `CommandError` if the path is no folder."""
-    if not folder.is_dir():
+    if not is_folder(folder):
         message = f"{folder} is not a folder"
         raise CommandError(message)
     rng = random.Random(f"{folder.resolve().name} {seed}")  # noqa: S311  not a secret

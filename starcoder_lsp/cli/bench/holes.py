@@ -17,7 +17,7 @@ from random import Random
 from attrs import frozen
 
 from starcoder_lsp.cli import CommandError
-from starcoder_lsp.cli.place import open_file, workspace_context_of
+from starcoder_lsp.cli.place import is_folder, open_file, workspace_context_of
 from starcoder_lsp.context.pinned import DOCSTRING
 from starcoder_lsp.documents.documents import Documents, Snapshot, language_of
 from starcoder_lsp.documents.languages import language_for
@@ -85,7 +85,7 @@ def read_sources(paths: Sequence[Path], settings: Settings, seed: int) -> list[S
     roots: dict[Path, Path | None] = {}
     for path in paths:
         root = workspace_context_of(path).root
-        if path.is_dir():
+        if is_folder(path):
             roots |= dict.fromkeys(_files_in(path.resolve(), workspace_at(root), settings.disabled_globs), root)
             continue
         snapshot = open_file(path)
