@@ -89,7 +89,7 @@ class Bench:
         else:
             aside = moved.set_aside(context, cached, SPARE, n_matched, run)
             self._evaluate(cached, ids[n_matched : run.at])
-            moved.put_back(context, cached, SPARE, aside)
+            moved.put_back(context, cached, aside)
         self._evaluate(cached, ids[len(cached.ids) :])
         n_evaluated = len(ids) - n_matched - (run.n if run is not None else 0)
         first = self._log_probabilities()

@@ -244,7 +244,7 @@ class LocalEngine:
         context = self.worker.sequences.backend
         residents = self.worker.sequences.residents
         held = {each.cached.sequence: len(each.cached.ids) for each in residents}
-        held |= {each.spare: each.aside.end for each in residents if each.aside is not None}
+        held |= {each.aside.sequence: each.aside.end for each in residents if each.aside is not None}
         for sequence in range(context.n_sequences):
             assert context.n_cells_of(sequence) == held.get(sequence, 0), f"sequence {sequence}"
         assert sorted(self.worker.sequences.branches) == list(range(N_RESIDENTS, N_RESIDENTS + N_BRANCHES))

@@ -36,8 +36,9 @@ class Run:
 
 @frozen
 class Aside:
-    """Cells in a sequence of their own. They hold `ids`, from position `at` on."""
+    """Cells in a `sequence` of their own. They hold `ids`, from position `at` on."""
 
+    sequence: int
     at: int
     ids: tuple[int, ...]
 
@@ -83,13 +84,13 @@ def set_aside(backend: Backend, cached: CachedSequence, spare: int, n_kept: int,
     rewind(backend, cached, n_kept)
     if run.at != run.start:
         backend.shift(spare, run.at - run.start)
-    return Aside(run.at, ids)
+    return Aside(spare, run.at, ids)
 
 
-def put_back(backend: Backend, cached: CachedSequence, spare: int, aside: Aside) -> None:
+def put_back(backend: Backend, cached: CachedSequence, aside: Aside) -> None:
     """Move cells that were set aside to the end of the sequence, which has all cells before them."""
-    backend.branch(spare, cached.sequence, aside.end, aside.at)
-    backend.truncate(spare, 0)
+    backend.branch(aside.sequence, cached.sequence, aside.end, aside.at)
+    backend.truncate(aside.sequence, 0)
     cached.ids.extend(aside.ids)
     cached.n_prompt = len(cached.ids)
     rewind(backend, cached, len(cached.ids))  # to none, should the context not agree

@@ -83,32 +83,32 @@ class Sequences:
 
     def _keep_matching(self, resident: Resident, ids: Sequence[int]) -> None:
         """Keep the cells that a prompt begins with, and set aside a run of the others that it has further on."""
-        cached, aside = resident.cached, resident.aside
+        cached, aside, spare = resident.cached, resident.aside, resident.spare
         n_matched = cached.match(ids)
         if aside is not None and not aside.serves(n_matched, ids):
             self._drop_aside(resident)
-        run = longest_run(cached.ids, ids, n_matched) if resident.spare is not None and resident.aside is None else None
-        if run is None or resident.spare is None or (run.start != run.at and self._is_shared(resident, run.start)):
+        run = longest_run(cached.ids, ids, n_matched) if spare is not None and resident.aside is None else None
+        if spare is None or run is None or (run.start != run.at and self._is_shared(resident, run.start)):
             rewind(self.backend, cached, n_matched)
         else:
-            resident.aside = set_aside(self.backend, cached, resident.spare, n_matched, run)
+            resident.aside = set_aside(self.backend, cached, spare, n_matched, run)
 
     def _is_shared(self, resident: Resident, position: int) -> bool:
         """Return whether another resident may share the cell at a position, which then cannot be shifted."""
         ids = resident.cached.ids
-        others = [each.cached.ids for each in self.residents if each is not resident]
-        return any(common_prefix_length(other, ids) > position for other in others)
+        others = [each for each in self.residents if each is not resident]
+        return any(each.aside or common_prefix_length(each.cached.ids, ids) > position for each in others)
 
     def put_back(self, resident: Resident) -> None:
         """Put cells that were set aside behind the others if all cells before them are there."""
         aside = resident.aside
-        if aside is not None and resident.spare is not None and len(resident.cached.ids) == aside.at:
-            put_back(self.backend, resident.cached, resident.spare, aside)
+        if aside is not None and len(resident.cached.ids) == aside.at:
+            put_back(self.backend, resident.cached, aside)
             resident.aside = None
 
     def _drop_aside(self, resident: Resident) -> None:
-        if resident.aside is not None and resident.spare is not None:
-            self.backend.truncate(resident.spare, 0)
+        if resident.aside is not None:
+            self.backend.truncate(resident.aside.sequence, 0)
             resident.aside = None
 
     def _clear(self, resident: Resident) -> None:

@@ -53,9 +53,9 @@ def test_the_longest_run_is_found(held: list[int], ids: list[int], n_shared: int
 def test_cells_that_were_set_aside_serve_a_prompt_with_the_same_ids_there(
     n_evaluated: int, at: int, n: int, ids: list[int]
 ) -> None:
-    serves = Aside(at, tuple(ids[at : at + n])).serves(n_evaluated, ids) if at + n <= len(ids) else False
+    serves = Aside(1, at, tuple(ids[at : at + n])).serves(n_evaluated, ids) if at + n <= len(ids) else False
     assert serves == (n_evaluated <= at and at + n < len(ids))
-    assert not Aside(at, (9,) * n).serves(n_evaluated, ids)
+    assert not Aside(1, at, (9,) * n).serves(n_evaluated, ids)
 
 
 @pytest.fixture(autouse=True)
