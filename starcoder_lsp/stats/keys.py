@@ -58,6 +58,8 @@ def _make(path: Path) -> Keys:
         if known is not None:  # another process has made it meanwhile
             return known
         keys = Keys(os.urandom(N_KEY_BYTES))
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        written = path.with_suffix(".new")
+        with os.fdopen(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.write(keys.secret)
+        written.replace(path)  # so that nobody reads half of it
         return keys
