@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from attrs import astuple, define, field
 
@@ -146,7 +147,7 @@ class Writer:
             forget_old(self._connection, time.time_ns() // 1_000_000, self.n_days, self._session)
         self._connection.execute("BEGIN IMMEDIATE")
         for event in batch:
-            self._insert(self._connection.execute, event)
+            self._insert(partial(_execute, self._connection), event)
         self._connection.execute("COMMIT")
 
     def _insert(self, execute: Callable[..., object], event: Event) -> None:
@@ -200,3 +201,8 @@ class Writer:
         if cause not in self._reported:
             self._reported.add(cause)
             self.on_message(message)
+
+
+def _execute(connection: sqlite3.Connection, statement: str, values: Iterable[object]) -> None:
+    """Run a statement. SQLite takes UTF-8 only, and names of clients, languages and files may be no such text."""
+    connection.execute(statement, [v.encode("utf-8", "replace").decode() if isinstance(v, str) else v for v in values])

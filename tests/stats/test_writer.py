@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Barrier
 
 import pytest
+from attrs import evolve
 
 from starcoder_lsp.stats.events import (
     CHECKS_S,
@@ -85,6 +86,23 @@ def test_each_event_is_in_the_record(paths: StorePaths) -> None:
     assert answer.fragments == ((10, "abcd"), (5, "ef01"))
     assert [row[2] for row in record.written] == [111]
     assert record.withheld == ((NOW_MS, "python", "without_secrets"),)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        Started(7, NOW_MS, "editor \ud800"),
+        Written(NOW_MS, "language \udc80", 3),
+        Withheld(NOW_MS, evolve(MADE, settings="context.disabledGlobs=\udcff"), "filter"),
+        evolve(offered(1), conditions=evolve(MADE, model="model \udcff.gguf")),
+    ],
+)
+def test_names_that_are_no_utf_8_are_written(paths: StorePaths, event: Event) -> None:
+    """A file's name may have any bytes, and a client may send half a surrogate pair."""
+    assert written(paths, [event, offered(2)]) == []
+    answers = read_record(paths.database, NOW_MS).answers
+    assert answers[-1].number == 2
+    assert all(each.conditions.model in ("a model", "model ?.gguf") for each in answers)
 
 
 def test_the_files_are_accessible_by_the_user_only(paths: StorePaths) -> None:
