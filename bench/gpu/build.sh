@@ -58,8 +58,8 @@ platforms=()
 for glibc in 17 24 27 28 34; do platforms+=(--platform "manylinux_2_${glibc}_x86_64"); done
 "$PYTHON" -m pip install --quiet --no-deps --upgrade --target "$pack/site" --constraint "$folder/constraints.txt" \
   --only-binary :all: --implementation cp --python-version "$TARGET_PYTHON" "${platforms[@]}" \
-  --platform manylinux2014_x86_64 attrs cattrs diskcache filelock jinja2 lsprotocol markdown-it-py markupsafe mdurl \
-  msgspec pathspec platformdirs pygls pygments rich tokenizers tree-sitter tree-sitter-language-pack \
+  --platform manylinux2014_x86_64 attrs cattrs diskcache filelock google-re2 jinja2 lsprotocol markdown-it-py \
+  markupsafe mdurl msgspec platformdirs pygls pygments rapidfuzz rich tokenizers tree-sitter tree-sitter-language-pack \
   tree-sitter-c-sharp tree-sitter-embedded-template tree-sitter-yaml typing-extensions
 cp -r "$source/llama_cpp" "$pack/site"
 find "$pack/site" -name '__pycache__' -prune -exec rm -r {} +
