@@ -9,6 +9,7 @@ cells in the same way (`--cache-reuse`).
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from attrs import frozen
@@ -23,6 +24,9 @@ N_ANEW = 8
 the error away (`bench/moved.py`)."""
 N_KEY = MIN_RUN // 2
 """Runs are searched by groups of this many ids of the cells: a run of `MIN_RUN` has a whole one, wherever it begins."""
+
+MAX_PLACES = 8
+"""The most places at which a group of ids is looked at, so that a text that repeats costs no more than another one."""
 
 
 @frozen
@@ -44,7 +48,7 @@ class Aside:
 
     @property
     def end(self) -> int:
-        """The position behind them."""
+        """The position after the last of these cells."""
         return self.at + len(self.ids)
 
     def serves(self, n_evaluated: int, ids: Sequence[int]) -> bool:
@@ -55,30 +59,34 @@ class Aside:
 def longest_run(held: Sequence[int], ids: Sequence[int], n_shared: int) -> Run | None:
     """Return the longest run of ids that stands in `held` and in a prompt, behind the first `n_shared` ids of both.
 
-    Its first `N_ANEW` ids are left out. The prompt's last id is in no run: it is evaluated for its logits. Return
-    `None` if all runs are shorter than `MIN_RUN`.
+    Of a text that repeats only some places are looked at. The run's first `N_ANEW` ids are left out. The prompt's last
+    id is in no run: it is evaluated for its logits. Return `None` if all runs are shorter than `MIN_RUN`.
     """
     end = len(ids) - 1
-    groups = {tuple(held[start : start + N_KEY]): start for start in range(n_shared, len(held) - N_KEY + 1, N_KEY)}
+    starts: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for start in range(n_shared, len(held) - N_KEY + 1, N_KEY):
+        starts[tuple(held[start : start + N_KEY])].append(start)
     best, at = Run(0, 0, MIN_RUN - 1), n_shared
     while at + N_KEY <= end:
-        start = groups.get(tuple(ids[at : at + N_KEY]))
-        if start is None:
-            at += 1
-            continue
-        first, n = start, N_KEY
-        while at + n < end and start + n < len(held) and held[start + n] == ids[at + n]:
-            n += 1
-        behind = at + n
-        while first > n_shared and at > n_shared and held[first - 1] == ids[at - 1]:
-            first, at, n = first - 1, at - 1, n + 1
-        best = max(best, Run(first, at, n), key=lambda run: run.n)
-        at = behind
+        found = starts.get(tuple(ids[at : at + N_KEY]), ())[-MAX_PLACES:]
+        runs = [_extended(held, ids, Run(start, at, N_KEY), n_shared) for start in found]
+        best = max(best, *runs, key=lambda run: run.n) if runs else best
+        at = max((run.at + run.n - N_KEY for run in runs), default=at) + 1
     return Run(best.start + N_ANEW, best.at + N_ANEW, best.n - N_ANEW) if best.n >= MIN_RUN else None
 
 
+def _extended(held: Sequence[int], ids: Sequence[int], run: Run, n_shared: int) -> Run:
+    """Return the longest run around a shorter one."""
+    start, at, n = run.start, run.at, run.n
+    while at + n < len(ids) - 1 and start + n < len(held) and held[start + n] == ids[at + n]:
+        n += 1
+    while min(start, at) > n_shared and held[start - 1] == ids[at - 1]:
+        start, at, n = start - 1, at - 1, n + 1
+    return Run(start, at, n)
+
+
 def set_aside(backend: Backend, cached: CachedSequence, spare: int, n_kept: int, run: Run) -> Aside:
-    """Move a run of cells from a sequence to the empty sequence `spare`; keep the first `n_kept` cells besides."""
+    """Move a run of cells to the empty sequence `spare`, and truncate the sequence to its first `n_kept` cells."""
     ids = tuple(cached.ids[run.start : run.start + run.n])
     backend.branch(cached.sequence, spare, run.start + run.n, run.start)
     rewind(backend, cached, n_kept)
@@ -93,4 +101,4 @@ def put_back(backend: Backend, cached: CachedSequence, aside: Aside) -> None:
     backend.truncate(aside.sequence, 0)
     cached.ids.extend(aside.ids)
     cached.n_prompt = len(cached.ids)
-    rewind(backend, cached, len(cached.ids))  # to none, should the context not agree
+    rewind(backend, cached, len(cached.ids))  # drops all cells if the context disagrees

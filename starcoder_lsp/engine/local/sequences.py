@@ -1,8 +1,8 @@
 """Assign the context's sequences to documents and jobs.
 
-Some sequences hold a document each and are `residents`; each may have a spare one for cells that are set aside
-(`moved.py`). The others are `branches`, lent to the answers beside a job's first one. A document that loses its
-sequence is copied out (`parking.py`).
+Some sequences hold a document each and are `residents`. Others are `branches`, lent to the answers beside a job's first
+one. Each resident may have a spare one for cells that are set aside (`moved.py`). A document that loses its sequence is
+copied out (`parking.py`).
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class Sequences:
     def of(
         cls, backend: Backend, states: ParkedStates, n_residents: int, n_branches: int, *, has_spares: bool = False
     ) -> Sequences:
-        """Number the sequences of an empty context: residents, branches, and the residents' spare ones if it has any.
+        """Number the sequences of an empty context: residents, branches and, with `has_spares`, one for each resident.
 
-        With them cells whose text has moved are used again.
+        Without spare ones no cells are set aside.
         """
         n_used = n_residents + n_branches
         residents = [Resident(CachedSequence(n), n_used + n if has_spares else None) for n in range(n_residents)]
@@ -75,6 +75,8 @@ class Sequences:
             if each is not target and each.n_cells and (is_old or is_own or n_held + job.n_needed > n_free):
                 self.vacate(each)
         others = [each.cached for each in self.residents if each is not target and each.cached.ids]
+        if target.cached.owner != job.owner:
+            self._drop_aside(target)
         swap_in(self.backend, target.cached, others, self.states, job.owner, job.decoding.ids)
         target.job, job.resident = job, target
         self._keep_matching(target, job.decoding.ids)
@@ -88,16 +90,19 @@ class Sequences:
         if aside is not None and not aside.serves(n_matched, ids):
             self._drop_aside(resident)
         run = longest_run(cached.ids, ids, n_matched) if spare is not None and resident.aside is None else None
-        if spare is None or run is None or (run.start != run.at and self._is_shared(resident, run.start)):
+        if spare is None or run is None or self._is_shared(resident, run.start):
             rewind(self.backend, cached, n_matched)
         else:
             resident.aside = set_aside(self.backend, cached, spare, n_matched, run)
 
     def _is_shared(self, resident: Resident, position: int) -> bool:
-        """Return whether another resident may share the cell at a position, which then cannot be shifted."""
+        """Return whether another resident may share the cell at a position, which then stays where it is.
+
+        So what two residents share is always a beginning of both.
+        """
         ids = resident.cached.ids
-        others = [each for each in self.residents if each is not resident]
-        return any(each.aside or common_prefix_length(each.cached.ids, ids) > position for each in others)
+        others = [each.cached.ids for each in self.residents if each is not resident]
+        return any(common_prefix_length(other, ids) > position for other in others)
 
     def put_back(self, resident: Resident) -> None:
         """Put cells that were set aside behind the others if all cells before them are there."""
@@ -209,4 +214,4 @@ class Sequences:
 def _rank(resident: Resident, owner: Owner) -> tuple[bool, bool, bool, float]:
     """Order sequences for a document: its own, one of the same client, an empty one, the one idle for longest."""
     cached = resident.cached
-    return cached.owner != owner, cached.owner.client != owner.client, bool(cached.ids), resident.used_s
+    return cached.owner != owner, cached.owner.client != owner.client, resident.n_cells > 0, resident.used_s

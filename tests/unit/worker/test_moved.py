@@ -49,6 +49,12 @@ def test_the_longest_run_is_found(held: list[int], ids: list[int], n_shared: int
     assert (0 if run is None else run.n + N_ANEW) == (found.size if found.size >= MIN_RUN else 0)
 
 
+@given(PIECES, PIECES, st.integers(0, 30))
+def test_a_run_is_found_in_a_text_that_repeats(held: list[int], ids: list[int], n_shared: int) -> None:
+    found = SequenceMatcher(None, held[n_shared:], ids[n_shared:-1], autojunk=False).find_longest_match()
+    assert (longest_run(held, ids, n_shared) is not None) == (found.size >= MIN_RUN)
+
+
 @given(st.integers(0, 60), st.integers(0, 60), st.integers(1, 20), SHORT)
 def test_cells_that_were_set_aside_serve_a_prompt_with_the_same_ids_there(
     n_evaluated: int, at: int, n: int, ids: list[int]
@@ -144,15 +150,23 @@ async def test_cells_that_move_and_come_back_are_what_they_were(
     assert np.abs(logits_of(moving) - logits_of(alone)).max() < ROUNDING_NATS
 
 
+@pytest.mark.parametrize(
+    "jumps",
+    [
+        [((0, 20), (60, 400))],  # what is behind the gap is further up there
+        [((0, 10), (11, 12), (11, 400)), ((0, 10), (11, 12), (11, 15), (55, 400))],  # first not moved, then moved
+    ],
+)
 async def test_cells_that_another_client_shares_stay_where_they_are(
-    moving: LocalEngine, alone: LocalEngine, prompts: PromptModel
+    moving: LocalEngine, alone: LocalEngine, prompts: PromptModel, jumps: list[tuple[tuple[int, int], ...]]
 ) -> None:
     one, two = moving.beside("one"), moving.beside("two")
     wanted = at_function(8, prompts)
     ids = wanted.prompt.ids
     await run_request(one, wanted)
     await run_request(two, wanted)
-    await run_request(one, with_ids(wanted, (*ids[:20], *ids[60:])))  # what is behind the gap is further up there
+    for jump in jumps:
+        await run_request(one, with_ids(wanted, sum((ids[start:end] for start, end in jump), ())))
     longer = with_ids(wanted, (*ids, *ids[30:40]))
     assert (await run_request(two, longer)).n_evaluated <= 20
     await moving.settled()
