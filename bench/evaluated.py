@@ -2,9 +2,9 @@
 
 `python bench/evaluated.py TRACE --model GGUF [--as NAME] [--first N] [--edits N] [--ram-mib N] [--reuse-moved]`. The
 windows, anchors, prompts and parked states are the server's; a context that only counts stands for llama.cpp, and
-nothing is generated. `--reuse-moved` counts as with `cache.reuseMoved`. So it serves to try out anchor
-policies with a real vocabulary; `starcoder-lsp bench replay` is the measurement. The report has the mean number of
-evaluated tokens for each edit, for typing and for other edits.
+nothing is generated. So it serves to try out anchor policies with a real vocabulary; `starcoder-lsp bench replay` is
+the measurement. The report has the mean number of evaluated tokens for each edit, for typing and for other edits.
+`--reuse-moved` counts as with `cache.reuseMoved`.
 """
 
 from __future__ import annotations

@@ -65,21 +65,20 @@ def imported_definitions(
     imported = [file for document in documents for file in imported_files(document, path, root)]
     to_visit = [(file, 0) for file in sorted(imported, key=lambda file: not file.names & near)]
     visited: set[ImportedFile] = set()
-    parsed: dict[str, int] = {}
-    """The bytes of the parsed files."""
+    parsed: dict[str, int] = {}  # bytes of each parsed file, by path
     for file, depth in islice(_growing(to_visit), MAX_FILES):
         document = read(file.path) if file not in visited else None
         visited.add(file)
         if document is None or document.syntax is None:
             continue
         wanted = file.names | (near if file.is_whole else frozenset())
-        may_import_all = depth == 0 and not file.is_whole  # then the names are in other files only
+        may_import_all = depth == 0 and not file.is_whole  # `from .a import *` names none of them
         if not may_import_all and wanted.isdisjoint(_words_of_file(document.text.data)):
             continue
-        with_file = parsed | {file.path: len(document.text.data)}
-        if len(with_file) > MAX_PARSED_FILES or sum(with_file.values()) > MAX_PARSED_BYTES:
+        parsed_with_this = parsed | {file.path: len(document.text.data)}
+        if len(parsed_with_this) > MAX_PARSED_FILES or sum(parsed_with_this.values()) > MAX_PARSED_BYTES:
             continue
-        parsed = with_file
+        parsed = parsed_with_this
         definitions = document.syntax.definitions()
         defined = {_name(definition) for definition in definitions}
         if not file.is_whole and not file.names & defined:

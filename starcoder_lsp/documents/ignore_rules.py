@@ -34,7 +34,8 @@ _CLASSES: Final[dict[bytes, Callable[[bytes], bool]]] = {
     b"upper": bytes.isupper,
     b"xdigit": string.hexdigits.encode().__contains__,
 }
-_MAX_CLASS_BYTES: Final = len("[:xdigit:]")
+_MAX_CLASS_BYTES: Final = 64
+"""The longest name of a class that is looked for; git knows none of over six letters."""
 
 
 @frozen
@@ -64,7 +65,7 @@ class IgnoreRules:
 
         That of a folder ends with "/". Rules for the folders above a path count only for these. The last rule decides.
         """
-        name = path.encode("utf-8", "surrogateescape" if _is_escaped(path) else "replace")
+        name = _encoded(path)
         is_folder, name = name.endswith(b"/"), name.removesuffix(b"/")
         if self.any_of is not None and self.any_of.fullmatch(name) is None:
             return None
@@ -168,10 +169,9 @@ def _any_of(sources: Iterable[bytes]) -> LinearPattern[bytes] | None:
         return None
 
 
-def _is_escaped(path: str) -> bool:
-    """Return whether a path has bytes that are not UTF-8, which Python escapes as lone surrogates."""
+def _encoded(path: str) -> bytes:
+    """Return a path's bytes. Python escapes those that are not UTF-8 as lone surrogates; an editor may send others."""
     try:
-        path.encode("utf-8", "surrogateescape")
+        return path.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
-        return False
-    return True
+        return path.encode("utf-8", "replace")

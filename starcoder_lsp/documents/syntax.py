@@ -48,8 +48,9 @@ _SEVERAL_STRINGS: Final = ("concatenated_string", "chained_string")
 """Types of nodes of several strings, one behind the other, perhaps on several lines."""
 _STRINGS: Final = ("string", *_SEVERAL_STRINGS)
 _AROUND_STRINGS: Final = ("expression_statement", "parenthesized_expression")
-_BLOCK: Final = "block"
 """Types of nodes around the string of a docstring."""
+_BLOCK: Final = "block"
+"""The type of a node that holds a body's statements."""
 
 logger = logging.getLogger(__name__)
 

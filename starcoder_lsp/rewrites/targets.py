@@ -182,9 +182,13 @@ def _comment_above(snapshot: Snapshot, scope: Scope, form: str) -> Hole | None:
 
 
 def _has_comment_above(snapshot: Snapshot, line: int, marker: bytes) -> bool:
-    """Return whether the line above ends a comment that begins with `marker`, or one of several lines or words."""
+    """Return whether the line above ends documentation: a comment that begins with `marker`, or a block comment.
+
+    A block comment counts if it stands alone on its lines.
+    """
     text, at = snapshot.text, snapshot.text.line_starts[line]
-    if line and text.line_text(line - 1).strip().startswith(marker) and not text.line_text(line - 1).startswith(b"#!"):
+    above = text.line_text(line - 1) if line else b""
+    if above.strip().startswith(marker) and not above.startswith(b"#!"):
         return True
     comment = snapshot.syntax.comment_before(at) if snapshot.syntax is not None else None
     if comment is None or text.line_of(comment[1]) != line - 1:
@@ -255,7 +259,9 @@ def _docstring_end(snapshot: Snapshot, scope: Scope) -> int | None:
     if snapshot.syntax is None or language.doc_below is None:
         return None
     end = snapshot.syntax.string_statement_end(scope.body_start_byte)
-    line_end = text.line_span(text.line_of(end))[1] if end is not None else 0
+    if end is None:
+        return None
+    line_end = text.line_span(text.line_of(end))[1]
     is_commented = text.data[end:line_end].lstrip().startswith((language.line_comment or "\n").encode())
     return line_end if is_commented else end
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _MAX_FOLDERS: Final = 16
 """The most folders that are checked. Not measured."""
 _QUOTES: Final = re.compile(r"[\"'`\\]")
-"""What a method's name may have in JavaScript, and would end the string that names its test."""
+"""Characters of a JavaScript method's name that would end the string in which its test is named."""
 
 
 def is_test_file(path: str, testing: Testing) -> bool:

@@ -22,6 +22,8 @@ STEP = 0.01
 """The step of the weights for one outcome. Not measured."""
 MAX_MOVED = 0.25
 """The largest learnt change of a weight. The largest trained weight is about 1.2."""
+MAX_LOGIT = 60.0
+"""Outcomes with larger logits, or none, teach nothing: a model whose log-probabilities are absurd, or no numbers."""
 MAX_SHIFT = 0.5
 """The largest learnt change of the bias, for the model that the gate was trained with."""
 N_FIT = 50
@@ -60,8 +62,11 @@ class Learner:
             self.on_change(self.gate)
 
     def _learn(self, features: tuple[float, ...], *, is_wanted: bool) -> None:
+        logit = self.gate.prior_logit(features)
+        if not abs(logit) < MAX_LOGIT:
+            return
         if not self.gate.is_fitted or self._seen:
-            self._seen.append((self.gate.prior_logit(features), is_wanted))
+            self._seen.append((logit, is_wanted))
             n = len(self._seen)
             if (n >= N_FIT and n & (n - 1) == 0) or n == N_FIT:
                 temperature, shift = fit_temperature(self._seen)

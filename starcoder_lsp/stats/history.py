@@ -79,7 +79,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 def root_of(folder: Path) -> Path:
     """Return the top folder of the work tree around a folder. Raises `RepositoryError`."""
-    return Path(git(folder, "rev-parse", "--show-toplevel").rstrip("\n"))
+    return Path(git(folder, "rev-parse", "--show-toplevel").removesuffix("\n"))
 
 
 def read_history(root: Path, since_s: int) -> History:

@@ -51,6 +51,7 @@ def _read(path: Path) -> Keys | None:
 
 
 def _make(path: Path) -> Keys:
+    """Write a new key, or read the one that another process has written meanwhile. Raises `OSError`."""
     from filelock import FileLock  # not needed but at the first start
 
     with FileLock(path.with_suffix(".lock"), mode=0o600):
@@ -59,7 +60,8 @@ def _make(path: Path) -> Keys:
             return known
         keys = Keys(os.urandom(N_KEY_BYTES))
         written = path.with_suffix(".new")
-        with os.fdopen(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        written.unlink(missing_ok=True)  # with the rights that it has
+        with os.fdopen(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(keys.secret)
         written.replace(path)  # so that nobody reads half of it
         return keys

@@ -2,7 +2,7 @@
 
 Only keyed hashes and lengths of lines are known, so every stretch of a line that a commit adds is hashed and compared.
 Uncertain cases count as unknown: an acceptance after which no commit changed the file, text that is not committed yet,
-commits whose times run backwards, and branches that are not merged.
+lines that are too long to search, commits whose times run backwards, and branches that are not merged.
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ def set_aside(path: Path) -> Path:
 
 
 def forget_old(connection: sqlite3.Connection, now_ms: int, n_days: int, session: int) -> None:
-    """Delete what is older than `n_days`.
+    """Delete what is older than `n_days`. A session stays for as long as one of its suggestions.
 
     The age is that at the last record of an earlier session: a clock that jumps ahead deletes nothing at first.
     """

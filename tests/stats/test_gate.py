@@ -156,6 +156,24 @@ def test_another_model_is_fitted_after_some_outcomes_and_the_fit_is_stored(tmp_p
     assert with_learnt(shipped(), "a third", read_learnt(path)) == evolve(shipped(), is_fitted=False)
 
 
+@pytest.mark.parametrize("number", [*NO_NUMBERS, 1e200])
+def test_one_outcome_without_numbers_does_not_spoil_the_fit(tmp_path: Path, number: float) -> None:
+    learnt = []
+    for is_spoilt in (False, True):
+        learner = Learner(with_learnt(shipped(), "other", {}), tmp_path / "gate.json", "other")
+        for suggestion in range(2 * N_FIT):
+            is_odd = is_spoilt and suggestion == 3
+            features, outcome = (SURE, Outcome.SUPERSEDED) if suggestion % 2 else (UNSURE, Outcome.WHOLE)
+            offered = Offered(suggestion, suggestion, 1, 0, MADE, Measures(1, 1), "", "", features)
+            if is_odd:
+                odd = evolve(offered, suggestion=-1, features=(number, *features[1:]))
+                learner.take([odd, Ended(-1, 0, outcome)])
+            learner.take([offered, Ended(suggestion, 0, outcome)])
+        learnt.append(learner.gate)
+    assert learnt[0] == learnt[1]
+    assert learnt[0].is_fitted
+
+
 def test_a_damaged_file_of_learnt_values_counts_as_empty(tmp_path: Path) -> None:
     (tmp_path / "gate.json").write_text("{broken")
     assert read_learnt(tmp_path / "gate.json") == {}

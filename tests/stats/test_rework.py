@@ -1,4 +1,4 @@
-"""What became of accepted lines, as git's history shows it."""
+"""The fate of accepted lines, as git's history shows it."""
 
 from __future__ import annotations
 
@@ -121,7 +121,6 @@ def test_a_file_with_nul_bytes_does_not_end_a_commit(repository: Repository, dat
         ("core.quotePath", "true"),
         ("format.pretty", "fuller"),
         ("log.showRoot", "false"),
-        ("log.showSignature", "true"),
     ],
 )
 def test_the_users_settings_of_git_change_nothing(repository: Repository, key: str, value: str) -> None:
@@ -129,11 +128,11 @@ def test_the_users_settings_of_git_change_nothing(repository: Repository, key: s
     new = ["new" if n in (3, 8, 9, 16) else line for n, line in enumerate(lines) if n != 22]
     repository.commit({"a.py": "\n".join(lines), "é.py": "\n".join(lines)})
     repository.commit({"a.py": "\n".join(new), "é.py": "\n".join([*lines, "-- a/a.py", "++ b/a.py"])})
-    repository.commit({"a.py": "\n".join(new[:-1]), "é.py": "\n".join(lines)})
+    repository.commit({"a.py": "\n".join(new[:-1]), "é.py": "\n".join(lines), "copy.py": "\n".join(new)})
     usual = repository.changes()
     repository.git("config", key, value)
     assert repository.changes() == usual
-    assert len(usual) == 6
+    assert len(usual) == 7
 
 
 def test_a_commit_counts_once_however_many_folders_are_of_its_repository(repository: Repository) -> None:

@@ -149,7 +149,8 @@ def test_a_rule_means_what_it_means_for_git(rules, path, verdict):
 
 PATTERN_PARTS = (
     r"a b c A aa é / / * * ? ** **/ /** /**/ *.c ! # [ ] - ^ \ \* \! \# \] ( | { } + $ . [ab] [!a] [^a] [a-c] [a-c-é]"
-    r" []a] [!]a] [\]] [a\-c] [b-a] [a/b] [[a] [[:] [[:none:]] [[:alpha:]] [[:space:][:digit:]_] [![:punct:]]"
+    r" []a] [!]a] [\]] [a\-c] [b-a] [a/b] [[a] [[:] [[:none:]] [[:alphanumeric:]] [[:alpha:]]"
+    r" [[:space:][:digit:]_] [![:punct:]]"
 )
 BLANKS = [" ", "\\ ", "\t", "\r", "\N{NO-BREAK SPACE}"]
 NAME_PARTS = [*"abcAé.][!^-#*+$({|_1 \t\r\\", *"abcabc", "aa", "a.c", "b.c", "ab", "\N{NO-BREAK SPACE}"]
@@ -201,6 +202,8 @@ def test_rules_ignore_case_where_the_file_system_does(tmp_path, ignores_case):
     subprocess.run([*git, "init", "-q", "--template="], check=True)  # noqa: S603  our own
     if ignores_case:
         (tmp_path / ".GiT").mkdir(exist_ok=True)
+    elif (tmp_path / ".GiT").exists():
+        pytest.skip("this file system ignores case")
     rules = "Private/\n*.LOG\n/src/*_Generated.py\n!keep.log\n"
     write(tmp_path, {".gitignore": rules, "src/.gitignore": "[a-c]x.py\n"})
     names = CASED.split()
