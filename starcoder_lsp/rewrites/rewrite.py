@@ -113,8 +113,8 @@ def _fill_head(form: str, new: Snapshot, root: str | None, hole: Hole) -> str:
     Module names begin at the folder nearest to `root` that makes them valid: `my-app` cannot be a part of one.
     """
     folders = [folder.as_posix() for folder in Path(path_of(hole.snapshot.uri)).parents]
-    below = [folder for folder in reversed(folders) if root is not None and Path(folder).is_relative_to(root)]
-    for folder in below or [root]:
+    below = (folder for folder in reversed(folders) if root is not None and Path(folder).is_relative_to(root))
+    for folder in tuple(below) or (root,):
         head = fill_template(form, path_of(new.uri), folder, hole.snapshot, hole.name)
         syntax = spliced(new, 0, 0, head.encode("utf-8", "replace")).syntax
         if syntax is None or not syntax.error_count():
