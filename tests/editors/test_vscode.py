@@ -191,17 +191,18 @@ def test_a_code_action_changes_only_its_lines(code, title, before, hole, after, 
 
 
 def test_the_first_test_is_written_to_a_new_file_and_the_second_added_to_it(code):
-    code.open("texts.py", UPPER)
-    tests = code.folder / "test_texts.py"
+    module = f"texts_{len(list(code.folder.glob('texts_*.py')))}"  # a second try needs a file without a test
+    code.open(f"{module}.py", UPPER)
+    tests = code.folder / f"test_{module}.py"
     code.press("Control+Home")
     code.action("Write a test for upper").click()
-    code.page.locator('.tab.active[data-resource-name="test_texts.py"]').wait_for()
+    code.page.locator(f'.tab.active[data-resource-name="{tests.name}"]').wait_for()
     first = tests.read_text("utf-8")
-    assert first.startswith("from texts import upper\n\n\ndef test_upper")
-    code.page.locator('.tab[data-resource-name="texts.py"]').click()
+    assert first.startswith(f"from {module} import upper\n\n\ndef test_upper")
+    code.page.locator(f'.tab[data-resource-name="{module}.py"]').click()
     code.page.locator(".monaco-editor.focused").wait_for()
     code.action("Write a test for upper").click()
-    code.page.locator('.tab.dirty[data-resource-name="test_texts.py"]').click()
+    code.page.locator(f'.tab.dirty[data-resource-name="{tests.name}"]').click()
     code.press("Control+S")
     code.until(lambda: tests.read_text("utf-8").startswith(f"{first}\n\ndef test_upper"))
 
