@@ -1,7 +1,7 @@
 """Measure what reusing cells whose text has moved (`cache.reuseMoved`) does to the model's predictions.
 
 `python bench/moved.py FOLDER... [--model GGUF] [--holes N] [--seed N]`. Holes hide the rest of a line (as in `bench
-context`), `--holes` of each folder. The prompt at a line end up to `MAX_JUMP` lines away is evaluated first, then the
+context`), `--holes` of each folder. The prompt at a line end up to `MAX_JUMP_LINES` away is evaluated first, then the
 prompt at the hole: once anew, and once with the cells of the first one. A row for each number of tokens of a run that
 are evaluated anew (`N_ANEW`), with means over the holes: evaluated tokens; the Kullback-Leibler divergence of the first
 token's distribution, in nats; the change of the hidden text's log-probability, with its standard error; the share of
@@ -33,10 +33,10 @@ from starcoder_lsp.prompting import CompletionRequest, PromptBuilder, build_prom
 from starcoder_lsp.settings import Settings
 
 N_CONTEXT = 4096
-MAX_JUMP = 25
+MAX_JUMP_LINES = 25
 MAX_LINE_TOKENS = 16
-SPARE = 1
-WAYS = (0, 4, 8, 16)
+SPARE_SEQUENCE = 1
+N_ANEW_TRIED = (0, 4, 8, 16)
 
 
 @frozen
@@ -70,24 +70,24 @@ class Bench:
         builder, settings = PromptBuilder.reading(self.prompts), Settings()
         snapshot, cursor_byte = hole.snapshot(""), len(hole.before.encode())
         text = snapshot.text
-        line = text.line_of(cursor_byte) + rng.choice((-1, 1)) * rng.randint(2, MAX_JUMP)
+        line = text.line_of(cursor_byte) + rng.choice((-1, 1)) * rng.randint(2, MAX_JUMP_LINES)
         line = min(max(0, line), text.n_lines - 1)
         window = choose_window(CompletionRequest(snapshot, text.line_span(line)[1], builder, settings))
         builder.anchors.remember(window)
         at_hole = choose_window(CompletionRequest(snapshot, cursor_byte, builder, settings))
         return build_prompt(window, builder), build_prompt(at_hole, builder)
 
-    def predicted(self, ids: Sequence[int], before: Sequence[int], hidden: Sequence[int]) -> Predicted:
+    def predicted(self, ids: Sequence[int], before: Sequence[int], hidden: Sequence[int], n_anew: int = 0) -> Predicted:
         """Evaluate a prompt behind that of another place, or behind nothing, and return what the model predicts."""
         context, cached = self.context, CachedSequence(0)
         rewind(context, cached, 0)
         self._evaluate(cached, before)
         n_matched = cached.match(ids)
-        run = moved.longest_run(cached.ids, ids, n_matched)
+        run = moved.longest_run(cached.ids, ids, n_matched, n_anew)
         if run is None:
             rewind(context, cached, n_matched)
         else:
-            aside = moved.set_aside(context, cached, SPARE, n_matched, run)
+            aside = moved.set_aside(context, cached, SPARE_SEQUENCE, n_matched, run)
             self._evaluate(cached, ids[n_matched : run.at])
             moved.put_back(context, cached, aside)
         self._evaluate(cached, ids[len(cached.ids) :])
@@ -132,21 +132,20 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     arguments = parser.parse_args()
     bench, rng = Bench.of(arguments.model), random.Random(arguments.seed)  # noqa: S311  not a secret
-    pairs: dict[int, list[tuple[Predicted, Predicted]]] = {way: [] for way in WAYS}
+    pairs: dict[int, list[tuple[Predicted, Predicted]]] = {n_anew: [] for n_anew in N_ANEW_TRIED}
     for folder in arguments.folders:
         for hole in holes_in(folder, Settings(), arguments.holes, arguments.seed):
             before, prompt = bench.prompts_at(hole, rng)
             hidden = bench.prompts.tokenizer.encode(prompt.heal + hole.hidden.encode())
             anew = bench.predicted(prompt.ids, (), hidden)
-            for way in WAYS:
-                moved.N_ANEW = way
-                pairs[way].append((anew, bench.predicted(prompt.ids, before.ids, hidden)))
-    n_behind = fmean(reused.n_behind for _, reused in pairs[WAYS[0]])
-    print(f"{len(pairs[WAYS[0]])} holes; without reuse {n_behind:.0f} evaluated")
-    for way, measured in pairs.items():
+            for n_anew, measured in pairs.items():
+                measured.append((anew, bench.predicted(prompt.ids, before.ids, hidden, n_anew)))
+    n_behind = fmean(reused.n_behind for _, reused in pairs[0])
+    print(f"{len(pairs[0])} holes; without reuse {n_behind:.0f} evaluated")
+    for n_anew, measured in pairs.items():
         nats = [reused.hidden_nats - anew.hidden_nats for anew, reused in measured]
         print(
-            f"{way:3} anew: {fmean(reused.n_evaluated for _, reused in measured):5.0f} evaluated,"
+            f"{n_anew:3} anew: {fmean(reused.n_evaluated for _, reused in measured):5.0f} evaluated,"
             f" divergence {fmean((np.exp(a.first) * (a.first - b.first)).sum() for a, b in measured):.4f},"
             f" hidden text {fmean(nats):+.3f} ± {pstdev(nats) / len(nats) ** 0.5:.3f} nats,"
             f" same first token {fmean(a.line[0] == b.line[0] for a, b in measured):.1%},"

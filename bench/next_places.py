@@ -24,6 +24,7 @@ from starcoder_lsp.prompting import build_prompt, full_budget
 PAUSE_S = 1.0
 N_EDIT_PLACES = 4
 NEAR_LINES = 3
+GUESSED = ("the cursor", "last edits", "definitions", "next error")
 NAME = re.compile(rb"[^\W\d]\w+")
 
 
@@ -75,19 +76,20 @@ def nowhere(_step: Step) -> Sequence[int]:
 def simulated(arguments: argparse.Namespace, guessed: str) -> tuple[list[int], int]:
     """Replay with one kind of guess; return the evaluated tokens of each edit, and those evaluated ahead."""
     replay, counter, last_edits = Replay.of(arguments), Counter.of(arguments), LastEdits()
-    guesses: dict[str, Callable[[Step], Sequence[int] | Iterator[int]]] = {
-        "the cursor": nowhere,
-        "last edits": last_edits.elsewhere,
-        "definitions": definitions_named,
-        "next error": next_error,
-    }
+    ways: tuple[Callable[[Step], Sequence[int] | Iterator[int]], ...] = (
+        nowhere,
+        last_edits.elsewhere,
+        definitions_named,
+        next_error,
+    )
+    guess = dict(zip(GUESSED, ways, strict=True))[guessed]
     evaluated, n_ahead = [], 0
     for step in replay.steps():
         evaluated.append(counter.evaluate(replay.uri, step.prompt.ids))
         last_edits.note(step)
         if step.pause_s < PAUSE_S:
             continue
-        for place in (*guesses[guessed](step), step.cursor_byte):
+        for place in (*guess(step), step.cursor_byte):
             budget = full_budget(replay.model, replay.settings)
             window = replay.model.anchors.full_window(step.snapshot, place, budget, replay.model.tokenizer)
             n_ahead += counter.evaluate(replay.uri, build_prompt(window, replay.model).ids)
@@ -98,7 +100,7 @@ def simulated(arguments: argparse.Namespace, guessed: str) -> tuple[list[int], i
 def main() -> None:
     """Replay with each kind of guess, and print."""
     arguments = counting_options(__doc__).parse_args()
-    for guessed in ("the cursor", "last edits", "definitions", "next error"):
+    for guessed in GUESSED:
         evaluated, n_ahead = simulated(arguments, guessed)
         print(
             f"{guessed:12} {len(evaluated):6} edits, {fmean(evaluated):6.2f} evaluated,"

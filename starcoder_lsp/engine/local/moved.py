@@ -56,10 +56,10 @@ class Aside:
         return n_evaluated <= self.at and self.end < len(ids) and tuple(ids[self.at : self.end]) == self.ids
 
 
-def longest_run(held: Sequence[int], ids: Sequence[int], n_shared: int) -> Run | None:
+def longest_run(held: Sequence[int], ids: Sequence[int], n_shared: int, n_anew: int = N_ANEW) -> Run | None:
     """Return the longest run of ids that stands in `held` and in a prompt, behind the first `n_shared` ids of both.
 
-    Of a text that repeats only some places are looked at. The run's first `N_ANEW` ids are left out. The prompt's last
+    Of a text that repeats only some places are looked at. The run's first `n_anew` ids are left out. The prompt's last
     id is in no run: it is evaluated for its logits. Return `None` if all runs are shorter than `MIN_RUN`.
     """
     end = len(ids) - 1
@@ -72,7 +72,7 @@ def longest_run(held: Sequence[int], ids: Sequence[int], n_shared: int) -> Run |
         runs = [_extended(held, ids, Run(start, at, N_KEY), n_shared) for start in found]
         best = max(best, *runs, key=lambda run: run.n) if runs else best
         at = max((run.at + run.n - N_KEY for run in runs), default=at) + 1
-    return Run(best.start + N_ANEW, best.at + N_ANEW, best.n - N_ANEW) if best.n >= MIN_RUN else None
+    return Run(best.start + n_anew, best.at + n_anew, best.n - n_anew) if best.n >= MIN_RUN else None
 
 
 def _extended(held: Sequence[int], ids: Sequence[int], run: Run, n_shared: int) -> Run:
