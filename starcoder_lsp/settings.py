@@ -233,7 +233,9 @@ class StatsSettings:
 class Settings:
     """All settings."""
 
-    enabled: bool = setting("Turn completions on or off.", default=True)
+    enabled: bool = setting(
+        "Turn completions on or off. If they are off at the start, no model is loaded until they are on.", default=True
+    )
     trigger: str = setting(
         "`automatic` completes while you type, `invoked` only when you request it.",
         default="automatic",

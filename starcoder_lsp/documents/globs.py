@@ -14,15 +14,15 @@ from typing import Final
 
 from starcoder_lsp.documents.linear_patterns import LinearPattern, PatternError, compile_text
 
-_PART: Final = re.compile(r"(?:\*\*/)+|\*+|\?|\[!?[^]/]+]|\{[^{}]*}|.", re.DOTALL)
+_PART: Final = re.compile(r"(?:\*\*/)+|\*+|\?|\[!?[^]/]+]|.", re.DOTALL)
 _DRIVE: Final = re.compile(r"[a-z]:", re.IGNORECASE)
 
 
 def matches(path: str, glob: str) -> bool:
     r"""Return whether `glob` matches the file at `path`, which has "/" between its parts.
 
-    `*` and `?` stay within one part of a path, `**` crosses parts. `[a-z]`, `[!a-z]`, `{one,other}` and a leading `~`
-    work as in a shell; `\` counts as `/`.
+    `*` and `?` stay within one part of a path, `**` crosses parts. `[a-z]`, `[!a-z]`, `{one,other}`, braces inside
+    braces and a leading `~` work as in a shell; `\` counts as `/`.
     """
     path = path.encode("utf-8", "replace").decode()  # a lone surrogate is no text
     return bool(glob.strip()) and _pattern(glob.strip()).fullmatch(path) is not None
@@ -44,7 +44,27 @@ def _pattern(glob: str) -> LinearPattern[str]:
 
 
 def _translated(glob: str) -> str:
-    return "".join(map(_meaning, _PART.findall(glob)))
+    parts = _PART.findall(glob)
+    paired = _paired_braces(parts)
+    meanings, depth = [], 0
+    for at, part in enumerate(parts):
+        if at in paired:
+            depth += 1 if part == "{" else -1
+            meanings.append("(?:" if part == "{" else ")")
+        else:
+            meanings.append("|" if part == "," and depth else _meaning(part))
+    return "".join(meanings)
+
+
+def _paired_braces(parts: list[str]) -> set[int]:
+    """Return the indices of braces that open and close a list; the others stand for themselves."""
+    opened, paired = list[int](), set[int]()
+    for at, part in enumerate(parts):
+        if part == "{":
+            opened.append(at)
+        elif part == "}" and opened:
+            paired |= {opened.pop(), at}
+    return paired
 
 
 def _meaning(part: str) -> str:
@@ -54,8 +74,6 @@ def _meaning(part: str) -> str:
         return "[^/]*" if part == "*" else ".*"
     if part == "?":
         return "[^/]"
-    if part.startswith("{") and part.endswith("}"):
-        return f"(?:{'|'.join(map(_translated, part[1:-1].split(',')))})"
     if part.startswith("[") and part.endswith("]"):
         is_negated = part[1] == "!"
         wanted = "".join(c if c == "-" else re.escape(c) for c in part[1 + is_negated : -1])

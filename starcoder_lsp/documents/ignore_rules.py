@@ -1,4 +1,4 @@
-"""Match paths against the rules of one `.gitignore`, in time linear in the length of path and pattern.
+"""Match paths against rules as those of a `.gitignore`, in time linear in the length of path and pattern.
 
 A clone has patterns of its own, and `*a*a*a*a*b` takes Python's `re` for ever. So each pattern is translated as git
 reads it (`dir.c` and `wildmatch.c`), and RE2 matches it. RE2's sets of patterns would be quicker, but silently match
@@ -54,9 +54,9 @@ class IgnoreRules:
     any_of: LinearPattern[bytes] | None
 
     @classmethod
-    def parse(cls, data: bytes, *, ignores_case: bool = False) -> IgnoreRules:
-        """Read the bytes of a `.gitignore`. An invalid line is skipped, as in git."""
-        lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    def parse(cls, *files: bytes, ignores_case: bool = False) -> IgnoreRules:
+        """Read the bytes of files such as a `.gitignore`, the weakest first. Invalid lines are skipped, as in git."""
+        lines = (line for data in files for line in data.removeprefix(b"\xef\xbb\xbf").split(b"\n"))
         rules = tuple(_rules(lines, b"(?is:%s)" if ignores_case else b"(?s:%s)"))
         return cls(rules, _any_of(rule.source for rule in rules))
 

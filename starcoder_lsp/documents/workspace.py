@@ -1,6 +1,6 @@
 """The files of a workspace that the model may see.
 
-The model may see a file unless `.gitignore` or the settings exclude it, its name or a key in it is that of a secret,
+The model may see a file unless git ignores it or the settings exclude it, its name or a key in it is that of a secret,
 or it is outside of the workspace after links are followed. Callers ask for known paths. Nothing is searched, so the
 size of a workspace does not matter.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,7 @@ from typing import Final
 from attrs import frozen
 
 from starcoder_lsp.documents.documents import Documents, Snapshot
+from starcoder_lsp.documents.git_excludes import exclude_files
 from starcoder_lsp.documents.globs import matches
 from starcoder_lsp.documents.ignore_rules import IgnoreRules
 from starcoder_lsp.documents.secrets import has_key, is_named_as_secret
@@ -26,7 +28,7 @@ from starcoder_lsp.regular_files import read_regular
 MAX_FILE_BYTES: Final = 1024 * 1024
 """Larger files are never part of a prompt. Not measured."""
 _MAX_IGNORE_BYTES: Final = 64 * 1024
-"""A larger `.gitignore` excludes everything: each pattern takes 0.1 ms once. The limit is not measured."""
+"""A larger file of rules excludes everything: each pattern takes 0.1 ms once. The limit is not measured."""
 _MAX_CACHED: Final = 128
 """The most files with their trees, real paths, and `.gitignore` rules cached, of each kind. Not measured."""
 
@@ -46,7 +48,7 @@ class WorkspaceContext:
 
 @frozen(eq=False)
 class _IgnoreRules:
-    """The rules of one `.gitignore`; `rules` is `None` if they exclude everything. Compared by identity."""
+    """The rules of one folder; `rules` is `None` if they exclude everything. Compared by identity."""
 
     rules: IgnoreRules | None
 
@@ -79,11 +81,11 @@ class Workspace:
         self._roots = [name.rstrip("/") for name in named]
         self._files: LruDict[str, tuple[tuple[int, ...], Snapshot | None]] = LruDict(_MAX_CACHED)
         self._real_paths: LruDict[str, tuple[tuple[int, ...], str]] = LruDict(_MAX_CACHED)
-        self._rules: LruDict[str, tuple[tuple[int, ...], _IgnoreRules]] = LruDict(_MAX_CACHED)
+        self._rules: LruDict[str, tuple[dict[str, tuple[int, ...]], _IgnoreRules]] = LruDict(_MAX_CACHED)
         self._rules_by_folder: dict[str, _IgnoreRules | None] = {}
 
     def check_again(self) -> None:
-        """Begin a request: within one, each folder's `.gitignore` is checked for changes once."""
+        """Begin a request: within one, each folder's rules are checked for changes once."""
         self._rules_by_folder.clear()
 
     def root_of(self, path: str) -> str | None:
@@ -150,16 +152,22 @@ class Workspace:
         return self._rules_by_folder[folder]
 
     def _read_rules_of(self, folder: str) -> _IgnoreRules | None:
-        path = f"{folder}/.gitignore"
-        try:
-            status = os.stat(path)  # noqa: PTH116 -- as above
-        except (FileNotFoundError, NotADirectoryError):
+        files: dict[str, tuple[int, ...]] = {}
+        own = f"{folder}/.gitignore"
+        for path in (*exclude_files(folder), own):
+            try:
+                status = os.stat(path)  # noqa: PTH116 -- as above
+                if path == own or stat.S_ISREG(status.st_mode):  # a user may name `/dev/null`
+                    files[path] = _version(status)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError:
+                return _IGNORE_ALL  # rules that cannot be read might exclude anything
+        if not files:
             return None
-        except OSError:
-            return _IGNORE_ALL  # rules that cannot be read might exclude anything
         cached = self._rules.use(folder)
-        if cached is None or cached[0] != _version(status):
-            self._rules[folder] = cached = _version(status), _read_rules(path)
+        if cached is None or cached[0] != files:
+            self._rules[folder] = cached = files, _read_rules(folder, files)
         return cached[1]
 
 
@@ -174,13 +182,15 @@ def _read_text(path: str) -> Snapshot | None:
     return Documents().open(Path(path).as_uri(), "", 0, data.decode("utf-8-sig"))  # editors leave the mark out, too
 
 
-def _read_rules(path: str) -> _IgnoreRules:
+def _read_rules(folder: str, files: Iterable[str]) -> _IgnoreRules:
+    """Read the rules of files, the weakest first, as those of one."""
     try:
-        top = _top_of(path.rpartition("/")[0])
-        data = read_regular(path, _MAX_IGNORE_BYTES, inside=top)
+        top = _top_of(folder)
+        own = f"{folder}/.gitignore"  # which a clone may have as a link
+        data = [read_regular(path, _MAX_IGNORE_BYTES, inside=top if path == own else None) for path in files]
         # If the file system ignores case, so do the rules. `git init` finds that out in the same way.
         ignores_case = os.path.lexists(f"{top}/.GiT")
-        return _IgnoreRules(IgnoreRules.parse(data, ignores_case=ignores_case))
+        return _IgnoreRules(IgnoreRules.parse(*data, ignores_case=ignores_case))
     except (OSError, ValueError):
         return _IGNORE_ALL
 

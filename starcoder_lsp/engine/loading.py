@@ -69,7 +69,7 @@ async def open_model(
 ) -> tuple[PromptModel, Engine]:
     """Connect to the configured server, or load the local model; see `open_local`. Raises `EngineError`."""
     if is_remote(settings) or not settings.enabled:
-        EARLY.settle(None)
+        forget_early()
     if not is_remote(settings):
         return await open_local(settings, listeners, client)
     from starcoder_lsp.engine.remote.opening import open_remote  # a local server starts without it
@@ -111,6 +111,11 @@ async def open_local(
 
 def _private(settings: Settings) -> Settings:
     return evolve(settings, host=evolve(settings.host, shared=False))
+
+
+def forget_early() -> None:
+    """End the host that was started early, and start none at the next start."""
+    EARLY.settle(None)
 
 
 def end_early() -> None:

@@ -71,6 +71,8 @@ class Server(LanguageServer):
         self.was_initialized = False
         self.was_shut_down = False
         self._ending: asyncio.Task[None] | None = None
+        self._loading: asyncio.Task[None] | None = None
+        self._loads_once_enabled = False
         self._has_warned_of_waiting = False
         self._has_logged_versions = False
         self.on_suggestion: Callable[[], None] = lambda: None
@@ -156,6 +158,9 @@ class Server(LanguageServer):
             self.protocol.notify("starcoder/deadline", {"completionMs": completion_deadline_ms(self.session.settings)})
         for problem in problems:
             self.show_message(types.MessageType.Warning, problem)
+        if self._loads_once_enabled and self.session.settings.enabled:
+            self._loads_once_enabled = False
+            self._loading = asyncio.create_task(self.load_model())
 
     def send_status(self, status: Status) -> None:
         """Send the status to a client that can show it."""
@@ -167,12 +172,16 @@ class Server(LanguageServer):
             self.configuration.workspace = await pull(self)
             self.read_settings()
 
-    async def load_model(self) -> None:
-        """Load the model; show progress and errors."""
+    async def load_model(self, *, is_start: bool = False) -> None:
+        """Load the model; show progress and errors. At the start it waits until the settings turn completions on."""
         progress = LoadProgress(self, self.log)
         questions = [asyncio.ensure_future(self.pull_settings()), asyncio.ensure_future(progress.create())]
         await asyncio.wait(questions, timeout=CLIENT_TIMEOUT_S)
         self.read_settings()
+        self._loads_once_enabled = is_start and not self.session.settings.enabled
+        if self._loads_once_enabled:
+            self.session.slot.leave_empty()
+            return
         progress.begin()
         outcome = "no model"
         try:

@@ -113,6 +113,12 @@ class ModelSlot:
             self.status.fail(str(error))
             raise
 
+    def leave_empty(self) -> None:
+        """Note that no model will be loaded, so that a host that was started early ends."""
+        from starcoder_lsp.engine.loading import forget_early
+
+        forget_early()
+
     async def _open(self, on_progress: Callable[[float], None], on_message: Callable[[str], None]) -> Model:
         from starcoder_lsp.engine.loading import Listeners, end_early, open_model  # not before `initialize` is answered
         from starcoder_lsp.models.chosen import with_path

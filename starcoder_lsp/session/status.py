@@ -35,10 +35,10 @@ class StatusReporter:
         """Return the status."""
         if self._error:
             return Status("error", self._error, self._model)
-        if self._is_loading:
-            return Status("loading", "the model is being loaded", self._model)
         if not self._is_enabled:
             return Status("off", "no suggestions: starcoder.enabled is false", self._model)
+        if self._is_loading:
+            return Status("loading", "the model is being loaded", self._model)
         if self._n_under_way:
             return Status("thinking", "a suggestion is being written", self._model)
         if self._waiting:

@@ -165,7 +165,7 @@ def test_the_server_announces_code_actions(wire: Start) -> None:
 def test_nothing_is_offered_in_documents_without_suggestions(wire: Start, settings: dict[str, object]) -> None:
     served = wire()
     served.start({**SETTINGS, **settings}, CAPABILITIES)
-    if "model" not in settings:
+    if "languages" in settings:
         served.model_is_loaded()
     served.open(URI, CODE)
     assert actions(served, "none", WRITE) == []

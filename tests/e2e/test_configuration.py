@@ -100,11 +100,12 @@ def test_settings_are_pulled_at_the_start_and_after_changes(wire: Start) -> None
     server.start({"debounce": {"mode": "off"}}, PULLED)
     evil = {"model": {"path": "/etc/passwd"}, "enabled": False, "nonsense": 1}
     server.send(answer(pulled(server), [evil]))
-    server.model_is_loaded()
     server.open(URI, CODE)
     assert server.complete(1, URI, *CURSOR)["result"] is None
     server.send(notification("workspace/didChangeConfiguration", {"settings": None}))
     server.send(answer(pulled(server), [evil | {"enabled": True}]))
+    server.send(answer(pulled(server), [evil | {"enabled": True}]))  # now the model is loaded
+    server.model_is_loaded()
     assert server.complete(2, URI, *CURSOR)["result"]["items"]
     assert server.stop() == 0
     texts = [m["params"]["message"] for m in server.rest() if m.get("method") == "window/showMessage"]

@@ -87,8 +87,8 @@ def test_a_host_that_the_clients_settings_do_not_want_is_ended_and_forgotten(wir
     asked = second.until(lambda message: message.get("method") == "workspace/configuration")
     second.send({"jsonrpc": "2.0", "id": asked["id"], "result": [{"enabled": False}]})
     gone(host)
-    second.model_is_loaded()
     assert records(tmp_path) == {}
+    assert second.call("metrics", "starcoder/metrics")["result"]["model"] is None
     assert second.stop() == 0
 
 

@@ -13,6 +13,7 @@ from starcoder_lsp.engine.loading import DEMONSTRATOR
 from .conftest import CODE, CURSOR, INVALID_PARAMS, SETTINGS, URI, Start, Wire, lasting_server, notification, request
 
 GHOST_TEXT = {"textDocument": {"inlineCompletion": {}}}
+STATUS = {**GHOST_TEXT, "experimental": {"starcoder": {"status": True}}}
 AUTOMATIC = 2
 
 
@@ -198,7 +199,7 @@ def test_suggestions_begin_with_the_selected_menu_entry(served: Wire) -> None:
 
 def test_a_client_with_the_capability_gets_the_status(start: Start) -> None:
     wire = start()
-    wire.start(SETTINGS, {**GHOST_TEXT, "experimental": {"starcoder": {"status": True}}})
+    wire.start(SETTINGS, STATUS)
     wire.model_is_loaded()
     wire.open(URI, CODE)
     items(wire)
@@ -223,6 +224,30 @@ def test_the_command_toggle_turns_suggestions_off_and_on(served: Wire) -> None:
     assert command(served, "status", "starcoder.showStatus")["result"]["kind"] == "off"
     assert command(served, "on", "starcoder.toggle")["result"] == {"enabled": True}
     assert items(served)
+
+
+def test_without_suggestions_no_model_is_loaded_until_they_are_turned_on(start: Start) -> None:
+    served = start()
+    served.start({**SETTINGS, "enabled": False}, STATUS)
+    served.until(lambda message: message.get("params", {}).get("kind") == "off")
+    status = command(served, "status", "starcoder.showStatus")["result"]
+    assert (status["kind"], status["model"]) == ("off", None)
+    assert not [message for message in served.came if message.get("params", {}).get("kind") == "loading"]
+    served.open(URI, CODE)
+    assert served.complete("none", URI, *CURSOR)["result"] is None
+    assert command(served, "on", "starcoder.toggle")["result"] == {"enabled": True}
+    served.model_is_loaded()
+    assert items(served)
+
+
+def test_a_model_is_loaded_at_the_users_request_while_suggestions_are_off(start: Start) -> None:
+    served = start()
+    served.start({**SETTINGS, "enabled": False}, STATUS)
+    status = command(served, "load", "starcoder.restartModel")["result"]
+    assert status["kind"] == "off"
+    assert status["model"]
+    command(served, "on", "starcoder.toggle")
+    assert command(served, "ready", "starcoder.showStatus")["result"]["kind"] == "ready"
 
 
 def test_commands_select_another_model_and_restart_it(start: Start, tmp_path: Path) -> None:

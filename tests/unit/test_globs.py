@@ -42,6 +42,12 @@ GLOBS = [
     ("*.{pem,env,key}", ENV, True),
     ("*.{pem,key}", ENV, False),
     ("{config,secret}/**", ENV, True),
+    ("*.{pem,{key,e{nv,x}}}", ENV, True),
+    ("*.{pem,{key,e{nw,x}}}", ENV, False),
+    ("{config,secret/[a,b]}/prod.env", ENV, True),
+    ("{prod.env", "/x/{prod.env", True),
+    ("{a,{prod}.env", "/x/{a,prod.env", True),
+    ("a,b}.py", "/x/a,b}.py", True),
     ("prod.en?", ENV, True),
     ("prod.en[a-v]", ENV, True),
     ("prod.en[!a-v]", ENV, False),
@@ -62,6 +68,33 @@ GLOBS = [
 @pytest.mark.parametrize(("glob", "path", "is_meant"), GLOBS)
 def test_a_glob_matches_the_right_files(glob: str, path: str, is_meant: bool) -> None:  # noqa: FBT001
     assert matches(path, glob) == is_meant
+
+
+Braces = st.recursive(
+    st.text(st.sampled_from("ab/.?"), max_size=3).map(lambda text: (text, (text,))),
+    lambda inner: (
+        st.lists(inner, min_size=1, max_size=3).map(
+            lambda each: (
+                "{" + ",".join(form for form, _ in each) + "}",
+                tuple(glob for _, globs in each for glob in globs),
+            )
+        )
+        | st.tuples(inner, inner).map(
+            lambda two: (two[0][0] + two[1][0], tuple(a + b for a in two[0][1] for b in two[1][1]))
+        )
+    ),
+    max_leaves=5,
+)
+"""A glob with braces, and the globs without any that it stands for."""
+
+
+@given(braces=Braces, name=st.text(st.sampled_from("ab/."), max_size=6) | st.integers(0))
+def test_braces_match_what_one_of_their_choices_matches(braces: tuple[str, tuple[str, ...]], name: str | int) -> None:
+    form, globs = braces
+    if isinstance(name, int):
+        name = globs[name % len(globs)].replace("?", "b")
+        assert matches(f"/x{name}x", f"x{form}x")
+    assert matches(f"/x{name}x", f"x{form}x") == any(matches(f"/x{name}x", f"x{glob}x") for glob in globs)
 
 
 @given(

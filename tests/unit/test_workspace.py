@@ -11,8 +11,22 @@ from pathlib import Path
 
 import pytest
 
+from starcoder_lsp.documents.git_excludes import users_exclude_file
 from starcoder_lsp.documents.ignore_rules import IgnoreRules
 from starcoder_lsp.documents.workspace import MAX_FILE_BYTES, Workspace
+
+
+@pytest.fixture
+def users_rules(tmp_path_factory, monkeypatch):
+    """The file with the user's rules for all repositories, as git's settings name it."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "config").write_text("[include]\n\tpath = more\n")
+    (home / "more").write_text("[core]\n\texcludesFile = ~/.gitignore\n")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(home / "config"))
+    users_exclude_file.cache_clear()
+    yield home / ".gitignore"
+    users_exclude_file.cache_clear()
 
 
 def write(root: Path, files: dict[str, str | bytes]) -> Workspace:
@@ -158,20 +172,24 @@ CHANGED = re.compile(r"[^*?/[\\]\*\*+(?:/|\\|$)")
 """Patterns such as `foo**/bar`, which differ in meaning between versions of git."""
 
 
-def test_the_files_that_are_shown_are_those_that_git_does_not_ignore(tmp_path):
+def test_the_files_that_are_shown_are_those_that_git_does_not_ignore(tmp_path, users_rules):
     if shutil.which("git") is None:
         pytest.skip("git is not here")
-    git = ["git", "-C", str(tmp_path), "-c", "core.excludesFile="]
+    git = ["git", "-C", str(tmp_path)]
     subprocess.run([*git, "init", "-q", "--template="], check=True)  # noqa: S603  our own
     dice = random.Random(5)
     folders, parts_of_patterns = ["", "a", "b", "a/b", "aa"], [*PATTERN_PARTS.split(" "), *BLANKS]
     n_ignored = n_names = 0
     for _ in range(80):
-        for folder in folders:
+        for file in (
+            users_rules,
+            tmp_path / ".git/info/exclude",
+            *(tmp_path / each / ".gitignore" for each in folders),
+        ):
             lines = ["".join(dice.choices(parts_of_patterns, k=dice.choice([1, 2, 2, 4]))) for _ in range(3)]
             lines = [dice.choice(["", "", "", "!"]) + line for line in lines if not CHANGED.search(line)]
             rules = dice.choice(["\n", "\r\n"]).join([*lines, ""][: dice.randint(2, 4)])
-            write(tmp_path, {f"{folder}/.gitignore".lstrip("/"): rules if not folder or dice.random() < 0.3 else ""})
+            write(file.parent, {file.name: rules if file.parent == tmp_path or dice.random() < 0.3 else ""})
         parts = (["".join(dice.choices(NAME_PARTS, k=dice.randint(1, 2))) for _ in range(4)] for _ in range(60))
         names = {"/".join(part[: dice.randint(1, 4)]) for part in parts}
         names = sorted(names - {*folders} - {name for name in names if {".", ".."} & {*name.split("/")}})
@@ -184,27 +202,66 @@ def test_the_files_that_are_shown_are_those_that_git_does_not_ignore(tmp_path):
         ignored = {name.decode() for name in listed.split(b"\0") if name}
         workspace = Workspace(tmp_path)
         hidden = {name for name in names if not workspace.may_be_shown((tmp_path / name).as_posix(), ())}
-        shown = {path: path.read_bytes() for path in tmp_path.rglob(".gitignore")}
+        files = (users_rules, tmp_path / ".git/info/exclude", *tmp_path.rglob(".gitignore"))
+        shown = {path: path.read_bytes() for path in files}
         assert hidden == ignored, (hidden ^ ignored, shown)
         n_ignored, n_names = n_ignored + len(ignored), n_names + len(names)
     assert 0.1 * n_names < n_ignored < 0.9 * n_names
+
+
+def test_the_rules_of_a_work_tree_and_of_a_submodule_are_those_of_their_repository(tmp_path, users_rules):
+    (tmp_path / "main/.git/info").mkdir(parents=True)
+    (tmp_path / "main/.git/info/exclude").write_text("private.py\n")
+    for name, link, common in (("tree", "../main/.git/worktrees/tree", "../.."), ("sub", "../main/.git", None)):
+        write(tmp_path / name, {".git": f"gitdir: {link}\n", "private.py": "", "a.py": "", "b/private.py": ""})
+        if common is not None:
+            write(tmp_path / name / link, {"commondir": f"{common}\n"})
+        shown = [
+            path
+            for path in ("private.py", "a.py", "b/private.py")
+            if is_shown(Workspace(tmp_path / name), tmp_path / name, path)
+        ]
+        assert shown == ["a.py"], name
+    users_rules.write_text("a.py\n")
+    assert not is_shown(Workspace(tmp_path / "tree"), tmp_path / "tree", "a.py")
+
+
+@pytest.mark.parametrize("name", ["/dev/null", "", "missing", "folder"])
+def test_a_users_file_of_rules_that_is_no_file_has_no_rules(tmp_path, users_rules, name):
+    users_rules.parent.joinpath("folder").mkdir()
+    users_rules.parent.joinpath("more").write_text(f"[core]\n\texcludesFile = {name and users_rules.parent / name}\n")
+    assert is_shown(write(tmp_path, {".git/HEAD": "", "a.py": ""}), tmp_path, "a.py")
+
+
+@pytest.mark.parametrize("content", ["", "gitdir: ", "gitdir: \0", "gitdir: nowhere", "\xff" * 9000, "gitdir: .git"])
+def test_a_git_file_that_leads_nowhere_has_no_rules(tmp_path, content):
+    assert is_shown(write(tmp_path, {".git": content, "a.py": ""}), tmp_path, "a.py")
+
+
+@pytest.mark.usefixtures("users_rules")
+def test_without_git_the_users_rules_are_at_their_usual_place(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
+    workspace = write(tmp_path, {".git/HEAD": "", "settings/git/ignore": "a.py\n", "a.py": "", "b.py": ""})
+    assert [name for name in ("a.py", "b.py") if is_shown(workspace, tmp_path, name)] == ["b.py"]
 
 
 CASED = "private/a.py Private/a.py a.log a.LOG b/KEEP.log src/x_generated.py src/Bx.py src/bx.py src/d.py"
 
 
 @pytest.mark.parametrize("ignores_case", [False, True])
-def test_rules_ignore_case_where_the_file_system_does(tmp_path, ignores_case):
+def test_rules_ignore_case_where_the_file_system_does(tmp_path, users_rules, ignores_case):
     """The second spelling of `.git` exists there without being made."""
     if shutil.which("git") is None:
         pytest.skip("git is not here")
-    git = ["git", "-C", str(tmp_path), "-c", "core.excludesFile=", "-c", f"core.ignoreCase={ignores_case}"]
+    git = ["git", "-C", str(tmp_path), "-c", f"core.ignoreCase={ignores_case}"]
     subprocess.run([*git, "init", "-q", "--template="], check=True)  # noqa: S603  our own
     if ignores_case:
         (tmp_path / ".GiT").mkdir(exist_ok=True)
     elif (tmp_path / ".GiT").exists():
         pytest.skip("this file system ignores case")
     rules = "Private/\n*.LOG\n/src/*_Generated.py\n!keep.log\n"
+    users_rules.write_text("D.py\n")
     write(tmp_path, {".gitignore": rules, "src/.gitignore": "[a-c]x.py\n"})
     names = CASED.split()
     listed = subprocess.run([*git, "check-ignore", "--no-index", *names], capture_output=True, check=False).stdout  # noqa: S603
