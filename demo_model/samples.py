@@ -17,7 +17,7 @@ Rows are drawn from token ids alone. A cut inside a token encodes the two halves
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
@@ -151,9 +151,13 @@ class Corpus:
 class Sampler:
     """Draws rows from a corpus."""
 
-    def __init__(self, corpus: Corpus, seed: int) -> None:
+    def __init__(self, corpus: Corpus, seed: int, favoured: Collection[str] = ()) -> None:
+        """Draw from a corpus; lines of the `favoured` languages twice as often as the others."""
         self.corpus = corpus
         self.rng = random.Random(seed)
+        is_favoured = np.array([file.language in favoured for file in corpus.files])
+        self.kept = np.where(is_favoured | ~is_favoured.any(), 1.0, 0.5)
+        """For each file the share of its drawn lines that are kept."""
 
     def row(self, n_tokens: int) -> Row:
         """One row of exactly `n_tokens + 1` tokens, several documents if they are short."""
@@ -216,12 +220,15 @@ class Sampler:
         return document
 
     def draw_line(self) -> tuple[int, int]:
-        """A file and one of its lines: comments seldom, every other line as likely as every other."""
+        """A file and one of its lines: comments seldom, favoured languages often, else each as likely as any other."""
         lines, rng = self.corpus.lines, self.rng
-        line = rng.randrange(len(lines.indent))
-        while self.corpus.is_comment[line] and rng.random() < COMMENTS_SKIPPED:
+        while True:
             line = rng.randrange(len(lines.indent))
-        return int(np.searchsorted(lines.first_of_file, line, side="right")) - 1, line
+            if self.corpus.is_comment[line] and rng.random() < COMMENTS_SKIPPED:
+                continue
+            file = int(np.searchsorted(lines.first_of_file, line, side="right")) - 1
+            if rng.random() < self.kept[file]:
+                return file, line
 
     def line_hole(self, file: int, line: int, n_more: int) -> tuple[Cut, Cut]:
         """From the start of a line to the end of the one that is `n_more` lines below it."""

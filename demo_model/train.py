@@ -106,7 +106,7 @@ def train(rank: int, args: argparse.Namespace, tokenizer: Tokenizer, corpus: Cor
             optimizer.share(rank, args.processes, distributed.all_reduce)
     if rank == 0:
         print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, from step {step}", flush=True)
-    sampler = Sampler(corpus, step * args.processes + rank)
+    sampler = Sampler(corpus, step * args.processes + rank, args.favour)
     rng = np.random.default_rng(step * args.processes + rank)
     use_bfloat16 = has_bfloat16()
 
@@ -182,6 +182,9 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="one a core")
     parser.add_argument("--threads", type=int, default=1, help="of each process")
     parser.add_argument("--tokens-per-step", type=int, default=4096)
+    parser.add_argument(
+        "--favour", type=lambda text: text.split(","), default=(), help="languages to draw twice as often: python,go"
+    )
     parser.add_argument("--peak-lr", type=float, default=PEAK_LR, help="lower it to go on with a trained model")
     args = parser.parse_args()
     tokens = read_token_file(args.work_dir / "tokens.xz")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import random
 import tarfile
@@ -221,6 +222,17 @@ def test_rows_have_exactly_their_length(corpus: samples.Corpus, seed: int, n_tok
     assert len(ids) == len(weights) == n_tokens + 1
     again, _ = samples.Sampler(corpus, seed).row(n_tokens)
     assert (ids == again).all()
+
+
+def test_lines_of_favoured_languages_are_drawn_twice_as_often() -> None:
+    text = "x = 1\n" * 50
+    python = tokenized("a.py", text, [])
+    files = [python, dataclasses.replace(python, path="a.rb", language="ruby")]
+    corpus = samples.Corpus(token_file.TokenFile(files), TOKENIZER)
+    for favoured, share in (((), 1 / 2), (["python"], 2 / 3), (["ruby"], 1 / 3), (["python", "ruby"], 1 / 2)):
+        sampler = samples.Sampler(corpus, 1, favoured)
+        drawn = [sampler.draw_line()[0] == 0 for _ in range(3000)]
+        assert np.mean(drawn) == pytest.approx(share, abs=0.04), favoured
 
 
 @given(st.integers())
