@@ -18,6 +18,7 @@ from .conftest import (
     URI,
     Start,
     Wire,
+    initialize_params,
     lasting_server,
     notification,
     request,
@@ -300,6 +301,31 @@ def test_a_test_is_for_the_test_file_as_it_is_when_the_model_has_written(
         assert reply["error"]["code"] == CONTENT_MODIFIED
     else:
         assert reply["result"]["edit"]["documentChanges"][-1]["textDocument"] == document
+
+
+@pytest.mark.parametrize("is_saved", [False, True])
+def test_a_test_is_for_the_test_file_on_disk_once_the_editor_has_closed_it(
+    wire: Start,
+    tmp_path: Path,
+    is_saved: bool,  # noqa: FBT001
+) -> None:
+    served, text = wire(), "# mine\n"
+    params = initialize_params(SETTINGS, CAPABILITIES)
+    served.call("initialize", "initialize", {**params, "rootUri": tmp_path.as_uri()})
+    served.send(notification("initialized", {}))
+    served.model_is_loaded()
+    uri, tests = (tmp_path / "a.py").as_uri(), tmp_path / "test_a.py"
+    tests.write_text(text if is_saved else "# saved\n")
+    served.open(uri, UPPER)
+    served.open(tests.as_uri(), text)
+    closing = notification("textDocument/didClose", {"textDocument": {"uri": tests.as_uri()}})
+    served.send(request("running", "codeAction/resolve", picked(served, "test", (0, 4), uri=uri)), closing)
+    reply = served.reply("running")
+    if is_saved:
+        document = {"uri": tests.as_uri(), "version": None}
+        assert reply["result"]["edit"]["documentChanges"][-1]["textDocument"] == document
+    else:
+        assert reply["error"]["code"] == CONTENT_MODIFIED
 
 
 def test_a_newer_request_supersedes_a_running_action(served: Wire) -> None:

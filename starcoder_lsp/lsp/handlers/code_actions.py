@@ -18,7 +18,8 @@ from pygls.exceptions import JsonRpcContentModified, JsonRpcException, JsonRpcIn
 from starcoder_lsp.background import in_background
 from starcoder_lsp.documents.documents import UnknownDocumentError
 from starcoder_lsp.documents.notebooks import View
-from starcoder_lsp.documents.workspace import WorkspaceContext
+from starcoder_lsp.documents.uris import path_of
+from starcoder_lsp.documents.workspace import WorkspaceContext, workspace_at
 from starcoder_lsp.engine.engine import Cancellation, EngineError
 from starcoder_lsp.lsp import convert
 from starcoder_lsp.lsp.handlers.inline_completion import not_open
@@ -94,7 +95,7 @@ def register(server: Server) -> None:
         if view.own.version != picked.version:
             raise JsonRpcContentModified
         async with cancellable_progress(server, action.title) as progress:
-            rewrite = of_now(server, view, await written(server, view, picked, progress.report))
+            rewrite = await of_now(server, view, await written(server, view, picked, progress.report))
         action.edit = workspace_edit(server, view, rewrite)
         server.session.observation.offer_rewrite(view, picked.kind, rewrite)
         return action
@@ -174,17 +175,22 @@ async def written(server: Server, view: View, picked: Picked, report: Callable[[
         session.status.count_running(-1)
 
 
-def of_now(server: Server, view: View, rewrite: Rewrite) -> Rewrite:
+async def of_now(server: Server, view: View, rewrite: Rewrite) -> Rewrite:
     """Return the rewrite of another file for the version that the editor has open by now.
 
-    Raises `JsonRpcContentModified` if its text is another one by now. An edit of `view` ends the work itself.
+    Raises `JsonRpcContentModified` if its text is another one by now, in the editor or, unless it is open there, on the
+    disk. An edit of `view` ends the work itself.
     """
-    now = server.session.texts.documents.get(rewrite.snapshot.uri)
-    if rewrite.snapshot is view.whole or now is None:
+    session, expected = server.session, rewrite.snapshot
+    if expected is view.whole:
         return rewrite
-    if now.text.data != rewrite.snapshot.text.data:
+    workspace = workspace_at(session.history.root_of(view.whole.uri))
+    on_disk = await in_background(workspace.read, path_of(expected.uri), session.settings.disabled_globs)
+    in_editor = session.texts.documents.get(expected.uri)
+    now = on_disk if in_editor is None else in_editor
+    if (b"" if now is None else now.text.data) != expected.text.data:
         raise JsonRpcContentModified
-    return evolve(rewrite, snapshot=now)
+    return rewrite if in_editor is None else evolve(rewrite, snapshot=in_editor)
 
 
 def placed(server: Server, kind: ActionKind, asked: ActionRequest, around: WorkspaceContext) -> Hole:
