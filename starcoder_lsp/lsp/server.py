@@ -160,7 +160,7 @@ class Server(LanguageServer):
             self.show_message(types.MessageType.Warning, problem)
         if self._loads_once_enabled and self.session.settings.enabled:
             self._loads_once_enabled = False
-            self._loading = asyncio.create_task(self.load_model())
+            self._loading = asyncio.create_task(self.load_model(if_enabled=True))
 
     def send_status(self, status: Status) -> None:
         """Send the status to a client that can show it."""
@@ -172,13 +172,16 @@ class Server(LanguageServer):
             self.configuration.workspace = await pull(self)
             self.read_settings()
 
-    async def load_model(self, *, is_start: bool = False) -> None:
-        """Load the model; show progress and errors. At the start it waits until the settings turn completions on."""
+    async def load_model(self, *, if_enabled: bool = False) -> None:
+        """Load the model; show progress and errors. With `if_enabled`, only once the settings turn completions on."""
+        self._loads_once_enabled = False
         progress = LoadProgress(self, self.log)
-        questions = [asyncio.ensure_future(self.pull_settings()), asyncio.ensure_future(progress.create())]
+        questions = [asyncio.ensure_future(self.pull_settings())]
+        if not if_enabled or self.session.settings.enabled:  # some clients show a token before it begins, so for ever
+            questions.append(asyncio.ensure_future(progress.create()))
         await asyncio.wait(questions, timeout=CLIENT_TIMEOUT_S)
         self.read_settings()
-        self._loads_once_enabled = is_start and not self.session.settings.enabled
+        self._loads_once_enabled = if_enabled and not self.session.settings.enabled
         if self._loads_once_enabled:
             self.session.slot.leave_empty()
             return

@@ -155,6 +155,36 @@ def test_the_model_loads_without_the_clients_reply_which_may_come_late(wire: Sta
     assert server.errors == []
 
 
+def run(server: Wire, command: str) -> None:
+    server.send(request(command, "workspace/executeCommand", {"command": f"starcoder.{command}"}))
+
+
+def test_suggestions_that_are_on_for_a_moment_load_no_model(wire: Start) -> None:
+    server = wire()
+    server.start({"debounce": {"mode": "off"}, "enabled": False}, PULLED)
+    server.send(answer(pulled(server), [None]))
+    run(server, "toggle")
+    moment = pulled(server)
+    run(server, "toggle")
+    server.send(answer(moment, [None]))
+    assert server.call("off", "starcoder/metrics")["result"]["model"] is None
+    run(server, "toggle")
+    server.send(answer(pulled(server), [None]))
+    server.model_is_loaded()
+    assert server.stop() == 0
+
+
+def test_a_restart_that_also_turns_suggestions_on_loads_the_model_once(wire: Start) -> None:
+    server = wire()
+    server.start({"debounce": {"mode": "off"}, "enabled": False}, PULLED)
+    server.send(answer(pulled(server), [None]))
+    run(server, "restartModel")
+    server.send(answer(pulled(server), [{"enabled": True}]))
+    assert server.reply("restartModel")["result"]["kind"] == "ready"
+    assert server.stop() == 0
+    assert len([message for message in server.rest() if message.get("method") == "workspace/configuration"]) == 2
+
+
 @pytest.mark.parametrize("settings", [{"starcoder": {"enabled": False}}, {"enabled": False}])
 def test_settings_pushed_by_a_client_are_used(wire: Start, settings: object) -> None:
     server = wire()

@@ -228,14 +228,17 @@ def test_the_command_toggle_turns_suggestions_off_and_on(served: Wire) -> None:
 
 def test_without_suggestions_no_model_is_loaded_until_they_are_turned_on(start: Start) -> None:
     served = start()
-    served.start({**SETTINGS, "enabled": False}, STATUS)
+    served.start({**SETTINGS, "enabled": False}, {**STATUS, "window": {"workDoneProgress": True}})
     served.until(lambda message: message.get("params", {}).get("kind") == "off")
     status = command(served, "status", "starcoder.showStatus")["result"]
     assert (status["kind"], status["model"]) == ("off", None)
     assert not [message for message in served.came if message.get("params", {}).get("kind") == "loading"]
     served.open(URI, CODE)
     assert served.complete("none", URI, *CURSOR)["result"] is None
+    assert not [message for message in served.came if message.get("method") == "window/workDoneProgress/create"]
     assert command(served, "on", "starcoder.toggle")["result"] == {"enabled": True}
+    created = served.until(lambda message: message.get("method") == "window/workDoneProgress/create")
+    served.send({"jsonrpc": "2.0", "id": created["id"], "result": None})
     served.model_is_loaded()
     assert items(served)
 

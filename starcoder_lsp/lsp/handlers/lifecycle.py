@@ -45,7 +45,7 @@ def register(server: Server) -> None:
     async def initialized(_params: types.InitializedParams) -> None:
         if not server.was_initialized:
             server.was_initialized = True
-            await asyncio.gather(server.load_model(is_start=True), _watch_configuration(server))
+            await asyncio.gather(server.load_model(if_enabled=True), _watch_configuration(server))
 
     @server.feature(types.SHUTDOWN)
     def shutdown(_params: None) -> None:
