@@ -105,23 +105,24 @@ def _read_group(group: Any, given: object, path: str, layer: SettingsLayer, prob
         current = getattr(group, attribute.name)
         if attrs.has(type(current)):
             changes[attribute.name] = _read_group(current, value, name, layer, problems)
-        elif value is None:
             continue
-        elif rules_of(attribute).trusted_only and not layer.trusted and value not in rules_of(attribute).anyone_may_set:
+        rules = rules_of(attribute)
+        expected, accepted = _read_value(rules, current, value)
+        if value is None or accepted == current:  # Helix sends one table by both ways
+            continue
+        if rules.trusted_only and not layer.trusted and value not in rules.anyone_may_set:
             problems.append(
                 f"{name}: cannot be set by {printable(layer.name[:60])}, only by you; using {_shown(current)}"
             )
+        elif accepted is None:
+            problems.append(f"{name}: expected {expected}, got {_shown(value)}; using {_shown(current)}")
+        elif rules.can_only_be_lowered and not layer.trusted and accepted > current:
+            problems.append(
+                f"{name}: only you can raise it, not {printable(layer.name[:60])} to {_shown(value)};"
+                f" using {_shown(current)}"
+            )
         else:
-            expected, accepted = _read_value(rules_of(attribute), current, value)
-            if accepted is None:
-                problems.append(f"{name}: expected {expected}, got {_shown(value)}; using {_shown(current)}")
-            elif rules_of(attribute).can_only_be_lowered and not layer.trusted and accepted > current:
-                problems.append(
-                    f"{name}: only you can raise it, not {printable(layer.name[:60])} to {_shown(value)};"
-                    f" using {_shown(current)}"
-                )
-            else:
-                changes[attribute.name] = accepted
+            changes[attribute.name] = accepted
     return attrs.evolve(group, **changes)
 
 

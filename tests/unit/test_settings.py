@@ -230,6 +230,13 @@ def test_a_workspace_cannot_set_files_addresses_and_programs(key: str):
         assert problems == ()
 
 
+@given(data=st.data(), key=st.sampled_from(ALL_KEYS))
+def test_what_the_user_has_set_may_come_from_a_workspace_too(data: st.DataObject, key: str):
+    """Helix sends the user's own table as `initializationOptions`, and again in reply to `workspace/configuration`."""
+    own = layer(nested(key, data.draw(valid_values(BY_KEY[key]))))
+    assert read_settings([own, layer(own.values, trusted=False)]) == read_settings([own])
+
+
 def test_a_workspace_can_turn_the_record_off_but_not_on():
     off, on = ({"stats": {"enabled": value}} for value in (False, True))
     settings, problems = read_settings([layer(off, trusted=False)])
