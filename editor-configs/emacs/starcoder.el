@@ -7,7 +7,7 @@
   "The server's program and its arguments.")
 
 (defvar starcoder-settings nil
-  "Settings as the server's README lists them: (:model (:path \"~/a.gguf\")).")
+  "Settings as docs/settings.md lists them: (:model (:path \"~/a.gguf\") :enabled :json-false :languages [\"python\"]).")
 
 ;; lsp-mode does not quite say that it shows suggestions itself: the server would put them into menus too.
 (defun starcoder--options ()
@@ -29,6 +29,17 @@
             (when (eq (lsp--client-server-id (lsp--workspace-client workspace)) 'starcoder-lsp)
               (setq starcoder-status nil))))
 
+(defun starcoder--workspace ()
+  "The server of this buffer. Messages go to it alone: the language's own server does not know them."
+  (or (--first (eq (lsp--client-server-id (lsp--workspace-client it)) 'starcoder-lsp) (lsp-workspaces))
+      (user-error "The server starcoder-lsp does not run here")))
+
+(defun starcoder--execute (command arguments)
+  "Let the server run COMMAND with ARGUMENTS, a vector."
+  (with-lsp-workspace (starcoder--workspace)
+    (lsp-request-async "workspace/executeCommand" (list :command command :arguments arguments) #'ignore
+                       :mode 'detached)))
+
 ;; Beside the language's own server, in every file.
 (lsp-register-client
  (make-lsp-client :server-id 'starcoder-lsp
@@ -36,6 +47,9 @@
                   :initialization-options #'starcoder--options
                   :custom-capabilities '((experimental . ((starcoder . ((status . t) (buttons . t))))))
                   :notification-handlers (lsp-ht ("starcoder/didChangeStatus" #'starcoder--show-status))
+                  :action-handlers (lsp-ht ("starcoder.accept"
+                                            (lambda (action)
+                                              (starcoder--execute "starcoder.accept" (lsp-get action :arguments)))))
                   :activation-fn #'always
                   :add-on? t))
 
@@ -50,8 +64,7 @@
 (defun starcoder-pull-model ()
   "Get a model: choose one, accept its licence, and use it as soon as it is here."
   (interactive)
-  (lsp-request-async "workspace/executeCommand" (list :command "starcoder.pullModel" :arguments []) #'ignore
-                     :mode 'detached))
+  (starcoder--execute "starcoder.pullModel" []))
 
 (defun starcoder-next ()
   "Show the next suggestion. The first time the server is asked for up to three."
@@ -63,6 +76,11 @@
     (when (and was-shown (lsp-inline-completion--active-p))
       (lsp-inline-completion-next))))
 
+(defun starcoder--position (point)
+  "POINT as a position in the form that lsp-mode reads: what it makes itself it only sends."
+  (-let (((&plist :line :character) (lsp--point-to-position point)))
+    (lsp-make-position :line line :character character)))
+
 (defun starcoder--accept-part (regexp)
   "Insert what REGEXP matches at the suggestion's beginning, and show the rest."
   (-let* ((item (elt lsp-inline-completion--items lsp-inline-completion--current))
@@ -73,10 +91,12 @@
       (lsp-inline-completion--clear-overlay)
       (goto-char start)
       (insert part)
-      (lsp-notify "textDocument/didPartiallyAcceptCompletion"
-                  (list :item item :acceptedLength (/ (length (encode-coding-string part 'utf-16le)) 2)))
+      (with-lsp-workspace (starcoder--workspace)
+        (lsp-notify "textDocument/didPartiallyAcceptCompletion"
+                    (list :item item :acceptedLength (/ (length (encode-coding-string part 'utf-16le)) 2))))
       (lsp-put item :insertText (substring insert-text (length part)))
-      (lsp-put item :range (lsp--region-to-range (point) (+ (point) (- end start))))
+      (lsp-put item :range (lsp-make-range :start (starcoder--position (point))
+                                           :end (starcoder--position (+ (point) (- end start)))))
       (setq lsp-inline-completion--items (list item)
             lsp-inline-completion--current 0
             lsp-inline-completion--start-point (point))

@@ -83,6 +83,7 @@ def test_a_word_or_a_line_can_be_accepted(emacs: Desk) -> None:
     emacs.holds(TYPED + suggestion.split("\n")[0])
     notifications = [each["params"] for each in emacs.log.sent("textDocument/didPartiallyAcceptCompletion")]
     assert [each["acceptedLength"] for each in notifications] == [len("en"), len(shown[0]) - column]
+    assert not [screen for screen in terminal.seen if "Wrong type" in screen]
     terminal.keys("C-_")
     save(emacs)
     emacs.holds("    with open")
