@@ -303,7 +303,8 @@ def test_checkhealth_finds_no_fault(neovim: Desk, kind: str) -> None:
 @in_both_versions
 def test_commands_toggle_and_show_the_status(neovim: Desk) -> None:
     escape(neovim)
-    neovim.terminal.type(":Starcoder toggle\n")
+    neovim.terminal.type(":Starcoder tog")
+    neovim.terminal.keys("Tab", "Enter")
     neovim.terminal.shows("starcoder: off")
     neovim.terminal.type(":Starcoder toggle\n")
     neovim.terminal.shows("starcoder: ready")

@@ -51,9 +51,10 @@ local n_crashes = 0
 local MAX_CRASHES = 3
 
 --- Start the server again after a crash, at once: once a buffer without a client is edited, Neovim follows its changes no
---- more, and a server that is started later is never told of them. A server that crashes often is left alone.
+--- more, and a server that is started later is never told of them. A server that crashes often is left alone, and so is
+--- one that Neovim was told to stop by force, with SIGTERM.
 function M.restart(code, signal)
-  if (code == 0 and signal == 0) or vim.v.exiting ~= vim.NIL or n_crashes == MAX_CRASHES then
+  if (code == 0 and (signal == 0 or signal == 15)) or vim.v.exiting ~= vim.NIL or n_crashes == MAX_CRASHES then
     return
   end
   n_crashes = n_crashes + 1
@@ -99,14 +100,17 @@ function M.status()
   return status and 'starcoder: ' .. status or ''
 end
 
---- The names of what `:Starcoder` can do, most of them from the server itself.
-function M.commands()
+--- What `:Starcoder` can do and begins with `typed`: its own and the server's commands, but for the one that no person
+--- runs.
+function M.commands(typed)
   local client = current_client()
   local provider = client and client.server_capabilities.executeCommandProvider or {}
   local names = vim.tbl_map(function(command)
     return (command:gsub('^starcoder%.', ''))
   end, provider.commands or {})
-  return vim.list_extend({ 'cancel' }, names)
+  return vim.tbl_filter(function(name)
+    return name ~= 'accept' and vim.startswith(name, typed)
+  end, vim.list_extend({ 'cancel' }, names))
 end
 
 --- End the code actions that are being written, and downloads.
@@ -120,6 +124,17 @@ local function cancel(client)
   end
 end
 
+--- What the server answers to a command, in words. A page goes to the browser.
+local function in_words(answer)
+  if answer.html then
+    local page = vim.fn.tempname() .. '.html'
+    vim.fn.writefile(vim.split(answer.html, '\n'), page)
+    vim.ui.open(page)
+    return 'the page is ' .. page
+  end
+  return answer.markdown or next(answer) and vim.inspect(answer, { newline = ' ', indent = '' }) or 'done'
+end
+
 --- Run `starcoder.<name>` and show what it answers.
 function M.command(name, arguments)
   local client = current_client()
@@ -130,8 +145,7 @@ function M.command(name, arguments)
   else
     local params = { command = 'starcoder.' .. name, arguments = arguments }
     call(client, 'request', 'workspace/executeCommand', params, function(err, result)
-      local answer = type(result) == 'table' and result or {}
-      local said = err and err.message or answer.markdown or vim.inspect(answer, { newline = ' ', indent = '' })
+      local said = err and err.message or in_words(type(result) == 'table' and result or {})
       vim.notify('starcoder: ' .. said, err and vim.log.levels.ERROR or vim.log.levels.INFO)
     end)
   end
