@@ -29,6 +29,7 @@ class SettingDescription:
     choices: tuple[str, ...]
     limits: tuple[float, float] | None
     trusted_only: bool
+    can_only_be_lowered: bool
 
 
 def describe_settings() -> list[SettingDescription]:
@@ -51,4 +52,5 @@ def _describe(group: attrs.AttrsInstance, path: str) -> Iterator[SettingDescript
             choices=rules.choices,
             limits=rules.limits,
             trusted_only=rules.trusted_only,
+            can_only_be_lowered=rules.can_only_be_lowered,
         )

@@ -7,7 +7,7 @@
   "The server's program and its arguments.")
 
 (defvar starcoder-settings nil
-  "Settings as docs/settings.md lists them: (:model (:path \"~/a.gguf\") :enabled :json-false :languages [\"python\"]).")
+  "Settings as docs/settings.md lists them: (:model (:path \"~/a.gguf\") :enabled :json-false :languages [\"c\"]).")
 
 ;; lsp-mode does not quite say that it shows suggestions itself: the server would put them into menus too.
 (defun starcoder--options ()

@@ -20,7 +20,11 @@ MANIFEST = Path(__file__).with_name("package.json")
 
 
 def schema_of(setting: SettingDescription, keys: frozenset[str]) -> dict[str, Any]:
-    """A setting as JSON Schema with VS Code's own additions. `machine` is the scope that no workspace can set."""
+    """A setting as JSON Schema with VS Code's own additions.
+
+    `machine` is the scope that no workspace can set. `machine-overridable` marks limits of this machine, which a
+    workspace can only lower.
+    """
     schema: dict[str, Any] = {"type": setting.type_name, "default": setting.default}
     if setting.type_name == "array of strings":
         schema |= {"type": "array", "items": {"type": "string"}}
@@ -30,6 +34,8 @@ def schema_of(setting: SettingDescription, keys: frozenset[str]) -> dict[str, An
         schema["minimum"], schema["maximum"] = setting.limits
     if setting.trusted_only:
         schema["scope"] = "machine"
+    elif setting.can_only_be_lowered:
+        schema["scope"] = "machine-overridable"
     return schema | {"markdownDescription": linked(setting.description, keys)}
 
 

@@ -44,6 +44,7 @@ export function acceptance(tell: Tell): Acceptance {
     }
   };
 
+  const listener = workspace.onDidChangeTextDocument(changed);
   return {
     show(document, offset, { command, insertText }) {
       const item = { command: { command: command?.command, arguments: command?.arguments } };
@@ -51,6 +52,6 @@ export function acceptance(tell: Tell): Acceptance {
       shown = { document, item, text, rest: text, offset };
       tell('textDocument/didShowCompletion', { item });
     },
-    dispose: workspace.onDidChangeTextDocument(changed).dispose,
+    dispose: () => listener.dispose(),
   };
 }

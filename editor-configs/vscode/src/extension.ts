@@ -85,14 +85,17 @@ export function activate(context: ExtensionContext): void {
     context.subscriptions.push(commands.registerCommand(`starcoder-lsp.${name}`, () => told(run)));
   }
 
-  // The server learns these when it starts; of all others it asks when it is told that they changed.
-  const whenStarting = ['server.path', 'completion.asMenuItems', ...names.trusted].map((name) => `${SECTION}.${name}`);
+  // The server learns these when it starts; of all others it asks when it is told that they changed. What it hears then
+  // may be the workspace's, so that it raises no limit.
+  const learnt = ['server.path', 'completion.asMenuItems', ...names.trusted, ...names.lowered];
+  const whenStarting = learnt.map((name) => `${SECTION}.${name}`);
   context.subscriptions.push(
     output,
     status,
     suggestions,
     views,
     window.onDidChangeActiveTextEditor(focus),
+    workspace.onDidGrantWorkspaceTrust(() => (client ? undefined : told(restart))), // now the selected Python is asked
     workspace.onDidChangeConfiguration((event) => {
       if (whenStarting.some((name) => event.affectsConfiguration(name))) {
         void told(restart);

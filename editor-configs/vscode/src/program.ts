@@ -40,7 +40,8 @@ export async function findProgram(): Promise<Program | string> {
   if (python && (await runs(python, [...args, '--version']))) {
     return { command: python, args };
   }
-  return 'starcoder-lsp was found neither on PATH nor in the selected Python';
+  const unasked = workspace.isTrusted ? '' : ', which is not asked in an untrusted workspace';
+  return `starcoder-lsp was found neither on PATH nor in the selected Python${unasked}`;
 }
 
 /** Tell the person that there is no server and let them choose one; true if it is worth to look again. */

@@ -14,20 +14,26 @@ interface Manifest {
   contributes: { configuration: [unknown, { properties: Record<string, { scope?: string }> }] };
 }
 
-/** The names of the server's settings, without the section: those that the person alone may set, and all others. */
+/**
+ * The names of the server's settings, without the section: those that the person alone may set, and all others; of the
+ * others, a workspace can only lower some.
+ */
 export interface SettingNames {
   trusted: string[];
   others: string[];
+  lowered: string[];
 }
 
 export function settingNames(context: ExtensionContext): SettingNames {
   const manifest: Manifest = context.extension.packageJSON;
   const properties = Object.entries(manifest.contributes.configuration[1].properties);
-  const names = (isTrusted: boolean): string[] =>
-    properties
-      .filter(([, schema]) => (schema.scope === 'machine') === isTrusted)
-      .map(([key]) => key.slice(SECTION.length + 1));
-  return { trusted: names(true), others: names(false) };
+  const names = (isWanted: (scope?: string) => boolean): string[] =>
+    properties.filter(([, { scope }]) => isWanted(scope)).map(([key]) => key.slice(SECTION.length + 1));
+  return {
+    trusted: names((scope) => scope === 'machine'),
+    others: names((scope) => scope !== 'machine'),
+    lowered: names((scope) => scope === 'machine-overridable'),
+  };
 }
 
 /** What the person's own settings say of `names`; what a workspace says of them does not count. */

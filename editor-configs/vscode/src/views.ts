@@ -37,10 +37,12 @@ export function pages(): Pages {
       await commands.executeCommand('markdown.showPreviewToSide', uri);
     },
     showHtml(title, html) {
-      panel ??= window.createWebviewPanel(SCHEME, title, ViewColumn.Beside, { enableScripts: false });
-      panel.onDidDispose(() => {
-        panel = undefined;
-      });
+      if (!panel) {
+        panel = window.createWebviewPanel(SCHEME, title, ViewColumn.Beside, { enableScripts: false });
+        panel.onDidDispose(() => {
+          panel = undefined;
+        });
+      }
       panel.webview.html = html;
       panel.reveal();
     },
