@@ -1,8 +1,11 @@
 (function_definition declarator: (function_declarator declarator: (_) @scope.name) body: (_) @scope.body) @scope.function
 
-; a function that returns a pointer
+; a function that returns a pointer, or a pointer to one
 (function_definition
   declarator: (_ declarator: (function_declarator declarator: (_) @scope.name))
+  body: (_) @scope.body) @scope.function
+(function_definition
+  declarator: (_ declarator: (_ declarator: (function_declarator declarator: (_) @scope.name)))
   body: (_) @scope.body) @scope.function
 
 ; a function with any other declarator, without its name

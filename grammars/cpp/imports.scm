@@ -1,4 +1,4 @@
 ; inherits: c
-(translation_unit (using_declaration) @import)
+(translation_unit [(using_declaration) (namespace_alias_definition)] @import)
 
-(ERROR (using_declaration) @import)
+(ERROR [(using_declaration) (namespace_alias_definition)] @import)

@@ -1,5 +1,2 @@
-((program (lexical_declaration . (variable_declarator name: (identifier) @definition.name) .) @definition.constant))
-
-((program (export_statement declaration:
-  (lexical_declaration . (variable_declarator name: (identifier) @definition.name) .) @definition.constant))
-  (#set! lead "export"))
+; inherits: ecmascript
+(field_definition property: (_) @definition.name) @definition.constant

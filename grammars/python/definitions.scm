@@ -3,3 +3,5 @@
 (class_definition body: (block (assignment left: (identifier) @definition.name) @definition.constant))
 (class_definition body: (block (expression_statement (assignment left: (identifier) @definition.name) @definition.constant)))
 (module (type_alias_statement left: (_) @definition.name) @definition.type)
+(module (assignment left: (pattern_list (identifier) @definition.name @definition.constant)))
+(module (expression_statement (assignment left: (pattern_list (identifier) @definition.name @definition.constant))))

@@ -8,3 +8,11 @@
 
 ((macro_definition name: (_) @definition.name) @definition.function
   (#set! lead "attribute_item"))
+
+(associated_type name: (_) @definition.name) @definition.type
+
+((field_declaration name: (_) @definition.name) @definition.constant
+  (#set! lead "attribute_item"))
+
+((enum_variant name: (_) @definition.name) @definition.constant
+  (#set! lead "attribute_item"))

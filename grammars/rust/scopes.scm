@@ -18,3 +18,6 @@
 
 ((mod_item name: (_) @scope.name body: (_) @scope.body) @scope.module
   (#set! lead "attribute_item"))
+
+; a function named by its variable
+(let_declaration pattern: (identifier) @scope.name value: (closure_expression body: (block) @scope.body)) @scope.function

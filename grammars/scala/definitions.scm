@@ -2,3 +2,10 @@
 (class_definition name: (_) @definition.name) @definition.class
 (type_definition name: (_) @definition.name) @definition.type
 (val_definition pattern: (identifier) @definition.name) @definition.constant
+(var_definition pattern: (identifier) @definition.name) @definition.constant
+(val_declaration name: (_) @definition.name) @definition.constant
+(var_declaration name: (_) @definition.name) @definition.constant
+(given_definition name: (_) @definition.name) @definition.constant
+(object_definition name: (_) @definition.name) @definition.class
+(simple_enum_case name: (_) @definition.name) @definition.constant
+(full_enum_case name: (_) @definition.name) @definition.constant

@@ -1,1 +1,3 @@
 (compilation_unit (import_declaration) @import)
+
+(ERROR (import_declaration) @import)

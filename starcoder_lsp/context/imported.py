@@ -6,7 +6,6 @@ A small definition is shown whole, a large one by its header and those of its me
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +14,7 @@ from attrs import frozen
 from starcoder_lsp.documents.documents import Snapshot
 from starcoder_lsp.documents.embedded import embedded_documents
 from starcoder_lsp.documents.resolve import ImportedFile, imported_files
-from starcoder_lsp.documents.scopes import Scope
+from starcoder_lsp.documents.scopes import Scope, short_name
 from starcoder_lsp.documents.text import Text
 from starcoder_lsp.lru import cached_by_text
 
@@ -80,7 +79,7 @@ def imported_definitions(
             continue
         parsed = parsed_with_this
         definitions = document.syntax.definitions()
-        defined = {_name(definition) for definition in definitions}
+        defined = {short_name(definition.name) for definition in definitions}
         if not file.is_whole and not file.names & defined:
             # The file imports the names itself, or the name is an alias of the whole file.
             further = imported_files(document, file.path, root) if depth == 0 else ()
@@ -118,7 +117,7 @@ def _definitions_of(
             continue  # a member
         if definition.kind != "module":
             container_end = definition.end_byte
-        name = _name(definition)
+        name = short_name(definition.name)
         if name in wanted and definition.kind != "module":
             members = []
             for member in definitions[index + 1 :]:
@@ -138,7 +137,7 @@ def _shown(
     if last - first < MAX_WHOLE_LINES:
         return header, tuple(range(first, last + 1))
     lines = set(header)
-    for member in sorted(members, key=lambda member: _name(member) not in near):
+    for member in sorted(members, key=lambda member: short_name(member.name) not in near):
         own = _header(text, member)
         if len(lines) + len(own) <= MAX_CLASS_LINES:
             lines.update(own)
@@ -153,10 +152,3 @@ def _header(text: Text, definition: Scope) -> tuple[int, ...]:
     if inside and _DOCSTRING.match(text.data, text.line_starts[last + 1]):
         last += 1
     return tuple(range(first, min(last, first + MAX_WHOLE_LINES - 1) + 1))
-
-
-@lru_cache(maxsize=1024)
-def _name(definition: Scope) -> str:
-    """Return a definition's name without type parameters, pointers and the like."""
-    found = re.search(r"[\w$]+", definition.name)
-    return found[0] if found else ""

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from attrs import evolve, frozen
 
 from starcoder_lsp.context.text_change import TextChange
-from starcoder_lsp.documents.scopes import Scope
+from starcoder_lsp.documents.scopes import Scope, short_name
 
 MAX_CHANGES = 16
 """Changes that are kept; with more, every definition moves once. Not measured."""
@@ -32,7 +32,7 @@ class Outline:
         in_order = sorted(definitions, key=lambda scope: scope.start_byte)
         numbers: dict[bytes, list[int]] = {}
         for number, scope in enumerate(in_order):
-            numbers.setdefault(scope.name.encode(), []).append(number)
+            numbers.setdefault(short_name(scope.name).encode(), []).append(number)
         return cls(in_order, numbers)
 
     def moved(self, change: TextChange) -> Outline:
@@ -42,7 +42,7 @@ class Outline:
         return evolve(self, changes=(*self._changes, change))
 
     def named(self, names: Collection[bytes], before_byte: int) -> Iterator[Scope]:
-        """Yield the definitions with these names that begin before a place, the last first."""
+        """Yield the definitions with these short names that begin before a place, the last first."""
         numbers = (number for name in names for number in self._numbers_by_name.get(name, ()))
         found = (self._now(number) for number in sorted(numbers, reverse=True))
         return (scope for scope in found if scope is not None and scope.start_byte < before_byte)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import chain
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -18,13 +19,17 @@ if TYPE_CHECKING:
 
 _MAX_IMPORT_DEPTH: Final = 3
 """A `using` in the body of a namespace is this deep. Keeps the query off the rest of the file. Not measured."""
-_MAX_DEFINITION_DEPTH: Final = 8
-"""A method of a class template in a namespace inside an include guard is this deep. Not measured."""
+_MAX_DEFINITION_DEPTH: Final = 10
+"""A method template of a class template in two namespaces inside an include guard is this deep. Not measured."""
 _MAX_SIBLINGS: Final = 50
 """The most comments in a row that are skipped. Not measured; a bound for generated files."""
 _MAX_OUTLINE_BYTES: Final = 256 * 1024
 """Imports and definitions that begin further down in a file are not found. Not measured."""
 _CLOSERS: Final = (b"}", b"end")
+_MAX_NAME_CHARACTERS: Final = 200
+"""Longer names are the text of an expression, such as the left side of an assignment. Not measured."""
+_TYPE_ARGUMENTS: Final = re.compile(r"<[^<>]*>")
+_QUALIFIED: Final = re.compile(r"[\w$]+(?:(?:::|[.:])~?[\w$]+)*")
 
 SCOPE_QUERIES: Final[tuple[QueryName, ...]] = ("scopes",)
 IMPORT_QUERIES: Final[tuple[QueryName, ...]] = ("imports",)
@@ -56,6 +61,19 @@ class ParsedText:
     language: Language
     text: Text
     tree: Tree
+
+
+def short_name(name: str) -> str:
+    """Return the word by which other code refers to a scope; "" if there is none.
+
+    It is the last part of a qualified name, without type arguments, pointers, quotes and parameters: `clone` for
+    `Box<T>::clone`, `g` for `M.g`, `handler` for `(*handler)(int)`.
+    """
+    if name.isidentifier():
+        return name
+    plain = _TYPE_ARGUMENTS.sub("", _TYPE_ARGUMENTS.sub("", name[:_MAX_NAME_CHARACTERS]))
+    found = _QUALIFIED.search(plain)
+    return re.split(r"[.:~]+", found[0])[-1] if found else ""
 
 
 def enclosing_scopes(parsed: ParsedText, cursor_byte: int) -> tuple[Scope, ...]:

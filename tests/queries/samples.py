@@ -77,8 +77,8 @@ const s = <T,>(a: T) => a;
         ["class C", "function f"],
         ['import type { A } from "b";'],
         [
-            "type T", "class I", "function m", "class E", "function over", "class C", "function constructor",
-            "function f", "class D", "function q", "module N", "function r", "function s",
+            "type T", "class I", "constant a", "function m", "class E", "constant One", "function over", "class C",
+            "function constructor", "function f", "class D", "function q", "module N", "function r", "function s",
         ],
     ),
     "java": Sample(
@@ -98,8 +98,8 @@ record R(int x) { R { } }
         ["class A", "function f"],
         ["import a.b;", "import static c.d.*;"],
         [
-            "class A", "constant X", "function A", "function f", "class I", "function q", "class E", "class R",
-            "function R",
+            "class A", "constant X", "function A", "function f", "class I", "function q", "class E", "constant ONE",
+            "class R", "function R",
         ],
     ),
     "c": Sample(
@@ -116,7 +116,7 @@ char **g(void) { }
 """,
         ["function f"],
         ["#include <stdio.h>\n", '#include "a.h"\n'],
-        ["constant LIMIT", "type point_t", "class point", "function proto", "function f"],
+        ["constant LIMIT", "type point_t", "class point", "constant x", "function proto", "function f", "function g"],
     ),
     "cpp": Sample(
         """\
@@ -139,6 +139,7 @@ enum class E { One };
         ["#include <vector>\n", "using namespace std;"],
         [
             "type T", "module n", "class A", "function A", "function q", "function f", "function A::g", "class E",
+            "constant One",
         ],
     ),
     "csharp": Sample(
@@ -178,7 +179,7 @@ func g() {}
 """,
         ["function F"],
         ['import "fmt"', 'import (\n\t"os"\n)'],
-        ["constant Limit", "class S", "class I", "type T", "function F", "function g"],
+        ["constant Limit", "class S", "constant x", "class I", "function Q", "type T", "function F", "function g"],
     ),
     "rust": Sample(
         """\
@@ -199,8 +200,8 @@ macro_rules! mm { () => {} }
         ["class S", "function f"],
         ["use a::b;", "mod n;"],
         [
-            "constant LIMIT", "class S", "class Unit", "class T", "function q", "class S", "function f", "module m",
-            "function g", "function mm",
+            "constant LIMIT", "class S", "constant x", "class Unit", "class T", "function q", "class S", "function f",
+            "module m", "function g", "function mm",
         ],
     ),
     "ruby": Sample(

@@ -49,3 +49,10 @@ def test_a_definition_is_found_at_its_place_after_changes(
     assert list(outline.below(first)) == [scope for scope in expected if first <= scope.start_byte]
     named = [scope for scope in expected if scope.name in names and scope.start_byte < last]
     assert list(outline.named({name.encode() for name in names}, last)) == named[::-1]
+
+
+def test_a_definition_with_a_qualified_name_is_found_by_its_last_part() -> None:
+    scopes = [
+        Scope("function", name, start, start + 5, start + 5, start + 9) for start, name in ((0, "A::f"), (10, "g"))
+    ]
+    assert list(Outline.of(scopes).named({b"f"}, 99)) == scopes[:1]
