@@ -34,7 +34,7 @@ _MAX_MANIFEST_BYTES: Final = 16 * 1024
 _MAX_MANIFEST_FILE_BYTES: Final = 1024 * 1024
 
 _NOT_IN_NAMES: Final = " \t\r\n()"
-_ALIAS: Final = re.compile(r"\sas\s.*|(?<!:):(?!:).*", re.DOTALL)
+_ALIAS: Final = re.compile(r"\s(?:as|=>)\s.*|(?<!:):(?!:).*", re.DOTALL)
 
 
 @frozen
@@ -112,8 +112,8 @@ def _resolved(language: Language, statements: tuple[bytes, ...], importer: _Impo
     found: dict[str, ImportedFile] = {}
     for statement in statements:
         for n_lead, module, n_names in _paths(language, statement):
-            for file, rest in _files(n_lead, list(module), _all_rules()[language.id], importer):
-                if file != importer.path and len(rest) <= n_names:
+            for file, rest in _files(n_lead, list(module), n_names, _all_rules()[language.id], importer):
+                if file != importer.path:
                     known = found.get(file, ImportedFile(file, frozenset(), is_whole=False))
                     names = known.names | set(rest or module[-1:])
                     found[file] = ImportedFile(file, names, known.is_whole or not rest)
@@ -172,8 +172,13 @@ def _parts(item: str, separator: str) -> tuple[str, ...]:
     return tuple(part for part in words[-1].split(separator) if part and part != "*") if words else ()
 
 
-def _files(n_lead: int, parts: list[str], rules: _Rules, importer: _Importer) -> list[tuple[str, list[str]]]:
-    """Return the files of one path, each with the last parts of the path, which name something in the file."""
+def _files(
+    n_lead: int, parts: list[str], n_names: int, rules: _Rules, importer: _Importer
+) -> list[tuple[str, list[str]]]:
+    """Return the files of one path, each with the last parts of the path, which name something in the file.
+
+    At most `n_names` parts may be such names.
+    """
     folder = _own_folder(rules, importer)
     for _ in range(n_lead - 1):
         folder = folder.rpartition("/")[0]
@@ -190,9 +195,8 @@ def _files(n_lead: int, parts: list[str], rules: _Rules, importer: _Importer) ->
         starts = [f"{above}/{root}".rstrip("/") for above in importer.folders for root in rules.roots]
     starts = [start for start in starts if f"{start}/".startswith(f"{importer.root}/") and ".." not in parts]
     takes_start = is_relative or bool(n_lead or rules.manifest)
-    return next(
-        filter(None, (_followed(start, parts, rules, importer, takes_start=takes_start) for start in starts)), []
-    )
+    followed = (_followed(start, parts, rules, importer, takes_start=takes_start) for start in starts)
+    return next((found for found in followed if found and len(found[0][1]) <= n_names), [])
 
 
 def _own_folder(rules: _Rules, importer: _Importer) -> str:
@@ -240,9 +244,13 @@ def _beside_manifest(parts: list[str], rules: _Rules, importer: _Importer) -> tu
             manifest = read_regular(f"{folder}/{file_name}", _MAX_MANIFEST_FILE_BYTES, inside=importer.root)
         except (OSError, ValueError):  # ValueError: a NUL in the path
             continue
-        found = re.search(pattern, manifest[:_MAX_MANIFEST_BYTES].decode("utf-8", "replace"))
-        own = found[1].split(rules.separator) if found else []
-        return ([folder], parts[len(own) :]) if own and parts[: len(own)] == own else ([], parts)
+        text = manifest[:_MAX_MANIFEST_BYTES].decode("utf-8", "replace")
+        below = {
+            tuple(part for part in found[1].split(rules.separator) if part): "/".join(found.groups("")[1:]).strip("/")
+            for found in re.finditer(pattern, text)
+        }
+        own = max((path for path in below if path and path == tuple(parts[: len(path)])), key=len, default=())
+        return ([f"{folder}/{below[own]}".rstrip("/")], parts[len(own) :]) if own else ([], parts)
     return [], parts
 
 

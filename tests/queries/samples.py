@@ -142,6 +142,36 @@ enum class E { One };
             "constant One",
         ],
     ),
+    "objc": Sample(
+        """\
+#import <Foundation/Foundation.h>
+#import "B.h"
+@import UIKit;
+#define LIMIT 1
+typedef struct point { int x; } point_t;
+@protocol P <NSObject>
+- (void)q;
+@end
+@interface A : B <P>
+@property (nonatomic, strong) NSString *title;
+- (instancetype)initWithName:(NSString *)name size:(int)size;
+@end
+@implementation A
+- (instancetype)initWithName:(NSString *)name size:(int)size {
+  return █self;
+}
++ (A *)make { return nil; }
+@end
+int f(int a) { return 0; }
+""",
+        ["class A", "function initWithName"],
+        ["#import <Foundation/Foundation.h>\n", '#import "B.h"\n', "@import UIKit;"],
+        [
+            "constant LIMIT", "type point_t", "class point", "constant x", "class P", "function q", "class A",
+            "constant title", "function initWithName", "class A", "function initWithName", "function make",
+            "function f",
+        ],
+    ),
     "csharp": Sample(
         """\
 using System;

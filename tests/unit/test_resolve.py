@@ -9,7 +9,7 @@ import pytest
 
 from starcoder_lsp.documents import resolve
 from starcoder_lsp.documents.documents import Documents
-from starcoder_lsp.documents.languages import all_languages, grammars_folder
+from starcoder_lsp.documents.languages import all_languages, grammars_folder, load_query
 from starcoder_lsp.documents.resolve import imported_files
 
 
@@ -143,6 +143,7 @@ def test_java_imports_lead_to_files(tmp_path, name, statement, expected):
         ("src/net/a.c", '#include "b.h"', {"src/net/b.h": {"b.h", "*"}}),
         ("src/net/a.cpp", '#include "../util.hpp"', {"src/util.hpp": {"util.hpp", "*"}}),
         ("src/net/a.cpp", "#include <proj/api.h>\n#include <vector>", {"include/proj/api.h": {"api.h", "*"}}),
+        ("src/net/a.m", '#import "b.h"', {"src/net/b.h": {"b.h", "*"}}),
         ("src/net/a.c", '#ifndef A\n#  include "net/b.h"\n#endif', {"src/net/b.h": {"b.h", "*"}}),
         ("src/net/a.c", '#include "/etc/passwd"\n#include "../../../x.h"\n#include "a/../b.h"', {}),
     ],
@@ -150,6 +151,95 @@ def test_java_imports_lead_to_files(tmp_path, name, statement, expected):
 def test_c_includes_lead_to_files(tmp_path, name, statement, expected):
     project(tmp_path, "src/net/b.h src/util.hpp include/proj/api.h")
     assert resolved(tmp_path, name, statement + "\n") == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "statement", "expected"),
+    [
+        ("src/app/b.ts", 'import { one } from "@/lib/a";', {"src/lib/a.ts": {"one"}}),
+        ("src/app/b.ts", 'import x from "~/lib/a";', {"src/lib/a.ts": {"x"}}),
+        ("src/app/b.ts", 'import { one } from "$lib/c";', {"src/lib/c.ts": {"one"}}),
+        ("src/app/b.ts", 'import { one } from "@lib/a"; import a from "lib/a"; import c from "c";', {}),
+        ("src/app/b.ts", 'const a = await import("../lib/a");', {"src/lib/a.ts": {"a", "*"}}),
+        ("src/app/b.js", 'var a = require("../lib/a"), c = require("../lib/c").c;', {"src/lib/a.ts": {"a"}}),
+        ("src/app/b.js", 'require("../lib/a");', {"src/lib/a.ts": {"a", "*"}}),
+    ],
+)
+def test_more_javascript_imports_lead_to_files(tmp_path, name, statement, expected):
+    project(tmp_path, "src/lib/a.ts src/lib/c.ts src/app/index.ts")
+    found = resolved(tmp_path, name, statement + "\n")
+    assert {file: names for file, names in found.items() if file in expected} == expected
+    assert expected or not found
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("src/main/kotlin/org/x/App.kt", "import org.x.Util", {"src/main/kotlin/org/x/Util.kt": {"Util", "*"}}),
+        ("src/main/kotlin/org/x/App.kt", "import org.x.Old as New", {"src/main/java/org/x/Old.java": {"Old", "*"}}),
+        ("src/main/scala/org/x/App.scala", "import org.x.Box", {"src/main/scala/org/x/Box.scala": {"Box", "*"}}),
+        ("src/main/scala/org/x/App.scala", "import org.x.Box._", {"src/main/scala/org/x/Box.scala": {"Box", "*"}}),
+        (
+            "src/main/scala/org/x/App.scala",
+            "import org.x.{Box => Crate, Tool as T}",
+            {"src/main/scala/org/x/Box.scala": {"Box", "*"}, "src/main/scala/org/x/Tool.scala": {"Tool", "*"}},
+        ),
+        ("lib/a.rb", "require_relative 'sub/b'", {"lib/sub/b.rb": {"b", "*"}}),
+        ("spec/a_spec.rb", 'require "sub/b"\nrequire "json"', {"lib/sub/b.rb": {"b", "*"}}),
+        ("lib/sub/b.rb", "require_relative '../a.rb'", {"lib/a.rb": {"a", "*"}}),
+        ("lua/me/init.lua", "local o = require 'me.options'", {"lua/me/options.lua": {"options", "*"}}),
+        ("x.lua", 'local me = require("me").setup', {"lua/me/init.lua": {"me", "*"}}),
+        ("lib/src/a.dart", "import '../b.dart' show B;", {"lib/b.dart": {"b.dart", "*"}}),
+        ("bin/main.dart", "import 'package:app/b.dart';\nimport 'dart:io';", {"lib/b.dart": {"b.dart", "*"}}),
+        ("lib/b.dart", "part 'src/a.dart';", {"lib/src/a.dart": {"a.dart", "*"}}),
+        ("app/Main.hs", "import qualified Data.Tree as T (leaf)", {"src/Data/Tree.hs": {"Tree", "*"}}),
+        (
+            "src/main.zig",
+            'const a = @import("util/a.zig");\nconst s = @import("std");',
+            {"src/util/a.zig": {"a.zig", "*"}},
+        ),
+        ("bin/run.sh", "source ../lib/log.sh", {"lib/log.sh": {"log.sh", "*"}}),
+        ("bin/run.sh", '. "$(cd "$(dirname "$0")" && pwd)/../lib/log.sh"', {"lib/log.sh": {"log.sh", "*"}}),
+        ("bin/run.sh", '[ -f x ] && . "${ROOT}/lib/log.sh"', {"lib/log.sh": {"log.sh", "*"}}),
+        ("tools/a.ps1", '. "$PSScriptRoot/b.ps1"', {"tools/b.ps1": {"b.ps1", "*"}}),
+        ("src/A.jl", 'include("b.jl")', {"src/b.jl": {"b.jl", "*"}}),
+        ("R/a.R", 'source("R/b.R")', {"R/b.R": {"b.R", "*"}}),
+        ("src/a.erl", '-include("b.hrl").', {"include/b.hrl": {"b.hrl", "*"}}),
+    ],
+)
+def test_imports_of_further_languages_lead_to_files(tmp_path, name, text, expected):
+    project(
+        tmp_path,
+        "src/main/kotlin/org/x/Util.kt src/main/java/org/x/Old.java src/main/scala/org/x/Box.scala"
+        " src/main/scala/org/x/Tool.scala lib/a.rb lib/sub/b.rb lua/me/options.lua lua/me/init.lua lib/b.dart"
+        " lib/src/a.dart src/Data/Tree.hs src/util/a.zig lib/log.sh tools/b.ps1 src/b.jl R/b.R include/b.hrl",
+    )
+    assert resolved(tmp_path, name, text + "\n") == expected
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("use App\\Models\\User;", {"app/Models/User.php": {"User", "*"}}),
+        (
+            "use App\\Models\\{User, Post as P};",
+            {"app/Models/User.php": {"User", "*"}, "app/Models/Post.php": {"Post", "*"}},
+        ),
+        ("use App\\Tests\\Case1 as C;", {"tests/Case1.php": {"Case1", "*"}}),
+        ("use Vendor\\Thing; use function App\\helper;", {}),
+    ],
+)
+def test_php_imports_lead_to_files(tmp_path, statement, expected):
+    project(tmp_path, "app/Models/User.php app/Models/Post.php tests/Case1.php")
+    (tmp_path / "composer.json").write_text(
+        r"""{"name": "me/app", "autoload": {"psr-4": {"App\\": "app/", "App\\Tests\\": "tests"}}}"""
+    )
+    assert resolved(tmp_path, "app/Http/A.php", f"<?php\n{statement}\n") == expected
+
+
+def test_a_folder_that_has_only_the_beginning_of_a_path_does_not_hide_the_file(tmp_path):
+    project(tmp_path, "tests/lib/__init__.py src/lib/deep.py")
+    assert resolved(tmp_path, "tests/a.py", "from lib.deep import f\n") == {"src/lib/deep.py": {"f"}}
 
 
 def test_new_and_removed_files_are_noticed(tmp_path):
@@ -191,8 +281,8 @@ def test_odd_statements_lead_to_no_file(tmp_path, name, text):
 
 
 def test_a_language_without_rules_or_grammar_imports_nothing(tmp_path):
-    project(tmp_path, "b.rb b.txt")
-    assert resolved(tmp_path, "a.rb", "require_relative 'b'\n") == {}
+    project(tmp_path, "b.css b.txt")
+    assert resolved(tmp_path, "a.css", "@import 'b.css';\n") == {}
     assert resolved(tmp_path, "a.txt", "import b\n") == {}
 
 
@@ -201,8 +291,10 @@ def test_a_link_loop_ends(tmp_path):
     assert resolved(tmp_path, "a.py", "import " + ".".join("x" * 40) + "\n") == {}
 
 
-def test_all_rules_are_for_languages_of_the_table():
+def test_all_rules_are_for_languages_of_the_table_whose_imports_are_found():
     tables = tomllib.loads((grammars_folder() / "imports.toml").read_text())
     named = [language for table in tables.values() for language in table["languages"]]
     assert len(named) == len(set(named))
-    assert set(named) <= {language.id for language in all_languages()}
+    by_id = {language.id: language for language in all_languages()}
+    assert set(named) <= by_id.keys()
+    assert all((query := load_query(by_id[each], "imports")) and query.pattern_count for each in named)

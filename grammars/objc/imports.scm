@@ -1,0 +1,4 @@
+; inherits: c
+(translation_unit (module_import) @import)
+
+(ERROR (module_import) @import)
