@@ -42,6 +42,11 @@ class Configuration:
         """Return the settings without reporting problems: the client cannot show messages yet."""
         return self._merged()[0]
 
+    @property
+    def own_model_path(self) -> str:
+        """The model file that the editor's own settings name; empty if they name none."""
+        return read_settings([sent_layer("initializationOptions", self.options)])[0].model.path
+
     def _merged(self) -> tuple[Settings, tuple[str, ...]]:
         return read_settings(
             [

@@ -21,6 +21,7 @@ from starcoder_lsp.models.chosen import choose
 from starcoder_lsp.models.found import FoundModel, find_models
 from starcoder_lsp.models.offer import Offer
 from starcoder_lsp.models.store import path_of_entry
+from starcoder_lsp.printable import printable
 from starcoder_lsp.settings_layers import user_file
 
 if TYPE_CHECKING:
@@ -130,6 +131,12 @@ class ModelOffer:
     async def _use(self, *, name: str = "", path: str = "") -> None:
         """Write the choice into the user's settings and load the model."""
         await asyncio.to_thread(choose, user_file(), name=name, path=path)
+        own_path = self._server.configuration.own_model_path
+        if name and own_path:
+            self._say(
+                f"{name} is used until the editor ends. Then model.path of its settings counts again; remove it"
+                f" there: {printable(own_path)}"
+            )
         self._server.choose({"model": {"name": name, "path": path}})
         await self._server.load_model()
 

@@ -389,6 +389,18 @@ def test_a_later_session_has_the_model_that_was_chosen_last(editor: Editor, user
     assert editor.wire.stop() == 0
 
 
+def test_a_path_in_the_editors_own_settings_that_outlives_the_choice_is_named(user: User, wire: Start) -> None:
+    started = wire(env=user.environment)
+    started.start({**SETTINGS, "model": {"path": str(DEMONSTRATOR)}}, BUTTONS)
+    started.model_is_loaded()
+    editor = Editor(started)
+    editor.command("starcoder.pullModel", NAME)
+    editor.press(editor.message(), "Accept")
+    assert str(DEMONSTRATOR) in editor.until("window/showMessage", "model.path")["params"]["message"]
+    editor.until("$/progress", "is ready")
+    assert editor.wire.stop() == 0
+
+
 def test_a_failed_download_is_a_message(editor: Editor, user: User) -> None:
     user.hub.gated.add(entries()[NAME].source.repository)
     editor.command("starcoder.pullModel", NAME)
