@@ -11,6 +11,7 @@ from pygls.exceptions import JsonRpcException
 from pygls.lsp.server import LanguageServer
 
 from starcoder_lsp.lsp.convert import plain
+from starcoder_lsp.printable import printable
 from starcoder_lsp.settings import SECTION, Settings
 from starcoder_lsp.settings_layers import SettingsLayer, load_user_file, read_settings, sent_layer, user_file
 
@@ -34,6 +35,9 @@ class Configuration:
     def read(self) -> tuple[Settings, tuple[str, ...]]:
         """Merge the layers; return the settings and the problems that were not returned before."""
         settings, problems = self._merged()
+        own, used = self.own_model_path, settings.model.path
+        if own and used not in ("", own) and "model" not in self.chosen:
+            problems += (printable(f"model.path of {user_file()} is used, {used}, and not the editor's {own}"),)
         new = tuple(problem for problem in problems if problem not in self._reported)
         self._reported.update(new)
         return settings, new

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from starcoder_lsp.engine.loading import DEMONSTRATOR
+
 from .conftest import (
     CODE,
     CURSOR,
@@ -206,6 +208,18 @@ def test_odd_initialization_options_are_survived(wire: Start, options: object) -
     server.model_is_loaded()
     assert server.stop() == 0
     assert server.errors == []
+
+
+def test_a_model_of_the_editors_settings_that_is_not_used_is_named(wire: Start, tmp_path: Path) -> None:
+    path = tmp_path / "starcoder-lsp" / "starcoder-lsp.toml"
+    path.parent.mkdir()
+    path.write_text(f"[model]\npath = '{DEMONSTRATOR}'")
+    server = wire(env={"XDG_CONFIG_HOME": str(tmp_path)})
+    server.start({"model": {"path": "/other.gguf"}, "host": {"shared": False}})
+    server.model_is_loaded()
+    assert server.stop() == 0
+    (text,) = [m["params"]["message"] for m in server.rest() if m.get("method") == "window/showMessage"]
+    assert all(name in text for name in (str(path), str(DEMONSTRATOR), "/other.gguf"))
 
 
 def test_a_broken_settings_file_is_reported_once(wire: Start, tmp_path: Path) -> None:
