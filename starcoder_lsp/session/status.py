@@ -36,7 +36,7 @@ class StatusReporter:
         if self._error:
             return Status("error", self._error, self._model)
         if not self._is_enabled:
-            return Status("off", "no suggestions: starcoder.enabled is false", self._model)
+            return Status("off", "turned off by starcoder.enabled or starcoder.toggle", self._model)
         if self._is_loading:
             return Status("loading", "the model is being loaded", self._model)
         if self._n_under_way:
