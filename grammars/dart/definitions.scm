@@ -5,6 +5,15 @@
 ((program (static_final_declaration_list (static_final_declaration . (identifier) @definition.name)) @definition.constant)
   (#set! lead "const_builtin final_builtin type_identifier"))
 
+(declaration (constant_constructor_signature (identifier) @definition.name)) @definition.function
+(enum_constant name: (_) @definition.name) @definition.constant
+
+; each variable and field
+(program (initialized_identifier_list (initialized_identifier . (identifier) @definition.name @definition.constant)))
+(declaration (initialized_identifier_list (initialized_identifier . (identifier) @definition.name @definition.constant)))
+(declaration
+  (static_final_declaration_list (static_final_declaration . (identifier) @definition.name))) @definition.constant
+
 ; functions with a body; their scopes have no names
 ((function_signature name: (_) @definition.name) . (function_body (_) @definition.body) @definition.function
   (#set! lead "function_signature annotation"))

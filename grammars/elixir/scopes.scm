@@ -32,7 +32,11 @@
 
 ((call target: (identifier) @_test (arguments . (string (quoted_content) @scope.name)) (do_block) @scope.body)
   @scope.function
-  (#one-of? @_test "test" "describe"))
+  (#one-of? @_test "test"))
+
+((call target: (identifier) @_suite (arguments . (string (quoted_content) @scope.name)) (do_block) @scope.body)
+  @scope.class
+  (#one-of? @_suite "describe"))
 
 ((call target: (identifier) @_module (arguments . (alias) @scope.name) (do_block) @scope.body) @scope.module
   (#one-of? @_module "defmodule" "defprotocol" "defimpl"))

@@ -2,6 +2,9 @@
 ((function name: (_) @scope.name match: (_) @scope.body) @scope.function
   (#set! lead "signature"))
 
+((function (infix operator: (_) @scope.name) match: (_) @scope.body) @scope.function
+  (#set! lead "signature"))
+
 ((bind name: (_) @scope.name match: (_) @scope.body) @scope.function
   (#set! lead "signature"))
 

@@ -18,3 +18,9 @@
 (struct_definition (type_head (_ . (_ . (identifier) @scope.name))) (block)? @scope.body) @scope.class
 
 (module_definition name: (_) @scope.name (block)? @scope.body) @scope.module
+
+((macrocall_expression
+  (macro_identifier (identifier) @_test)
+  (macro_argument_list (string_literal (content) @scope.name) (compound_statement (block)? @scope.body)))
+  @scope.function
+  (#one-of? @_test "testset"))

@@ -6,6 +6,13 @@
   @scope.function
   (#set! lead "let rec and"))
 
+; an operator, and a test: let%expect_test "works" = ...
+((let_binding pattern: (parenthesized_operator) @scope.name body: (_) @scope.body) @scope.function
+  (#set! lead "let rec and"))
+
+((let_binding pattern: (string (string_content) @scope.name) body: (_) @scope.body) @scope.function
+  (#set! lead "let % attribute_id"))
+
 ; let () = ...
 ((let_binding pattern: (unit) @scope.name body: (_) @scope.body) @scope.function
   (#set! lead "let"))

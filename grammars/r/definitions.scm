@@ -4,4 +4,9 @@
 ((program (call
   function: (identifier) @_class
   arguments: (arguments . (argument value: (string (string_content) @definition.name)))) @definition.class)
-  (#one-of? @_class "setClass" "setGeneric" "setRefClass"))
+  (#one-of? @_class "setClass" "setRefClass"))
+
+((program (call
+  function: (identifier) @_generic
+  arguments: (arguments . (argument value: (string (string_content) @definition.name)))) @definition.function)
+  (#one-of? @_generic "setGeneric"))

@@ -9,4 +9,9 @@
 ((call
   function: (identifier) @_method
   arguments: (arguments . (argument value: (string (string_content) @scope.name))) @scope.body) @scope.function
-  (#one-of? @_method "setMethod" "test_that"))
+  (#one-of? @_method "setMethod" "test_that" "it"))
+
+((call
+  function: (identifier) @_suite
+  arguments: (arguments . (argument value: (string (string_content) @scope.name))) @scope.body) @scope.class
+  (#one-of? @_suite "describe"))

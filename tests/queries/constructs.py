@@ -113,6 +113,26 @@ SCOPES = [
     ("ruby", 'RSpec.describe A do\n  it "b" do\n    █x\n  end\nend\n', ["class RSpec.describe A", 'function it "b"']),
     ("ruby", "namespace :a do\n  task b: :c do\n    █x\n  end\nend\n", ["class namespace :a", "function task b"]),
     (
+        "dart",
+        "void main() { group('a', () { test('b', () async { █x(); }); }); }",
+        ["function void main", "class group", "function test"],
+    ),
+    ("zig", "test A {\n    █_ = 1;\n}\n", ["function test A"]),
+    ("zig", "comptime {\n    █_ = 1;\n}\n", ["function comptime"]),
+    ("zig", "fn f() void {\n    const S = struct { x: █u8 };\n}\n", ["function fn f", "class const S"]),
+    ("powershell", "Describe 'a' {\n  It \"b\" -Tag x {\n    █1\n  }\n}\n", ["class Describe", "function It"]),
+    ("ocaml", "let ( +: ) a b = a + █b\n", ["function let ( +: )"]),
+    ("ocaml", 'let%expect_test "a" =\n  print █1\n', ["function let%expect_test"]),
+    ("haskell", "(<+>) :: Int -> Int -> Int\na <+> b = a + █b\n", ["function (<+>) ::"]),
+    (
+        "elixir",
+        'defmodule A do\n  describe "a" do\n    test "b" do\n      █x\n    end\n  end\nend\n',
+        ["module defm", "class desc", "function test"],
+    ),
+    ("r", 'describe("a", { it("b", { █x }) })\n', ["class describe", "function it"]),
+    ("julia", '@testset "a" begin\n    █x\nend\n', ["function @testset"]),
+    ("dart", "extension type A(int v) { void f() { █ } }", ["class extension type A", "function void f"]),
+    (
         "lua",
         'describe("a", function()\n  it("b", function()\n    █x()\n  end)\nend)\n',
         ['class describe("a"', 'function it("b"'],
@@ -186,6 +206,21 @@ DEFINITIONS = [
         ["class E", "constant One", "constant Two", "class A"],
     ),
     ("shellscript", "A=1 B=2\n", ["constant A", "constant B"]),
+    ("dart", "int a = 0;\nlate final B b;\n", ["constant a", "constant b"]),
+    (
+        "dart",
+        "class A { const A(this.b); final int b, c; static const d = 1; }",
+        ["class A", "function A", "constant b", "constant c", "constant d"],
+    ),
+    ("dart", "enum E { one(1), two(2); }", ["class E", "constant one", "constant two"]),
+    ("zig", 'const A = struct { b: u8 };\nextern "c" fn f(s: u8) c_int;\n', ["class A", "constant b", "function f"]),
+    ("powershell", "class A {\n  [string]$B\n}\n", ["class A", "constant $B"]),
+    ("r", 'setGeneric("f", function(s) standardGeneric("f"))\n', ["function f"]),
+    (
+        "julia",
+        "struct A\n    b::Int\nend\n@kwdef struct C\n    d::Int = 1\nend\n",
+        ["class A", "constant b", "class C", "constant d"],
+    ),
 ]
 
 IMPORTS = [
@@ -206,6 +241,7 @@ IMPORTS = [
     ("javascript", 'const a = await import("a");', ['const a = await import("a");']),
     ("typescript", 'const A = lazy(() => import("a"));', ['const A = lazy(() => import("a"));']),
     ("cpp", "namespace fs = std::filesystem;", ["namespace fs = std::filesystem;"]),
+    ("r", "suppressWarnings(library(a))\nf(g(b))\n", ["suppressWarnings(library(a))"]),
     ("lua", 'local a = require("b").c\n', ['local a = require("b").c']),
     ("shellscript", "if [ -f a ]; then\n  source a\nfi\n[ -f b ] && . b\nf() { . c; }\n", ["source a", ". b"]),
 ]

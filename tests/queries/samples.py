@@ -365,7 +365,7 @@ test "x" { }
 """,
         ["class S", "function f"],
         ['const std = @import("std");'],
-        ["constant std", "constant limit", "class S", "function f", 'function "x"'],
+        ["constant std", "constant limit", "class S", "constant x", "function f", 'function "x"'],
     ),
     "powershell": Sample(
         """\
@@ -389,8 +389,8 @@ filter Even { }
         ["class Cat", "function Speak"],
         ["using namespace System.IO", "Import-Module Pester", ". ./helpers.ps1"],
         [
-            "constant $Limit", "class Colour", "class Cat", "function Cat", "function Speak", "function Get-Thing",
-            "function Even",
+            "constant $Limit", "class Colour", "class Cat", "constant $Name", "function Cat", "function Speak",
+            "function Get-Thing", "function Even",
         ],
     ),
     "r": Sample(
@@ -444,8 +444,8 @@ end
         ["module A", "function scale"],
         ["using LinearAlgebra", "import Base: show, +", 'include("b.jl")'],
         [
-            "module A", "constant LIMIT", "class P", "class M", "type Q", "function area", "function double",
-            "function scale", "function Base.show", "function twice",
+            "module A", "constant LIMIT", "class P", "constant x", "class M", "type Q", "function area",
+            "function double", "function scale", "function Base.show", "function twice",
         ],
     ),
     "haskell": Sample(
@@ -582,9 +582,9 @@ void main() => print(1);
         ["class A", "function "],  # the name stands in the definitions
         ["import 'dart:io';", "export 'x.dart';", "part 'y.dart';"],
         [
-            "constant limit", "type F", "class A", "function A", "function named", "function make", "function f",
-            "function g", "class Q", "function q", "class M", "function m", "class E", "class X", "function y",
-            "function main",
+            "constant limit", "type F", "class A", "constant x", "function A", "function named", "function make",
+            "function f", "function g", "class Q", "function q", "class M", "function m", "class E", "constant one",
+            "constant two", "class X", "function y", "function main",
         ],
     ),
     "sql": Sample(
