@@ -166,6 +166,48 @@ def test_a_language_is_found_by_its_id_and_otherwise_by_its_file_name(
     assert language_for(language_id, path).id == expected
 
 
+def test_the_ids_of_editors_are_known_where_a_files_name_may_not_tell() -> None:
+    """An unknown id leaves the file's extension, which a new buffer lacks and several languages may share."""
+    neovim = """arduino bib bzl cs cuda dosini eruby gitattributes gitcommit gitignore glsl gomod gosum haskell hcl heex
+        htmlangular htmldjango javascriptreact json5 jsonc julia kotlin less lisp lua luau make mdx mysql nu objc objcpp
+        ocamlinterface octave perl php plaintex plsql prolog proto ps1 python qml quarto r raku rmd rst ruby rust sass
+        scala scheme scss sh solidity svelte swift systemverilog templ terraform terraform-vars tex tiltfile toml
+        typescriptreact vala vb verilog vim vue xml yaml zig zsh"""
+    vs_code = """bat bibtex blade c coffeescript cpp csharp css cuda-cpp dart django-html dockercompose dockerfile
+        elixir fortran_fixed-form fsharp git-commit go.mod go.sum graphql groovy html ignore ini java javascript latex
+        less makefile markdown mojo objective-c objective-cpp opentofu pgsql pip-requirements powershell properties
+        proto3 python restructuredtext sass shellscript sql tex typescript vb xsl"""
+    helix = """bash c-sharp common-lisp cuda git-attributes git-commit git-ignore java jsx ld lean make nu nunjucks
+        ocaml-interface opencl postcss protobuf rescript starlark tsx vala"""
+    emacs = "c++ csharp emacs-lisp lisp ocaml powershell shellscript"
+    ids = f"{neovim} {vs_code} {helix} {emacs}".split()
+    assert [each for each in ids if language_for(each, "").name == "Plain text"] == []
+
+
+@pytest.mark.parametrize(
+    ("language_id", "path", "expected"),
+    [
+        ("prolog", "a.pl", "prolog"),
+        ("octave", "a.m", "octave"),
+        ("opencl", "a.cl", "opencl"),
+        ("coq", "a.v", "coq"),
+        ("reason", "a.re", "reason"),
+        ("supercollider", "a.sc", "supercollider"),
+    ],
+)
+def test_an_id_counts_where_the_extension_is_that_of_another_language(language_id, path, expected):
+    assert language_for(language_id, path).id == expected
+    assert language_for("", path).id != expected
+
+
+def test_languages_that_share_queries_document_functions_alike() -> None:
+    """Their functions are the same scopes, so the same code actions fit."""
+    for language in all_languages():
+        owner = next(each for each in all_languages() if each.queries == language.queries)
+        if language.queries is not None:
+            assert (language.doc_above, language.doc_below) == (owner.doc_above, owner.doc_below), language.id
+
+
 def test_plain_text_has_no_grammar() -> None:
     language = language_for("plaintext", "a.unheard-of")
     assert (language.grammar, language.line_comment, language.blocks, language.queries) == (None,) * 4
