@@ -8,10 +8,19 @@
 
 ((call
   function: (identifier) @_method
-  arguments: (arguments . (argument value: (string (string_content) @scope.name))) @scope.body) @scope.function
+  arguments: (arguments
+    .
+    (argument value: (string (string_content) @scope.name))
+    (argument value: [
+      (braced_expression) @scope.body
+      (function_definition body: (_) @scope.body)
+    ]))) @scope.function
   (#one-of? @_method "setMethod" "test_that" "it"))
 
 ((call
   function: (identifier) @_suite
-  arguments: (arguments . (argument value: (string (string_content) @scope.name))) @scope.body) @scope.class
+  arguments: (arguments
+    .
+    (argument value: (string (string_content) @scope.name))
+    (argument value: (braced_expression) @scope.body))) @scope.class
   (#one-of? @_suite "describe"))

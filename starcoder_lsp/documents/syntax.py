@@ -214,6 +214,13 @@ class Syntax:
         is_string = node is not None and node.type in _STRINGS
         return statement.end_byte if is_string and statement is not None else None
 
+    def closing_brace(self, byte: int) -> int | None:
+        """Return the place of the `}` that closes the `{` at a byte; `None` if the tree has no such pair."""
+        brace = self.tree.root_node.descendant_for_byte_range(byte, byte + 1) if self.tree is not None else None
+        block = brace.parent if brace is not None and brace.type == "{" else None
+        last = block.child(block.child_count - 1) if block is not None else None
+        return last.start_byte if last is not None and last.type == "}" and not last.is_missing else None
+
     def begins_in(self, byte: int, parent_start_byte: int | None) -> bool:
         """Return whether the largest node that begins at a byte is in a node that begins at `parent_start_byte`.
 

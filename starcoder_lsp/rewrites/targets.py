@@ -229,7 +229,8 @@ def _body_of(snapshot: Snapshot, scope: Scope) -> tuple[int, int] | None:
     start, end = scope.header_end_byte, scope.end_byte
     header_line = text.line_of(scope.start_byte)
     if blocks == "brace":
-        end = data.rfind(b"}", scope.body_start_byte, end)
+        closing = snapshot.syntax.closing_brace(scope.body_start_byte) if snapshot.syntax is not None else None
+        end = closing if closing is not None else data.rfind(b"}", scope.body_start_byte, end)
         if end < 0 or not data.startswith(b"{", scope.body_start_byte):
             return None
         start = start if start <= end else scope.body_start_byte + 1

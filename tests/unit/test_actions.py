@@ -229,6 +229,27 @@ def test_nothing_is_offered_for_functions_in_languages_without_queries(language:
         ("ruby", "def f(x)\n█  0\nend\n\nputs 1\n", "x\nend\n", "def f(x)\n  x\nend\n\nputs 1\n"),
         ("ruby", "def f(x)█\nend\n", "x\nend\n", "def f(x)\n    x\nend\n"),
         ("lua", "function f(x)█\n  return 0\nend\n", "return x\nend\n", "function f(x)\n  return x\nend\n"),
+        # what follows the body is no part of it, even if it has braces
+        (
+            "javascript",
+            'it("a", () => {\n  █x();\n}, { timeout: 5 });\n',
+            "y();\n}\n",
+            'it("a", () => {\n  y();\n}, { timeout: 5 });\n',
+        ),
+        (
+            "csharp",
+            "class A {\n  public B C {\n    █get;\n  } = new() { 1 };\n}\n",
+            "get; set;\n  }\n",
+            "class A {\n  public B C {\n    get; set;\n  } = new() { 1 };\n}\n",
+        ),
+        (
+            "swift",
+            "struct A {\n  var b: C {\n    █D()\n  }\n}\n",
+            "E()\n  }\n",
+            "struct A {\n  var b: C {\n    E()\n  }\n}\n",
+        ),
+        ("r", 'test_that("a", {\n  █x\n})\n', "y\n})\n", 'test_that("a", {\n  y\n})\n'),
+        ("powershell", "function f {\n  █1\n}\n", "2\n}\n", "function f {\n  2\n}\n"),
     ],
 )
 async def test_a_body_is_replaced(prompts: PromptModel, language: str, text: str, writes: str, expected: str) -> None:
