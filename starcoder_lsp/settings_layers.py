@@ -89,7 +89,7 @@ def load_user_file(path: Path) -> SettingsLayer:
 
 def _read_group(group: Any, given: object, path: str, layer: SettingsLayer, problems: list[str]) -> Any:
     """Return `group` with the settings in `given` applied."""
-    if given is None:
+    if given is None or given == []:  # Neovim sends an empty table so
         return group
     if not isinstance(given, Mapping):
         problems.append(f"{path}: expected a group of settings, got {_shown(given)}; ignored")

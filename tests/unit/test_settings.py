@@ -212,6 +212,11 @@ def test_settings_that_are_no_group_are_one_message():
     assert read_settings([layer([1])]) == (Settings(), ("starcoder: expected a group of settings, got [1]; ignored",))
 
 
+@pytest.mark.parametrize("values", [[], {}, *({group: []} for group in ("completion", "model", "cache"))])
+def test_an_empty_table_of_lua_sets_nothing(values: object):
+    assert read_settings([layer(values)]) == (Settings(), ())
+
+
 @pytest.mark.parametrize("key", ALL_KEYS)
 def test_a_workspace_cannot_set_files_addresses_and_programs(key: str):
     setting = BY_KEY[key]
