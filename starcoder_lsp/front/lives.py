@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 Message = dict[str, Any]
 
 INFO, WARNING = 3, 2
+LOADING: Final = "starcoder-loading-"
+"""The token of progress begins so if a session loads its model."""
 N_QUICK_STARTS: Final = 3
 """After so many sessions in a row that ended without an answer, the next one starts after a pause."""
 MAX_PAUSE_S: Final = 30.0
@@ -41,6 +43,8 @@ class Lives:
         self._shown: set[str] = set()
         """Tokens of progress that the editor shows."""
         self._hidden: set[Any] = set()
+        self._last_loading = 0
+        """The session, by its number, that last showed a load; 0 for none."""
 
     def begin(self) -> None:
         """Note that a session starts."""
@@ -74,9 +78,11 @@ class Lives:
             if ids <= self._registered:
                 return reply
             self._registered |= ids
-        if method == "window/workDoneProgress/create" and self._n_lives > 1 and not self._hidden:
-            self._hidden.add(params["token"])  # the first one is for loading the model, which is loaded
-            return reply
+        if method == "window/workDoneProgress/create" and str(params["token"]).startswith(LOADING):
+            if not self._hidden and 0 < self._last_loading < self._n_lives:
+                self._hidden.add(params["token"])  # the model is loaded: an earlier session has shown it
+                return reply
+            self._last_loading = self._n_lives
         self._asked.add(key_of(message["id"]) or "")
         return None
 

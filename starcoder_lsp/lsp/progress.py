@@ -14,6 +14,8 @@ from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 from pygls.lsp.server import LanguageServer
 
+from starcoder_lsp.front.lives import LOADING as LOADING_TOKEN
+
 LOADING = "Loading the model"
 STEP_PERCENT = 5
 """A report for each percent would be 100 messages in a second or two. Not measured."""
@@ -22,11 +24,11 @@ STEP_PERCENT = 5
 class Progress:
     """One piece of work with a token. It is shown between `begin` and `end` if the client has created the token."""
 
-    def __init__(self, server: LanguageServer) -> None:
+    def __init__(self, server: LanguageServer, token_start: str = "") -> None:
         window = server.client_capabilities.window
         self._can_show = window is not None and bool(window.work_done_progress)
         self._shown = server.work_done_progress
-        self._token = str(uuid.uuid4())
+        self._token = f"{token_start}{uuid.uuid4()}"
         self._is_created = False
         self.is_shown = False
 
@@ -63,7 +65,7 @@ class LoadProgress:
     """The progress of loading the model. Its end goes to the client's log if the client shows no progress."""
 
     def __init__(self, server: LanguageServer, log: Callable[[types.MessageType, str], None]) -> None:
-        self._progress = Progress(server)
+        self._progress = Progress(server, LOADING_TOKEN)
         self._log = log
         self._percent = 0
         self.create = self._progress.create

@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO
 
@@ -44,6 +44,11 @@ LOG_LEVELS = {
     "info": types.MessageType.Info,
     "debug": types.MessageType.Debug,
 }
+
+
+async def _for_client(*questions: Coroutine[Any, Any, None]) -> None:
+    """Wait until the client has answered the questions, or `CLIENT_TIMEOUT_S` has passed."""
+    await asyncio.wait([asyncio.ensure_future(question) for question in questions], timeout=CLIENT_TIMEOUT_S)
 
 
 def completion_deadline_ms(settings: Settings) -> float:
@@ -176,15 +181,15 @@ class Server(LanguageServer):
         """Load the model; show progress and errors. With `if_enabled`, only once the settings turn completions on."""
         self._loads_once_enabled = False
         progress = LoadProgress(self, self.log)
-        questions = [asyncio.ensure_future(self.pull_settings())]
-        if not if_enabled or self.session.settings.enabled:  # some clients show a token before it begins, so for ever
-            questions.append(asyncio.ensure_future(progress.create()))
-        await asyncio.wait(questions, timeout=CLIENT_TIMEOUT_S)
+        was_off = if_enabled and not self.session.settings.enabled  # Helix shows a token for ever that never begins
+        await _for_client(self.pull_settings(), *(() if was_off else (progress.create(),)))
         self.read_settings()
         self._loads_once_enabled = if_enabled and not self.session.settings.enabled
         if self._loads_once_enabled:
             self.session.slot.leave_empty()
             return
+        if was_off:
+            await _for_client(progress.create())
         progress.begin()
         outcome = "no model"
         try:

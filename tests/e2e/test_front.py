@@ -69,6 +69,11 @@ def shown_messages(server: Wire) -> list[str]:
     return [m["params"]["message"] for m in server.came if m.get("method") == "window/showMessage"]
 
 
+def starts_again(message: Any) -> bool:
+    """Return whether a message says that the session has ended, and another one starts."""
+    return message.get("method") == "window/logMessage" and "starts again" in message["params"]["message"]
+
+
 def is_back(server: Wire) -> None:
     """Wait until a new session has the model."""
     n = 0
@@ -207,10 +212,25 @@ def test_commands_apply_to_later_sessions_too(wire: Start) -> None:
     server.start()
     assert server.call(1, "workspace/executeCommand", {"command": "starcoder.toggle"})["result"] == {"enabled": False}
     os.kill(session_of(server), signal.SIGKILL)
-    is_back(server)
+    server.until(starts_again)
     status = server.call(2, "workspace/executeCommand", {"command": "starcoder.showStatus"})["result"]
-    assert status["kind"] == "off"
+    assert (status["kind"], status["model"]) == ("off", None)
     assert server.call(3, "workspace/executeCommand", {"command": "starcoder.toggle"})["result"] == {"enabled": True}
+    is_back(server)
+    assert server.stop() == 0
+
+
+def test_a_load_is_shown_once_suggestions_are_on_also_after_a_crash(wire: Start) -> None:
+    server = wire()
+    server.start(SETTINGS | {"enabled": False}, {"window": {"workDoneProgress": True}})
+    server.call(1, "workspace/executeCommand", {"command": "starcoder.showStatus"})
+    os.kill(session_of(server), signal.SIGKILL)
+    server.until(starts_again)
+    server.call(2, "workspace/executeCommand", {"command": "starcoder.toggle"})
+    created = server.until(lambda message: message.get("method") == "window/workDoneProgress/create")
+    server.send({"jsonrpc": "2.0", "id": created["id"], "result": None})
+    server.until(lambda message: message.get("params", {}).get("value", {}).get("kind") == "end")
+    is_back(server)
     assert server.stop() == 0
 
 
