@@ -13,6 +13,7 @@ from starcoder_lsp import __version__
 from starcoder_lsp.cli.doctor.check import ERROR, OK, WARNING, Check, counted, size
 from starcoder_lsp.cli.doctor.facts import Facts, RunningHost
 from starcoder_lsp.engine.host.ladder import WHAT_IT_COSTS, Caution
+from starcoder_lsp.printable import printable
 
 
 def check_folders(facts: Facts) -> Iterator[Check]:
@@ -82,6 +83,13 @@ def check_settings(facts: Facts) -> Iterator[Check]:
         yield Check("settings", OK, f"{path} does not exist: all defaults, except what an editor sets")
     for problem in facts.setting_problems:
         yield Check("settings", WARNING, problem, f"Correct it in {path}; `starcoder-lsp settings` lists all settings.")
+    if not facts.settings.enabled:
+        advice = f"Remove `enabled = false` from {path}, or run starcoder.toggle in the editor."
+        yield Check("suggestions", WARNING, "turned off", advice)
+    elif facts.settings.trigger != "automatic":
+        yield Check("suggestions", OK, 'only when you request them: trigger = "invoked"')
+    if facts.settings.languages:
+        yield Check("languages", OK, f"only {', '.join(map(printable, facts.settings.languages))}")
 
 
 def check_hosts(facts: Facts) -> Iterator[Check]:

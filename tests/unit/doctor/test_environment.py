@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from starcoder_lsp.cli.doctor.check import OK, WARNING, Check
 from starcoder_lsp.cli.doctor.editors import check_editors, check_path
-from starcoder_lsp.cli.doctor.environment import check_folders, check_hosts
+from starcoder_lsp.cli.doctor.environment import check_folders, check_hosts, check_settings
 from starcoder_lsp.cli.doctor.facts import Facts, Places, RunningHost
 from starcoder_lsp.cli.doctor.gather import _find_hosts
 from starcoder_lsp.cli.doctor.report import _lines
@@ -207,6 +207,22 @@ def test_the_program_is_looked_up_on_the_path(facts: Facts, tmp_path: Path, monk
     script.symlink_to(own)  # as pipx installs it
     if own.exists():
         assert found() == (OK, False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reported"),
+    [
+        (Settings(), {}),
+        (Settings(enabled=False, trigger="invoked"), {"suggestions": "warning"}),
+        (Settings(trigger="invoked"), {"suggestions": "ok"}),
+        (Settings(languages=("python", "c")), {"languages": "ok"}),
+    ],
+)
+def test_settings_that_leave_out_suggestions_are_reported(
+    facts: Facts, settings: Settings, reported: dict[str, str]
+) -> None:
+    lines = {line.name: line.state for line in check_settings(evolve(facts, settings=settings))}
+    assert lines == {"settings": "ok"} | reported
 
 
 def test_folders_with_permissions_for_others_are_reported(facts: Facts, tmp_path: Path) -> None:
