@@ -66,6 +66,11 @@
   (interactive)
   (starcoder--execute "starcoder.pullModel" []))
 
+(defun starcoder-toggle ()
+  "Turn suggestions off or on."
+  (interactive)
+  (starcoder--execute "starcoder.toggle" []))
+
 (defun starcoder-next ()
   "Show the next suggestion. The first time the server is asked for up to three."
   (interactive)

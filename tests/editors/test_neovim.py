@@ -191,7 +191,7 @@ def test_a_key_that_is_mapped_already_is_kept(desk: Desk, kind: str) -> None:
     save(desk)
     desk.holds("mine")
     desk.terminal.type(":checkhealth starcoder\n")
-    desk.terminal.shows("<C-y> is taken by something else: accept has no key")
+    desk.terminal.shows("<C-y> is mapped to something else")
     desk.leave(":qa!", "Enter")
 
 

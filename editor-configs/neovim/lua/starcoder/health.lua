@@ -27,6 +27,8 @@ local function check_client(client)
     vim.health.error('the server does not answer', { ':lua vim.cmd.edit(vim.fn.stdpath("log") .. "/lsp.log")' })
   elseif status.kind == 'error' then
     vim.health.error(status.message)
+  elseif status.kind == 'off' then
+    vim.health.warn(status.message, { ':Starcoder toggle' })
   else
     local model = type(status.model) == 'string' and ', model ' .. status.model or ''
     vim.health.ok(status.kind .. model)
@@ -47,7 +49,7 @@ function M.check()
     if vim.startswith(description, 'starcoder: ') then
       vim.health.ok(('%s: %s'):format(key, action))
     else
-      vim.health.warn(('%s is taken by something else: %s has no key'):format(key, action))
+      vim.health.info(("%s is mapped to something else; map require('starcoder').%s() to a key"):format(key, action))
     end
   end
 
