@@ -120,6 +120,7 @@
 (unless (lookup-key global-map (kbd "M-n"))
   (define-key lsp-mode-map (kbd "M-n") #'starcoder-next))
 (dolist (binding '(("TAB" . lsp-inline-completion-accept) ; while a suggestion is shown
+                   ("<tab>" . lsp-inline-completion-accept) ; a window's key, which another map may bind by itself
                    ("M-f" . starcoder-accept-word)
                    ("M-e" . starcoder-accept-line)
                    ("M-n" . starcoder-next)
