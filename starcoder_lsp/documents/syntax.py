@@ -51,6 +51,8 @@ _AROUND_STRINGS: Final = ("expression_statement", "parenthesized_expression")
 """Types of nodes around the string of a docstring."""
 _BLOCK: Final = "block"
 """The type of a node that holds a body's statements."""
+_CLOSING: Final = ("end", "clos")
+"""Parts of the types of nodes that close others: `end_tag`, `jsx_closing_element`, `endif_command`."""
 
 logger = logging.getLogger(__name__)
 
@@ -232,6 +234,13 @@ class Syntax:
         if node is None or node.is_error:
             return False
         return node.parent is None if parent_start_byte is None else node.start_byte == parent_start_byte
+
+    def begins_with_closer(self, byte: int) -> bool:
+        """Return whether a keyword such as `end`, or a closing tag, begins at a byte, and no statement."""
+        node = self.tree.root_node.descendant_for_byte_range(byte, byte + 1) if self.tree is not None else None
+        while node is not None and node.parent is not None and node.parent.start_byte == byte:
+            node = node.parent
+        return node is not None and (not node.is_named or any(word in node.type for word in _CLOSING))
 
     def closed_by(self, end_byte: int) -> int | None:
         """Return the start of the smallest node of several lines that ends at a byte: its last word closes it."""

@@ -56,7 +56,8 @@ def scope_end(text: bytes, cursor: CursorContext, *, may_go_on: bool = False) ->
 
 def _ends_by_keyword(cursor: CursorContext) -> bool:
     """Return whether keywords end blocks in this language, and the scope has a tree that shows them."""
-    is_by_keyword = cursor.language.blocks is None or cursor.language.opens is not None
+    blocks = cursor.language.blocks
+    is_by_keyword = blocks is None or (blocks == "brace" and cursor.language.opens is not None)
     return is_by_keyword and cursor.snapshot.syntax is not None
 
 
@@ -147,6 +148,9 @@ def _closes_scope(text: bytes, cursor: CursorContext) -> bool:
     if tree is None:
         return False
     end_byte = start + len(text)
+    last_line = text.rpartition(b"\n")[2]
+    if not tree.begins_with_closer(end_byte - len(last_line.lstrip())):
+        return False
     closed = tree.closed_by(end_byte)
     if closed is not None and closed >= start - len(cursor.line_before):
         return True
