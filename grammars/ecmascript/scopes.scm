@@ -46,6 +46,14 @@
   (#set! lead "export")
   (#one-of? @_react "React"))
 
+; exports.f = ..., module.exports.f = ...: what other files import is f
+((expression_statement (assignment_expression
+  left: (member_expression
+    object: [(identifier) @_exports (member_expression property: (property_identifier) @_exports)]
+    property: (_) @scope.name)
+  right: [(_ parameters: (_) body: (_) @scope.body) (arrow_function body: (_) @scope.body)])) @scope.function
+  (#one-of? @_exports "exports"))
+
 (expression_statement (assignment_expression left: (_) @scope.name right: (_ parameters: (_) body: (_) @scope.body)))
   @scope.function
 

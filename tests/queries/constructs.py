@@ -147,6 +147,8 @@ DEFINITIONS = [
         "class A { a = 1; static #b = 2; f = () => 1; }",
         ["class A", "constant a", "constant #b", "function f"],
     ),
+    ("javascript", "exports.f = a => { };\nmodule.exports.g = function () { };\n", ["function f", "function g"]),
+    ("javascript", "A.prototype.f = function () { };", ["function A.prototype.f"]),
     ("javascript", "const f = xs.map((x) => { return x; });", ["constant f"]),
     ("typescript", "class A { private a: string; b = 1; }", ["class A", "constant a", "constant b"]),
     ("typescript", "interface A { readonly a: string; f?: () => void; }", ["class A", "constant a", "constant f"]),

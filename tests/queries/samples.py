@@ -56,7 +56,7 @@ function* k() { }
 """,
         ["class A", "function m", "function inner"],
         ['import a from "b";', 'const fs = require("fs");', 'export { x } from "y";'],
-        ["constant fs", "constant LIMIT", "class A", "function m", "function g", "function exports.h", "function k"],
+        ["constant fs", "constant LIMIT", "class A", "function m", "function g", "function h", "function k"],
     ),
     "typescript": Sample(
         """\

@@ -91,6 +91,14 @@ async def test_a_file_of_tests_that_the_model_may_not_see_is_an_error(prompts: P
             'import { f } from "./a";\n\ntest("f", () => {\n  expect(f()).toBe(1);\n});\n',
         ),
         (
+            "web/a.js",
+            "javascript",
+            "exports.f = function () {█\n  return 1;\n};\n",
+            "expect(f()).toBe(1);\n});\n",
+            "web/a.test.js",
+            'import { f } from "./a";\n\ntest("f", () => {\n  expect(f()).toBe(1);\n});\n',
+        ),
+        (
             "pkg/a.go",
             "go",
             "// Hello.\npackage pkg\n\nfunc f() int {█\n\treturn 1\n}\n",
