@@ -106,9 +106,11 @@ def write_docstring(request: ActionRequest) -> Hole | None:
 def write_test(request: ActionRequest) -> Hole | None:
     """Return a hole for a test of the function around a place, right below it; `move_to_test_file` moves it.
 
-    The hole's name is that of the function after those of its enclosing scopes, joined by dots.
+    Of nested functions it is the outermost, since other files can reach no other. The hole's name is that of the
+    function after those of its enclosing scopes, joined by dots.
     """
-    scope, testing = _function_at(request), language_of(request.snapshot).test
+    scope = next((scope for scope in _scopes_at(request) if scope.kind == "function"), None)
+    testing = language_of(request.snapshot).test
     uri = request.snapshot.uri
     if scope is None or testing is None or not uri.startswith("file:") or is_test_file(path_of(uri), testing):
         return None

@@ -184,6 +184,20 @@ def test_a_test_is_offered_except_in_files_of_tests(uri: str, is_offered: bool) 
     assert ("test" in offered_names(action_request("def f():█\n    pass\n", uri=uri))) == is_offered
 
 
+@pytest.mark.parametrize(
+    ("language", "text", "name"),
+    [
+        ("python", "class A:\n    def f(self):\n        def g():\n            return █1\n", "A.f"),
+        ("javascript", "function f() {\n  const g = () => { █ };\n}\n", "f"),
+        ("go", "package a\n\nfunc f() {\n\tg := func() {\n\t\t█\n\t}\n}\n", "f"),
+        ("typescript", "class A {\n  f = () => { █ };\n}\n", "A.f"),
+    ],
+)
+def test_a_test_is_for_a_function_that_other_files_can_reach(language: str, text: str, name: str) -> None:
+    offers = offer_actions(action_request(text, language, uri="file:///a/b.x"))
+    assert next(hole.name for kind, hole in offers if kind.name == "test") == name
+
+
 @pytest.mark.parametrize("language", ["plaintext", "json", "markdown", "cobol", "unheard-of"])
 def test_nothing_is_offered_for_functions_in_languages_without_queries(language: str) -> None:
     assert offered_names(action_request("def f():█\n    pass\n", language)) == []
