@@ -8,10 +8,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from starcoder_lsp.engine.host.address import is_alive, known_names
 from tests.e2e.conftest import (
     CODE,
     CURSOR,
     ENVIRONMENT,
+    HOME,
     ROOT,
     SERVER,
     SETTINGS,
@@ -25,6 +27,7 @@ from tests.e2e.conftest import (
 from tests.e2e.test_host import NEEDS_PROC, host_of
 
 pytestmark = NEEDS_PROC
+RUNTIME = HOME / "starcoder-lsp"
 CAN_CONFIGURE = {"workspace": {"configuration": True}}
 
 
@@ -90,6 +93,39 @@ def test_a_host_that_the_clients_settings_do_not_want_is_ended_and_forgotten(wir
     assert records(tmp_path) == {}
     assert second.call("metrics", "starcoder/metrics")["result"]["model"] is None
     assert second.stop() == 0
+
+
+def test_a_host_that_another_server_uses_is_not_ended(wire: Start, tmp_path: Path) -> None:
+    env = {"XDG_STATE_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    shared = {**SETTINGS, "host": {"shared": True, "idleMinutes": 0}}
+
+    def the_host() -> int:
+        while not (found := [path for path in Path("/proc").glob("[0-9]*") if is_host_of(path, tmp_path)]):
+            pass
+        return int(found[0].name)
+
+    first, second, third = (wire(env=env) for _ in range(3))
+    first.start(shared)
+    first.model_is_loaded()
+    host = the_host()
+    assert first.stop() == 0
+    gone(host)
+    second.call("initialize", "initialize", initialize_params(shared, CAN_CONFIGURE))
+    host = the_host()
+    while not any(is_alive(RUNTIME, name) for name in known_names(RUNTIME)):
+        pass
+    third.start(shared)
+    third.model_is_loaded()
+    second.send(notification("initialized", {}))
+    asked = second.until(lambda message: message.get("method") == "workspace/configuration")
+    second.send({"jsonrpc": "2.0", "id": asked["id"], "result": [{"enabled": False}]})
+    assert second.call("metrics", "starcoder/metrics")["result"]["model"] is None
+    assert second.stop() == 0
+    third.open(URI, CODE)
+    assert third.complete(1, URI, *CURSOR)["result"]["items"]
+    assert the_host() == host
+    assert third.stop() == 0
+    gone(host)
 
 
 def test_a_server_that_leaves_at_once_leaves_no_host(wire: Start, tmp_path: Path) -> None:

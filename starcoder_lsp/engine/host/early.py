@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -28,6 +29,9 @@ MAX_RECORDS: Final = 16
 """Not measured; a user has some editors, with some settings each."""
 VARIABLES: Final = ("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "TMPDIR", "LLAMA_CPP_LIB_PATH")
 """Variables of the environment that change the host or its files."""
+
+END_IF_UNUSED: Final = getattr(signal, "SIGHUP", signal.SIGTERM)
+"""The signal on which a host without clients ends. Where there is no such signal, every host ends."""
 
 Stamp = list[int] | None
 """Size and time of a file; `None` if it is not there."""
@@ -135,10 +139,10 @@ class EarlyStart:
         return started.process
 
     def end(self) -> None:
-        """End the host if nobody uses it. A thread waits for its end, so that it does not become a zombie."""
+        """End the host unless another server uses it. A thread waits for its end, so that no zombie stays."""
         started, self._started = self._started, None
         if started is not None:
-            started.process.terminate()
+            started.process.send_signal(END_IF_UNUSED if started.record.is_shared else signal.SIGTERM)
             threading.Thread(target=started.process.communicate, name="early host", daemon=True).start()
 
     def _records(self) -> dict[str, Any]:

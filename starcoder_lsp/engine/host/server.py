@@ -21,6 +21,7 @@ from starcoder_lsp.engine.engine import EngineError
 from starcoder_lsp.engine.host import wire
 from starcoder_lsp.engine.host.address import NAME_TAKEN, Address, Listener, TakenError, check_peer, sweep
 from starcoder_lsp.engine.host.connection import Connection
+from starcoder_lsp.engine.host.early import END_IF_UNUSED
 from starcoder_lsp.engine.host.model import LoadedModel, load, report_stage
 from starcoder_lsp.engine.host.options import HostOptions
 
@@ -54,9 +55,10 @@ class Host:
     async def run(self) -> None:
         """Serve until no client needs the host any more, or until a signal ends the process."""
         loop = asyncio.get_running_loop()
-        for name in ("SIGTERM", "SIGINT"):
-            with suppress(NotImplementedError, AttributeError):
-                loop.add_signal_handler(getattr(signal, name), self._end.set)
+        with suppress(NotImplementedError):
+            loop.add_signal_handler(END_IF_UNUSED, self._end_if_unused)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, self._end.set)
         await self.listener.listen(self.accept)
         has_starter = report_stage("listening")
         self._restart_idle_timer(FIRST_CLIENT_S if has_starter else 0.0)
@@ -66,6 +68,10 @@ class Host:
             client.writer.transport.abort()
         if self.model is not None:
             self.model.worker.close(LAST_WORK_S)
+
+    def _end_if_unused(self) -> None:
+        if not self.clients:
+            self._end.set()
 
     # Loading
 
