@@ -153,6 +153,14 @@ def test_without_a_model_the_menu_is_empty(start: Start) -> None:
     assert answer == {"isIncomplete": True, "items": []}
 
 
+def test_with_trigger_invoked_the_menu_is_empty(start: Start) -> None:
+    wire = opened(start, {"textDocument": {}}, {**SETTINGS, "trigger": "invoked"})
+    place = {"textDocument": {"uri": URI}, "position": {"line": CURSOR[0], "character": CURSOR[1]}}
+    for kind in (1, 3):  # an editor calls its own requests while the user types invoked, too
+        asked = {**place, "context": {"triggerKind": kind}}
+        assert wire.call(kind, "textDocument/completion", asked)["result"]["items"] == []
+
+
 @pytest.mark.parametrize(
     ("capabilities", "setting", "is_there"),
     [
