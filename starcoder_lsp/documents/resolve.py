@@ -115,7 +115,7 @@ def _resolved(language: Language, statements: tuple[bytes, ...], importer: _Impo
             for file, rest in _files(n_lead, list(module), n_names, _all_rules()[language.id], importer):
                 if file != importer.path:
                     known = found.get(file, ImportedFile(file, frozenset(), is_whole=False))
-                    names = known.names | set(rest or module[-1:])
+                    names = known.names | {part.lstrip("$") for part in rest or module[-1:]}
                     found[file] = ImportedFile(file, names, known.is_whole or not rest)
     return tuple(found.values())
 
@@ -223,15 +223,16 @@ def _followed(
 
 
 def _existing(form: str, path: str) -> list[str]:
-    file = form.replace("{}", path)
+    above, _, name = path.rpartition("/")
+    file = f"{above}/{form.replace('{}', name)}"
     folder, _, extension = file.partition("/*")
     try:
         if not extension:
             return [file] if os.path.isfile(file) else []  # noqa: PTH113 -- as above
-        own = f"{path.rpartition('/')[2]}{extension}"  # the main file has the folder's name
+        own = f"{name}{extension}"  # the main file has the folder's name
         with os.scandir(folder) as entries:
-            names = [entry.name for entry in islice(entries, _MAX_ENTRIES) if entry.name.endswith(extension)]
-        return [f"{folder}/{name}" for name in sorted(names, key=lambda name: (name != own, name))]
+            files = [entry.name for entry in islice(entries, _MAX_ENTRIES) if entry.name.endswith(extension)]
+        return [f"{folder}/{each}" for each in sorted(files, key=lambda each: (each != own, each))]
     except (OSError, ValueError):  # ValueError: a NUL in a path
         return []
 

@@ -66,14 +66,14 @@ class ParsedText:
 def short_name(name: str) -> str:
     """Return the word by which other code refers to a scope; "" if there is none.
 
-    It is the last part of a qualified name, without type arguments, pointers, quotes and parameters: `clone` for
-    `Box<T>::clone`, `g` for `M.g`, `handler` for `(*handler)(int)`.
+    It is the last part of a qualified name, without type arguments, pointers, quotes, parameters and a sign before it:
+    `clone` for `Box<T>::clone`, `g` for `M.g`, `handler` for `(*handler)(int)`, `size` for `$size`.
     """
     if name.isidentifier():
         return name
     plain = _TYPE_ARGUMENTS.sub("", _TYPE_ARGUMENTS.sub("", name[:_MAX_NAME_CHARACTERS]))
     found = _QUALIFIED.search(plain)
-    return re.split(r"[.:~]+", found[0])[-1] if found else ""
+    return re.split(r"[.:~]+", found[0])[-1].lstrip("$") if found else ""
 
 
 def enclosing_scopes(parsed: ParsedText, cursor_byte: int) -> tuple[Scope, ...]:

@@ -604,6 +604,79 @@ SELECT 1;
         [],
         ["class app.users", "class adults", "function f", "type mood", "function t"],
     ),
+    "solidity": Sample(
+        """\
+pragma solidity ^0.8.0;
+import "./A.sol";
+import {B, C} from "../lib/B.sol";
+uint constant LIMIT = 3;
+error Oops(uint a);
+struct P { uint x; }
+enum E { One, Two }
+interface I { function q() external returns (uint); }
+abstract contract Token is ERC20 {
+  uint256 public total;
+  event Sent(address from);
+  modifier onlyX() { _; }
+  constructor(string memory name) ERC20(name) { total = 1; }
+  function send(address to) public onlyX returns (bool) {
+    return █true;
+  }
+  receive() external payable { }
+}
+function free(uint a) pure returns (uint) { return a; }
+""",
+        ["class Token", "function send"],
+        ['import "./A.sol";', 'import {B, C} from "../lib/B.sol";'],
+        [
+            "constant LIMIT", "type Oops", "class P", "constant x", "class E", "constant One", "constant Two",
+            "class I", "function q", "class Token", "constant total", "type Sent", "function onlyX",
+            "function constructor", "function send", "function receive", "function free",
+        ],
+    ),
+    "proto": Sample(
+        """\
+syntax = "proto3";
+import "x/y.proto";
+import public "z.proto";
+message M {
+  string name = 1;
+  map<string, int32> counts = 4;
+  message Inner { int32 x = 1; }
+  oneof o { string a█ = 3; }
+}
+enum E { UNKNOWN = 0; }
+service S {
+  rpc Get(M) returns (M);
+}
+""",
+        ["class M", "class o"],
+        ['import "x/y.proto";', 'import public "z.proto";'],
+        [
+            "class M", "constant name", "constant counts", "class Inner", "constant x", "class o", "constant a",
+            "class E", "constant UNKNOWN", "class S", "function Get",
+        ],
+    ),
+    "scss": Sample(
+        """\
+@use "a";
+@import "b";
+$size: 1px;
+@mixin bold($a) { color: $a; }
+@function twice($a) { @return $a * 2; }
+.card {
+  &:hover { color: █red; }
+  @include bold(1);
+}
+@media (max-width: 1px) { .a { b: c; } }
+""",
+        ["class .card", "class &:hover"],
+        ['@use "a";', '@import "b";'],
+        [
+            "constant $size", "function bold", "function twice", "class .card", "class &:hover",
+            "module (max-width: 1px)", "class .a",
+        ],
+    ),
     "html": Sample(
         """\
 <!DOCTYPE html>

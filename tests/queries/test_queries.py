@@ -84,7 +84,8 @@ def test_a_construct_is_an_import(language_id: str, source: str, expected: list[
         ("f", "f"), ("Foo::clone", "clone"), ("Box<T>::make", "make"), ("Box<Vec<T>>::make", "make"),
         ("Point<T>", "Point"), ("fmt::Display", "Display"), ("Foo::~Foo", "Foo"), ("M.new", "new"),
         ("M:method", "method"), ("exports.one", "one"), ("(*compare)(const void *)", "compare"), ("*names[]", "names"),
-        ("#secret", "secret"), (":size", "size"), ("name=", "name"), ('"/users"', "users"), ("$items", "$items"),
+        ("#secret", "secret"), (":size", "size"), ("name=", "name"), ('"/users"', "users"), ("$items", "items"),
+        ("a$b", "a$b"), ("self.$x", "x"),
         ("[Symbol.iterator]", "iterator"), ("operator[]", "operator"), ("+", ""), ("", ""), ("<" * 9999, ""),
     ],
 )  # fmt: skip

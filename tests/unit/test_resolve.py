@@ -204,6 +204,11 @@ def test_more_javascript_imports_lead_to_files(tmp_path, name, statement, expect
         ("tools/a.ps1", '. "$PSScriptRoot/b.ps1"', {"tools/b.ps1": {"b.ps1", "*"}}),
         ("src/A.jl", 'include("b.jl")', {"src/b.jl": {"b.jl", "*"}}),
         ("R/a.R", 'source("R/b.R")', {"R/b.R": {"b.R", "*"}}),
+        ("contracts/A.sol", 'import {B as C} from "./lib/B.sol";', {"contracts/lib/B.sol": {"B"}}),
+        ("contracts/A.sol", 'import "./lib/B.sol";', {"contracts/lib/B.sol": {"B.sol", "*"}}),
+        ("api/v1/a.proto", 'import public "api/b.proto";', {"api/b.proto": {"b.proto", "*"}}),
+        ("styles/a.scss", '@use "base/colors" as c;', {"styles/base/_colors.scss": {"colors", "*"}}),
+        ("styles/a.scss", '@import "base";', {"styles/base/_index.scss": {"base", "*"}}),
         ("src/a.erl", '-include("b.hrl").', {"include/b.hrl": {"b.hrl", "*"}}),
     ],
 )
@@ -212,7 +217,8 @@ def test_imports_of_further_languages_lead_to_files(tmp_path, name, text, expect
         tmp_path,
         "src/main/kotlin/org/x/Util.kt src/main/java/org/x/Old.java src/main/scala/org/x/Box.scala"
         " src/main/scala/org/x/Tool.scala lib/a.rb lib/sub/b.rb lua/me/options.lua lua/me/init.lua lib/b.dart"
-        " lib/src/a.dart src/Data/Tree.hs src/util/a.zig lib/log.sh tools/b.ps1 src/b.jl R/b.R include/b.hrl",
+        " lib/src/a.dart src/Data/Tree.hs src/util/a.zig lib/log.sh tools/b.ps1 src/b.jl R/b.R include/b.hrl"
+        " contracts/lib/B.sol api/b.proto styles/base/_colors.scss styles/base/_index.scss",
     )
     assert resolved(tmp_path, name, text + "\n") == expected
 

@@ -1,0 +1,3 @@
+(source_file (import) @import)
+
+(ERROR (import) @import)

@@ -1,0 +1,1 @@
+(stylesheet (declaration (property_name) @definition.name) @definition.constant)

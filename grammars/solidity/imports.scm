@@ -1,0 +1,3 @@
+(source_file (import_directive) @import)
+
+(ERROR (import_directive) @import)
