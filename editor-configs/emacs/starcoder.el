@@ -15,6 +15,10 @@
   (let ((completion (append (plist-get starcoder-settings :completion) '(:asMenuItems "never"))))
     (list :starcoder (plist-put (copy-sequence starcoder-settings) :completion completion))))
 
+(defun starcoder--own-p (workspace)
+  "Whether WORKSPACE has this server: `starcoder-lsp', or `starcoder-lsp-tramp' on another machine."
+  (string-prefix-p "starcoder-lsp" (symbol-name (lsp--client-server-id (lsp--workspace-client workspace)))))
+
 (defvar starcoder-status nil
   "What the server says that it does, for the mode line.")
 
@@ -26,12 +30,12 @@
 (add-to-list 'minor-mode-alist '(lsp-mode starcoder-status))
 (add-hook 'lsp-after-uninitialized-functions
           (lambda (workspace)
-            (when (eq (lsp--client-server-id (lsp--workspace-client workspace)) 'starcoder-lsp)
+            (when (starcoder--own-p workspace)
               (setq starcoder-status nil))))
 
 (defun starcoder--workspace ()
   "The server of this buffer. Messages go to it alone: the language's own server does not know them."
-  (or (--first (eq (lsp--client-server-id (lsp--workspace-client it)) 'starcoder-lsp) (lsp-workspaces))
+  (or (-first #'starcoder--own-p (lsp-workspaces))
       (user-error "The server starcoder-lsp does not run here")))
 
 (defun starcoder--execute (command arguments)
