@@ -5,7 +5,7 @@ import { type LanguageClient, State } from 'vscode-languageclient/node';
 import { acceptance } from './acceptance';
 import { createClient, DOCUMENTS } from './client';
 import { askForProgram, findProgram } from './program';
-import { SECTION, settingNames } from './settings';
+import { personalNames, SECTION, settingNames } from './settings';
 import { sentence, showMenu, type Status, statusBar } from './status';
 import { type Explanation, explanationPage, pages } from './views';
 
@@ -21,11 +21,13 @@ export function activate(context: ExtensionContext): void {
   const names = settingNames(context);
   const suggestions = acceptance(tell);
   const views = pages();
+  let setAtStart: string[] = [];
 
   /** Start the server, anew if there is one; of several wishes at a time the newest counts. */
   async function restart(): Promise<void> {
     nStarts += 1;
     const mine = nStarts;
+    setAtStart = personalNames(names.others);
     await stopServer();
     const program = await findProgram();
     if (mine !== nStarts) {
@@ -97,7 +99,9 @@ export function activate(context: ExtensionContext): void {
     window.onDidChangeActiveTextEditor(focus),
     workspace.onDidGrantWorkspaceTrust(() => (client ? undefined : told(restart))), // now the selected Python is asked
     workspace.onDidChangeConfiguration((event) => {
-      if (whenStarting.some((name) => event.affectsConfiguration(name))) {
+      // What the server was given when it started stays, unless it hears of another value: of a reset one it does not.
+      const isReset = personalNames(setAtStart).length < setAtStart.length;
+      if (isReset || whenStarting.some((name) => event.affectsConfiguration(name))) {
         void told(restart);
       }
     }),

@@ -42,6 +42,12 @@ export function personalSettings(names: string[]): Tree {
   return tree(names.map((name) => [name, configuration.inspect(name)?.globalValue]));
 }
 
+/** Those of `names` that the person set. */
+export function personalNames(names: string[]): string[] {
+  const configuration = workspace.getConfiguration(SECTION);
+  return names.filter((name) => configuration.inspect(name)?.globalValue !== undefined);
+}
+
 /** What anybody set of `names`, the workspace before the person. */
 export function workspaceSettings(names: string[], scope: Uri | null): Tree {
   const configuration = workspace.getConfiguration(SECTION, scope);
