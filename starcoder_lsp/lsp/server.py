@@ -78,6 +78,7 @@ class Server(LanguageServer):
         self._ending: asyncio.Task[None] | None = None
         self._loading: asyncio.Task[None] | None = None
         self._loads_once_enabled = False
+        self._n_loads = 0
         self._has_warned_of_waiting = False
         self._has_logged_versions = False
         self.on_suggestion: Callable[[], None] = lambda: None
@@ -180,13 +181,15 @@ class Server(LanguageServer):
     async def load_model(self, *, if_enabled: bool = False) -> None:
         """Load the model; show progress and errors. With `if_enabled`, only once the settings turn completions on."""
         self._loads_once_enabled = False
+        number = self._n_loads = self._n_loads + 1
         progress = LoadProgress(self, self.log)
         was_off = if_enabled and not self.session.settings.enabled  # Helix shows a token for ever that never begins
         await _for_client(self.pull_settings(), *(() if was_off else (progress.create(),)))
         self.read_settings()
-        self._loads_once_enabled = if_enabled and not self.session.settings.enabled
-        if self._loads_once_enabled:
-            self.session.slot.leave_empty()
+        if if_enabled and not self.session.settings.enabled:
+            if number == self._n_loads:  # else a later call loads the model
+                self._loads_once_enabled = True
+                self.session.slot.leave_empty()
             return
         if was_off:
             await _for_client(progress.create())

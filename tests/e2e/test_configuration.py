@@ -187,6 +187,24 @@ def test_a_restart_that_also_turns_suggestions_on_loads_the_model_once(wire: Sta
     assert len([message for message in server.rest() if message.get("method") == "workspace/configuration"]) == 2
 
 
+def test_a_model_that_is_loaded_on_request_at_the_start_is_not_loaded_again_once_suggestions_are_on(
+    wire: Start,
+) -> None:
+    server = wire()
+    server.start({"debounce": {"mode": "off"}, "enabled": False}, PULLED)
+    at_start = pulled(server)
+    run(server, "restartModel")
+    server.send(answer(pulled(server), [None]), answer(at_start, [None]))
+    assert server.reply("restartModel")["result"]["kind"] == "off"
+    run(server, "toggle")
+    assert (
+        server.call("status", "workspace/executeCommand", {"command": "starcoder.showStatus"})["result"]["kind"]
+        == "ready"
+    )
+    assert server.stop() == 0
+    assert len([message for message in server.rest() if message.get("method") == "workspace/configuration"]) == 2
+
+
 @pytest.mark.parametrize("settings", [{"starcoder": {"enabled": False}}, {"enabled": False}])
 def test_settings_pushed_by_a_client_are_used(wire: Start, settings: object) -> None:
     server = wire()
