@@ -34,7 +34,7 @@ from starcoder_lsp.engine.local.sequences import Sequences
 from starcoder_lsp.engine.local.state_files import StateFiles
 from starcoder_lsp.engine.local.worker import Worker
 from starcoder_lsp.engine.prompt_model import PromptModel
-from starcoder_lsp.engine.stream import Token, TokenStream, Usage
+from starcoder_lsp.engine.stream import StopReason, Token, TokenStream, Usage
 
 T = TypeVar("T")
 ROUNDING_NATS = 0.25
@@ -44,6 +44,15 @@ with those of llama.cpp without flash attention. Cells of other tokens change it
 NEAR_TIE_NATS = 0.1
 """Invariant 6 in ARCHITECTURE.md: evaluated anew, no token is likelier by more than the chosen one. Measured for 181
 tokens: 0.001 with these kernels, 0.032 without flash attention."""
+
+
+END_OF_TEXT = 0
+"""The stop token that the demonstrator writes."""
+
+
+def chosen_ids(output: CompletionOutput) -> tuple[int, ...]:
+    """Return the tokens that the model chose: those of the text, and the stop token if one ended it."""
+    return (*output.ids, END_OF_TEXT) if output.stop_reason is StopReason.STOP_TOKEN else output.ids
 
 
 def differences(got: CompletionOutput, wanted: CompletionOutput) -> list[float]:

@@ -122,7 +122,8 @@ class Reading:
     def outputs(self, reason: StopReason) -> tuple[CompletionOutput, ...]:
         """End the running answers for `reason`, and return all of them; an empty one if there are none."""
         for answer in self.answers:
-            answer.stop_reason = answer.stop_reason or reason
+            if not answer.stop_reason:
+                answer.stop_reason = StopReason.LOW_CONFIDENCE if self._is_unsure(answer) else reason
         self._narrow_beam()
         return tuple(answer.output() for answer in self.answers) or (CompletionOutput(b"", (), (), reason),)
 
@@ -130,14 +131,16 @@ class Reading:
         """End an answer if the stop rule or its confidence says so, and notify the engine."""
         if answer.stop_reason:
             return
-        n_tokens = len(answer.ids)
         reason = self.rule(answer.text) if answer.text else None
-        is_judged = reason is None and n_tokens == N_JUDGED_TOKENS
-        if is_judged and confidence(answer.logprobs) < self.request.min_confidence:
+        if (reason or token.end or len(answer.ids) == N_JUDGED_TOKENS) and self._is_unsure(answer):
             reason = StopReason.LOW_CONFIDENCE
         answer.stop_reason = reason or token.end
         if reason is not None and not token.end:
             self.stream.drop(answer.number)
+
+    def _is_unsure(self, answer: Answer) -> bool:
+        """Return whether an answer that ends, or has its first tokens, is below the request's confidence."""
+        return len(answer.ids) <= N_JUDGED_TOKENS and confidence(answer.logprobs) < self.request.min_confidence
 
     def _narrow_beam(self) -> None:
         """If one answer is requested and two are running, drop the less likely one.

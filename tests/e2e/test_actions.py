@@ -252,11 +252,19 @@ def test_a_new_file_is_an_error_if_the_client_cannot_create_files(wire: Start) -
 
 
 def test_an_unusable_answer_is_an_error_without_edit(wire: Start) -> None:
-    """The text that the demonstrator writes into this function is no Go."""
-    served = opened(wire, text="")
-    uri = "file:///code/a.go"
-    served.open(uri, "package main\n\nfunc total(values []int) int {\n\treturn 0\n}\n", "go")
-    error = resolve(served, "resolve", picked(served, "body", (2, 6), uri=uri))["error"]
+    """The demonstrator was not trained on Zig or Lua: in at least one of these languages it writes no valid code."""
+    served, errors = opened(wire, text=""), []
+    for language, header, end in (
+        ("zig", "fn total(values: []u32) u32 {", "}"),
+        ("lua", "function total(values)", "end"),
+        ("ruby", "def total(values)", "end"),
+        ("rust", "fn total(values: &[u32]) -> u32 {", "}"),
+    ):
+        uri = f"file:///code/a.{language}"
+        served.open(uri, f"{header}\n    return 0\n{end}\n", language)
+        served.came.clear()
+        errors.append(resolve(served, language, picked(served, "body", (0, 10), uri=uri)).get("error"))
+    error = next(error for error in errors if error is not None)
     assert error["code"] == REQUEST_FAILED
     assert error["message"].startswith("the model wrote nothing usable")
 

@@ -10,9 +10,10 @@ import pytest
 
 from starcoder_lsp.documents.text import Text, is_inside_character
 
-from .conftest import Start, Wire, completion_params, notification, request
+from .conftest import CODE, CURSOR, Start, Wire, completion_params, notification, request
 
 URI = "file:///typed.{}"
+OTHER = "file:///other.py"
 TYPED = "\n\ndef total(values):\n    result = sum(values)\n    return result * (1 + x['é'])\n"
 TEXTS = {
     "py": "import os\n\n\ndef read(path):\n    with open(path) as file:\n        return file.read()\n\n\n" * 10,
@@ -97,6 +98,8 @@ def test_each_request_has_one_reply(wire: Start, suffix: str, delay_ms: int) -> 
     requests = server.call("at last", "starcoder/metrics")["result"]["requests"]
     assert requests["total"] == N_EDITS == sum(count for name, count in requests.items() if name != "total")
     assert requests["failed"] == 0
-    assert requests["answered"] > 0
+    assert requests["answered"] + requests["empty"] > 0
+    server.open(OTHER, CODE)
+    assert server.complete("still here", OTHER, *CURSOR)["result"]["items"]
     assert server.stop() == 0
     assert server.errors == []

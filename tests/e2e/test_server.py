@@ -104,7 +104,7 @@ async def test_the_number_of_suggestions_is_a_setting(client: LanguageClient) ->
 
 async def test_suggestions_below_the_minimal_confidence_are_withheld(client: LanguageClient) -> None:
     driver = Driver(client)
-    await driver.start({"completion": {"minConfidence": -0.0001}})
+    await driver.start({"completion": {"minConfidence": 0}})
     await driver.model_is_loaded()
     driver.open(URI, CODE)
     assert await driver.complete(URI, *CURSOR) == []

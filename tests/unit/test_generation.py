@@ -24,7 +24,7 @@ from starcoder_lsp.engine.local.decoding import sample
 from starcoder_lsp.engine.local.turns import MAX_ANSWERS
 from starcoder_lsp.engine.local.worker import Worker
 from starcoder_lsp.engine.prompt_model import PromptModel
-from tests.local_engine import NEAR_TIE_NATS, ROUNDING_NATS, LocalEngine, differences
+from tests.local_engine import NEAR_TIE_NATS, ROUNDING_NATS, LocalEngine, chosen_ids, differences
 
 PREFIX = b"import os\n\n\ndef read(path):\n    with open(path) as f:\n        return f"
 SOURCE = Path(generation.__file__).read_bytes()
@@ -313,6 +313,17 @@ async def test_an_unlikely_beginning_ends_a_generation(fresh: LocalEngine, promp
     assert (await run(fresh, request(prompts, min_confidence=mean - 0.01))).written[0] == likely
 
 
+@pytest.mark.parametrize("n_tokens", [1, N_JUDGED_TOKENS - 1, N_JUDGED_TOKENS, N_JUDGED_TOKENS + 1])
+async def test_a_short_answer_is_judged_at_its_end(fresh: LocalEngine, prompts: PromptModel, n_tokens: int) -> None:
+    """The limit ends it, or the stop rule. Nothing is as sure as 0 nats."""
+    by_limit = await run(fresh, request(prompts, max_new_tokens=n_tokens, min_confidence=0.0))
+    by_rule = await run(
+        fresh, request(prompts, min_confidence=0.0), lambda text: "end" if len(text) >= n_tokens else None
+    )
+    for ended in (by_limit, by_rule):
+        assert [output.stop_reason for output in ended.written] == ["low_confidence"]
+
+
 async def test_after_a_failed_decode_the_answer_comes_from_an_empty_context(
     fresh: LocalEngine, prompts: PromptModel, monkeypatch
 ) -> None:
@@ -392,13 +403,14 @@ async def test_the_cache_changes_time_and_not_meaning(
         n_reused += generation.n_reused
         (cached,), (reference,) = generation.written, unhelped.written
         apart += differences(cached, reference)
-        pairs = list(zip(cached.ids, reference.ids, strict=False))
+        pairs = list(zip(chosen_ids(cached), chosen_ids(reference), strict=False))
         at = next((i for i, (mine, theirs) in enumerate(pairs) if mine != theirs), None)
         if cached.ids != reference.ids:
             assert at is not None, "one stopped where the other went on"
             ids = (*wanted.prompt.ids, *cached.ids[:at])
             scores = [(await score(uncached, ids, token_id)) for token_id in pairs[at]]
-            assert scores == pytest.approx([reference.logprobs[at]] * 2, abs=ROUNDING_NATS)
+            told = (*reference.logprobs[at:], *cached.logprobs[at:])[0]  # a stop token has no likelihood in an answer
+            assert scores == pytest.approx([told] * 2, abs=ROUNDING_NATS)
             assert scores[1] - scores[0] <= NEAR_TIE_NATS
     assert n_reused > 10_000
     assert len(apart) > 600
