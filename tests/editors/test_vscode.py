@@ -27,13 +27,6 @@ class Circle:
 REQUEST_CANCELLED = -32800
 UPPER = "def upper(text):\n    return text.upper()\n"
 SQUARE = "def square(number):\n    return number * number\n"
-WRITE = '''def append(path, text):
-    """Append a text to a file."""
-    with open(path, "a") as file:
-        file.write(text)
-
-
-def write(path, text):'''
 POINT = "class Point:\n    def __init__(self, x, y):\n        self.x = x"
 
 
@@ -126,7 +119,7 @@ def test_alternatives_are_cycled(code):
 
 @pytest.mark.parametrize(
     ("name", "text", "typed", "key"),
-    [("word", CIRCLE, "return ", "Control+ArrowRight"), ("line", WRITE, "\n", "Alt+L")],
+    [("word", CIRCLE, "return ", "Control+ArrowRight"), ("line", POINT, "\n", "Alt+L")],
 )
 def test_a_part_can_be_accepted(code, name, text, typed, key):
     path = code.open(f"{name}.py", text)
@@ -147,19 +140,18 @@ def test_a_part_can_be_accepted(code, name, text, typed, key):
 
 def test_a_notebook_cell_is_completed_with_the_cells_above(code):
     cell = {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": []}
-    above = ["number_of_items = 3\n", "x = number_of_items\n", "print(number_of_items)"]
-    cells = [cell | {"source": above}, cell | {"source": []}]
+    cells = [cell | {"source": ["thickness_of_ice = 3\n", "print(thickness_of_ice)"]}, cell | {"source": []}]
     about = {"metadata": {"language_info": {"name": "python"}}, "nbformat": 4, "nbformat_minor": 5}
-    path = code.show("items.ipynb", json.dumps({"cells": cells, **about}))
-    code.page.locator('.monaco-editor[data-uri*="items.ipynb"]').nth(1).click()
-    code.page.locator('.monaco-editor.focused[data-uri*="items.ipynb"]').wait_for()
-    code.type("y = numb")
+    path = code.show("ice.ipynb", json.dumps({"cells": cells, **about}))
+    code.page.locator('.monaco-editor[data-uri*="ice.ipynb"]').nth(1).click()
+    code.page.locator('.monaco-editor.focused[data-uri*="ice.ipynb"]').wait_for()
+    code.type("y = thick")
     whole = code.ghost()
-    assert whole.startswith("er_of_items")
+    assert whole.startswith("ness_of_ice")
     code.press("Tab")
     code.until(lambda: code.shown() == "")
     code.press("Control+S")
-    code.until(lambda: json.loads(path.read_text())["cells"][1]["source"] == [f"y = numb{whole}"])
+    code.until(lambda: json.loads(path.read_text())["cells"][1]["source"] == [f"y = thick{whole}"])
 
 
 def test_a_late_suggestion_is_not_shown_at_another_place(code):
