@@ -33,7 +33,7 @@ def exclude_files(folder: str) -> tuple[str, ...]:
 def _common_folder(top: str) -> str:
     """Return the folder that holds a repository's `info`; a work tree and a submodule have a file that names it."""
     folder = Path(top, ".git")
-    if folder.is_file():
+    if os.path.isfile(folder):  # noqa: PTH113  `Path.is_file` raises where a link leads into a closed folder
         folder = _named_in(folder, "gitdir: ") or folder
         folder = _named_in(folder / "commondir") or folder
     return folder.as_posix()
