@@ -30,7 +30,7 @@ MAX_RECORDS: Final = 16
 VARIABLES: Final = ("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "TMPDIR", "LLAMA_CPP_LIB_PATH")
 """Variables of the environment that change the host or its files."""
 
-END_IF_UNUSED: Final = getattr(signal, "SIGUSR1", signal.SIGTERM)
+END_IF_UNUSED: Final = getattr(signal, "SIGUSR2", signal.SIGTERM)
 """The signal on which a host without clients ends. Where there is no such signal, every host ends."""
 
 Stamp = list[int] | None
