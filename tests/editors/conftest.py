@@ -29,7 +29,22 @@ KEPT = EDITORS / "screens"
 ASKED = "STARCODER_TEST_EDITORS"
 FOLDER = Path(__file__).parent
 
-BEFORE = "import sys\n\n\ndef read(path):\n    with open(path) as file:\n        return file.read()\n\n\n"
+BEFORE = '''import sys
+
+
+def read(path):
+    """Read a file."""
+    with open(path) as file:
+        return file.read()
+
+
+def append(path, text):
+    """Append a text to a file."""
+    with open(path, "a") as file:
+        file.write(text)
+
+
+'''
 DEFINITION = "def write(path, text):\n"
 AFTER = '\n\n\nif __name__ == "__main__":\n    print(read(sys.argv[1]))\n'
 FILE = BEFORE + DEFINITION + AFTER

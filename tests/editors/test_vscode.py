@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from starcoder_lsp.engine.loading import DEMONSTRATOR
-from tests.editors.conftest import Log
+from tests.editors.conftest import BEFORE, DEFINITION, LINES, Log
 from tests.editors.vscode_workbench import install, workbench, write
 
 pytestmark = pytest.mark.timeout(900)  # the first test installs VS Code
@@ -25,8 +25,15 @@ class Circle:
         """The area."""
         '''
 REQUEST_CANCELLED = -32800
-UPPER = "def upper(text):\n    return text.upper()\n"
+SIZE = 'def size_of(items):\n    """Return the number of items."""\n    return len(items)\n'
 SQUARE = "def square(number):\n    return number * number\n"
+WRITE = '''def append(path, text):
+    """Append a text to a file."""
+    with open(path, "a") as file:
+        file.write(text)
+
+
+def write(path, text):'''
 POINT = "class Point:\n    def __init__(self, x, y):\n        self.x = x"
 
 
@@ -119,7 +126,7 @@ def test_alternatives_are_cycled(code):
 
 @pytest.mark.parametrize(
     ("name", "text", "typed", "key"),
-    [("word", CIRCLE, "return ", "Control+ArrowRight"), ("line", POINT, "\n", "Alt+L")],
+    [("word", CIRCLE, "return ", "Control+ArrowRight"), ("line", WRITE, "\n", "Alt+L")],
 )
 def test_a_part_can_be_accepted(code, name, text, typed, key):
     path = code.open(f"{name}.py", text)
@@ -140,18 +147,19 @@ def test_a_part_can_be_accepted(code, name, text, typed, key):
 
 def test_a_notebook_cell_is_completed_with_the_cells_above(code):
     cell = {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": []}
-    cells = [cell | {"source": ["thickness_of_ice = 3\n", "print(thickness_of_ice)"]}, cell | {"source": []}]
+    above = ["number_of_items = 3\n", "x = number_of_items\n", "print(number_of_items)"]
+    cells = [cell | {"source": above}, cell | {"source": []}]
     about = {"metadata": {"language_info": {"name": "python"}}, "nbformat": 4, "nbformat_minor": 5}
-    path = code.show("ice.ipynb", json.dumps({"cells": cells, **about}))
-    code.page.locator('.monaco-editor[data-uri*="ice.ipynb"]').nth(1).click()
-    code.page.locator('.monaco-editor.focused[data-uri*="ice.ipynb"]').wait_for()
-    code.type("y = thick")
+    path = code.show("items.ipynb", json.dumps({"cells": cells, **about}))
+    code.page.locator('.monaco-editor[data-uri*="items.ipynb"]').nth(1).click()
+    code.page.locator('.monaco-editor.focused[data-uri*="items.ipynb"]').wait_for()
+    code.type("y = numb")
     whole = code.ghost()
-    assert whole.startswith("ness_of_ice")
+    assert whole.startswith("er_of_items")
     code.press("Tab")
     code.until(lambda: code.shown() == "")
     code.press("Control+S")
-    code.until(lambda: json.loads(path.read_text())["cells"][1]["source"] == [f"y = thick{whole}"])
+    code.until(lambda: json.loads(path.read_text())["cells"][1]["source"] == [f"y = numb{whole}"])
 
 
 def test_a_late_suggestion_is_not_shown_at_another_place(code):
@@ -173,7 +181,7 @@ def test_a_late_suggestion_is_not_shown_at_another_place(code):
     [
         ("Fill the body of area", CIRCLE[: CIRCLE.index('"""The area')], '"""The area."""\n        pass', "", 0),
         ("Rewrite the selected lines", CIRCLE, "result = 0\n        return result\n", f"\n\n{SQUARE}", 2),
-        ("Write a docstring for square", SQUARE[:20], "", SQUARE[20:], 0),
+        ("Write a docstring for write", BEFORE + DEFINITION, "", f"{LINES}\n", 0),
     ],
 )
 def test_a_code_action_changes_only_its_lines(code, title, before, hole, after, n_selected):
@@ -191,20 +199,20 @@ def test_a_code_action_changes_only_its_lines(code, title, before, hole, after, 
 
 
 def test_the_first_test_is_written_to_a_new_file_and_the_second_added_to_it(code):
-    module = f"texts_{len(list(code.folder.glob('texts_*.py')))}"  # a second try needs a file without a test
-    code.open(f"{module}.py", UPPER)
+    module = f"sizes_{len(list(code.folder.glob('sizes_*.py')))}"  # a second try needs a file without a test
+    code.open(f"{module}.py", SIZE)
     tests = code.folder / f"test_{module}.py"
     code.press("Control+Home")
-    code.action("Write a test for upper").click()
+    code.action("Write a test for size_of").click()
     code.page.locator(f'.tab.active[data-resource-name="{tests.name}"]').wait_for()
     first = tests.read_text("utf-8")
-    assert first.startswith(f"from {module} import upper\n\n\ndef test_upper")
+    assert first.startswith(f"from {module} import size_of\n\n\ndef test_size_of")
     code.page.locator(f'.tab[data-resource-name="{module}.py"]').click()
     code.page.locator(".monaco-editor.focused").wait_for()
-    code.action("Write a test for upper").click()
+    code.action("Write a test for size_of").click()
     code.page.locator(f'.tab.dirty[data-resource-name="{tests.name}"]').click()
     code.press("Control+S")
-    code.until(lambda: tests.read_text("utf-8").startswith(f"{first}\n\ndef test_upper"))
+    code.until(lambda: tests.read_text("utf-8").startswith(f"{first}\n\ndef test_size_of"))
 
 
 def test_suggestions_can_be_turned_off_and_on(code):

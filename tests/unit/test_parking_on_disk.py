@@ -176,7 +176,7 @@ async def test_requests_are_answered_if_the_folder_cannot_be_made(
 async def test_at_the_end_the_most_recently_used_states_are_written(
     open_engine: Callable[..., LocalEngine], prompts: PromptModel
 ) -> None:
-    engine = open_engine(n_disk_bytes=2 * MIB)
+    engine = open_engine(n_disk_bytes=5 * MIB // 2)
     for name in ("a", "b", "c", "d"):
         await run(engine, request_for(prompts, name, body(name, 25)))
     assert [cached.document for cached in await open_engine().cached()] == ["d", "c"]
