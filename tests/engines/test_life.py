@@ -114,3 +114,13 @@ async def test_engines_of_text_heal_by_dropping_answers_that_do_not_fit(llama: E
             by_text, by_ids = [(await answer(each, prompts, prompt)).written[0] for each in (engine, exact)]
             n_equal += by_text.text[:8] == by_ids.text[:8]
         assert n_equal >= n_places / 2, "the same model, without a constraint"
+
+
+@pytest.mark.parametrize("heal", ["é", "中文", "x = '😀"])
+async def test_an_answer_may_have_characters_that_are_cut_between_tokens(server: EngineServer, heal: str) -> None:
+    async with opened(server) as (prompts, engine):
+        ids = prompts.tokenizer.encode(heal.encode())
+        assert any(not prompts.tokenizer.piece(each).isascii() for each in ids[:-1]), "cut between two tokens"
+        prompt = evolve(long_prompt(engine, 50), heal=heal.encode())
+        written = (await run_request(engine, prompt, len(ids) + 2)).written[0]
+        assert b"".join(map(prompts.tokenizer.piece, written.ids)).startswith(heal.encode())

@@ -40,15 +40,16 @@ class AnswerReader:
 
     def take(self, part: Part) -> tuple[Token, ...]:
         """Return the tokens of a part. Raises `BadAnswerError`, and `HealError` as soon as the heal does not fit."""
-        ids = part.ids if part.ids is not None else self._ids_of(part.text)
+        ids = self._known(part.ids) if part.ids is not None else self._ids_of(part.text)
+        n_written = self.n_written + len(ids)
         if part.n_written is not None and part.ids:
             n_new = part.n_written - self.n_written
             if n_new <= 0:
                 return ()  # it came twice
             if n_new != len(ids):
-                message = "a part of the answer got lost on the way"
-                raise BadAnswerError(message)
-        self.n_written += len(ids)
+                ids = self._with_held_ids(part.text, ids)
+            n_written = part.n_written
+        self.n_written = n_written
         tokens = self._healed([*self._tokens(ids, _spread(part, len(ids)))])
         if part.end and not self.is_over:
             tokens += self._end(part.end)
@@ -59,9 +60,6 @@ class AnswerReader:
         for token_id, logprob in zip(ids, logprobs, strict=True):
             if self.is_over:
                 break
-            if token_id >= len(self.tokenizer.pieces):
-                message = f"the engine sent the token {token_id}, which engine.vocabulary does not have"
-                raise BadAnswerError(message)
             self.n_left -= 1
             end = None if self.n_left > 0 else StopReason.MAX_TOKENS
             if token_id in self.stop_ids:
@@ -92,6 +90,20 @@ class AnswerReader:
         self.is_over = True
         reason = StopReason.MAX_TOKENS if end == "length" else StopReason.STOP_TOKEN
         return [Token(0, min(self.stop_ids), 0.0, reason)]
+
+    def _known(self, ids: tuple[int, ...]) -> tuple[int, ...]:
+        """Return ids of the engine's own. Raises `BadAnswerError` if the vocabulary does not have them."""
+        if ids and max(ids) >= len(self.tokenizer.pieces):
+            message = f"the engine sent the token {max(ids)}, which engine.vocabulary does not have"
+            raise BadAnswerError(message)
+        return ids
+
+    def _with_held_ids(self, text: str, ids: tuple[int, ...]) -> tuple[int, ...]:
+        """Return ids for the text of a part with more tokens than `ids`. Raises `BadAnswerError` if it has no more."""
+        if len(text.encode("utf-8", "surrogatepass")) <= sum(len(self.tokenizer.piece(each)) for each in ids):
+            message = "a part of the answer got lost on the way"
+            raise BadAnswerError(message)
+        return self._ids_of(text)
 
     def _ids_of(self, text: str) -> tuple[int, ...]:
         """Tokenize a text. It ends before a marker that is spelled in it, or before half a character."""

@@ -2,7 +2,8 @@ r"""llama.cpp's own server, `/completion`.
 
 Fields: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md. Tried with the wheel xllamacpp:
 prompts as ids, `return_tokens`, `n_probs`, healing by a grammar, and `timings_per_token`, which has the work done for
-the prompt in each event.
+the prompt in each event. An event has one token id. If a character is cut between tokens, only the last of these has an
+event, with the text of all.
 """
 
 from __future__ import annotations
@@ -82,8 +83,10 @@ class LlamaServer:
             return Part(ids=(), end=end, usage=usage, is_last=True, prefill_speed=_speed(timings))
         probabilities = event.get("completion_probabilities")
         rows = probabilities if isinstance(probabilities, list) else []
+        text = event.get("content")
         return Part(
             ids=token_ids(event.get("tokens")),
+            text=text if isinstance(text, str) else "",
             logprobs=nats([row.get("logprob") for row in rows if isinstance(row, dict)]),
             n_written=number(event.get("tokens_predicted")),
             usage=usage,

@@ -40,6 +40,7 @@ class Ask:
 class Part:
     """A part of an answer: ids, or a text if the engine sends none.
 
+    With both, the text may begin with tokens before `ids`, which the engine held back until a character was whole.
     `logprobs` are in nats, one for each token, or none. `end` is `"stop"` or `"length"` if the engine ended the answer.
     `n_written` is the engine's own count of written tokens, this part included.
     """
