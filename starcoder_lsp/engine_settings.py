@@ -57,8 +57,8 @@ class EngineSettings:
         trusted_only=True,
     )
     prefill_ahead: str = setting(
-        "Evaluate prompts while you do not type, before they are needed. `auto` does so only on this machine, since"
-        " elsewhere others share the GPU.",
+        "Evaluate prompts while you do not type, before they are needed: `always`, `never`, or `auto`, only on this"
+        " machine, since elsewhere others share the GPU.",
         default="auto",
         choices=("auto", "always", "never"),
         trusted_only=True,

@@ -30,8 +30,8 @@ class ModelSettings:
     """The model, and the hardware that it uses."""
 
     path: str = setting(
-        "The path of a StarCoder2 or StarCoder model in GGUF format; a leading `~` is the home folder. If empty, the"
-        " small demonstrator in the package is used. A workspace cannot set it.",
+        "The path of a StarCoder2 or StarCoder model in GGUF format; a leading `~` is the home folder. If this and"
+        " `model.name` are empty, the small demonstrator in the package is used. A workspace cannot set it.",
         default="",
         trusted_only=True,
     )
@@ -73,7 +73,7 @@ class CompletionSettings:
         limits=(1, 8),
     )
     multiline: str = setting(
-        "Allow completions of several lines. `auto` allows them where a block begins and on empty lines.",
+        "Allow completions of several lines: `always`, `never`, or `auto`, where a block begins and on empty lines.",
         default="auto",
         choices=("auto", "never", "always"),
     )
@@ -96,7 +96,8 @@ class CompletionSettings:
         limits=(0, 1),
     )
     as_menu_items: str = setting(
-        "Show completions in the completion menu, too. `auto` does so only in editors without inline completion.",
+        "Show completions in the completion menu, too: `always`, `never`, or `auto`, only in editors without inline"
+        " completion.",
         default="auto",
         choices=("auto", "never", "always"),
     )
@@ -149,11 +150,11 @@ class DebounceSettings:
     """The wait for the next keystroke before an automatic request."""
 
     mode: str = setting(
-        "`fixed` waits `debounce.ms`, `off` not at all.",
+        "The wait for the next keystroke before an automatic completion: `fixed` is `debounce.ms`, `off` is none.",
         default="fixed",
         choices=("off", "fixed"),
     )
-    ms: int = setting("The wait in milliseconds.", default=75, limits=(0, 5000))
+    ms: int = setting("That wait in milliseconds.", default=75, limits=(0, 5000))
 
 
 @frozen
@@ -262,7 +263,7 @@ class Settings:
     engine: EngineSettings = field(factory=EngineSettings)
     stats: StatsSettings = field(factory=StatsSettings)
     log_level: str = setting(
-        "The log level. No level logs source text.",
+        "The log level: `error`, `warning`, `info` or `debug`. None of them logs source text.",
         default="info",
         choices=("error", "warning", "info", "debug"),
     )

@@ -135,6 +135,11 @@ def test_each_setting_is_described_in_whole_sentences(setting: SettingDescriptio
     assert "  " not in setting.description
 
 
+@pytest.mark.parametrize("setting", describe_settings(), ids=lambda setting: setting.key)
+def test_the_description_names_each_choice(setting: SettingDescription):
+    assert not [choice for choice in setting.choices if f"`{choice}`" not in setting.description]
+
+
 @given(data=st.data(), key=st.sampled_from(ALL_KEYS))
 def test_every_valid_value_is_used(data: st.DataObject, key: str):
     value = data.draw(valid_values(BY_KEY[key]))
