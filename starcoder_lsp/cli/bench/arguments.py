@@ -67,7 +67,7 @@ def add_benches(bench: argparse.ArgumentParser) -> None:
         help="the program to compare with",
     )
     add_number(compare, "batch", 1920, "llama-server's -b, its view in tokens; llama.vim advises 1024")
-    compare.add_argument("--model", required=True, metavar="GGUF", help="the model file for both")
+    compare.add_argument("--model", required=True, metavar="GGUF|NAME", help="the model file for both")
     add_number(compare, "edits", None, "number of edits; by default 40, or as many as three minutes have")
 
     context = benches.add_parser("context", help="measure the effect of each part of the prompt")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from starcoder_lsp.cli.options import add_number
+from starcoder_lsp.cli.options import add_model, add_number
 
 DIMENSIONS = ("language", "kind", "model", "setting", "week")
 
@@ -43,7 +43,7 @@ def add_stats(stats: argparse.ArgumentParser) -> None:
         help="fit it to the configured model, by holes in your own files or folders",
     )
     add_number(gate, "holes", 200, "the number of holes")
-    gate.add_argument("--model", metavar="GGUF", help="the model file; otherwise the configured one")
+    add_model(gate)
 
 
 def _add_report(to: argparse.ArgumentParser) -> None:
