@@ -16,7 +16,11 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 SETTINGS = (ROOT / "docs" / "settings.md").read_text()
 PROGRAMS = (ROOT / "docs" / "programs.md").read_text()
-PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")))
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for pattern in ("*.md", "*/*.md", "bench/*/*.md", "editor-configs/*/*.md")
+    for path in ROOT.glob(pattern)
+)
 MAX_README_LINES = 100
 """The README is one or two screens; everything else is behind a link."""
 
@@ -58,18 +62,26 @@ def test_the_commands_to_install_name_an_existing_file() -> None:
         assert (ROOT / target).is_file()
 
 
+def anchors_of(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"(?m)^#+ (.+)", re.sub(r"(?ms)^```.*?^```", "", page.read_text()))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES)
-def test_links_lead_to_existing_files(page: str) -> None:
+def test_links_lead_to_existing_files_and_headings(page: str) -> None:
     path = ROOT / page
-    for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
-        assert (path.parent / target).exists(), target
+    for link in re.findall(r"\]\(([^)\s:]+)\)", path.read_text()):
+        target, _, anchor = link.partition("#")
+        there = path.parent / target if target else path
+        assert there.exists(), link
+        assert not anchor or anchor in anchors_of(there), link
 
 
 def test_no_page_has_marks_of_a_merge_conflict() -> None:
-    pages = [*ROOT.glob("*.md"), *ROOT.glob("*/*.md")]
-    assert ROOT / "bench" / "README.md" in pages
+    assert "bench/README.md" in PAGES
     marks = re.compile(r"^(?:<<<<<<< |>>>>>>> |=======$)", re.MULTILINE)
-    assert not [page for page in pages if marks.search(page.read_text())]
+    assert not [page for page in PAGES if marks.search((ROOT / page).read_text())]
 
 
 def test_the_readme_is_short() -> None:
