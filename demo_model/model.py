@@ -35,7 +35,7 @@ class Shape:
 
 SHAPES = {
     "small": Shape(),  # 7.8 M parameters, for a CPU
-    "base": Shape(n_layers=7, n_embd=512, n_heads=8, n_ff=1984),  # 27.3 M parameters, for a GPU; under 30 MB in Q8_0
+    "base": Shape(n_layers=7, n_embd=512, n_heads=8, n_ff=1984),  # 27.2 M parameters, for a GPU; under 30 MB in Q8_0
 }
 
 

@@ -1,4 +1,4 @@
-"""A block between two tags on one line, from an engine that writes one: the demonstrator knows Python alone."""
+"""A block between two tags on one line, from an engine that always writes one."""
 
 from __future__ import annotations
 
