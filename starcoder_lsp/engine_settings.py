@@ -31,7 +31,7 @@ class EngineSettings:
     )
     vocabulary: str = setting(
         "The vocabulary of that model: a GGUF file, or the `tokenizer.json` of its repository. Empty means that of"
-        " `model.path`.",
+        " `model.path` or `model.name`.",
         default="",
         trusted_only=True,
     )
@@ -81,7 +81,7 @@ class EngineSettings:
         trusted_only=True,
     )
     fallback: str = setting(
-        "The engine that answers while the server is away: `none`, or the `local` model of `model.path`.",
+        "The engine that answers while the server is away: `none`, or the `local` model of `model.path` or `model.name`.",
         default="none",
         choices=("none", "local"),
         trusted_only=True,

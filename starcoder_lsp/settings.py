@@ -238,7 +238,7 @@ class Settings:
         "Turn completions on or off. If they are off at the start, no model is loaded until they are on.", default=True
     )
     trigger: str = setting(
-        "`automatic` completes while you type, `invoked` only when you request it, and never in the completion menu.",
+        "`automatic` completes while you type. `invoked` completes only on request, and never in the completion menu.",
         default="automatic",
         choices=("automatic", "invoked"),
     )
