@@ -74,7 +74,7 @@ $(READY): pyproject.toml
 	  || { echo "starcoder-lsp needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@command -v c++ >/dev/null && command -v cmake >/dev/null \
 	  || { echo "llama-cpp-python is built from source: install a C++ compiler and CMake first"; exit 1; }
-	@echo "Setting up $(VENV), once. llama.cpp is built from source, about 3 minutes on two cores, unless pip has"
+	@echo "Setting up $(VENV), once. llama.cpp is built from source, about 4 minutes on two cores, unless pip has"
 	@echo "built that version before: then that is taken, whatever options it was built with."
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
