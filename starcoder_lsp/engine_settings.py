@@ -81,7 +81,8 @@ class EngineSettings:
         trusted_only=True,
     )
     fallback: str = setting(
-        "The engine that answers while the server is away: `none`, or the `local` model of `model.path` or `model.name`.",
+        "The engine that answers while the server is away: `none`, or `local`, the model of `model.path` or"
+        " `model.name`.",
         default="none",
         choices=("none", "local"),
         trusted_only=True,
