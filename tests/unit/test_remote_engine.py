@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,10 +73,11 @@ async def run_request(
     max_tokens: int = 32,
     cancellation: Cancellation | None = None,
     rule: StopRule = lambda _text: None,
+    timeout_ms: float = 5000,
 ) -> Generation:
     encode = engine.prompts.tokenizer.encode
     prompt = engine.prompts.fim.infill(encode(BEFORE), encode(BEHIND), (), heal)
-    request = GenerationRequest("file:///a.py", prompt, max_tokens, 5000)
+    request = GenerationRequest("file:///a.py", prompt, max_tokens, timeout_ms)
     piece = engine.prompts.tokenizer.piece
     return await generate(engine, request, piece, rule, cancellation or Cancellation())
 
@@ -181,6 +182,33 @@ async def test_every_fault_of_the_network_is_one_error_without_text(
         assert len(user.states) == 1, "one change of state"
         assert len(user.messages) == 2, "which host sees source text, and that it is away"
         assert "secret" not in "".join(user.messages)
+
+
+@pytest.mark.parametrize("timeout_ms", [50, 100], ids=["shorter", "equal"])
+async def test_a_silent_engine_is_away_although_deadlines_are_short(timeout_ms: float) -> None:
+    user = UserMessages()
+    async with scripted_server(MODELS, Reply([HANG])) as server, engine_at(server, user) as engine:
+        engine.http.endpoint = evolve(engine.http.endpoint, timeout_s=0.1)
+        async with asyncio.timeout(30):
+            while not engine.breaker.is_away:
+                with suppress(EngineLostError):
+                    await run_request(engine, timeout_ms=timeout_ms)
+        assert len(server.posts) >= MAX_FAILURES
+        assert user.states == [f"127.0.0.1:{server.port} did not answer within 0.1 s"]
+
+
+async def test_requests_that_were_superseded_say_nothing_about_the_engine() -> None:
+    async with scripted_server(MODELS, Reply([HANG])) as server, engine_at(server) as engine:
+        engine.http.endpoint = evolve(engine.http.endpoint, timeout_s=0.001)
+        for n in range(2 * MAX_FAILURES):
+            cancellation = Cancellation()
+            asking = asyncio.ensure_future(run_request(engine, cancellation=cancellation))
+            while len(server.posts) == n:
+                await server.requested.wait()
+                server.requested.clear()
+            cancellation.cancel()
+            await asking
+        assert not engine.breaker.is_away
 
 
 async def test_an_engine_that_was_away_is_used_again_without_a_request(ids: tuple[int, ...]) -> None:

@@ -58,6 +58,15 @@ def test_waits_grow_with_the_number_of_superseded_requests(ends: list[tuple[bool
     assert pace.wait_s == min(MAX_WAIT_S, pace.expected_s)
 
 
+@pytest.mark.parametrize("n_left", [MIN_LEFT, 20])
+async def test_a_request_with_a_short_deadline_is_sent(ids: tuple[int, ...], n_left: int) -> None:  # noqa: F811
+    async with scripted_server(MODELS, Reply(events_of(ids))) as server, engine_at(server) as engine:
+        await run_request(engine)
+        engine.pace = Pace(n_left, expected_s=60.0)
+        assert (await run_request(engine, timeout_ms=MAX_WAIT_S * 1000)).written[0].text == TEXT
+        assert not engine.pace.wait_s
+
+
 async def test_requests_superseded_during_their_wait_are_not_sent_but_the_last_one_is(ids: tuple[int, ...]) -> None:  # noqa: F811
     async with (
         scripted_server(MODELS, *[Reply([HANG])] * MIN_LEFT, Reply(events_of(ids))) as server,

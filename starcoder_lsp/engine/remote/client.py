@@ -57,6 +57,8 @@ class RemoteEngine:
     _is_plain: bool = False
     """True if the server refused optional fields."""
     _has_shown_refusal: bool = False
+    _silent_s: float = 0.0
+    """The seconds for which requests waited up to their deadlines and got nothing, in a row."""
 
     def __attrs_post_init__(self) -> None:
         """Make the sessions."""
@@ -106,11 +108,12 @@ class RemoteEngine:
         """Answer one request; its stream ends whatever happens."""
         try:
             if exchange.pace is not None:
-                await exchange.pace.wait()
+                await exchange.pace.wait(exchange.request.timeout_ms)
             error = await self._failure(exchange)
         except asyncio.CancelledError:
             exchange.note_left()
             self._end(exchange, None)
+            self._count_silence(exchange.silent_s)
             raise
         self._end(exchange, error)
 
@@ -176,10 +179,17 @@ class RemoteEngine:
 
     # While it is away
 
+    def _count_silence(self, silent_s: float) -> None:
+        """Count as a failure what would be one if the requests' deadlines were longer than `engine.timeoutMs`."""
+        self._silent_s += silent_s
+        if self._silent_s >= self.http.endpoint.timeout_s:
+            self._silent_s -= self.http.endpoint.timeout_s
+            self._judge(EngineAwayError(f"{self.where} did not answer within {self.http.endpoint.timeout_s:g} s"))
+
     def _judge(self, error: EngineError | None) -> None:
         """Note how a request ended."""
         if error is None:
-            self._has_shown_refusal = False
+            self._has_shown_refusal, self._silent_s = False, 0.0
             if self.breaker.succeed():
                 self.on_state("")
         elif isinstance(error, EngineAwayError):

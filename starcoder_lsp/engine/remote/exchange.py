@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 
-from attrs import define, evolve
+from attrs import define, evolve, field
 
 from starcoder_lsp.engine.engine import GenerationRequest
 from starcoder_lsp.engine.remote.answer import AnswerReader
@@ -37,6 +37,9 @@ class Exchange:
     prefill_speed: float = 0.0
     pace: Pace | None = None
     """Records the time to the first token; `None` for a request that no user waits for."""
+    silent_s: float = 0.0
+    """The wait for the server, if that sent nothing until the request's deadline."""
+    _begun_s: float = field(factory=time.perf_counter)
     _sent_s: float = 0.0
     """The time at which it was sent first; 0 before, and once it has a token."""
     _counts: Usage | None = None
@@ -57,6 +60,7 @@ class Exchange:
         if self.is_ended:
             asyncio.get_running_loop().call_later(LAST_EVENT_S, self.task.cancel)
         else:
+            self._note_silence()
             self.task.cancel()
             self.stream.end(self.usage)
 
@@ -89,6 +93,11 @@ class Exchange:
         """Note that the request was left, if it was sent and has no token yet."""
         if self.pace is not None and self._sent_s:
             self.pace.left(time.perf_counter() - self._sent_s)
+
+    def _note_silence(self) -> None:
+        now, timeout_s = time.perf_counter(), self.request.timeout_ms / 1000
+        if self._waits_since and not self.is_answered and 0 < timeout_s <= now - self._begun_s:
+            self.silent_s = now - self._waits_since
 
     def _take(self, adapter: Adapter, reader: AnswerReader, event: Mapping[str, object]) -> None:
         part = adapter.read(event)

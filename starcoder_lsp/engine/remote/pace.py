@@ -17,6 +17,9 @@ MIN_LEFT: Final = 2
 FIRST_WAIT_S: Final = 0.1
 MAX_WAIT_S: Final = 0.6
 """Waits double from the first to the second. Pauses between words are longer, those inside a word shorter."""
+MAX_WAIT_SHARE: Final = 0.25
+"""The share of a request's time that it may wait. If all of a short deadline passed before requests are sent, no answer
+could end the waiting. Not measured."""
 PROMPT_S: Final = 0.3
 """A first token within this time ends all waiting. Not measured."""
 WEIGHT: Final = 0.5
@@ -40,10 +43,10 @@ class Pace:
         wait_s: float = FIRST_WAIT_S * 2 ** min(self.n_left - MIN_LEFT, 10)
         return min(MAX_WAIT_S, wait_s, self.expected_s)
 
-    async def wait(self) -> None:
-        """Wait before a request is sent. If the wait is cancelled, it is not sent."""
+    async def wait(self, timeout_ms: float) -> None:
+        """Wait before a request with this deadline is sent. If the wait is cancelled, it is not sent."""
         if self.wait_s:
-            await asyncio.sleep(self.wait_s)
+            await asyncio.sleep(min(self.wait_s, timeout_ms / 1000 * MAX_WAIT_SHARE))
 
     def begun(self, after_s: float) -> None:
         """Note the time to the first token of an answer."""
