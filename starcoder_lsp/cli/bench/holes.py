@@ -2,7 +2,7 @@
 
 There are four kinds: the rest of a line, the rest of a word and its line, a part inside a line with code behind it, and
 the body of a block. Files of a folder are taken if the model may see them and their language is a programming language.
-A file that is named on the command line is always taken.
+A file that is named on the command line is taken even if git ignores it.
 """
 
 from __future__ import annotations
