@@ -124,6 +124,17 @@ def test_a_loopback_address_is_recognized(url: str, host: str, hostname: str, is
     assert (found.host, found.hostname, found.is_on_this_machine) == (host, hostname, is_on_this_machine)
 
 
+@pytest.mark.parametrize(
+    "name", ["HF_TOKEN", "XAI_API_KEY", "NVAPI_KEY", "SK_TEAM", "KEY_OF_TEAM", "hf_token", "key_1"]
+)
+def test_the_name_of_a_variable_is_no_key_if_it_is_set_or_in_capitals(name: str) -> None:
+    settings = EngineSettings(kind="tgi", url="https://gpu", api_key_env=name)
+    assert endpoint_of(settings, {name: KEY}).key == KEY
+    with pytest.raises(EngineError) as raised:
+        endpoint_of(settings, {})
+    assert (f"the environment variable {name}," in str(raised.value)) == name.isupper()
+
+
 def test_the_key_is_in_no_representation() -> None:
     found = endpoint(api_key_env="TEAM_KEY")
     assert found.key == KEY

@@ -18,8 +18,9 @@ _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x20-\x7e]*)")
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _KEY_HEADERS: Final = re.compile(r"authorization|cookie|api-?key|token|secret|password", re.IGNORECASE)
-_KEY_SHAPES: Final = re.compile(r"(?:sk|hf|nvapi|key|gsk|xai|pk)[-_]|eyJ|[0-9a-f]{32}", re.IGNORECASE)
-"""The beginnings of keys: OpenAI's, Hugging Face's, NVIDIA's and others', a JWT, or a hexadecimal one."""
+_KEY_SHAPES: Final = re.compile(r"(?:sk|hf|nvapi|key|gsk|xai|pk)[-_]|eyJ|[0-9A-Fa-f]{32}")
+"""The beginnings of keys: OpenAI's, Hugging Face's, NVIDIA's and others', a JWT, or a hexadecimal one. In capitals they
+begin the usual names of variables, such as HF_TOKEN."""
 BASES: Final = ("/v1/completions", "/v1", "/completion", "/api/generate", "/api", "/generate_stream", "/generate")
 """Ends of an address that users copy from documentation, although the protocol adds them."""
 
@@ -125,7 +126,7 @@ def _key(name: str, environ: Mapping[str, str]) -> str:
     """Return the key in the variable. A name that may be a key itself is never quoted in a message."""
     if not name:
         return ""
-    if not _NAME.fullmatch(name) or _KEY_SHAPES.match(name):
+    if not _NAME.fullmatch(name) or (_KEY_SHAPES.match(name) and name not in environ):
         _refuse(
             "engine.apiKeyEnv holds what looks like a key: write the name of an environment variable there, such as"
             " TEAM_API_KEY, and put the key into that variable"
