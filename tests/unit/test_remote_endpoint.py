@@ -34,10 +34,25 @@ def endpoint(**given: object):
         ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
         ("http://[::1]:8000/v1/", "http://[::1]:8000"),
         ("http://localhost:11434/api/generate", "http://localhost:11434"),
+        ("https://gateway/api", "https://gateway/api"),
+        ("https://gateway/api/v1", "https://gateway/api"),
+        ("https://gateway/generate", "https://gateway/generate"),
     ],
 )
 def test_addresses_copied_from_documentation_are_accepted(given: str, url: str) -> None:
     assert endpoint(url=given).url == url
+
+
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [
+        ("ollama", "http://localhost:11434/api"),
+        ("ollama", "http://localhost:11434/v1"),
+        ("tgi", "http://[::1]/generate"),
+    ],
+)
+def test_the_ends_of_one_protocol_are_left_out(kind: str, given: str) -> None:
+    assert endpoint(kind=kind, url=given).url == given.rpartition("/")[0]
 
 
 @pytest.mark.parametrize(

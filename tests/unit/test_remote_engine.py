@@ -25,7 +25,7 @@ from starcoder_lsp.engine.loading import DEMONSTRATOR
 from starcoder_lsp.engine.remote import disclosure
 from starcoder_lsp.engine.remote.breaker import MAX_FAILURES
 from starcoder_lsp.engine.remote.client import RemoteEngine
-from starcoder_lsp.engine.remote.opening import open_remote
+from starcoder_lsp.engine.remote.opening import connect, open_remote
 from starcoder_lsp.engine_settings import EngineSettings
 from starcoder_lsp.settings import Settings
 from tests.scripted_server import HANG, Reply, ScriptedServer, scripted_server
@@ -350,6 +350,13 @@ async def test_each_document_has_its_session_headers_and_the_routers_token(ids: 
         assert second["x-session-token"] == "gpu-7"
         assert first["x-team"] == "a"
         assert "authorization" not in first
+
+
+@pytest.mark.parametrize("url", ["https://-\u2603.invalid", "http://[v1.a]", f"https://a.invalid/{'b' * 70_000}"])
+async def test_an_address_that_no_client_can_use_is_an_error(url: str) -> None:
+    values = {"kind": "vllm", "url": url, "vocabulary": str(DEMONSTRATOR), "allow_http": True}
+    with pytest.raises(EngineError, match="looks like https"):
+        await connect(Settings(engine=EngineSettings(**values)))
 
 
 async def test_the_key_is_sent_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,8 +21,11 @@ _KEY_HEADERS: Final = re.compile(r"authorization|cookie|api-?key|token|secret|pa
 _KEY_SHAPES: Final = re.compile(r"(?:sk|hf|nvapi|key|gsk|xai|pk)[-_]|eyJ|[0-9A-Fa-f]{32}")
 """The beginnings of keys: OpenAI's, Hugging Face's, NVIDIA's and others', a JWT, or a hexadecimal one. In capitals they
 begin the usual names of variables, such as HF_TOKEN."""
-BASES: Final = ("/v1/completions", "/v1", "/completion", "/api/generate", "/api", "/generate_stream", "/generate")
+PATHS: Final = ("/v1/completions", "/v1", "/completion", "/api/generate", "/generate_stream")
 """Ends of an address that users copy from documentation, although the protocol adds them."""
+PATHS_OF: Final = {"ollama": ("/api",), "tgi": ("/generate",)}
+"""The same for one kind; for the others such an end may be a gateway's own."""
+NO_ADDRESS: Final = "engine.url is no address; it looks like https://gpu.example.com:8000"
 
 
 @frozen
@@ -78,9 +81,9 @@ def _url(settings: EngineSettings) -> str:
         parts = urlsplit(settings.url.strip())
         host, _port = parts.hostname, parts.port
     except ValueError:
-        _refuse("engine.url is no address; it looks like https://gpu.example.com:8000")
+        _refuse(NO_ADDRESS)
     if parts.scheme not in {"http", "https"} or not host:
-        _refuse("engine.url is no address; it looks like https://gpu.example.com:8000")
+        _refuse(NO_ADDRESS)
     if parts.username is not None or parts.password is not None:
         _refuse("engine.url has a name or password in it: put the key into a variable and name it in engine.apiKeyEnv")
     if parts.query or parts.fragment:
@@ -91,7 +94,7 @@ def _url(settings: EngineSettings) -> str:
             " set engine.allowHttp to true in a network that you trust"
         )
     path = parts.path.rstrip("/")
-    end = next((end for end in BASES if path.endswith(end)), "")
+    end = next((end for end in (*PATHS, *PATHS_OF.get(settings.kind, ())) if path.endswith(end)), "")
     return f"{parts.scheme}://{parts.netloc}{path.removesuffix(end)}"
 
 

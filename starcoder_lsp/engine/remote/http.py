@@ -22,7 +22,7 @@ from starcoder_lsp import __version__
 from starcoder_lsp.authorities import verification
 from starcoder_lsp.background import in_background
 from starcoder_lsp.engine.engine import EngineError
-from starcoder_lsp.engine.remote.endpoint import Endpoint
+from starcoder_lsp.engine.remote.endpoint import NO_ADDRESS, Endpoint
 from starcoder_lsp.engine.remote.errors import BadAnswerError, EngineAwayError, RequestRefusedError
 from starcoder_lsp.printable import printable
 
@@ -80,7 +80,10 @@ class Http:
         import httpx2
 
         content = None if body is None else json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
-        request = client.build_request(method, self.endpoint.url + path, content=content, headers=dict(headers))
+        try:
+            request = client.build_request(method, self.endpoint.url + path, content=content, headers=dict(headers))
+        except httpx2.InvalidURL as error:
+            raise EngineError(NO_ADDRESS) from error
         try:
             try:
                 response = await client.send(request, stream=True)
