@@ -352,6 +352,16 @@ async def test_each_document_has_its_session_headers_and_the_routers_token(ids: 
         assert "authorization" not in first
 
 
+async def test_a_header_of_the_settings_is_sent_once_and_as_it_is(ids: tuple[int, ...]) -> None:
+    given = ("X-User-Id: alice", "user-agent: editor", "content-type: application/json; v=1")
+    async with scripted_server(MODELS, Reply(events_of(ids))) as server, engine_at(server, headers=given) as engine:
+        await run_request(engine)
+        for request in server.requests:
+            for name, value in (line.split(": ") for line in given):
+                assert request.headers[name.lower()] == value
+        assert len(server.posts[0].headers["x-session-id"]) == 32
+
+
 @pytest.mark.parametrize("url", ["https://-\u2603.invalid", "http://[v1.a]", f"https://a.invalid/{'b' * 70_000}"])
 async def test_an_address_that_no_client_can_use_is_an_error(url: str) -> None:
     values = {"kind": "vllm", "url": url, "vocabulary": str(DEMONSTRATOR), "allow_http": True}

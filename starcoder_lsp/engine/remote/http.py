@@ -84,6 +84,7 @@ class Http:
             request = client.build_request(method, self.endpoint.url + path, content=content, headers=dict(headers))
         except httpx2.InvalidURL as error:
             raise EngineError(NO_ADDRESS) from error
+        request.headers.update(self.endpoint.headers)  # the user's own count, whatever else would have their names
         try:
             try:
                 response = await client.send(request, stream=True)
@@ -165,7 +166,6 @@ def _client_for(endpoint: Endpoint) -> httpx2.AsyncClient:
     import httpx2
 
     headers = {"Content-Type": "application/json", "User-Agent": f"starcoder-lsp/{__version__}"}
-    headers |= dict(endpoint.headers)
     if endpoint.key:
         headers["Authorization"] = f"Bearer {endpoint.key}"
     try:
