@@ -158,6 +158,8 @@ def _did_you_mean(name: str) -> str:
     """Suggest the setting or group with the most similar spelling, by its whole key or by its last part."""
     import difflib
 
+    if name == f"{SECTION}.{SECTION}":  # an editor's settings have the section's name, the user's file has not
+        return "; write its settings without that name"
     parent = name.rpartition(".")[0]
     known = {spelling: key for spelling, key in _spellings().items() if key != parent}
     spelled = name.removeprefix(f"{SECTION}.").replace("_", "").lower()[:100]

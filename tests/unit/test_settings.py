@@ -275,6 +275,12 @@ def test_a_similar_key_is_proposed_for_an_unknown_one(wrong: str, right: str):
     assert read_settings([layer(nested(wrong, 1))]) == (Settings(), (message,))
 
 
+def test_a_file_with_the_section_of_an_editor_is_told_to_leave_it_out(tmp_path: Path):
+    path = write(tmp_path / "a.toml", b"[starcoder.completion]\nmaxTokens = 12\n")
+    message = "starcoder.starcoder: unknown setting, ignored; write its settings without that name"
+    assert read_settings([load_user_file(path)]) == (Settings(), (message,))
+
+
 @pytest.mark.parametrize("wrong", ["foo", "", "completion.\x1b[31m", 7])
 def test_nothing_is_proposed_for_a_key_like_no_other(wrong: object):
     values = nested(wrong, 1) if isinstance(wrong, str) else {wrong: 1}
