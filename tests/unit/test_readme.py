@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from starcoder_lsp.cli.settings import settings_table
+from starcoder_lsp.documents.languages import all_languages
 from tests.e2e.conftest import ENVIRONMENT
 
 ROOT = Path(__file__).parents[2]
@@ -52,6 +53,11 @@ def test_the_example_of_complete_writes_what_the_page_shows(tmp_path: Path) -> N
     command = [sys.executable, "-m", "starcoder_lsp", "complete", place]
     ran = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False)  # noqa: S603
     assert (ran.stdout, ran.stderr) == (shown, "")
+
+
+def test_the_page_on_suggestions_counts_the_languages_with_queries() -> None:
+    n_languages = sum(bool(language.queries) for language in all_languages())
+    assert f"in {n_languages} languages" in (ROOT / "docs" / "suggestions.md").read_text()
 
 
 def test_the_commands_to_install_name_an_existing_file() -> None:
