@@ -278,6 +278,48 @@ async def test_a_refused_request_is_reported_once_and_the_engine_is_not_away() -
         assert len(user.messages) == 2
 
 
+PYDANTIC = "1 error: {{'msg': 'no', 'input': {{'model': 'm', 'prompt': {!r}}}}}"
+
+
+@pytest.mark.parametrize(
+    ("said", "quoted"),
+    [
+        ("prompt too long", "prompt too long"),
+        (f"no such model, {'x' * 300}", f"no such model, {'x' * 185}"),
+        ("bad key sk-secret", "bad key …"),
+        ("x" * 195 + "sk-secret", "x" * 195 + "…"),
+        (PYDANTIC.format("def f(x):\n    <fim_suffix>"), "1 error: {'msg': 'no', 'input': {'model': 'm', 'prompt': '…"),
+        ("cannot read def f(x):\n    <fim_suffix>", "cannot read …"),
+        ("two\nlines \x1b[31m", "two?lines ?[31m"),
+    ],
+    ids=range(7),
+)
+@pytest.mark.parametrize("n_bytes", [7, 1000])
+async def test_a_refusal_is_quoted_without_key_and_prompt_however_it_is_cut(
+    said: str, quoted: str, n_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEAM_KEY", "sk-secret")
+    body = json.dumps({"error": {"message": said}}).encode()
+    refusal = Reply([body[at : at + n_bytes] for at in range(0, len(body), n_bytes)], 400)
+    async with (
+        scripted_server(MODELS, refusal) as server,
+        engine_at(server, api_key_env="TEAM_KEY", prompt_form="text") as engine,
+    ):
+        with pytest.raises(EngineError) as raised:
+            await run_request(engine)
+        assert str(raised.value).partition(" (400): ")[2] == quoted
+
+
+async def test_ids_of_a_prompt_are_not_quoted() -> None:
+    async with scripted_server(MODELS) as server, engine_at(server) as engine:
+        ids = engine.prompts.tokenizer.encode(BEFORE * 3)
+        said = PYDANTIC.format(list(ids))
+        server.replies.append(Reply([json.dumps({"error": said}).encode()], 400))
+        prompt = engine.prompts.fim.infill(ids, ())
+        with pytest.raises(EngineError, match=r"'prompt': \[…$"):
+            await engine.generate(GenerationRequest("d", prompt, 4, 5000)).ended()
+
+
 @pytest.mark.parametrize("rest", [[], [b"data: more\n\n", HANG], [b"x" * 100_000]], ids=["end", "no end", "much"])
 async def test_a_connection_is_reused_if_its_body_ends(ids: tuple[int, ...], rest: list[bytes | None]) -> None:
     async with scripted_server(MODELS, Reply([*events_of(ids), *rest])) as server, engine_at(server) as engine:
@@ -400,13 +442,14 @@ async def test_another_vocabulary_is_an_error_before_the_first_prompt() -> None:
                 pass
 
 
-@pytest.mark.parametrize("rows", [[], [{"id": "a"}, {"id": "b"}]])
+@pytest.mark.parametrize("rows", [[], [{"id": "a"}, {"id": "b"}], [{"id": "a\n\x1b[31m"}, {"id": "b"}]])
 async def test_a_model_must_be_named_unless_there_is_exactly_one(rows: list[dict[str, str]]) -> None:
     async with scripted_server({"/v1/models": {"data": rows}}) as server:
         with pytest.raises(EngineError, match="set engine") as raised:
             async with engine_at(server):
                 pass
         assert not isinstance(raised.value, EngineLostError)
+        assert str(raised.value).isprintable()
 
 
 async def test_closing_an_ended_stream_has_no_effect(ids: tuple[int, ...]) -> None:

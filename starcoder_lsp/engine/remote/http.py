@@ -36,6 +36,8 @@ KEEPALIVE_S: Final = 90.0
 MAX_ANSWER_BYTES: Final = 8 << 20
 """The most bytes of an answer that is not streamed; the largest is a list of models."""
 MAX_REASON_CHARACTERS: Final = 200
+MIN_SOURCE_CHARACTERS: Final = 16
+"""The characters in a row by which a message is recognized to repeat the prompt. Not measured."""
 BUSY: Final = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.REQUEST_TIMEOUT}
 KEY_REFUSED: Final = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 
@@ -92,7 +94,7 @@ class Http:
                 response = await client.send(request, stream=True)
             try:
                 if response.status_code != HTTPStatus.OK:
-                    raise await self._refusal(response, path)
+                    raise await self._refusal(response, path, body or {})
                 yield response
             finally:
                 await response.aclose()
@@ -100,8 +102,9 @@ class Http:
             what = f"{self.endpoint.host} did not answer within {_seconds(error, self.endpoint)} s"
             raise EngineAwayError(what) from error
         except (httpx2.HTTPError, httpx2.StreamError) as error:
-            why = _cause(error).replace(self.endpoint.key or "\0", "…")
-            raise EngineAwayError(printable(f"{self.endpoint.host} cannot be reached ({why})")) from error
+            why = self._quoted(str(error).strip()) or type(error).__name__
+            message = f"{self.endpoint.host} cannot be reached ({why})"
+            raise EngineAwayError(message) from error
 
     async def _connected(self) -> httpx2.AsyncClient:
         """Return the client. To import it and to read the system's certificates takes 0.2 s, the first time."""
@@ -111,19 +114,18 @@ class Http:
                 self._client = client
         return self._client
 
+    def _quoted(self, text: str) -> str:
+        """Return the beginning of a text for a message, without the key."""
+        return printable(text.replace(self.endpoint.key or "\0", "…")[:MAX_REASON_CHARACTERS])
+
     async def _json(self, response: httpx2.Response) -> Any:
-        data = b""
-        async for chunk in response.aiter_bytes():
-            data += chunk
-            if len(data) > MAX_ANSWER_BYTES:
-                break
         try:
-            return json.loads(data)
+            return json.loads(await _body(response))
         except (ValueError, RecursionError) as error:
             message = f"{self.endpoint.host} answered with something that is no JSON"
             raise BadAnswerError(message) from error
 
-    async def _refusal(self, response: httpx2.Response, path: str) -> EngineError:
+    async def _refusal(self, response: httpx2.Response, path: str, sent: Mapping[str, Any]) -> EngineError:
         """Return the error for an answer that is not 200."""
         status, host = response.status_code, self.endpoint.host
         if status in KEY_REFUSED:
@@ -135,11 +137,8 @@ class Http:
         if status in BUSY or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             what = "is too busy" if status == HTTPStatus.TOO_MANY_REQUESTS else "has an error of its own"
             return EngineAwayError(f"{host} {what} ({status})", retry_after_s(response.headers.get("retry-after", "")))
-        reason = ""
-        async for chunk in response.aiter_bytes():
-            reason = _reason(chunk)
-            break
-        return RequestRefusedError(f"{host} refuses {path} ({status}){reason}", status)
+        reason = self._quoted(_before_prompt(_reason(await _body(response)), sent))
+        return RequestRefusedError(f"{host} refuses {path} ({status}){reason and ': '}{reason}", status)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -198,6 +197,16 @@ def retry_after_s(value: str) -> float:
     return seconds if math.isfinite(seconds) and seconds > 0 else 0.0
 
 
+async def _body(response: httpx2.Response) -> bytes:
+    """Return the body, or its beginning if it is larger than any answer."""
+    data = b""
+    async for chunk in response.aiter_bytes():
+        data += chunk
+        if len(data) > MAX_ANSWER_BYTES:
+            break
+    return data
+
+
 def _reason(body: bytes) -> str:
     """Return the message of an error's body. Only a message field is quoted: the rest may repeat source text."""
     try:
@@ -206,11 +215,18 @@ def _reason(body: bytes) -> str:
         return ""
     for key in ("error", "message", "detail"):
         value = value.get(key, value) if isinstance(value, dict) else value
-    return f": {printable(value[:MAX_REASON_CHARACTERS])}" if isinstance(value, str) else ""
+    return value if isinstance(value, str) else ""
 
 
-def _cause(error: Exception) -> str:
-    return str(error).strip()[:MAX_REASON_CHARACTERS] or type(error).__name__
+def _before_prompt(reason: str, sent: Mapping[str, Any]) -> str:
+    """Return a message up to the place where it repeats the prompt of the request, as pydantic's messages do."""
+    prompts = [sent[name] for name in ("prompt", "inputs") if name in sent]
+    source = " ".join(f"{prompt} {prompt!r}" for prompt in prompts)
+    for at in range(min(len(reason), MAX_REASON_CHARACTERS)):
+        part = reason[at : at + MIN_SOURCE_CHARACTERS]
+        if len(part) == MIN_SOURCE_CHARACTERS and part in source:
+            return f"{reason[:at]}…"
+    return reason
 
 
 def _seconds(error: Exception, endpoint: Endpoint) -> str:

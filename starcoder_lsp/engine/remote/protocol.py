@@ -15,6 +15,7 @@ from starcoder_lsp.engine.engine import Capabilities, EngineError, Sampling
 from starcoder_lsp.engine.remote.errors import BadAnswerError
 from starcoder_lsp.engine.remote.http import Http
 from starcoder_lsp.engine.stream import Usage
+from starcoder_lsp.printable import printable
 
 MAX_STOP_TEXTS = 4
 """As many stop texts as OpenAI's API takes; some servers refuse more."""
@@ -134,6 +135,6 @@ def only_model(models: Sequence[str], wanted: str, host: str) -> str:
         return wanted
     if len(models) == 1:
         return models[0]
-    named = ", ".join(models[:10]) or "none"
+    named = printable(", ".join(models[:10])) or "none"
     message = f"{host} has {len(models)} models ({named}): set engine.model to one of them"
     raise EngineError(message)
