@@ -84,7 +84,7 @@ def _first_message(connection: socket.socket, token: str) -> tuple[Receive, byte
 def _is_token(given: str, token: str) -> bool:
     from hmac import compare_digest
 
-    return compare_digest(given.encode("utf-8", "replace"), token.encode())
+    return compare_digest(given.strip().encode("utf-8", "replace"), token.encode())
 
 
 def _received(connection: socket.socket, rest: list[bytes], n_bytes: int) -> bytes:

@@ -6,6 +6,7 @@ import json
 import mmap
 import os
 import select
+import socket
 import sys
 import threading
 import time
@@ -21,8 +22,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from starcoder_lsp import black_box
+from starcoder_lsp.cli.serve import read_token
 from starcoder_lsp.documents.documents import Documents, Edit
 from starcoder_lsp.documents.uris import joined_uri
+from starcoder_lsp.front.ends import accept, listen
 from starcoder_lsp.front.framing import Frames, TwoLengthsError, first_body, framed
 from starcoder_lsp.front.open_texts import MAX_CHANGES, OpenTexts
 from starcoder_lsp.front.pending import METRICS, NO_METRICS, Pending, deadline_s, key_of
@@ -388,3 +391,17 @@ def test_shutdown_is_answered_though_the_session_has_ended_while_it_started(last
         assert replies[-1] == {"jsonrpc": "2.0", "id": 2, "result": None}
         relay._is_leaving = True
     os.close(reading)
+
+
+@pytest.mark.parametrize("content", ["open sesame", "open sesame\n", "open sesame\r\n", "\t open sesame \n\n"])
+def test_a_client_may_send_the_token_files_content_as_it_is(tmp_path: Path, content: str) -> None:
+    (tmp_path / "token").write_bytes(content.encode())
+    for sent in (content, content.strip()):
+        listener = listen("127.0.0.1", 0)
+        with listener, socket.create_connection(listener.getsockname()) as client:
+            listener.settimeout(10)  # a client that is refused is followed by none
+            params = {"initializationOptions": {"starcoder": {"token": sent}}}
+            client.sendall(framed(json.dumps({"id": 1, "method": "initialize", "params": params}).encode()))
+            _receive, output, first = accept(listener, read_token(tmp_path / "token"))
+            output.close()
+            assert json.loads(first)["id"] == 1
