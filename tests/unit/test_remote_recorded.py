@@ -174,6 +174,17 @@ async def test_a_marker_or_an_incomplete_character_ends_a_text(kind: str, end: s
         assert (await run_request(engine)).written[0].text.decode() == TEXT + " # x"
 
 
+@pytest.mark.parametrize("end", [{"text": None}, {}, {"text": ""}], ids=["null", "left out", "empty"])
+async def test_the_end_of_an_answer_may_have_no_text(end: dict[str, Any]) -> None:
+    last = event({"choices": [{"index": 0, "finish_reason": "stop", **end}]})
+    async with (
+        scripted_server(OPENAI, Reply([*openai_answer(PIECES)[:-2], last])) as server,
+        engine_at(server, kind="openai") as engine,
+    ):
+        written = (await run_request(engine)).written[0]
+        assert (written.text.decode(), written.stop_reason) == (TEXT, "stop_token")
+
+
 async def test_fields_that_a_server_refuses_are_not_sent_again() -> None:
     refusal = Reply([json.dumps({"error": {"message": "logprobs is not supported"}}).encode()], 422)
     answer = Reply(openai_answer(PIECES, logprobs=False))

@@ -2,15 +2,102 @@
 
 from __future__ import annotations
 
+import copy
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 
+from starcoder_lsp.engine.engine import EngineError
+from starcoder_lsp.engine.loading import DEMONSTRATOR
+from starcoder_lsp.engine.remote.adapters import adapter_for
+from starcoder_lsp.engine.remote.answer import AnswerReader
 from starcoder_lsp.engine.remote.endpoint import endpoint_of
 from starcoder_lsp.engine.remote.errors import BadAnswerError
 from starcoder_lsp.engine.remote.http import Http
 from starcoder_lsp.engine.remote.replies import model_rows, tokenized, usage_of
 from starcoder_lsp.engine.stream import Usage
+from starcoder_lsp.engine.vocabulary import read_vocabulary
 from starcoder_lsp.engine_settings import EngineSettings
 from tests.scripted_server import scripted_server
+from tests.unit.test_remote_engine import MODELS, events_of
+from tests.unit.test_remote_recorded import IDS, OLLAMA, OPENAI, PIECES, TGI, ollama_answer, openai_answer, tgi_answer
+
+ODD: list[Any] = [None, True, -1, 1.5, math.inf, -math.inf, math.nan, "", "x", "\ud83d", [], [None], {}, [{}]]
+"""Values that no server sends in place of another, and any gateway may."""
+USAGE = {"completion_tokens": 1, "prompt_tokens": 4, "prompt_tokens_details": {"cached_tokens": 1}}
+SPED = {"cache_n": 0, "prompt_n": 100, "prompt_per_second": 50.0}
+VLLM_CHOICE = {"text": "a", "token_ids": [5], "logprobs": {"token_logprobs": [-0.5]}, "finish_reason": "stop"}
+PAGES: dict[str, dict[str, Any]] = {
+    "llama-server": {**MODELS, "/tokenize": {"tokens": [5]}},
+    "vllm": {"/v1/models": {"data": [{"id": "a", "max_model_len": 1024}]}, "/tokenize": {"tokens": [5]}},
+    "openai": OPENAI,
+    "ollama": OLLAMA,
+    "tgi": {**TGI, "/tokenize": [{"id": 5}]},
+}
+EVENTS: dict[str, list[Any]] = {
+    "llama-server": [{**json.loads(each[6:]), "timings": SPED} for each in events_of(IDS)[-2:]],
+    "vllm": [{"choices": [VLLM_CHOICE], "usage": USAGE}, {"choices": [], "usage": USAGE}],
+    "openai": [json.loads(each[6:]) for each in openai_answer(PIECES)[-3:-1]],
+    "ollama": [json.loads(each) for each in ollama_answer(PIECES)[-2:]],
+    "tgi": [json.loads(each[6:]) for each in tgi_answer(IDS)[-2:]],
+}
+KINDS = pytest.mark.parametrize("kind", PAGES)
+
+
+def changed(value: Any) -> Iterator[Any]:
+    """Yield a value with each odd one in place of each of its parts."""
+    yield from ODD
+    for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        for part in changed(value[key]):
+            whole = copy.copy(value)
+            whole[key] = part
+            yield whole
+
+
+@KINDS
+def test_an_odd_event_is_read_or_is_an_error_of_the_engine(kind: str) -> None:
+    adapter = adapter_for(endpoint_of(EngineSettings(kind=kind, url="https://gpu"), {}), "a", 1024)
+    tokenizer = read_vocabulary(DEMONSTRATOR)[1]
+    for event in (event for each in EVENTS[kind] for event in changed(each) if isinstance(event, dict)):
+        try:
+            part = adapter.read(event)
+            tokens = AnswerReader(tokenizer, frozenset({0}), 10).take(part)
+        except EngineError:
+            continue
+        assert math.isfinite(part.prefill_speed)
+        assert all(math.isfinite(token.logprob) for token in tokens)
+
+
+@KINDS
+async def test_an_odd_page_is_read_or_is_an_error_of_the_engine(kind: str) -> None:
+    async with scripted_server({}) as server:
+        endpoint = endpoint_of(EngineSettings(kind=kind, url=server.url), {})
+        http = Http(endpoint)
+        for pages in changed(PAGES[kind]):
+            if not isinstance(pages, dict):
+                continue
+            server.pages = {**PAGES[kind], **pages}
+            adapter = adapter_for(endpoint, "", 1024)
+            try:
+                about = await adapter.describe(http)
+                ids = await adapter.tokenize(http, "x")
+            except EngineError:
+                continue
+            assert about.n_context >= 0
+            assert ids is None or all(isinstance(each, int) for each in ids)
+        await http.close()
+
+
+@KINDS
+async def test_a_server_without_tokenize_is_used(kind: str) -> None:
+    async with scripted_server({**PAGES[kind], "/tokenize": None}) as server:
+        endpoint = endpoint_of(EngineSettings(kind=kind, url=server.url), {})
+        http = Http(endpoint)
+        assert await adapter_for(endpoint, "", 0).tokenize(http, "x") is None
+        await http.close()
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ from starcoder_lsp.engine.stream import Usage
 
 MIN_MEASURED_TOKENS = 64
 """Fewer tokens say little about the speed of a prompt. Not measured."""
+MAX_SPEED = 1e9
+"""A speed beyond it is the quotient of a time that was rounded to nothing."""
 
 
 @frozen
@@ -110,4 +112,6 @@ def _usage(timings: Mapping[str, Any]) -> Usage | None:
 
 def _speed(timings: Mapping[str, Any]) -> float:
     n_tokens, speed = number(timings.get("prompt_n")), timings.get("prompt_per_second")
-    return float(speed) if (n_tokens or 0) >= MIN_MEASURED_TOKENS and isinstance(speed, int | float) else 0.0
+    if (n_tokens or 0) < MIN_MEASURED_TOKENS or not isinstance(speed, int | float):
+        return 0.0
+    return float(speed) if 0 < speed < MAX_SPEED else 0.0

@@ -52,8 +52,9 @@ class Ollama:
         except EngineError:
             return About(name)
         info = shown.get("model_info") if isinstance(shown, dict) else None
-        lengths = [value for key, value in info.items() if key.endswith(".context_length")] if info else []
-        return About(name, number(lengths[0]) or 0 if lengths else 0)
+        rows = info.items() if isinstance(info, dict) else ()
+        lengths = [number(value) for key, value in rows if key.endswith(".context_length")]
+        return About(name, lengths[0] or 0 if lengths else 0)
 
     async def tokenize(self, http: Http, text: str) -> Sequence[int] | None:  # noqa: ARG002  the protocol cannot
         """Return nothing: the vocabulary only counts here."""

@@ -16,7 +16,7 @@ from starcoder_lsp.engine.engine import Capabilities
 from starcoder_lsp.engine.remote.endpoint import Endpoint
 from starcoder_lsp.engine.remote.errors import BadAnswerError
 from starcoder_lsp.engine.remote.http import Http
-from starcoder_lsp.engine.remote.protocol import About, Ask, Part, nats, number, only_model, raise_if_error
+from starcoder_lsp.engine.remote.protocol import About, Ask, Part, ending, nats, number, only_model, raise_if_error
 from starcoder_lsp.engine.remote.replies import model_rows, usage_of
 
 
@@ -76,13 +76,14 @@ class OpenAi:
         if not choices:
             return Part(ids=(), usage=usage, is_last=True)
         choice = choices[0] if isinstance(choices[0], dict) else {}
-        text, logprobs = choice.get("text"), choice.get("logprobs")
-        if not isinstance(text, str):
+        logprobs, end = choice.get("logprobs"), ending(choice.get("finish_reason"))
+        text = choice.get("text", "" if end else 0)  # LiteLLM ends an answer without text, or with null
+        if not isinstance(text, str | None):
             message = "the engine sent a choice without text"
             raise BadAnswerError(message)
         return Part(
-            text=text,
+            text=text or "",
             logprobs=nats(logprobs.get("token_logprobs")) if isinstance(logprobs, dict) else (),
-            end={"length": "length", None: "", "": ""}.get(choice.get("finish_reason"), "stop"),
+            end=end,
             usage=usage,
         )

@@ -114,6 +114,11 @@ def number(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
+def ending(reason: object) -> str:
+    """Return `Part.end` for OpenAI's `finish_reason`."""
+    return "length" if reason == "length" else "stop" if reason else ""
+
+
 def nats(values: object) -> tuple[float, ...]:
     """Return log-probabilities; nothing unless each is a finite number."""
     if not isinstance(values, list) or not all(isinstance(v, int | float) and math.isfinite(v) for v in values):

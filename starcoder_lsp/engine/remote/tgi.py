@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import frozen
 
-from starcoder_lsp.engine.engine import Capabilities
+from starcoder_lsp.engine.engine import Capabilities, EngineError
 from starcoder_lsp.engine.remote.endpoint import Endpoint
 from starcoder_lsp.engine.remote.errors import BadAnswerError
 from starcoder_lsp.engine.remote.http import Http
@@ -43,8 +43,11 @@ class Tgi:
         return About(reply["model_id"], number(reply.get("max_total_tokens")) or 0)
 
     async def tokenize(self, http: Http, text: str) -> Sequence[int] | None:
-        """Ask `/tokenize`, which adds special tokens of its own for some models."""
-        reply = await http.post("/tokenize", {"inputs": text})
+        """Ask `/tokenize`, which a gateway may not have. It adds special tokens of its own for some models."""
+        try:
+            reply = await http.post("/tokenize", {"inputs": text})
+        except EngineError:
+            return None
         rows = reply if isinstance(reply, list) else []
         return token_ids([row.get("id") for row in rows if isinstance(row, dict)]) if rows else None
 

@@ -17,7 +17,17 @@ from starcoder_lsp.engine.engine import Capabilities
 from starcoder_lsp.engine.remote.endpoint import Endpoint
 from starcoder_lsp.engine.remote.errors import BadAnswerError
 from starcoder_lsp.engine.remote.http import Http
-from starcoder_lsp.engine.remote.protocol import About, Ask, Part, nats, number, only_model, raise_if_error, token_ids
+from starcoder_lsp.engine.remote.protocol import (
+    About,
+    Ask,
+    Part,
+    ending,
+    nats,
+    number,
+    only_model,
+    raise_if_error,
+    token_ids,
+)
 from starcoder_lsp.engine.remote.replies import model_rows, tokenized, usage_of
 
 
@@ -88,6 +98,6 @@ class Vllm:
         return Part(
             ids=token_ids(choice.get("token_ids")),
             logprobs=nats(logprobs.get("token_logprobs")) if isinstance(logprobs, dict) else (),
-            end={"length": "length", None: ""}.get(choice.get("finish_reason"), "stop"),
+            end=ending(choice.get("finish_reason")),
             n_written=number(usage.get("completion_tokens")) if usage else None,
         )
