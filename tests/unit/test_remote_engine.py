@@ -22,7 +22,7 @@ from starcoder_lsp.engine.engine import (
 )
 from starcoder_lsp.engine.generation import generate
 from starcoder_lsp.engine.loading import DEMONSTRATOR
-from starcoder_lsp.engine.remote import disclosure
+from starcoder_lsp.engine.remote import breaker, disclosure
 from starcoder_lsp.engine.remote.breaker import MAX_FAILURES
 from starcoder_lsp.engine.remote.client import RemoteEngine
 from starcoder_lsp.engine.remote.opening import connect, open_remote
@@ -440,6 +440,31 @@ async def test_another_vocabulary_is_an_error_before_the_first_prompt() -> None:
         with pytest.raises(EngineError, match="another vocabulary"):
             async with engine_at(server):
                 pass
+
+
+async def test_an_engine_that_comes_back_with_another_vocabulary_is_not_used(
+    ids: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(breaker, "MIN_PAUSE_S", 0.01)
+    user, away = UserMessages(), Reply([b""], 503, {"Retry-After": "0.01"})
+    pages = dict(MODELS)
+    async with scripted_server(pages, away, Reply(events_of(ids))) as server, engine_at(server, user) as engine:
+        pages["/tokenize"] = {"tokens": [1, 2, 3]}
+        with pytest.raises(EngineLostError):
+            await run_request(engine)
+        async with asyncio.timeout(30):
+            while not any("another vocabulary" in message for message in user.messages):
+                server.requested.clear()
+                await server.requested.wait()
+        with pytest.raises(EngineLostError, match="is away"):
+            await run_request(engine)
+        pages["/tokenize"] = None
+        async with asyncio.timeout(30):
+            while len(user.states) < 2:
+                user.changed.clear()
+                await user.changed.wait()
+        assert (await run_request(engine)).written[0].text == TEXT
+        assert len([message for message in user.messages if "another vocabulary" in message]) == 1
 
 
 @pytest.mark.parametrize("rows", [[], [{"id": "a"}, {"id": "b"}], [{"id": "a\n\x1b[31m"}, {"id": "b"}]])

@@ -31,7 +31,10 @@ from starcoder_lsp.engine.remote.prompt_text import prompt_text
 from starcoder_lsp.engine.remote.protocol import MAX_STOP_TEXTS, Adapter, Ask
 from starcoder_lsp.engine.remote.sessions import Sessions
 from starcoder_lsp.engine.stream import Token, TokenStream
+from starcoder_lsp.engine.vocabulary import WHERE
 
+SAMPLE: Final = "def f(x):\n    return 12 + x['é']  # <\t>\n"
+"""A text that server and vocabulary must tokenize equally: words, digits, indentation, a character of two bytes."""
 PROBE_DOCUMENT: Final = ""
 """The session of probes: no document has this URI."""
 
@@ -73,6 +76,19 @@ class RemoteEngine:
     def where(self) -> str:
         """The host that sees source text."""
         return self.http.endpoint.host
+
+    async def check_vocabulary(self) -> None:
+        """Raise `EngineError` if the server's token ids are not those of the vocabulary."""
+        tokenizer, fim = self.prompts.tokenizer, self.prompts.fim
+        marker_ids = [fim.prefix, fim.suffix, fim.middle]
+        spelled = "".join(tokenizer.spelling(marker_id).decode() for marker_id in marker_ids)
+        theirs = await self.adapter.tokenize(self.http, spelled + SAMPLE)
+        if theirs is not None and list(theirs) != [*marker_ids, *tokenizer.encode(SAMPLE.encode())]:
+            message = (
+                f"the model at {self.where} has another vocabulary than engine.vocabulary: set that to {WHERE}, or"
+                " choose another model by engine.model"
+            )
+            raise EngineError(message)
 
     def generate(self, request: GenerationRequest) -> TokenStream:
         """Begin to answer. While the server is away the stream fails at once."""
@@ -203,12 +219,22 @@ class RemoteEngine:
             self.on_message(str(error))
 
     async def _probe(self) -> None:
-        """Request one token after each pause until the server answers."""
+        """Request one token after each pause until the server answers, and has a model of this vocabulary."""
         fim = self.prompts.fim
         prompt = fim.infill((), ())
         while self.breaker.is_away:
             await asyncio.sleep(self.breaker.pause_s)
             stream = TokenStream(lambda _answer: None, lambda _kept: None, UNCOUNTED)
             exchange = Exchange(GenerationRequest(PROBE_DOCUMENT, prompt, 1, 0.0), stream)
-            error = await self._failure(exchange)
-            self._judge(error if error is None or isinstance(error, EngineAwayError) else EngineAwayError(str(error)))
+            error = await self._failure(exchange) or await self._vocabulary_error()
+            if error is not None and not isinstance(error, EngineAwayError):
+                self._judge(error)  # it is reported, and the server stays away
+                error = EngineAwayError(str(error))
+            self._judge(error)
+
+    async def _vocabulary_error(self) -> EngineError | None:
+        try:
+            await self.check_vocabulary()
+        except EngineError as error:
+            return error
+        return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
 
 from attrs import evolve
 
@@ -19,14 +18,9 @@ from starcoder_lsp.engine.remote.client import RemoteEngine
 from starcoder_lsp.engine.remote.disclosure import disclose
 from starcoder_lsp.engine.remote.endpoint import Endpoint, endpoint_of
 from starcoder_lsp.engine.remote.http import Http
-from starcoder_lsp.engine.remote.protocol import Adapter
-from starcoder_lsp.engine.tokenizer import GgufTokenizer
 from starcoder_lsp.engine.vocabulary import WHERE, read_vocabulary
 from starcoder_lsp.printable import printable
 from starcoder_lsp.settings import Settings
-
-SAMPLE: Final = "def f(x):\n    return 12 + x['é']  # <\t>\n"
-"""A text that server and vocabulary must tokenize equally: words, digits, indentation, a character of two bytes."""
 
 
 async def open_remote(
@@ -46,7 +40,7 @@ async def connect(settings: Settings) -> tuple[PromptModel, RemoteEngine]:
     """
     endpoint = endpoint_of(settings.engine)
     prompts = await in_background(read_remote_prompts, settings)
-    fim, http = prompts.fim, Http(endpoint)
+    http = Http(endpoint)
     try:
         about = await adapter_for(endpoint, endpoint.model, 0).describe(http)
         prompts = evolve(
@@ -55,11 +49,12 @@ async def connect(settings: Settings) -> tuple[PromptModel, RemoteEngine]:
             n_context=min(prompts.n_context, about.n_context or prompts.n_context),
         )
         adapter = adapter_for(endpoint, about.model, prompts.n_context)
-        await _compare(adapter, http, prompts.tokenizer, [fim.prefix, fim.suffix, fim.middle])
+        engine = RemoteEngine(http, adapter, prompts, prefills=_prefills(settings, endpoint))
+        await engine.check_vocabulary()
     except BaseException:
         await http.close()
         raise
-    return prompts, RemoteEngine(http, adapter, prompts, prefills=_prefills(settings, endpoint))
+    return prompts, engine
 
 
 def remote_capabilities(settings: Settings) -> Capabilities:
@@ -106,16 +101,3 @@ def vocabulary_path(settings: Settings) -> Path:
         message = f"engine.vocabulary is empty: set it to {WHERE}"
         raise EngineError(message)
     return Path(path)
-
-
-async def _compare(adapter: Adapter, http: Http, tokenizer: GgufTokenizer, marker_ids: list[int]) -> None:
-    """Raise `EngineError` if the server's token ids are not those of the vocabulary."""
-    spelled = "".join(tokenizer.spelling(marker_id).decode() for marker_id in marker_ids)
-    theirs = await adapter.tokenize(http, spelled + SAMPLE)
-    ours = [*marker_ids, *tokenizer.encode(SAMPLE.encode())]
-    if theirs is not None and list(theirs) != ours:
-        message = (
-            f"the model at {http.endpoint.host} has another vocabulary than engine.vocabulary: set that to {WHERE}, or"
-            " choose another model by engine.model"
-        )
-        raise EngineError(message)
