@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from starcoder_lsp.engine.engine import Cancellation, EngineLostError, GenerationRequest, Sampling
+from starcoder_lsp.engine.engine import Cancellation, EngineError, EngineLostError, GenerationRequest, Sampling
 from starcoder_lsp.engine.generation import generate
 from starcoder_lsp.engine.loading import DEMONSTRATOR
 from starcoder_lsp.engine.remote import disclosure
@@ -198,6 +198,29 @@ async def test_fields_that_a_server_refuses_are_not_sent_again() -> None:
         assert len(others) == 2
         assert first.keys() - others[0].keys() == {"seed", "stop", "logprobs", "stream_options"}
         assert others[0] == others[1]
+
+
+async def test_requests_at_once_are_each_sent_again_without_refused_fields() -> None:
+    refusal = Reply([json.dumps({"error": {"message": "logprobs is not supported"}}).encode()], 422)
+    answer = Reply(openai_answer(PIECES, logprobs=False))
+    async with scripted_server(OPENAI, refusal, answer) as server, engine_at(server, kind="openai") as engine:
+        asking = asyncio.ensure_future(run_request(engine))
+        await server.requested.wait()
+        engine._is_plain = True  # the other request was refused first
+        assert (await asking).written[0].text.decode() == TEXT
+        assert ["stop" in post.body for post in server.posts] == [True, False]
+
+
+async def test_a_prompt_that_is_too_long_is_never_cut_by_ollama() -> None:
+    refusal = Reply([b'{"error": "the input length exceeds the context length"}'], 400)
+    async with (
+        scripted_server(OLLAMA, refusal, Reply(ollama_answer(PIECES))) as server,
+        engine_at(server, kind="ollama") as engine,
+    ):
+        with pytest.raises(EngineError, match="exceeds"):
+            await run_request(engine)
+        assert (await run_request(engine)).written[0].text.decode() == TEXT
+        assert [post.body["truncate"] for post in server.posts] == [False, False]
 
 
 @KINDS

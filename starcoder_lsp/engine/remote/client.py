@@ -172,7 +172,7 @@ class RemoteEngine:
         try:
             await exchange.read(self.http, self.adapter, ask, reader, self._sessions)
         except RequestRefusedError:
-            if self._is_plain or not self.adapter.has_plain_form:
+            if ask.is_plain or not self.adapter.has_plain_form:
                 raise
             plain = evolve(ask, is_plain=True)
             await exchange.read(self.http, self.adapter, plain, reader, self._sessions)

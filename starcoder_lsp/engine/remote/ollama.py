@@ -31,7 +31,7 @@ class Ollama:
     path: str = "/api/generate"
     is_events: bool = False
     constrains: bool = False
-    has_plain_form: bool = True
+    has_plain_form: bool = False
 
     @property
     def capabilities(self) -> Capabilities:
@@ -70,8 +70,15 @@ class Ollama:
         }
         if self.n_context:
             options["num_ctx"] = self.n_context
-        body = {"model": self.model, "prompt": ask.text, "raw": True, "stream": True, "options": options}
-        return body if ask.is_plain else {**body, "keep_alive": KEEP_ALIVE, "truncate": False}
+        return {
+            "model": self.model,
+            "prompt": ask.text,
+            "raw": True,
+            "stream": True,
+            "keep_alive": KEEP_ALIVE,
+            "truncate": False,
+            "options": options,
+        }
 
     def read(self, event: Mapping[str, Any]) -> Part:
         """Read one line."""
