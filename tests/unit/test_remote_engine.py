@@ -25,7 +25,7 @@ from starcoder_lsp.engine.loading import DEMONSTRATOR
 from starcoder_lsp.engine.remote import breaker, disclosure
 from starcoder_lsp.engine.remote.breaker import MAX_FAILURES
 from starcoder_lsp.engine.remote.client import RemoteEngine
-from starcoder_lsp.engine.remote.opening import connect, open_remote
+from starcoder_lsp.engine.remote.opening import connect, open_remote, opened_remote
 from starcoder_lsp.engine_settings import EngineSettings
 from starcoder_lsp.settings import Settings
 from tests.scripted_server import HANG, Reply, ScriptedServer, scripted_server
@@ -433,6 +433,16 @@ async def test_a_host_is_named_once_before_the_first_prompt(ids: tuple[int, ...]
                 assert not server.posts
         assert len(user.messages) == 1
         assert f"127.0.0.1:{server.port}" in user.messages[0]
+
+
+async def test_a_benchmark_leaves_the_message_about_its_host_to_the_editor() -> None:
+    user = UserMessages()
+    async with scripted_server(MODELS) as server:
+        values = {"kind": "llama-server", "url": server.url, "vocabulary": str(DEMONSTRATOR)}
+        async with opened_remote(Settings(engine=EngineSettings(**values))):
+            pass
+        async with engine_at(server, user):
+            assert len(user.messages) == 1
 
 
 async def test_another_vocabulary_is_an_error_before_the_first_prompt() -> None:

@@ -28,7 +28,7 @@ async def replaying(excerpt: Excerpt, settings: Mapping[str, Any], model: Path) 
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         uri = (root / excerpt.name).as_uri()
-        nobody = {**os.environ, "HOME": folder, "XDG_CONFIG_HOME": folder}
+        nobody = {**os.environ, "HOME": folder, "XDG_CONFIG_HOME": folder, "XDG_STATE_HOME": folder}
         with_model = {**settings, "model": {"path": str(model), **settings.get("model", {})}}
         try:
             async with connect(with_model, root, encoding="utf-32", env=nobody) as client:

@@ -83,11 +83,9 @@ def read_remote_prompts(settings: Settings) -> PromptModel:
 
 
 @asynccontextmanager
-async def opened_remote(
-    settings: Settings, on_message: Callable[[str], None] = lambda _message: None
-) -> AsyncIterator[RemoteEngine]:
-    """Open the engine of the settings, and close it at the end. Raises `EngineError`."""
-    _prompts, engine = await open_remote(settings, on_message, lambda _state: None)
+async def opened_remote(settings: Settings) -> AsyncIterator[RemoteEngine]:
+    """Connect for a command whose user has named the server, and close at the end. Raises `EngineError`."""
+    _prompts, engine = await connect(settings)
     try:
         yield engine
     finally:
