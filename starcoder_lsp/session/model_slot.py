@@ -143,9 +143,9 @@ class ModelSlot:
         if state == "loading":
             self.status.load()
         elif state:
-            self._away = state
-            self.status.fail(state)
-            if is_remote and self._settings.engine.fallback == "local":
+            was_away, self._away = self._away, state
+            self._report_away()
+            if is_remote and not was_away and self._settings.engine.fallback == "local":
                 self._start(self._fall_back())
         elif self._configured is not None:
             self._away = ""
@@ -158,6 +158,12 @@ class ModelSlot:
 
     # While a remote engine is away
 
+    def _report_away(self) -> None:
+        if self._fallback is None:
+            self.status.fail(self._away)
+        else:
+            self.status.loaded(f"{self._fallback.prompts.name}, while {self._away}")
+
     async def _retry(self, on_message: Callable[[str], None]) -> None:
         """Try to open a remote engine until it answers, with growing pauses."""
         from starcoder_lsp.engine.remote.breaker import Breaker
@@ -169,10 +175,11 @@ class ModelSlot:
             try:
                 self._configured = await self._open(ignore, on_message)
             except EngineLostError as error:
-                self._away = str(error)
+                if str(error) != self._away:
+                    self._follow(str(error))
             except EngineError as error:  # it answers, and is not what the settings say
                 on_message(str(error))
-                self.status.fail(str(error))
+                self._follow(str(error))
                 return
         self._follow("")
 
@@ -190,7 +197,7 @@ class ModelSlot:
             await model.engine.close()
             return
         self.model = self._fallback = model
-        self.status.loaded(f"{model.prompts.name}, while {self._away}")
+        self._report_away()
         self.on_ready()
 
     def _start(self, work: Awaitable[object]) -> None:

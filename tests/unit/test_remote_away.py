@@ -108,6 +108,20 @@ async def test_an_engine_that_does_not_fit_the_settings_is_not_tried_again() -> 
         assert not watched.session.slot._tasks, "it would answer the same again"
 
 
+async def test_the_local_model_answers_also_if_the_engine_does_not_fit_the_settings() -> None:
+    port = free_port()
+    watched = Watched(settings(port, fallback="local"))
+    with pytest.raises(EngineLostError):
+        await watched.load()
+    await watched.until(lambda status: status.kind == "ready" and "cannot be reached" in str(status.model))
+    async with scripted_server({"/v1/models": {"data": []}}, port=port):
+        status = await watched.until(lambda status: "0 models" in f"{status.message} {status.model}")
+        assert status.kind == "ready"
+        watched.session.documents.open(URI, "python", 1, "def f(x):\n    ")
+        assert await watched.complete() is not None
+        await watched.session.end()
+
+
 async def test_the_local_model_answers_only_while_the_engine_is_away() -> None:
     port = free_port()
     watched = Watched(settings(port, fallback="local"))

@@ -253,10 +253,10 @@ async def test_a_probe_whose_answer_cannot_be_read_is_followed_by_another(ids: t
         with pytest.raises(EngineLostError):
             await run_request(engine)
         async with asyncio.timeout(30):
-            while len(user.states) < 2:
+            while user.states[-1]:
                 user.changed.clear()
                 await user.changed.wait()
-        assert user.states[1] == ""
+        assert len(user.states) == 3, "away, for another reason, and back"
         assert (await run_request(engine)).written[0].text == TEXT
 
 
@@ -452,6 +452,20 @@ async def test_another_vocabulary_is_an_error_before_the_first_prompt() -> None:
                 pass
 
 
+async def test_the_state_has_the_newest_reason_why_an_engine_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(breaker, "MIN_PAUSE_S", 0.01)
+    user, away, refused = UserMessages(), Reply([b""], 503, {"Retry-After": "0.01"}), Reply([b""], 401)
+    async with scripted_server(MODELS, away, away, refused) as server, engine_at(server, user) as engine:
+        with pytest.raises(EngineLostError):
+            await run_request(engine)
+        async with asyncio.timeout(30):
+            while len(user.states) < 2:
+                user.changed.clear()
+                await user.changed.wait()
+        assert ["503" in user.states[0], "wants a key" in user.states[1]] == [True, True]
+        assert len(user.messages) == 2, "which host sees source text, and that it is away"
+
+
 async def test_an_engine_that_comes_back_with_another_vocabulary_is_not_used(
     ids: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -470,7 +484,7 @@ async def test_an_engine_that_comes_back_with_another_vocabulary_is_not_used(
             await run_request(engine)
         pages["/tokenize"] = None
         async with asyncio.timeout(30):
-            while len(user.states) < 2:
+            while user.states[-1]:
                 user.changed.clear()
                 await user.changed.wait()
         assert (await run_request(engine)).written[0].text == TEXT

@@ -41,7 +41,7 @@ PROBE_DOCUMENT: Final = ""
 
 @define(eq=False)
 class RemoteEngine:
-    """The engine. `on_message` gets messages for the user; `on_state` an error while the server is away, then `""`."""
+    """The engine. `on_message` gets messages for the user; `on_state` why the server is away, then `""`."""
 
     http: Http
     adapter: Adapter
@@ -60,6 +60,8 @@ class RemoteEngine:
     _is_plain: bool = False
     """True if the server refused optional fields."""
     _has_shown_refusal: bool = False
+    _away: str = ""
+    """The reason that was reported last while the server is away."""
     _silent_s: float = 0.0
     """The seconds for which requests waited up to their deadlines and got nothing, in a row."""
 
@@ -207,11 +209,14 @@ class RemoteEngine:
         if error is None:
             self._has_shown_refusal, self._silent_s = False, 0.0
             if self.breaker.succeed():
+                self._away = ""
                 self.on_state("")
         elif isinstance(error, EngineAwayError):
             if self.breaker.fail(error.retry_after_s):
                 self.on_message(f"{error}. Suggestions come back by themselves once it answers again.")
-                self.on_state(str(error))
+            if self.breaker.is_away and str(error) != self._away:
+                self._away = str(error)
+                self.on_state(self._away)
             if self.breaker.is_away and (self._probing is None or self._probing.done()):
                 self._probing = asyncio.ensure_future(self._probe())
         elif not self._has_shown_refusal:
