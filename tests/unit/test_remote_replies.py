@@ -17,6 +17,7 @@ from starcoder_lsp.engine.remote.answer import AnswerReader
 from starcoder_lsp.engine.remote.endpoint import endpoint_of
 from starcoder_lsp.engine.remote.errors import BadAnswerError
 from starcoder_lsp.engine.remote.http import Http
+from starcoder_lsp.engine.remote.protocol import About
 from starcoder_lsp.engine.remote.replies import model_rows, tokenized, usage_of
 from starcoder_lsp.engine.stream import Usage
 from starcoder_lsp.engine.vocabulary import read_vocabulary
@@ -144,6 +145,31 @@ def test_a_reply_without_a_list_of_models_is_empty(reply: object) -> None:
 @pytest.mark.parametrize("rows", [[], [{"id": "a"}, {"id": "b"}]])
 def test_a_list_of_models_is_read(rows: list[dict[str, str]]) -> None:
     assert model_rows({"object": "list", "data": rows}) == rows
+
+
+@pytest.mark.parametrize(
+    ("lengths", "name", "n_context"),
+    [
+        ({"a": 1024, "b": 2048}, "a", 1024),
+        ({"a": 1024}, "any name", 1024),
+        ({"base": 1024, "adapter": None}, "adapter", 1024),
+        ({"a": 1024, "b": 1024}, "c", 1024),
+        ({"a": 1024, "b": 2048}, "c", 0),
+        ({"a": 1024, "b": None, "c": 2048}, "b", 0),
+        ({"a": None}, "a", 0),
+        ({}, "a", 0),
+    ],
+)
+@pytest.mark.parametrize("kind", ["llama-server", "vllm", "openai"])
+async def test_the_context_is_that_of_the_named_model(
+    kind: str, lengths: dict[str, int | None], name: str, n_context: int
+) -> None:
+    rows = [{"id": each, "max_model_len": length, "meta": {"n_ctx": length}} for each, length in lengths.items()]
+    async with scripted_server({"/v1/models": {"data": rows}}) as server:
+        endpoint = endpoint_of(EngineSettings(kind=kind, url=server.url), {})
+        http = Http(endpoint)
+        assert await adapter_for(endpoint, name, 0).describe(http) == About(name, n_context)
+        await http.close()
 
 
 @pytest.mark.parametrize(

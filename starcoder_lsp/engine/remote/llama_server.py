@@ -17,7 +17,7 @@ from starcoder_lsp.engine.engine import Capabilities
 from starcoder_lsp.engine.remote.endpoint import Endpoint
 from starcoder_lsp.engine.remote.http import Http
 from starcoder_lsp.engine.remote.protocol import About, Ask, Part, nats, number, only_model, raise_if_error, token_ids
-from starcoder_lsp.engine.remote.replies import model_rows, tokenized
+from starcoder_lsp.engine.remote.replies import context_of, model_rows, tokenized
 from starcoder_lsp.engine.stream import Usage
 
 MIN_MEASURED_TOKENS = 64
@@ -46,9 +46,7 @@ class LlamaServer:
         """Ask `/v1/models`, which has the context of a slot."""
         rows = model_rows(await http.get("/v1/models"))
         name = only_model([str(row.get("id")) for row in rows], self.model, http.endpoint.host)
-        meta = next((row.get("meta") for row in rows if row.get("id") == name), None)
-        n_context = number(meta.get("n_ctx")) if isinstance(meta, dict) else None
-        return About(name, n_context or 0)
+        return About(name, context_of(rows, name, _n_context))
 
     async def tokenize(self, http: Http, text: str) -> Sequence[int] | None:
         """Ask `/tokenize`."""
@@ -94,6 +92,11 @@ class LlamaServer:
             usage=usage,
             prefill_speed=_speed(timings),
         )
+
+
+def _n_context(row: Mapping[str, Any]) -> int | None:
+    meta = row.get("meta")
+    return number(meta.get("n_ctx")) if isinstance(meta, dict) else None
 
 
 def _escaped(text: str) -> str:

@@ -17,7 +17,7 @@ from starcoder_lsp.engine.remote.endpoint import Endpoint
 from starcoder_lsp.engine.remote.errors import BadAnswerError
 from starcoder_lsp.engine.remote.http import Http
 from starcoder_lsp.engine.remote.protocol import About, Ask, Part, ending, nats, number, only_model, raise_if_error
-from starcoder_lsp.engine.remote.replies import model_rows, usage_of
+from starcoder_lsp.engine.remote.replies import context_of, model_rows, usage_of
 
 
 @frozen
@@ -40,8 +40,7 @@ class OpenAi:
         """Ask `/v1/models`; some say how long prompt and answer may be."""
         rows = model_rows(await http.get("/v1/models"))
         name = only_model([str(row.get("id")) for row in rows], self.model, http.endpoint.host)
-        mine = next((row for row in rows if row.get("id") == name), {})
-        return About(name, number(mine.get("max_model_len")) or number(mine.get("max_context_length")) or 0)
+        return About(name, context_of(rows, name, _n_context))
 
     async def tokenize(self, http: Http, text: str) -> Sequence[int] | None:  # noqa: ARG002  the protocol cannot
         """Return nothing: the vocabulary only counts here."""
@@ -87,3 +86,7 @@ class OpenAi:
             end=end,
             usage=usage,
         )
+
+
+def _n_context(row: Mapping[str, Any]) -> int | None:
+    return number(row.get("max_model_len")) or number(row.get("max_context_length"))

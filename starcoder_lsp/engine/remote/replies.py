@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from starcoder_lsp.engine.engine import EngineError
@@ -18,6 +19,16 @@ def model_rows(reply: Any) -> list[dict[str, Any]]:
         message = "/v1/models answered no list of models"
         raise BadAnswerError(message)
     return rows
+
+
+def context_of(rows: Iterable[Mapping[str, Any]], name: str, length: Callable[[Mapping[str, Any]], int | None]) -> int:
+    """Return the context length of a model by its row; 0 if unknown.
+
+    The row of an adapter may not say, and some servers accept any name: then the others' counts if it is the same.
+    """
+    by_name = [(row.get("id") == name, length(row)) for row in rows]
+    known = {n for is_own, n in by_name if is_own and n} or {n for _, n in by_name if n}
+    return known.pop() if len(known) == 1 else 0
 
 
 def usage_of(usage: object) -> Usage | None:

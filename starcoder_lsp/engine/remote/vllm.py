@@ -28,7 +28,7 @@ from starcoder_lsp.engine.remote.protocol import (
     raise_if_error,
     token_ids,
 )
-from starcoder_lsp.engine.remote.replies import model_rows, tokenized, usage_of
+from starcoder_lsp.engine.remote.replies import context_of, model_rows, tokenized, usage_of
 
 
 @frozen
@@ -51,8 +51,7 @@ class Vllm:
         """Ask `/v1/models`, which says how long prompt and answer may be."""
         rows = model_rows(await http.get("/v1/models"))
         name = only_model([str(row.get("id")) for row in rows], self.model, http.endpoint.host)
-        mine = next((row for row in rows if row.get("id") == name), {})
-        return About(name, number(mine.get("max_model_len")) or 0)
+        return About(name, context_of(rows, name, lambda row: number(row.get("max_model_len"))))
 
     async def tokenize(self, http: Http, text: str) -> Sequence[int] | None:
         """Ask `/tokenize`, which a gateway may not have."""
