@@ -13,6 +13,7 @@ from starcoder_lsp.engine.engine import EngineError, EngineLostError
 from starcoder_lsp.engine.loading import DEMONSTRATOR
 from starcoder_lsp.engine.remote import breaker, disclosure
 from starcoder_lsp.engine_settings import EngineSettings
+from starcoder_lsp.lsp.handlers.commands import diagnostics
 from starcoder_lsp.session.session import Session
 from starcoder_lsp.session.status import Status
 from starcoder_lsp.settings import CompletionSettings, DebounceSettings, HostSettings, ModelSettings, Settings
@@ -96,6 +97,19 @@ async def test_an_engine_that_is_away_at_the_start_is_used_once_it_answers() -> 
         assert await watched.complete() == "stop_token"
         assert server.posts
         await watched.session.end()
+
+
+async def test_exported_diagnostics_name_neither_the_server_nor_its_files() -> None:
+    pages = {**MODELS, "/v1/models": {"data": [{"id": "/home/alice/model.gguf", "meta": {"n_ctx": 1024}}]}}
+    async with scripted_server(pages) as server:
+        watched = Watched(settings(server.port))
+        await watched.load()
+        text = diagnostics(await watched.session.report(), watched.session)
+        await watched.session.end()
+    assert "llama-server" in text
+    assert "1024" in text
+    assert "alice" not in text
+    assert str(server.port) not in text
 
 
 async def test_an_engine_that_does_not_fit_the_settings_is_not_tried_again() -> None:

@@ -15,6 +15,7 @@ from starcoder_lsp.lsp.convert import ACCEPT_COMMAND
 
 if TYPE_CHECKING:
     from starcoder_lsp.lsp.server import Server
+    from starcoder_lsp.session.session import Session
 
 
 OPEN_ENGINE_SETTINGS = ("kind", "allow_http", "timeout_ms", "prefill_ahead", "prompt_form", "fallback")
@@ -58,21 +59,23 @@ def register(server: Server) -> None:
 
     @server.command("starcoder.exportDiagnostics")
     async def export_diagnostics() -> dict[str, str]:
-        return {"markdown": await asyncio.to_thread(diagnostics, await server.session.report(), server)}
+        return {"markdown": await asyncio.to_thread(diagnostics, await server.session.report(), server.session)}
 
 
-def diagnostics(report: dict[str, Any], server: Server) -> str:
-    """Return a report to attach to an issue. It has no source text and no name of a user's file."""
+def diagnostics(report: dict[str, Any], session: Session) -> str:
+    """Return a report to attach to an issue, without source text, names of files and addresses of servers."""
     report = {key: value for key, value in report.items() if key != "documents"}
-    settings = asdict(server.session.settings)
+    settings = asdict(session.settings)
+    if report["model"] is not None and session.settings.engine.kind != "local":
+        report["model"] = {key: value for key, value in report["model"].items() if key != "name"}
     settings["model"] = {key: value for key, value in settings["model"].items() if key not in {"path", "lora"}}
     settings["engine"] = {key: settings["engine"][key] for key in OPEN_ENGINE_SETTINGS}
     settings["disabled_globs"] = len(settings["disabled_globs"])
     lines = [
         f"# starcoder-lsp {__version__}",
         f"- {platform.platform()}, {platform.machine()}, Python {platform.python_version()}",
-        f"- client: {server.session.client}",
-        f"- status: {server.session.status.now.kind}",
+        f"- client: {session.client}",
+        f"- status: {session.status.now.kind}",
     ]
     blocks = (("Settings", settings), ("Metrics", report))
     return "\n".join((*lines, *(f"\n## {name}\n```json\n{json.dumps(value, indent=2)}\n```" for name, value in blocks)))
