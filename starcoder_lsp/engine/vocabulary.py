@@ -51,7 +51,7 @@ def read_vocabulary(path: Path) -> tuple[str, GgufTokenizer]:
         _refuse(path, "is cut off")
     except DamagedError as error:
         _refuse(path, f"is damaged: {error}")
-    except (ValueError, RecursionError):
+    except (ValueError, TypeError, RecursionError):  # no JSON, or values of other types
         _refuse(path, "is neither a GGUF file nor a tokenizer.json")
 
 

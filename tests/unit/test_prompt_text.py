@@ -67,6 +67,11 @@ def damaged(change):
         (b"GGUF", "cut off"),
         (b"[]", "no model.vocab"),
         (b"{}", "no model.vocab"),
+        (
+            b'{"model": {"vocab": {}, "merges": []}, "added_tokens": [{"id": 0, "content": ["a"]}]}',
+            "neither a GGUF file",
+        ),
+        (b'{"model": {"vocab": {"a": 0}, "merges": [["a", null]]}}', "neither a GGUF file"),
         (b'{"model": {"vocab": [], "merges": []}}', "no model.vocab"),
         (b'{"model": {"vocab": {"a": 0, "b": 0}, "merges": []}}', "not distinct"),
         (b'{"model": {"vocab": {"a": -1}, "merges": []}}', "not distinct"),
@@ -75,7 +80,7 @@ def damaged(change):
         (damaged(lambda content: content["model"]["merges"].append("qqqq zzzz")), "no pair of tokens"),
         (DEMONSTRATOR.read_bytes()[:50_000], "cut off"),
     ],
-    ids=range(11),
+    ids=range(13),
 )
 def test_a_file_without_a_usable_vocabulary_is_an_error_with_advice(data: bytes, what: str, tmp_path: Path) -> None:
     path = tmp_path / "tokenizer.json"
