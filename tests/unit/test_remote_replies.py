@@ -160,11 +160,25 @@ def test_a_list_of_models_is_read(rows: list[dict[str, str]]) -> None:
         ({}, "a", 0),
     ],
 )
-@pytest.mark.parametrize("kind", ["llama-server", "vllm", "openai"])
+@pytest.mark.parametrize(
+    ("kind", "spelled"),
+    [
+        ("llama-server", lambda length: {"meta": {"n_ctx": length}}),
+        ("vllm", lambda length: {"max_model_len": length}),
+        *(
+            ("openai", spelled)
+            for spelled in (
+                lambda length: {"meta": {"n_ctx": length}},
+                lambda length: {"max_model_len": length, "meta": None},
+                lambda length: {"max_context_length": length},
+            )
+        ),
+    ],
+)
 async def test_the_context_is_that_of_the_named_model(
-    kind: str, lengths: dict[str, int | None], name: str, n_context: int
+    kind: str, spelled: Any, lengths: dict[str, int | None], name: str, n_context: int
 ) -> None:
-    rows = [{"id": each, "max_model_len": length, "meta": {"n_ctx": length}} for each, length in lengths.items()]
+    rows = [{"id": each, **spelled(length)} for each, length in lengths.items()]
     async with scripted_server({"/v1/models": {"data": rows}}) as server:
         endpoint = endpoint_of(EngineSettings(kind=kind, url=server.url), {})
         http = Http(endpoint)

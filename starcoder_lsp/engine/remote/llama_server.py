@@ -46,7 +46,7 @@ class LlamaServer:
         """Ask `/v1/models`, which has the context of a slot."""
         rows = model_rows(await http.get("/v1/models"))
         name = only_model([str(row.get("id")) for row in rows], self.model, http.endpoint.host)
-        return About(name, context_of(rows, name, _n_context))
+        return About(name, context_of(rows, name))
 
     async def tokenize(self, http: Http, text: str) -> Sequence[int] | None:
         """Ask `/tokenize`."""
@@ -92,11 +92,6 @@ class LlamaServer:
             usage=usage,
             prefill_speed=_speed(timings),
         )
-
-
-def _n_context(row: Mapping[str, Any]) -> int | None:
-    meta = row.get("meta")
-    return number(meta.get("n_ctx")) if isinstance(meta, dict) else None
 
 
 def _escaped(text: str) -> str:

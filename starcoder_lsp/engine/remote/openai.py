@@ -16,7 +16,7 @@ from starcoder_lsp.engine.engine import Capabilities
 from starcoder_lsp.engine.remote.endpoint import Endpoint
 from starcoder_lsp.engine.remote.errors import BadAnswerError
 from starcoder_lsp.engine.remote.http import Http
-from starcoder_lsp.engine.remote.protocol import About, Ask, Part, ending, nats, number, only_model, raise_if_error
+from starcoder_lsp.engine.remote.protocol import About, Ask, Part, ending, nats, only_model, raise_if_error
 from starcoder_lsp.engine.remote.replies import context_of, model_rows, usage_of
 
 
@@ -40,7 +40,7 @@ class OpenAi:
         """Ask `/v1/models`; some say how long prompt and answer may be."""
         rows = model_rows(await http.get("/v1/models"))
         name = only_model([str(row.get("id")) for row in rows], self.model, http.endpoint.host)
-        return About(name, context_of(rows, name, _n_context))
+        return About(name, context_of(rows, name))
 
     async def tokenize(self, http: Http, text: str) -> Sequence[int] | None:  # noqa: ARG002  the protocol cannot
         """Return nothing: the vocabulary only counts here."""
@@ -86,7 +86,3 @@ class OpenAi:
             end=end,
             usage=usage,
         )
-
-
-def _n_context(row: Mapping[str, Any]) -> int | None:
-    return number(row.get("max_model_len")) or number(row.get("max_context_length"))

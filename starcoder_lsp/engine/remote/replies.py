@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from starcoder_lsp.engine.engine import EngineError
@@ -21,14 +21,21 @@ def model_rows(reply: Any) -> list[dict[str, Any]]:
     return rows
 
 
-def context_of(rows: Iterable[Mapping[str, Any]], name: str, length: Callable[[Mapping[str, Any]], int | None]) -> int:
-    """Return the context length of a model by its row; 0 if unknown.
+def context_of(rows: Iterable[Mapping[str, Any]], name: str) -> int:
+    """Return the context length of a model by its row of `/v1/models`; 0 if unknown.
 
     The row of an adapter may not say, and some servers accept any name: then the others' counts if it is the same.
     """
-    by_name = [(row.get("id") == name, length(row)) for row in rows]
-    known = {n for is_own, n in by_name if is_own and n} or {n for _, n in by_name if n}
+    lengths = [(row.get("id") == name, _n_context(row)) for row in rows]
+    known = {n for is_own, n in lengths if is_own and n} or {n for _, n in lengths if n}
     return known.pop() if len(known) == 1 else 0
+
+
+def _n_context(row: Mapping[str, Any]) -> int:
+    """Return what a row says: vLLM's name for it, LM Studio's, or that of llama.cpp's server for a slot."""
+    meta = row.get("meta")
+    n_slot = number(meta.get("n_ctx")) if isinstance(meta, dict) else None
+    return number(row.get("max_model_len")) or number(row.get("max_context_length")) or n_slot or 0
 
 
 def usage_of(usage: object) -> Usage | None:

@@ -51,7 +51,7 @@ class Vllm:
         """Ask `/v1/models`, which says how long prompt and answer may be."""
         rows = model_rows(await http.get("/v1/models"))
         name = only_model([str(row.get("id")) for row in rows], self.model, http.endpoint.host)
-        return About(name, context_of(rows, name, lambda row: number(row.get("max_model_len"))))
+        return About(name, context_of(rows, name))
 
     async def tokenize(self, http: Http, text: str) -> Sequence[int] | None:
         """Ask `/tokenize`, which a gateway may not have."""
