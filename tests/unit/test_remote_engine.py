@@ -452,6 +452,27 @@ async def test_another_vocabulary_is_an_error_before_the_first_prompt() -> None:
                 pass
 
 
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_pause_that_a_server_wants_is_kept_whatever_becomes_of_earlier_requests(
+    ids: tuple[int, ...], status: int
+) -> None:
+    user, begun, cancellation = UserMessages(), asyncio.Event(), Cancellation()
+    replies = Reply([*events_of(ids)[:2], HANG]), Reply([b""], status, {"Retry-After": "60"})
+    async with scripted_server(MODELS, *replies) as server, engine_at(server, user, timeout_ms=60_000) as engine:
+        asking = asyncio.ensure_future(
+            run_request(engine, cancellation=cancellation, rule=lambda _text: begun.set(), timeout_ms=60_000)
+        )
+        await begun.wait()
+        with pytest.raises(EngineLostError, match=str(status)):
+            await run_request(engine)
+        cancellation.cancel()
+        assert (await asking).written[0].ids
+        await asyncio.gather(*engine._tasks, return_exceptions=True)
+        with pytest.raises(EngineLostError, match="is away"):
+            await run_request(engine)
+        assert len(user.states) == 1
+
+
 async def test_the_state_has_the_newest_reason_why_an_engine_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(breaker, "MIN_PAUSE_S", 0.01)
     user, away, refused = UserMessages(), Reply([b""], 503, {"Retry-After": "0.01"}), Reply([b""], 401)

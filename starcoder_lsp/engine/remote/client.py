@@ -136,10 +136,13 @@ class RemoteEngine:
         self._end(exchange, error)
 
     def _end(self, exchange: Exchange, error: EngineError | None) -> None:
-        """End the stream, and note how the server did. Most readers leave an answer before its end."""
+        """End the stream, and note how the server did. Most readers leave an answer before its end.
+
+        While the server is away, only probes tell: a request from before may end well although others were refused.
+        """
         self.prefill_speed = exchange.prefill_speed or self.prefill_speed
         exchange.stream.end(exchange.usage, error)
-        if error is not None or exchange.is_answered:
+        if not self.breaker.is_away and (error is not None or exchange.is_answered):
             self._judge(error)
 
     async def _failure(self, exchange: Exchange) -> EngineError | None:
@@ -200,7 +203,7 @@ class RemoteEngine:
     def _count_silence(self, silent_s: float) -> None:
         """Count as a failure what would be one if the requests' deadlines were longer than `engine.timeoutMs`."""
         self._silent_s += silent_s
-        if self._silent_s >= self.http.endpoint.timeout_s:
+        if self._silent_s >= self.http.endpoint.timeout_s and not self.breaker.is_away:
             self._silent_s -= self.http.endpoint.timeout_s
             self._judge(EngineAwayError(f"{self.where} did not answer within {self.http.endpoint.timeout_s:g} s"))
 
