@@ -267,6 +267,22 @@ async def test_a_text_ends_before_half_a_character() -> None:
         assert (written.text, written.stop_reason) == (b"x = '", "stop_token")
 
 
+async def test_a_kind_of_refusal_is_reported_once_whatever_is_answered_in_between(ids: tuple[int, ...]) -> None:
+    def refusal(message: str, status: int) -> Reply:
+        return Reply([json.dumps({"error": {"message": message}}).encode()], status)
+
+    user, answer = UserMessages(), Reply(events_of(ids))
+    replies = [refusal("3000 tokens are too many", 400), refusal("3001 tokens are too many", 400), refusal("no", 404)]
+    each = [reply for refused in replies for reply in (refused, answer)]
+    async with scripted_server(MODELS, *each) as server, engine_at(server, user) as engine:
+        for _ in replies:
+            with pytest.raises(EngineError):
+                await run_request(engine)
+            assert (await run_request(engine)).written[0].text == TEXT
+        assert ["3000" in user.messages[1], "(404)" in user.messages[2]] == [True, True]
+        assert len(user.messages) == 3
+
+
 async def test_a_refused_request_is_reported_once_and_the_engine_is_not_away() -> None:
     user, refusal = UserMessages(), Reply([json.dumps({"error": {"message": "prompt too long"}}).encode()], 400)
     async with scripted_server(MODELS, refusal) as server, engine_at(server, user) as engine:

@@ -59,7 +59,8 @@ class RemoteEngine:
     _probing: asyncio.Task[None] | None = None
     _is_plain: bool = False
     """True if the server refused optional fields."""
-    _has_shown_refusal: bool = False
+    _reported: set[int | str] = field(factory=set)
+    """The refusals that were reported, by their status or text; the numbers in a text may differ."""
     _away: str = ""
     """The reason that was reported last while the server is away."""
     _silent_s: float = 0.0
@@ -210,7 +211,7 @@ class RemoteEngine:
     def _judge(self, error: EngineError | None) -> None:
         """Note how a request ended."""
         if error is None:
-            self._has_shown_refusal, self._silent_s = False, 0.0
+            self._silent_s = 0.0
             if self.breaker.succeed():
                 self._away = ""
                 self.on_state("")
@@ -222,9 +223,11 @@ class RemoteEngine:
                 self.on_state(self._away)
             if self.breaker.is_away and (self._probing is None or self._probing.done()):
                 self._probing = asyncio.ensure_future(self._probe())
-        elif not self._has_shown_refusal:
-            self._has_shown_refusal = True
-            self.on_message(str(error))
+        else:
+            kind = error.status if isinstance(error, RequestRefusedError) else str(error)
+            if kind not in self._reported:
+                self._reported.add(kind)
+                self.on_message(str(error))
 
     async def _probe(self) -> None:
         """Request one token after each pause until the server answers, and has a model of this vocabulary."""
