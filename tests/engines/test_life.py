@@ -98,7 +98,8 @@ async def test_after_a_kill_the_engine_is_used_again_without_a_restart_of_the_se
         await asyncio.to_thread(server.start)
         async with asyncio.timeout(60):
             await is_back.wait()
-        assert states[1:] == [""]
+        assert all(states[:-1]), "unreachable, and perhaps not ready yet"
+        assert states[-1] == ""
         assert (await run_request(engine, long_prompt(engine, 50))).written[0].ids
         assert len([message for message in messages if "come back by themselves" in message]) == 1
 
