@@ -538,6 +538,23 @@ async def test_a_model_must_be_named_unless_there_is_exactly_one(rows: list[dict
         assert str(raised.value).isprintable()
 
 
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("starcoder2-3b", "starcoder2-3b"),
+        ("bigcode/starcoder2-3b", "bigcode/starcoder2-3b"),
+        ("/home/alice/models/starcoder2.gguf", "starcoder2.gguf"),
+        ("C:\\Users\\alice\\starcoder2.gguf", "starcoder2.gguf"),
+    ],
+)
+async def test_a_path_on_the_server_is_requested_and_not_shown(ids: tuple[int, ...], model: str, name: str) -> None:
+    pages = {**MODELS, "/v1/models": {"data": [{"id": model}]}}
+    async with scripted_server(pages, Reply(events_of(ids))) as server, engine_at(server) as engine:
+        await run_request(engine)
+        assert engine.prompts.name == f"{name} at 127.0.0.1:{server.port}"
+        assert server.posts[0].body["model"] == model
+
+
 async def test_closing_an_ended_stream_has_no_effect(ids: tuple[int, ...]) -> None:
     async with scripted_server(MODELS, Reply(events_of(ids))) as server, engine_at(server) as engine:
         stream = engine.generate(GenerationRequest("d", evolve(engine.prompts.fim.infill((), ()), heal=b""), 4, 5000))

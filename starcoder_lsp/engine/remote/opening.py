@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from attrs import evolve
 
@@ -45,7 +45,7 @@ async def connect(settings: Settings) -> tuple[PromptModel, RemoteEngine]:
         about = await adapter_for(endpoint, endpoint.model, 0).describe(http)
         prompts = evolve(
             prompts,
-            name=printable(f"{about.model} at {endpoint.host}"),
+            name=printable(f"{_without_folder(about.model)} at {endpoint.host}"),
             n_context=min(prompts.n_context, about.n_context or prompts.n_context),
         )
         adapter = adapter_for(endpoint, about.model, prompts.n_context)
@@ -55,6 +55,12 @@ async def connect(settings: Settings) -> tuple[PromptModel, RemoteEngine]:
         await http.close()
         raise
     return prompts, engine
+
+
+def _without_folder(model: str) -> str:
+    """Return a model's name. That of llama.cpp's server is the path of its file by default."""
+    is_path = PurePosixPath(model).is_absolute() or PureWindowsPath(model).is_absolute()
+    return PureWindowsPath(model).name if is_path else model
 
 
 def remote_capabilities(settings: Settings) -> Capabilities:
