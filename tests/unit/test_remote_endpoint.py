@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from starcoder_lsp.cli.bench.engines import Counts, counts_of
 from starcoder_lsp.engine.engine import EngineError
 from starcoder_lsp.engine.remote.endpoint import Endpoint, endpoint_of
 from starcoder_lsp.engine.remote.http import retry_after_s
 from starcoder_lsp.engine_settings import EngineSettings
+from tests.scripted_server import Reply, scripted_server
 
 ROOT = Path(__file__).parents[2]
 KEY = "sk-0123456789abcdef"
@@ -53,6 +55,15 @@ def test_addresses_copied_from_documentation_are_accepted(given: str, url: str) 
 )
 def test_the_ends_of_one_protocol_are_left_out(kind: str, given: str) -> None:
     assert endpoint(kind=kind, url=given).url == given.rpartition("/")[0]
+
+
+@pytest.mark.parametrize("end", ["", "/", "/v1", "/v1/completions"])
+async def test_a_benchmark_finds_the_counters_of_a_server_by_the_same_address(end: str) -> None:
+    counters = b"# TYPE llamacpp\nllamacpp:prompt_tokens_total 7\nllamacpp:tokens_predicted_total 2\n"
+    async with scripted_server({}, Reply([counters])) as server:
+        counts = await counts_of(EngineSettings(kind="llama-server", url=server.url + end))
+        assert counts == Counts(7, 2)
+        assert [request.path for request in server.requests] == ["/metrics"]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import attrs
 from attrs import frozen
 
 from starcoder_lsp.cli import CommandError
+from starcoder_lsp.engine.remote.endpoint import endpoint_of
 from starcoder_lsp.engine_settings import EngineSettings
 from starcoder_lsp.setting_rules import fields_of
 from starcoder_lsp.settings import Settings
@@ -64,11 +65,11 @@ def as_layer(engine: EngineSettings) -> dict[str, Any]:
 
 
 async def counts_of(engine: EngineSettings) -> Counts | None:
-    """Read the engine's counters; `None` for one that has none. Raises `CommandError`."""
+    """Read the engine's counters; `None` for one that has none. Raises `CommandError` and `EngineError`."""
     if engine.kind not in COUNTERS:
         return None
     try:
-        text = await asyncio.to_thread(_metrics, engine.url.rstrip("/") + "/metrics")
+        text = await asyncio.to_thread(_metrics, endpoint_of(engine).url + "/metrics")
     except (OSError, ValueError) as error:
         message = f"the engine's counters cannot be read: {error}"
         raise CommandError(message) from error
