@@ -72,6 +72,17 @@ def test_an_odd_event_is_read_or_is_an_error_of_the_engine(kind: str) -> None:
         assert all(math.isfinite(token.logprob) for token in tokens)
 
 
+@pytest.mark.parametrize("kind", ["vllm", "openai"])
+@pytest.mark.parametrize(
+    ("reason", "end"), [(None, ""), ("", ""), ("length", "length"), ("stop", "stop"), ("repetition", "stop")]
+)
+def test_the_reason_for_an_end_is_read(kind: str, reason: str | None, end: str) -> None:
+    adapter = adapter_for(endpoint_of(EngineSettings(kind=kind, url="https://gpu"), {}), "a", 1024)
+    assert adapter.read({"choices": [{**VLLM_CHOICE, "finish_reason": reason}]}).end == end
+    with pytest.raises(BadAnswerError, match="broke off"):  # vLLM shuts down
+        adapter.read({"choices": [{**VLLM_CHOICE, "token_ids": [], "finish_reason": "abort"}]})
+
+
 @KINDS
 async def test_an_odd_page_is_read_or_is_an_error_of_the_engine(kind: str) -> None:
     async with scripted_server({}) as server:

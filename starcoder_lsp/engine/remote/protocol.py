@@ -115,7 +115,10 @@ def number(value: object) -> int | None:
 
 
 def ending(reason: object) -> str:
-    """Return `Part.end` for OpenAI's `finish_reason`."""
+    """Return `Part.end` for OpenAI's `finish_reason`. Raises `BadAnswerError` for vLLM's `abort`: it shuts down."""
+    if reason == "abort":
+        message = "the engine broke off in the middle of an answer"
+        raise BadAnswerError(message)
     return "length" if reason == "length" else "stop" if reason else ""
 
 
