@@ -223,6 +223,15 @@ async def test_a_prompt_that_is_too_long_is_never_cut_by_ollama() -> None:
         assert [post.body["truncate"] for post in server.posts] == [False, False]
 
 
+@pytest.mark.parametrize("kind", ["openai", "vllm"])
+async def test_an_event_without_choices_ends_no_answer(kind: str) -> None:
+    begun = [{"text": PIECES[0], "token_ids": [IDS[0]], "finish_reason": None}]
+    chunks = [event({"choices": [], "prompt_filter_results": []}), event({"choices": begun})]
+    async with scripted_server(OPENAI, Reply(chunks)) as server, engine_at(server, kind=kind) as engine:
+        with pytest.raises(EngineLostError, match="broke off"):
+            await run_request(engine)
+
+
 @KINDS
 @pytest.mark.parametrize("n_bytes", [1, 40, 200])
 async def test_a_stream_that_is_cut_is_an_error(kind: str, n_bytes: int) -> None:

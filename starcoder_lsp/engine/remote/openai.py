@@ -73,7 +73,7 @@ class OpenAi:
             raise BadAnswerError(message)
         usage = usage_of(event.get("usage"))
         if not choices:
-            return Part(ids=(), usage=usage, is_last=True)
+            return Part(ids=(), usage=usage, is_last=bool(event.get("usage")))  # a gateway may begin with an empty one
         choice = choices[0] if isinstance(choices[0], dict) else {}
         logprobs, end = choice.get("logprobs"), ending(choice.get("finish_reason"))
         text = choice.get("text", "" if end else 0)  # LiteLLM ends an answer without text, or with null

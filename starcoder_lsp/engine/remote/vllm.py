@@ -91,7 +91,7 @@ class Vllm:
             message = "the engine sent an event without choices"
             raise BadAnswerError(message)
         if not choices:
-            return Part(ids=(), usage=usage_of(usage), is_last=True)
+            return Part(ids=(), usage=usage_of(usage), is_last=bool(usage))
         choice = choices[0] if isinstance(choices[0], dict) else {}
         logprobs = choice.get("logprobs")
         return Part(
