@@ -326,6 +326,14 @@ async def test_a_refusal_is_quoted_without_key_and_prompt_however_it_is_cut(
         assert str(raised.value).partition(" (400): ")[2] == quoted
 
 
+@pytest.mark.parametrize("said", [b"<html>404</html>", b'{"detail": "Not Found"}', b""])
+async def test_a_page_that_is_not_there_brings_advice(said: bytes) -> None:
+    values = {"kind": "vllm", "vocabulary": str(DEMONSTRATOR)}
+    async with scripted_server({}, Reply([said] if said else [], 404)) as server:
+        with pytest.raises(EngineError, match=r"check engine\.url, engine\.kind and engine\.model$"):
+            await connect(Settings(engine=EngineSettings(url=server.url, **values)))
+
+
 async def test_ids_of_a_prompt_are_not_quoted() -> None:
     async with scripted_server(MODELS) as server, engine_at(server) as engine:
         ids = engine.prompts.tokenizer.encode(BEFORE * 3)

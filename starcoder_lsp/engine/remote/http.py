@@ -40,6 +40,7 @@ MIN_SOURCE_CHARACTERS: Final = 16
 """The characters in a row by which a message is recognized to repeat the prompt. Not measured."""
 BUSY: Final = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.REQUEST_TIMEOUT}
 KEY_REFUSED: Final = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+NOT_THERE: Final = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}
 
 
 REST_S: Final = 0.5
@@ -138,7 +139,8 @@ class Http:
             what = "is too busy" if status == HTTPStatus.TOO_MANY_REQUESTS else "has an error of its own"
             return EngineAwayError(f"{host} {what} ({status})", retry_after_s(response.headers.get("retry-after", "")))
         reason = self._quoted(_before_prompt(_reason(await _body(response)), sent))
-        return RequestRefusedError(f"{host} refuses {path} ({status}){reason and ': '}{reason}", status)
+        advice = "; check engine.url, engine.kind and engine.model" if status in NOT_THERE else ""
+        return RequestRefusedError(f"{host} refuses {path} ({status}){reason and ': '}{reason}{advice}", status)
 
     async def close(self) -> None:
         """Close every connection."""
