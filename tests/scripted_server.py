@@ -9,6 +9,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from ssl import SSLContext
 from typing import Any
 
 from attrs import define, field, frozen
@@ -115,10 +116,12 @@ async def _read(reader: asyncio.StreamReader) -> Request | None:
 
 
 @asynccontextmanager
-async def scripted_server(pages: dict[str, Any], *replies: Reply, port: int = 0) -> AsyncIterator[ScriptedServer]:
+async def scripted_server(
+    pages: dict[str, Any], *replies: Reply, port: int = 0, tls: SSLContext | None = None
+) -> AsyncIterator[ScriptedServer]:
     """Run a server for a block, on a port of its own or on this one."""
     scripted = ScriptedServer(pages, list(replies))
-    server = await asyncio.start_server(scripted.serve, "127.0.0.1", port)
+    server = await asyncio.start_server(scripted.serve, "127.0.0.1", port, ssl=tls)
     scripted.port = server.sockets[0].getsockname()[1]
     try:
         yield scripted

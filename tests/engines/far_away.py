@@ -63,6 +63,7 @@ async def gateway(port: int, certificate: Path, line: Line) -> AsyncIterator[int
     """Terminate TLS in front of an engine; yield the port."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
+    context.set_alpn_protocols(["h2", "http/1.1"])  # as gateways do; only the second one is spoken
     server = await asyncio.start_server(
         lambda reader, writer: _join(line, reader, writer, port), "127.0.0.1", 0, ssl=context
     )
@@ -91,16 +92,16 @@ async def proxy(names: dict[str, int], line: Line) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
-def certificates(folder: Path) -> tuple[Path, Path]:
-    """Return the certificate of a private authority, and a signed one for `NAME`, with its key."""
+def certificates(folder: Path, name: str = NAME) -> tuple[Path, Path]:
+    """Return the certificate of a private authority, and a signed one for a host, with its key."""
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not here to make certificates")
     key_usage = ("-addext", "keyUsage=critical,keyCertSign")
     new = ("req", "-newkey", "rsa:2048", "-nodes", "-days", "2")
-    (folder / "names").write_text(f"subjectAltName=DNS:{NAME}\nauthorityKeyIdentifier=keyid\n")
+    (folder / "names").write_text(f"subjectAltName=DNS:{name}\nauthorityKeyIdentifier=keyid\n")
     for arguments in (
         (*new, "-x509", *key_usage, "-subj", "/CN=authority", "-keyout", "ca.key", "-out", "ca.pem"),
-        (*new, "-subj", f"/CN={NAME}", "-keyout", "own.key", "-out", "own.csr"),
+        (*new, "-subj", f"/CN={name}", "-keyout", "own.key", "-out", "own.csr"),
         (
             *("x509", "-req", "-in", "own.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2"),
             *("-extfile", "names", "-out", "own.pem"),

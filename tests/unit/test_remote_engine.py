@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -28,6 +29,7 @@ from starcoder_lsp.engine.remote.client import RemoteEngine
 from starcoder_lsp.engine.remote.opening import connect, open_remote, opened_remote
 from starcoder_lsp.engine_settings import EngineSettings
 from starcoder_lsp.settings import Settings
+from tests.engines.far_away import certificates
 from tests.scripted_server import HANG, Reply, ScriptedServer, scripted_server
 
 MODELS = {"/v1/models": {"data": [{"id": "starcoder2-3b", "meta": {"n_ctx": 1024}}]}, "/tokenize": None}
@@ -369,6 +371,24 @@ async def test_a_cancel_closes_the_connection_at_once(ids: tuple[int, ...]) -> N
         async with asyncio.timeout(30):
             await server.disconnected.wait()
         assert not engine.breaker.is_away
+
+
+async def test_a_server_that_offers_http_2_learns_that_an_answer_is_left(
+    ids: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority, own = certificates(tmp_path, "localhost")
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(own)
+    tls.set_alpn_protocols(["h2", "http/1.1"])
+    answer = Reply([*events_of(ids)[:2], HANG])
+    async with (
+        scripted_server(MODELS, answer, tls=tls) as server,
+        engine_at(server, url=f"https://localhost:{server.port}") as engine,
+    ):
+        assert (await run_request(engine, rule=lambda _text: "enough")).written[0].stop_reason == "enough"
+        async with asyncio.timeout(30):
+            await server.disconnected.wait()
 
 
 async def test_an_endless_answer_is_closed_at_its_token_limit(ids: tuple[int, ...]) -> None:
