@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     import ssl
 
 VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-"""The variables that name a private authority's file or folder; the first one that is set counts."""
+"""The variables that name a private authority's file or folder. Some systems set one of them for their own file, so all
+count, and only the first one that is set must be readable."""
 
 
 def verification(make_default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
@@ -20,21 +21,27 @@ def verification(make_default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
 
     Raises `OSError` for a file or folder that cannot be read.
     """
-    named = next((value for name in VARIABLES if (value := os.environ.get(name))), "")
+    named = tuple(dict.fromkeys(value for name in VARIABLES if (value := os.environ.get(name))))
     try:
         return _context(named, make_default)
     except OSError as error:
-        message = f"the certificate authorities in {named} cannot be read ({error.strerror or error})"
+        where = f" in {named[0]}" if named else ""
+        message = f"the certificate authorities{where} cannot be read ({error.strerror or error})"
         raise OSError(message) from error
 
 
 @cache
-def _context(named: str, make_default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
-    """Return a context that trusts the authorities in a file or folder, too. Reading the system's own takes 30 ms."""
+def _context(named: tuple[str, ...], make_default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    """Return a context that trusts the authorities in files and folders, too. Reading the system's own takes 30 ms."""
     import ssl
 
     if not named:
         return make_default()
     context = ssl.create_default_context()
-    context.load_verify_locations(**{"capath" if Path(named).is_dir() else "cafile": named})
+    for place in named:
+        try:
+            context.load_verify_locations(**{"capath" if Path(place).is_dir() else "cafile": place})
+        except OSError:
+            if place == named[0]:
+                raise
     return context

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from starcoder_lsp import authorities
 from starcoder_lsp.engine.engine import (
     Cancellation,
     EngineError,
@@ -389,6 +390,29 @@ async def test_a_server_that_offers_http_2_learns_that_an_answer_is_left(
         assert (await run_request(engine, rule=lambda _text: "enough")).written[0].stop_reason == "enough"
         async with asyncio.timeout(30):
             await server.disconnected.wait()
+
+
+async def test_every_named_authority_is_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "other").mkdir()
+    (authority, own), (other, _) = certificates(tmp_path, "localhost"), certificates(tmp_path / "other", "localhost")
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(own)
+    async with scripted_server(MODELS, tls=tls) as server:
+        for places in (
+            {"SSL_CERT_FILE": authority},
+            {"CURL_CA_BUNDLE": authority},
+            {"SSL_CERT_FILE": other, "REQUESTS_CA_BUNDLE": authority},
+            {"SSL_CERT_DIR": tmp_path, "CURL_CA_BUNDLE": authority},
+            {"SSL_CERT_FILE": authority, "REQUESTS_CA_BUNDLE": "/missing"},
+        ):
+            for name in authorities.VARIABLES:
+                monkeypatch.setenv(name, str(places.get(name, "")))
+            async with engine_at(server, url=f"https://localhost:{server.port}") as engine:
+                assert engine.prompts.n_context == 1024
+        monkeypatch.setenv("SSL_CERT_FILE", str(other))
+        with pytest.raises(EngineLostError, match="certificate verify failed"):
+            async with engine_at(server, url=f"https://localhost:{server.port}"):
+                pass
 
 
 async def test_an_endless_answer_is_closed_at_its_token_limit(ids: tuple[int, ...]) -> None:
