@@ -24,11 +24,15 @@ DEMONSTRATOR = Path(__file__).parent.parent / "demonstrator" / "starcoder-lsp-de
 
 @frozen
 class Listeners:
-    """Callbacks of an engine: the share that is loaded, messages for the user, and later states; see `HostEngine`."""
+    """Callbacks of an engine: the share that is loaded, messages for the user, and later states; see `HostEngine`.
+
+    The last one is that of a `RemoteEngine`.
+    """
 
     on_progress: Callable[[float], None] = lambda _share: None
     on_message: Callable[[str], None] = lambda _message: None
     on_state: Callable[[str], None] = lambda _state: None
+    on_refused: Callable[[], None] = lambda: None
 
 
 def model_path(settings: Settings) -> Path:
@@ -75,7 +79,7 @@ async def open_model(
     from starcoder_lsp.engine.remote.opening import open_remote  # a local server starts without it
 
     listeners = listeners or Listeners()
-    return await open_remote(settings, listeners.on_message, listeners.on_state)
+    return await open_remote(settings, listeners.on_message, listeners.on_state, listeners.on_refused)
 
 
 async def open_local(

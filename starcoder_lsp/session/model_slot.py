@@ -47,6 +47,7 @@ class ModelSlot:
     """The reason why the configured model's engine is away; empty while it answers."""
     _settings: Settings = field(factory=Settings)
     _client: str = ""
+    _on_message: Callable[[str], None] = ignore
     _tasks: set[asyncio.Future[object]] = field(factory=set)
 
     @property
@@ -84,7 +85,7 @@ class ModelSlot:
         self._leave()
         self._left += self._held()
         self.model = self._configured = self._fallback = None
-        self._away, self._settings, self._client = "", settings, client
+        self._away, self._settings, self._client, self._on_message = "", settings, client, on_message
         self.scheduler.supersede_all()  # no request may find the old model closed
         self.status.load()
 
@@ -123,7 +124,7 @@ class ModelSlot:
         from starcoder_lsp.engine.loading import Listeners, end_early, open_model  # not before `initialize` is answered
         from starcoder_lsp.models.chosen import with_path
 
-        listeners = Listeners(on_progress, on_message, self._follow)
+        listeners = Listeners(on_progress, on_message, self._follow, lambda: self._start(self._reopen()))
         try:
             return Model.of(*await open_model(with_path(self._settings), listeners, self._client))
         finally:
@@ -155,6 +156,20 @@ class ModelSlot:
             if self._fallback is not None:
                 fallback, self._fallback = self._fallback, None
                 self._start(fallback.engine.close())
+
+    async def _reopen(self) -> None:
+        """Open a remote engine anew if it has another model or context than when it was opened."""
+        try:
+            model = await self._open(ignore, self._on_message)
+        except EngineError:
+            return  # the refusal was reported, and the engine that is open goes on
+        old = self._configured
+        if old is None or (old.prompts.name, old.prompts.n_context) == (model.prompts.name, model.prompts.n_context):
+            await model.engine.close()
+            return
+        self._configured = model
+        self._follow("")
+        await old.engine.close()
 
     # While a remote engine is away
 

@@ -99,6 +99,47 @@ async def test_an_engine_that_is_away_at_the_start_is_used_once_it_answers() -> 
         await watched.session.end()
 
 
+@pytest.mark.parametrize(("row", "status"), [({"id": "other"}, 404), ({"meta": {"n_ctx": 512}}, 400)])
+async def test_a_server_with_another_model_or_context_is_opened_anew(row: dict[str, object], status: int) -> None:
+    first = {"id": "a", "meta": {"n_ctx": 1024}}
+    pages = {**MODELS, "/v1/models": {"data": [first]}}
+    refused, answers = Reply([b"{}"], status), [Reply(events_of([5]))] * 2
+    async with scripted_server(pages, refused, *answers) as server:
+        watched = Watched(settings(server.port))
+        await watched.load()
+        before = watched.session.slot.model
+        watched.session.documents.open(URI, "python", 1, "def f(x):\n    ")
+        pages["/v1/models"] = {"data": [{**first, **row}]}
+        with pytest.raises(EngineError, match=str(status)):
+            await watched.complete()
+        async with asyncio.timeout(100):
+            await asyncio.gather(*watched.session.slot._tasks)
+        model = watched.session.slot.model
+        assert model is not None
+        assert model is not before
+        assert model.prompts.n_context == {404: 1024, 400: 512}[status]
+        assert await watched.complete() == "stop_token"
+        assert server.posts[-1].body["model"] == row.get("id", "a")
+        assert watched.states[-1].model == f"{row.get('id', 'a')} at 127.0.0.1:{server.port}"
+        await watched.session.end()
+
+
+async def test_a_refusal_alone_opens_nothing_anew() -> None:
+    async with scripted_server(MODELS, Reply([b"{}"], 400)) as server:
+        watched = Watched(settings(server.port))
+        await watched.load()
+        before = watched.session.slot.model
+        for line in range(3):
+            watched.session.documents.open(URI, "python", 1, f"def f(x{line}):\n    ")
+            with pytest.raises(EngineError, match="400"):
+                await watched.complete()
+            watched.session.documents.close(URI)
+            await asyncio.gather(*watched.session.slot._tasks)
+        assert watched.session.slot.model is before
+        assert [request.path for request in server.requests].count("/v1/models") == 2, "asked once more, and no more"
+        await watched.session.end()
+
+
 async def test_exported_diagnostics_name_neither_the_server_nor_its_files() -> None:
     pages = {**MODELS, "/v1/models": {"data": [{"id": "/home/alice/model.gguf", "meta": {"n_ctx": 1024}}]}}
     async with scripted_server(pages) as server:

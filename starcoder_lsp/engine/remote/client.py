@@ -41,13 +41,17 @@ PROBE_DOCUMENT: Final = ""
 
 @define(eq=False)
 class RemoteEngine:
-    """The engine. `on_message` gets messages for the user; `on_state` why the server is away, then `""`."""
+    """The engine. `on_message` gets messages for the user; `on_state` why the server is away, then `""`.
+
+    `on_refused` is called at each new kind of refusal: the server may have another model or context by now.
+    """
 
     http: Http
     adapter: Adapter
     prompts: PromptModel
     on_message: Callable[[str], None] = lambda _message: None
     on_state: Callable[[str], None] = lambda _error: None
+    on_refused: Callable[[], None] = lambda: None
     prefills: bool = False
     breaker: Breaker = field(factory=Breaker)
     pace: Pace = field(factory=Pace)
@@ -228,6 +232,7 @@ class RemoteEngine:
             if kind not in self._reported:
                 self._reported.add(kind)
                 self.on_message(str(error))
+                self.on_refused()
 
     async def _probe(self) -> None:
         """Request one token after each pause until the server answers, and has a model of this vocabulary."""

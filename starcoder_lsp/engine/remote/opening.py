@@ -24,12 +24,15 @@ from starcoder_lsp.settings import Settings
 
 
 async def open_remote(
-    settings: Settings, on_message: Callable[[str], None], on_state: Callable[[str], None]
+    settings: Settings,
+    on_message: Callable[[str], None],
+    on_state: Callable[[str], None],
+    on_refused: Callable[[], None] = lambda: None,
 ) -> tuple[PromptModel, RemoteEngine]:
     """Connect as `connect` does, and tell the user once which host will see source text. Raises `EngineError`."""
     prompts, engine = await connect(settings)
     disclose(engine.where, limits_of(engine.capabilities), on_message)
-    engine.on_message, engine.on_state = on_message, on_state
+    engine.on_message, engine.on_state, engine.on_refused = on_message, on_state, on_refused
     return prompts, engine
 
 
