@@ -82,6 +82,7 @@ $(READY): pyproject.toml
 	  $(BIN)/python -m pip install --verbose --progress-bar off --disable-pip-version-check -e '.[dev]'
 	@$(BIN)/python -c 'import starcoder_lsp.engine.local.llama' || { echo "llama.cpp cannot be loaded; build it anew:"; \
 	  $(BIN)/python -c 'from starcoder_lsp.engine.host.rebuild import *; print(rebuild_command())'; exit 1; }
+	@$(BIN)/python -m compileall -q starcoder_lsp  # else each start would, where PYTHONDONTWRITEBYTECODE is set
 	@touch $(READY)
 
 clean:
