@@ -307,11 +307,12 @@ PYDANTIC = "1 error: {{'msg': 'no', 'input': {{'model': 'm', 'prompt': {!r}}}}}"
         (f"no such model, {'x' * 300}", f"no such model, {'x' * 185}"),
         ("bad key sk-secret", "bad key …"),
         ("x" * 195 + "sk-secret", "x" * 195 + "…"),
+        ("sk-secret" * 30 + " def f(x):\n    <fim_suffix>", "…" * 30 + " …"),
         (PYDANTIC.format("def f(x):\n    <fim_suffix>"), "1 error: {'msg': 'no', 'input': {'model': 'm', 'prompt': '…"),
         ("cannot read def f(x):\n    <fim_suffix>", "cannot read …"),
         ("two\nlines \x1b[31m", "two?lines ?[31m"),
     ],
-    ids=range(7),
+    ids=range(8),
 )
 @pytest.mark.parametrize("n_bytes", [7, 1000])
 async def test_a_refusal_is_quoted_without_key_and_prompt_however_it_is_cut(

@@ -107,7 +107,7 @@ class Http:
             what = f"{self.endpoint.host} did not answer within {_seconds(error, self.endpoint)} s"
             raise EngineAwayError(what) from error
         except (httpx2.HTTPError, httpx2.StreamError) as error:
-            why = self._quoted(str(error).strip()) or type(error).__name__
+            why = self._quoted(str(error).strip(), {}) or type(error).__name__
             message = f"{self.endpoint.host} cannot be reached ({why})"
             raise EngineAwayError(message) from error
 
@@ -119,9 +119,10 @@ class Http:
                 self._client = client
         return self._client
 
-    def _quoted(self, text: str) -> str:
-        """Return the beginning of a text for a message, without the key."""
-        return printable(text.replace(self.endpoint.key or "\0", "…")[:MAX_REASON_CHARACTERS])
+    def _quoted(self, text: str, sent: Mapping[str, Any]) -> str:
+        """Return the beginning of a text for a message, without the key and without the prompt of what was sent."""
+        text = _before_prompt(text.replace(self.endpoint.key or "\0", "…"), sent)
+        return printable(text[:MAX_REASON_CHARACTERS])
 
     async def _json(self, response: httpx2.Response) -> Any:
         try:
@@ -142,7 +143,7 @@ class Http:
         if status in BUSY or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             what = "is too busy" if status == HTTPStatus.TOO_MANY_REQUESTS else "has an error of its own"
             return EngineAwayError(f"{host} {what} ({status})", retry_after_s(response.headers.get("retry-after", "")))
-        reason = self._quoted(_before_prompt(_reason(await _body(response)), sent))
+        reason = self._quoted(_reason(await _body(response)), sent)
         advice = "; check engine.url, engine.kind and engine.model" if status in NOT_THERE else ""
         return RequestRefusedError(f"{host} refuses {path} ({status}){reason and ': '}{reason}{advice}", status)
 
