@@ -608,6 +608,22 @@ async def test_a_path_on_the_server_is_requested_and_not_shown(ids: tuple[int, .
         assert server.posts[0].body["model"] == model
 
 
+async def test_a_closed_engine_sends_and_reports_nothing() -> None:
+    user = UserMessages()
+    async with scripted_server(MODELS, Reply([HANG])) as server, engine_at(server, user) as engine:
+        for _ in range(MAX_FAILURES - 1):
+            engine.breaker.fail()
+        engine.http.endpoint = evolve(engine.http.endpoint, timeout_s=0.0001)
+        stream = engine.generate(GenerationRequest("d", engine.prompts.fim.infill((), ()), 4, 0.1))
+        await server.requested.wait()
+        stream.close()  # at its deadline, which would be the last failure
+        await engine.close()
+        with pytest.raises(EngineLostError, match="unloaded"):
+            await run_request(engine)
+        assert len(server.posts) == 1
+        assert (engine.http._client, engine._probing, user.states) == (None, None, [])
+
+
 async def test_closing_an_ended_stream_has_no_effect(ids: tuple[int, ...]) -> None:
     async with scripted_server(MODELS, Reply(events_of(ids))) as server, engine_at(server) as engine:
         stream = engine.generate(GenerationRequest("d", evolve(engine.prompts.fim.infill((), ()), heal=b""), 4, 5000))

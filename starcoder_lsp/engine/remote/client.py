@@ -16,6 +16,7 @@ from starcoder_lsp.engine.engine import (
     Cancellation,
     Capabilities,
     EngineError,
+    EngineLostError,
     GenerationRequest,
     Prefilled,
     Prompt,
@@ -61,6 +62,7 @@ class RemoteEngine:
     _sessions: Sessions = field(init=False)
     _tasks: set[asyncio.Task[None]] = field(factory=set)
     _probing: asyncio.Task[None] | None = None
+    _is_closed: bool = False
     _is_plain: bool = False
     """True if the server refused optional fields."""
     _reported: set[int | str] = field(factory=set)
@@ -98,11 +100,13 @@ class RemoteEngine:
             raise EngineError(message)
 
     def generate(self, request: GenerationRequest) -> TokenStream:
-        """Begin to answer. While the server is away the stream fails at once."""
+        """Begin to answer. While the server is away, and after `close`, the stream fails at once."""
         exchange: Exchange
         stream = TokenStream(lambda _answer: exchange.close(), lambda _kept: exchange.close(), UNCOUNTED)
         exchange = Exchange(request, stream, pace=None if request.is_ahead else self.pace)
-        if self.breaker.is_away:
+        if self._is_closed:
+            stream.end(None, EngineLostError("the model was unloaded"))
+        elif self.breaker.is_away:
             stream.end(None, EngineAwayError(f"{self.where} is away"))
         else:
             exchange.task = asyncio.ensure_future(self._run(exchange))
@@ -118,7 +122,8 @@ class RemoteEngine:
         return Prefilled(usage.n_evaluated, is_complete=not cancellation.is_cancelled)
 
     async def close(self, *, is_restart: bool = False) -> None:  # noqa: ARG002  the server is not ours to restart
-        """End every request and close the connections."""
+        """End every request and close the connections. Nothing is reported any more."""
+        self._is_closed = True
         tasks = [*self._tasks, *([self._probing] if self._probing is not None else [])]
         for task in tasks:
             task.cancel()
@@ -214,6 +219,8 @@ class RemoteEngine:
 
     def _judge(self, error: EngineError | None) -> None:
         """Note how a request ended."""
+        if self._is_closed:
+            return
         if error is None:
             self._silent_s = 0.0
             if self.breaker.succeed():
