@@ -25,6 +25,13 @@ def ignore(_given: object) -> None:
     """Do nothing."""
 
 
+def _keep(work: Awaitable[object], tasks: set[asyncio.Future[object]]) -> None:
+    """Start work, and keep it among `tasks` until it is done: the event loop itself would let go of it."""
+    task = asyncio.ensure_future(work)
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
+
+
 @define(eq=False)
 class ModelSlot:
     """Holds the model, if one is loaded. On the event loop.
@@ -49,6 +56,8 @@ class ModelSlot:
     _client: str = ""
     _on_message: Callable[[str], None] = ignore
     _tasks: set[asyncio.Future[object]] = field(factory=set)
+    _closings: set[asyncio.Future[object]] = field(factory=set)
+    """The ends of engines that are not needed any more. None is cancelled, and `close` waits for them."""
 
     @property
     def _cache(self) -> KvCache | None:
@@ -155,7 +164,7 @@ class ModelSlot:
             self.on_ready()
             if self._fallback is not None:
                 fallback, self._fallback = self._fallback, None
-                self._start(fallback.engine.close())
+                self._end(fallback)
 
     async def _reopen(self) -> None:
         """Open a remote engine anew if it has another model or context than when it was opened."""
@@ -165,11 +174,11 @@ class ModelSlot:
             return  # the refusal was reported, and the engine that is open goes on
         old = self._configured
         if old is None or (old.prompts.name, old.prompts.n_context) == (model.prompts.name, model.prompts.n_context):
-            await model.engine.close()
+            self._end(model)
             return
         self._configured = model
         self._follow("")
-        await old.engine.close()
+        self._end(old)
 
     # While a remote engine is away
 
@@ -209,16 +218,17 @@ class ModelSlot:
             self.status.fail(f"{self._away}; and the local model cannot be loaded: {error}")
             return
         if not self._away or self._fallback is not None:
-            await model.engine.close()
+            self._end(model)
             return
         self.model = self._fallback = model
         self._report_away()
         self.on_ready()
 
     def _start(self, work: Awaitable[object]) -> None:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)  # the event loop itself would let go of it
-        task.add_done_callback(self._tasks.discard)
+        _keep(work, self._tasks)
+
+    def _end(self, model: Model) -> None:
+        _keep(model.engine.close(), self._closings)
 
     def _leave(self) -> None:
         for task in self._tasks:
@@ -229,6 +239,7 @@ class ModelSlot:
         self._leave()
         for model in (*self._held(), *self._left):
             await model.engine.close()
+        await asyncio.gather(*self._closings, return_exceptions=True)
 
     def _held(self) -> list[Model]:
         """Return the models that are loaded, each once."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from attrs import define, field
+from attrs import define, evolve, field
 
 from starcoder_lsp.engine.prompt_model import PromptModel
 from starcoder_lsp.prompting import Model
@@ -21,14 +21,16 @@ N_TICKS = 3
 
 @define(eq=False)
 class CountedEngine(ManualEngine):
-    """An engine that counts how often it was closed."""
+    """An engine that counts how often it was closed, and notes whether that came to its end."""
 
     n_closed: int = 0
+    is_closed: bool = False
 
     async def close(self, *, is_restart: bool = False) -> None:
         del is_restart
         self.n_closed += 1
         await ticks(N_TICKS)
+        self.is_closed = True
 
 
 @define(eq=False)
@@ -37,11 +39,14 @@ class CountedSlot(ModelSlot):
 
     prompts: PromptModel = field(kw_only=True)
     opened: list[CountedEngine] = field(factory=list)
+    is_changing: bool = False
+    """True if each engine has another context."""
 
     async def _open(self, *_listeners: object) -> Model:
         await ticks(N_TICKS)
-        self.opened.append(CountedEngine(self.prompts, ""))
-        return Model.of(self.prompts, self.opened[-1])
+        prompts = evolve(self.prompts, n_context=1024 + self.is_changing * len(self.opened))
+        self.opened.append(CountedEngine(prompts, ""))
+        return Model.of(prompts, self.opened[-1])
 
     async def load_one(self) -> Model | None:
         try:
@@ -69,3 +74,19 @@ async def test_of_loads_that_overlap_the_last_one_stays(prompts: PromptModel, n_
     assert [engine.n_closed for engine in slot.opened] == [engine is not third.engine for engine in slot.opened]
     await slot.close()
     assert all(engine.n_closed == 1 for engine in slot.opened)
+
+
+@pytest.mark.parametrize("n_between", range(3 * N_TICKS))
+@pytest.mark.parametrize("is_changing", [False, True])
+@pytest.mark.parametrize("is_loaded_again", [False, True])
+async def test_no_engine_stays_open_if_one_is_opened_anew(
+    prompts: PromptModel, n_between: int, *, is_changing: bool, is_loaded_again: bool
+) -> None:
+    slot = CountedSlot(Scheduler(), StatusReporter(), prompts=prompts, is_changing=is_changing)
+    await slot.load_one()
+    slot._start(slot._reopen())
+    await ticks(n_between)
+    if is_loaded_again:
+        await slot.load_one()
+    await slot.close()
+    assert all(engine.n_closed == 1 and engine.is_closed for engine in slot.opened)
