@@ -168,10 +168,17 @@ class ModelSlot:
 
     async def _reopen(self) -> None:
         """Open a remote engine anew if it has another model or context than when it was opened."""
-        try:
-            model = await self._open(ignore, self._on_message)
-        except EngineError:
-            return  # the refusal was reported, and the engine that is open goes on
+        from starcoder_lsp.engine.remote.breaker import Breaker
+
+        breaker, model = Breaker(is_away=True), None
+        while model is None:
+            try:
+                model = await self._open(ignore, self._on_message)
+            except EngineLostError:  # no other refusal of this kind asks again
+                breaker.fail()
+                await asyncio.sleep(breaker.pause_s)
+            except EngineError:
+                return  # the refusal was reported, and the engine that is open goes on
         old = self._configured
         if old is None or (old.prompts.name, old.prompts.n_context) == (model.prompts.name, model.prompts.n_context):
             self._end(model)

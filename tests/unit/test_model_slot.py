@@ -7,7 +7,9 @@ import asyncio
 import pytest
 from attrs import define, evolve, field
 
+from starcoder_lsp.engine.engine import EngineError, EngineLostError
 from starcoder_lsp.engine.prompt_model import PromptModel
+from starcoder_lsp.engine.remote import breaker
 from starcoder_lsp.prompting import Model
 from starcoder_lsp.session.model_slot import ModelSlot, ignore
 from starcoder_lsp.session.scheduler import Scheduler, SupersededError
@@ -39,11 +41,15 @@ class CountedSlot(ModelSlot):
 
     prompts: PromptModel = field(kw_only=True)
     opened: list[CountedEngine] = field(factory=list)
+    errors: list[EngineError] = field(factory=list)
+    """What the next attempts to open one raise."""
     is_changing: bool = False
     """True if each engine has another context."""
 
     async def _open(self, *_listeners: object) -> Model:
         await ticks(N_TICKS)
+        if self.errors:
+            raise self.errors.pop()
         prompts = evolve(self.prompts, n_context=1024 + self.is_changing * len(self.opened))
         self.opened.append(CountedEngine(prompts, ""))
         return Model.of(prompts, self.opened[-1])
@@ -90,3 +96,18 @@ async def test_no_engine_stays_open_if_one_is_opened_anew(
         await slot.load_one()
     await slot.close()
     assert all(engine.n_closed == 1 and engine.is_closed for engine in slot.opened)
+
+
+@pytest.mark.parametrize(("error", "n_opened"), [(EngineLostError("busy"), 2), (EngineError("no such model"), 1)])
+async def test_a_server_that_does_not_answer_is_opened_anew_once_it_does(
+    prompts: PromptModel, error: EngineError, n_opened: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(breaker, "MIN_PAUSE_S", 0.001)
+    slot = CountedSlot(Scheduler(), StatusReporter(), prompts=prompts, is_changing=True)
+    await slot.load_one()
+    slot.errors = [error] * 3
+    await slot._reopen()
+    assert len(slot.opened) == n_opened
+    assert slot.model is not None
+    assert slot.model.engine is slot.opened[-1]
+    await slot.close()
