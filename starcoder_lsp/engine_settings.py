@@ -51,8 +51,8 @@ class EngineSettings:
         trusted_only=True,
     )
     timeout_ms: int = setting(
-        "The milliseconds without a byte from the server after which a request has failed. After three in a row the"
-        " server counts as away.",
+        "The milliseconds without a byte from the server after which a request fails. After three failed requests in a"
+        " row the server counts as away.",
         default=10_000,
         limits=(100, 600_000),
         trusted_only=True,

@@ -26,7 +26,7 @@ DEMONSTRATOR = Path(__file__).parent.parent / "demonstrator" / "starcoder-lsp-de
 class Listeners:
     """Callbacks of an engine: the share that is loaded, messages for the user, and later states; see `HostEngine`.
 
-    The last one is that of a `RemoteEngine`.
+    Only a `RemoteEngine` calls `on_refused`, at each new kind of refusal.
     """
 
     on_progress: Callable[[float], None] = lambda _share: None

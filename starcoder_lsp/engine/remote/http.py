@@ -1,8 +1,8 @@
 """HTTP/1.1 to a remote engine, the only importer of `httpx2`: pooled connections, streamed answers, plain errors.
 
 An answer is left by closing its connection. Over HTTP/2 httpx2 2.16 sends no reset for a stream that is left, so the
-engine would write each superseded answer to its end, and it keeps the bytes of such answers from the connection's
-flow-control window (16 MiB), until nothing comes any more.
+engine would write each superseded answer to its end. Nor does it return the bytes of such answers to the connection's
+flow-control window (16 MiB), and once that is used up, nothing comes any more.
 
 `HTTPS_PROXY`, `NO_PROXY` and `SSL_CERT_FILE` with its kin count as they do for downloads, but for a server on this
 machine no proxy is asked. Redirects are not followed: they would take source text to a host that the user did not name.
