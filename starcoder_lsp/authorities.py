@@ -40,8 +40,13 @@ def _context(named: tuple[str, ...], make_default: Callable[[], ssl.SSLContext])
     context = ssl.create_default_context()
     for place in named:
         try:
-            context.load_verify_locations(**{"capath" if Path(place).is_dir() else "cafile": place})
+            context.load_verify_locations(**{"capath" if _is_folders(place) else "cafile": place})
         except OSError:
             if place == named[0]:
                 raise
     return context
+
+
+def _is_folders(place: str) -> bool:
+    """Return whether a variable names folders: OpenSSL takes a list of them, as in PATH."""
+    return any(Path(folder).is_dir() for folder in place.split(os.pathsep))

@@ -93,7 +93,10 @@ async def proxy(names: dict[str, int], line: Line) -> AsyncIterator[str]:
 
 
 def certificates(folder: Path, name: str = NAME) -> tuple[Path, Path]:
-    """Return the certificate of a private authority, and a signed one for a host, with its key."""
+    """Return the certificate of a private authority, and a signed one for a host, with its key.
+
+    The folder itself names that authority as `SSL_CERT_DIR` does, by its hash.
+    """
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not here to make certificates")
     key_usage = ("-addext", "keyUsage=critical,keyCertSign")
@@ -106,8 +109,10 @@ def certificates(folder: Path, name: str = NAME) -> tuple[Path, Path]:
             *("x509", "-req", "-in", "own.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2"),
             *("-extfile", "names", "-out", "own.pem"),
         ),
+        ("x509", "-hash", "-noout", "-in", "ca.pem"),
     ):
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)  # noqa: S603, S607
+        ran = subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True, text=True)  # noqa: S603, S607
+    shutil.copy(folder / "ca.pem", folder / f"{ran.stdout.strip()}.0")
     own = folder / "own.pem"
     own.write_text(own.read_text() + (folder / "own.key").read_text())
     return folder / "ca.pem", own

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -403,7 +404,9 @@ async def test_every_named_authority_is_trusted(tmp_path: Path, monkeypatch: pyt
             {"SSL_CERT_FILE": authority},
             {"CURL_CA_BUNDLE": authority},
             {"SSL_CERT_FILE": other, "REQUESTS_CA_BUNDLE": authority},
-            {"SSL_CERT_DIR": tmp_path, "CURL_CA_BUNDLE": authority},
+            {"SSL_CERT_DIR": tmp_path},
+            {"SSL_CERT_DIR": f"/missing{os.pathsep}{tmp_path}"},
+            {"SSL_CERT_DIR": tmp_path / "other", "CURL_CA_BUNDLE": authority},
             {"SSL_CERT_FILE": authority, "REQUESTS_CA_BUNDLE": "/missing"},
         ):
             for name in authorities.VARIABLES:
