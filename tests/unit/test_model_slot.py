@@ -42,7 +42,7 @@ class CountedSlot(ModelSlot):
     prompts: PromptModel = field(kw_only=True)
     opened: list[CountedEngine] = field(factory=list)
     errors: list[EngineError] = field(factory=list)
-    """What the next attempts to open one raise."""
+    """The errors of the next attempts to open one."""
     is_changing: bool = False
     """True if each engine has another context."""
 

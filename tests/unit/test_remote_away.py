@@ -18,7 +18,7 @@ from starcoder_lsp.session.session import Session
 from starcoder_lsp.session.status import Status
 from starcoder_lsp.settings import CompletionSettings, DebounceSettings, HostSettings, ModelSettings, Settings
 from tests.scripted_server import Reply, scripted_server
-from tests.unit.test_remote_engine import MODELS, events_of
+from tests.unit.remote_engine import MODELS, events_of
 
 URI = "file:///a.py"
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import ssl
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,126 +15,46 @@ from attrs import evolve
 from starcoder_lsp import authorities
 from starcoder_lsp.engine.engine import (
     Cancellation,
-    EngineError,
     EngineLostError,
-    Generation,
     GenerationRequest,
-    StopRule,
 )
-from starcoder_lsp.engine.generation import generate
-from starcoder_lsp.engine.loading import DEMONSTRATOR
-from starcoder_lsp.engine.remote import breaker, disclosure
+from starcoder_lsp.engine.remote import breaker
 from starcoder_lsp.engine.remote.breaker import MAX_FAILURES
-from starcoder_lsp.engine.remote.client import RemoteEngine
-from starcoder_lsp.engine.remote.opening import connect, open_remote, opened_remote
-from starcoder_lsp.engine_settings import EngineSettings
-from starcoder_lsp.settings import Settings
 from tests.engines.far_away import certificates
-from tests.scripted_server import HANG, Reply, ScriptedServer, scripted_server
-
-MODELS = {"/v1/models": {"data": [{"id": "starcoder2-3b", "meta": {"n_ctx": 1024}}]}, "/tokenize": None}
-TEXT = b"return total(x)[0]"
-BEFORE, BEHIND = b"def f(x):\n    ", b"\n"
-
-
-@pytest.fixture(autouse=True)
-def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hide the file that lists the hosts of which this user was told."""
-    monkeypatch.setattr(disclosure, "state_file", lambda: tmp_path / "disclosed-hosts.json")
-
-
-class UserMessages:
-    """The messages and states that a user was shown."""
-
-    def __init__(self) -> None:
-        self.messages: list[str] = []
-        self.states: list[str] = []
-        self.changed = asyncio.Event()
-
-    def state(self, state: str) -> None:
-        self.states.append(state)
-        self.changed.set()
+from tests.scripted_server import HANG, Reply, scripted_server
+from tests.unit.remote_engine import (
+    IDS,
+    MODELS,
+    TEXT,
+    UserMessages,
+    engine_at,
+    event,
+    events_of,
+    leave,
+    own_state,  # noqa: F401  a fixture of every test here
+    run_request,
+)
 
 
-@asynccontextmanager
-async def engine_at(
-    server: ScriptedServer, user: UserMessages | None = None, **given: object
-) -> AsyncIterator[RemoteEngine]:
-    user = user or UserMessages()
-    values = {"kind": "llama-server", "url": server.url, "vocabulary": str(DEMONSTRATOR), "timeout_ms": 2000, **given}
-    _prompts, engine = await open_remote(Settings(engine=EngineSettings(**values)), user.messages.append, user.state)
-    try:
-        yield engine
-    finally:
-        await engine.close()
-
-
-async def run_request(
-    engine: RemoteEngine,
-    heal: bytes = b"",
-    max_tokens: int = 32,
-    cancellation: Cancellation | None = None,
-    rule: StopRule = lambda _text: None,
-    timeout_ms: float = 5000,
-) -> Generation:
-    encode = engine.prompts.tokenizer.encode
-    prompt = engine.prompts.fim.infill(encode(BEFORE), encode(BEHIND), (), heal)
-    request = GenerationRequest("file:///a.py", prompt, max_tokens, timeout_ms)
-    piece = engine.prompts.tokenizer.piece
-    return await generate(engine, request, piece, rule, cancellation or Cancellation())
-
-
-def event(value: Any) -> bytes:
-    return b"data: " + json.dumps(value).encode() + b"\n\n"
-
-
-def events_of(ids: Sequence[int], *, n_cached: int = 90, n_prompt: int = 10) -> list[bytes]:
-    """Return the events of llama.cpp's server: one for each token, and the last one with counts."""
-    timings = {"cache_n": n_cached, "prompt_n": n_prompt}
-    return [
-        *(
-            event(
-                {
-                    "content": "",
-                    "tokens": [token_id],
-                    "stop": False,
-                    "tokens_predicted": n + 1,
-                    "timings": timings,
-                    "completion_probabilities": [{"id": token_id, "logprob": -0.25}],
-                }
-            )
-            for n, token_id in enumerate(ids)
-        ),
-        event({"stop": True, "stop_type": "eos", "tokens_predicted": len(ids), "timings": timings}),
-    ]
-
-
-@pytest.fixture(scope="module")
-def ids() -> tuple[int, ...]:
-    from starcoder_lsp.engine.vocabulary import read_vocabulary
-
-    return read_vocabulary(DEMONSTRATOR)[1].encode(TEXT)
-
-
-async def test_an_answer_has_text_counts_and_log_probabilities(ids: tuple[int, ...]) -> None:
-    async with scripted_server(MODELS, Reply(events_of(ids))) as server, engine_at(server) as engine:
+async def test_an_answer_has_text_counts_and_log_probabilities() -> None:
+    async with scripted_server(MODELS, Reply(events_of(IDS))) as server, engine_at(server) as engine:
         generation = await run_request(engine)
         (written,) = generation.written
-        assert (written.text, written.ids, written.stop_reason) == (TEXT, ids, "stop_token")
-        assert written.logprobs == (-0.25,) * len(ids)
+        assert (written.text, written.ids, written.stop_reason) == (TEXT, IDS, "stop_token")
+        assert written.logprobs == (-0.25,) * len(IDS)
         assert (generation.n_reused, generation.n_evaluated, generation.is_counted) == (90, 10, True)
         assert engine.prompts.name == f"starcoder2-3b at 127.0.0.1:{server.port}"
         assert engine.prompts.n_context == 1024
 
 
-async def test_a_stream_in_single_bytes_gives_the_same_answer(ids: tuple[int, ...]) -> None:
-    bytes_one_by_one = [bytes([byte]) for byte in b"".join(events_of(ids))]
+async def test_a_stream_in_single_bytes_gives_the_same_answer() -> None:
+    bytes_one_by_one = [bytes([byte]) for byte in b"".join(events_of(IDS))]
     async with scripted_server(MODELS, Reply(bytes_one_by_one)) as server, engine_at(server) as engine:
         assert (await run_request(engine)).written[0].text == TEXT
 
 
-async def test_repeated_events_are_ignored(ids: tuple[int, ...]) -> None:
-    twice = [chunk for chunk in events_of(ids) for _ in range(2)]
+async def test_repeated_events_are_ignored() -> None:
+    twice = [chunk for chunk in events_of(IDS) for _ in range(2)]
     async with scripted_server(MODELS, Reply(twice)) as server, engine_at(server) as engine:
         assert (await run_request(engine)).written[0].text == TEXT
 
@@ -168,11 +86,12 @@ ERROR = event({"error": {"message": "def secret(): pass"}})
     ],
 )
 async def test_every_fault_of_the_network_is_one_error_without_text(
-    name: str, change: Any, ids: tuple[int, ...]
+    name: str,
+    change: Any,
 ) -> None:
     user, patience_ms = UserMessages(), 300 if "silence" in name else 5000
     async with (
-        scripted_server(MODELS, change(events_of(ids))) as server,
+        scripted_server(MODELS, change(events_of(IDS))) as server,
         engine_at(server, user, timeout_ms=patience_ms) as engine,
     ):
         for _ in range(MAX_FAILURES):
@@ -205,20 +124,14 @@ async def test_requests_that_were_superseded_say_nothing_about_the_engine() -> N
     async with scripted_server(MODELS, Reply([HANG])) as server, engine_at(server) as engine:
         engine.http.endpoint = evolve(engine.http.endpoint, timeout_s=0.001)
         for n in range(2 * MAX_FAILURES):
-            cancellation = Cancellation()
-            asking = asyncio.ensure_future(run_request(engine, cancellation=cancellation))
-            while len(server.posts) == n:
-                await server.requested.wait()
-                server.requested.clear()
-            cancellation.cancel()
-            await asking
+            await leave(engine, server, n)
         assert not engine.breaker.is_away
 
 
-async def test_an_engine_that_was_away_is_used_again_without_a_request(ids: tuple[int, ...]) -> None:
+async def test_an_engine_that_was_away_is_used_again_without_a_request() -> None:
     user = UserMessages()
     async with (
-        scripted_server(MODELS, Reply([b""], 503, {"Retry-After": "0.01"}), Reply(events_of(ids))) as server,
+        scripted_server(MODELS, Reply([b""], 503, {"Retry-After": "0.01"}), Reply(events_of(IDS))) as server,
         engine_at(server, user) as engine,
     ):
         with pytest.raises(EngineLostError):
@@ -233,8 +146,8 @@ async def test_an_engine_that_was_away_is_used_again_without_a_request(ids: tupl
         assert (await run_request(engine)).written[0].text == TEXT
 
 
-async def test_an_answer_that_the_reader_leaves_is_a_success(ids: tuple[int, ...]) -> None:
-    first, *_ = events_of(ids, n_prompt=100)
+async def test_an_answer_that_the_reader_leaves_is_a_success() -> None:
+    first, *_ = events_of(IDS, n_prompt=100)
     begun = first.replace(b'"prompt_n": 100', b'"prompt_n": 100, "prompt_per_second": 50.0')
     replies = [Reply([begun, HANG]), Reply([b""], 500)] * 2 * MAX_FAILURES
     async with scripted_server(MODELS, *replies) as server, engine_at(server, timeout_ms=60_000) as engine:
@@ -246,12 +159,12 @@ async def test_an_answer_that_the_reader_leaves_is_a_success(ids: tuple[int, ...
         assert engine.prefill_speed == 50.0
 
 
-async def test_a_probe_whose_answer_cannot_be_read_is_followed_by_another(ids: tuple[int, ...]) -> None:
+async def test_a_probe_whose_answer_cannot_be_read_is_followed_by_another() -> None:
     user = UserMessages()
-    odd = event({"tokens": [ids[0]], "stop": False, "completion_probabilities": [{"logprob": 10**400}]})
+    odd = event({"tokens": [IDS[0]], "stop": False, "completion_probabilities": [{"logprob": 10**400}]})
     away = Reply([b""], 503, {"Retry-After": "0.01"})
     async with (
-        scripted_server(MODELS, away, Reply([odd], is_cut=True), Reply(events_of(ids))) as server,
+        scripted_server(MODELS, away, Reply([odd], is_cut=True), Reply(events_of(IDS))) as server,
         engine_at(server, user) as engine,
     ):
         with pytest.raises(EngineLostError):
@@ -271,87 +184,9 @@ async def test_a_text_ends_before_half_a_character() -> None:
         assert (written.text, written.stop_reason) == (b"x = '", "stop_token")
 
 
-async def test_a_kind_of_refusal_is_reported_once_whatever_is_answered_in_between(ids: tuple[int, ...]) -> None:
-    def refusal(message: str, status: int) -> Reply:
-        return Reply([json.dumps({"error": {"message": message}}).encode()], status)
-
-    user, answer = UserMessages(), Reply(events_of(ids))
-    replies = [refusal("3000 tokens are too many", 400), refusal("3001 tokens are too many", 400), refusal("no", 404)]
-    each = [reply for refused in replies for reply in (refused, answer)]
-    async with scripted_server(MODELS, *each) as server, engine_at(server, user) as engine:
-        for _ in replies:
-            with pytest.raises(EngineError):
-                await run_request(engine)
-            assert (await run_request(engine)).written[0].text == TEXT
-        assert ["3000" in user.messages[1], "(404)" in user.messages[2]] == [True, True]
-        assert len(user.messages) == 3
-
-
-async def test_a_refused_request_is_reported_once_and_the_engine_is_not_away() -> None:
-    user, refusal = UserMessages(), Reply([json.dumps({"error": {"message": "prompt too long"}}).encode()], 400)
-    async with scripted_server(MODELS, refusal) as server, engine_at(server, user) as engine:
-        for _ in range(2 * MAX_FAILURES):
-            with pytest.raises(EngineError, match="prompt too long"):
-                await run_request(engine)
-        assert not engine.breaker.is_away
-        assert [message for message in user.messages if "prompt too long" in message] == user.messages[1:]
-        assert len(user.messages) == 2
-
-
-PYDANTIC = "1 error: {{'msg': 'no', 'input': {{'model': 'm', 'prompt': {!r}}}}}"
-
-
-@pytest.mark.parametrize(
-    ("said", "quoted"),
-    [
-        ("prompt too long", "prompt too long"),
-        (f"no such model, {'x' * 300}", f"no such model, {'x' * 185}"),
-        ("bad key sk-secret", "bad key …"),
-        ("x" * 195 + "sk-secret", "x" * 195 + "…"),
-        ("sk-secret" * 30 + " def f(x):\n    <fim_suffix>", "…" * 30 + " …"),
-        (PYDANTIC.format("def f(x):\n    <fim_suffix>"), "1 error: {'msg': 'no', 'input': {'model': 'm', 'prompt': '…"),
-        ("cannot read def f(x):\n    <fim_suffix>", "cannot read …"),
-        ("two\nlines \x1b[31m", "two?lines ?[31m"),
-    ],
-    ids=range(8),
-)
-@pytest.mark.parametrize("n_bytes", [7, 1000])
-async def test_a_refusal_is_quoted_without_key_and_prompt_however_it_is_cut(
-    said: str, quoted: str, n_bytes: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TEAM_KEY", "sk-secret")
-    body = json.dumps({"error": {"message": said}}).encode()
-    refusal = Reply([body[at : at + n_bytes] for at in range(0, len(body), n_bytes)], 400)
-    async with (
-        scripted_server(MODELS, refusal) as server,
-        engine_at(server, api_key_env="TEAM_KEY", prompt_form="text") as engine,
-    ):
-        with pytest.raises(EngineError) as raised:
-            await run_request(engine)
-        assert str(raised.value).partition(" (400): ")[2] == quoted
-
-
-@pytest.mark.parametrize("said", [b"<html>404</html>", b'{"detail": "Not Found"}', b""])
-async def test_a_page_that_is_not_there_brings_advice(said: bytes) -> None:
-    values = {"kind": "vllm", "vocabulary": str(DEMONSTRATOR)}
-    async with scripted_server({}, Reply([said] if said else [], 404)) as server:
-        with pytest.raises(EngineError, match=r"check engine\.url, engine\.kind and engine\.model$"):
-            await connect(Settings(engine=EngineSettings(url=server.url, **values)))
-
-
-async def test_ids_of_a_prompt_are_not_quoted() -> None:
-    async with scripted_server(MODELS) as server, engine_at(server) as engine:
-        ids = engine.prompts.tokenizer.encode(BEFORE * 3)
-        said = PYDANTIC.format(list(ids))
-        server.replies.append(Reply([json.dumps({"error": said}).encode()], 400))
-        prompt = engine.prompts.fim.infill(ids, ())
-        with pytest.raises(EngineError, match=r"'prompt': \[…$"):
-            await engine.generate(GenerationRequest("d", prompt, 4, 5000)).ended()
-
-
 @pytest.mark.parametrize("rest", [[], [b"data: more\n\n", HANG], [b"x" * 100_000]], ids=["end", "no end", "much"])
-async def test_a_connection_is_reused_if_its_body_ends(ids: tuple[int, ...], rest: list[bytes | None]) -> None:
-    async with scripted_server(MODELS, Reply([*events_of(ids), *rest])) as server, engine_at(server) as engine:
+async def test_a_connection_is_reused_if_its_body_ends(rest: list[bytes | None]) -> None:
+    async with scripted_server(MODELS, Reply([*events_of(IDS), *rest])) as server, engine_at(server) as engine:
         n_connections = []
         for _ in range(2):
             assert (await run_request(engine)).written[0].text == TEXT
@@ -361,9 +196,9 @@ async def test_a_connection_is_reused_if_its_body_ends(ids: tuple[int, ...], res
         assert n_connections[1] - n_connections[0] == (HANG in rest)
 
 
-async def test_a_cancel_closes_the_connection_at_once(ids: tuple[int, ...]) -> None:
+async def test_a_cancel_closes_the_connection_at_once() -> None:
     async with (
-        scripted_server(MODELS, Reply([*events_of(ids)[:2], HANG])) as server,
+        scripted_server(MODELS, Reply([*events_of(IDS)[:2], HANG])) as server,
         engine_at(server, timeout_ms=60_000) as engine,
     ):
         cancellation = Cancellation()
@@ -377,14 +212,14 @@ async def test_a_cancel_closes_the_connection_at_once(ids: tuple[int, ...]) -> N
 
 
 async def test_a_server_that_offers_http_2_learns_that_an_answer_is_left(
-    ids: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     authority, own = certificates(tmp_path, "localhost")
     monkeypatch.setenv("SSL_CERT_FILE", str(authority))
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(own)
     tls.set_alpn_protocols(["h2", "http/1.1"])
-    answer = Reply([*events_of(ids)[:2], HANG])
+    answer = Reply([*events_of(IDS)[:2], HANG])
     async with (
         scripted_server(MODELS, answer, tls=tls) as server,
         engine_at(server, url=f"https://localhost:{server.port}") as engine,
@@ -419,8 +254,8 @@ async def test_every_named_authority_is_trusted(tmp_path: Path, monkeypatch: pyt
                 pass
 
 
-async def test_an_endless_answer_is_closed_at_its_token_limit(ids: tuple[int, ...]) -> None:
-    endless = Reply([*events_of(ids[:1] * 500)[:-1], HANG])
+async def test_an_endless_answer_is_closed_at_its_token_limit() -> None:
+    endless = Reply([*events_of(IDS[:1] * 500)[:-1], HANG])
     async with scripted_server(MODELS, endless) as server, engine_at(server, timeout_ms=60_000) as engine:
         generation = await run_request(engine, max_tokens=20)
         assert len(generation.written[0].ids) == 20
@@ -429,9 +264,9 @@ async def test_an_endless_answer_is_closed_at_its_token_limit(ids: tuple[int, ..
             await server.disconnected.wait()
 
 
-async def test_an_answer_without_the_healed_text_is_requested_again_without_healing(ids: tuple[int, ...]) -> None:
+async def test_an_answer_without_the_healed_text_is_requested_again_without_healing() -> None:
     async with (
-        scripted_server(MODELS, Reply(events_of(ids)), Reply(events_of(ids))) as server,
+        scripted_server(MODELS, Reply(events_of(IDS)), Reply(events_of(IDS))) as server,
         engine_at(server) as engine,
     ):
         assert (await run_request(engine, heal=b"retu")).written[0].text == b"rn total(x)[0]"
@@ -443,14 +278,14 @@ async def test_an_answer_without_the_healed_text_is_requested_again_without_heal
         assert "grammar" not in again.body
 
 
-async def test_healed_bytes_that_begin_inside_a_character_are_part_of_the_prompt(ids: tuple[int, ...]) -> None:
-    async with scripted_server(MODELS, Reply(events_of(ids))) as server, engine_at(server) as engine:
+async def test_healed_bytes_that_begin_inside_a_character_are_part_of_the_prompt() -> None:
+    async with scripted_server(MODELS, Reply(events_of(IDS))) as server, engine_at(server) as engine:
         assert (await run_request(engine, heal="é".encode()[1:] + b"x")).written[0].text == TEXT
         assert "grammar" not in server.posts[0].body
 
 
-async def test_each_document_has_its_session_headers_and_the_routers_token(ids: tuple[int, ...]) -> None:
-    reply = Reply(events_of(ids), headers={"x-session-token": "gpu-7"})
+async def test_each_document_has_its_session_headers_and_the_routers_token() -> None:
+    reply = Reply(events_of(IDS), headers={"x-session-token": "gpu-7"})
     async with scripted_server(MODELS, reply) as server, engine_at(server, headers=("X-Team: a",)) as engine:
         await run_request(engine)
         await run_request(engine)
@@ -466,9 +301,9 @@ async def test_each_document_has_its_session_headers_and_the_routers_token(ids: 
         assert "authorization" not in first
 
 
-async def test_a_header_of_the_settings_is_sent_once_and_as_it_is(ids: tuple[int, ...]) -> None:
+async def test_a_header_of_the_settings_is_sent_once_and_as_it_is() -> None:
     given = ("X-User-Id: alice", "user-agent: editor", "content-type: application/json; v=1")
-    async with scripted_server(MODELS, Reply(events_of(ids))) as server, engine_at(server, headers=given) as engine:
+    async with scripted_server(MODELS, Reply(events_of(IDS))) as server, engine_at(server, headers=given) as engine:
         await run_request(engine)
         for request in server.requests:
             for name, value in (line.split(": ") for line in given):
@@ -476,60 +311,10 @@ async def test_a_header_of_the_settings_is_sent_once_and_as_it_is(ids: tuple[int
         assert len(server.posts[0].headers["x-session-id"]) == 32
 
 
-@pytest.mark.parametrize("url", ["https://-\u2603.invalid", "http://[v1.a]", f"https://a.invalid/{'b' * 70_000}"])
-async def test_an_address_that_no_client_can_use_is_an_error(url: str) -> None:
-    values = {"kind": "vllm", "url": url, "vocabulary": str(DEMONSTRATOR), "allow_http": True}
-    with pytest.raises(EngineError, match="looks like https"):
-        await connect(Settings(engine=EngineSettings(**values)))
-
-
-async def test_the_key_is_sent_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TEAM_KEY", "sk-secret")
-    user = UserMessages()
-    async with (
-        scripted_server(MODELS, Reply([b'{"error": "bad key sk-secret"}'], 401)) as server,
-        engine_at(server, user, api_key_env="TEAM_KEY") as engine,
-    ):
-        for _ in range(MAX_FAILURES):
-            with pytest.raises(EngineLostError, match="refuses the key"):
-                await run_request(engine)
-        assert server.posts[0].headers["authorization"] == "Bearer sk-secret"
-        assert "sk-secret" not in "".join([*user.messages, *user.states, repr(engine)])
-
-
-async def test_a_host_is_named_once_before_the_first_prompt(ids: tuple[int, ...]) -> None:
-    user = UserMessages()
-    async with scripted_server(MODELS, Reply(events_of(ids))) as server:
-        for _ in range(2):
-            async with engine_at(server, user):
-                assert not server.posts
-        assert len(user.messages) == 1
-        assert f"127.0.0.1:{server.port}" in user.messages[0]
-
-
-async def test_a_benchmark_leaves_the_message_about_its_host_to_the_editor() -> None:
-    user = UserMessages()
-    async with scripted_server(MODELS) as server:
-        values = {"kind": "llama-server", "url": server.url, "vocabulary": str(DEMONSTRATOR)}
-        async with opened_remote(Settings(engine=EngineSettings(**values))):
-            pass
-        async with engine_at(server, user):
-            assert len(user.messages) == 1
-
-
-async def test_another_vocabulary_is_an_error_before_the_first_prompt() -> None:
-    async with scripted_server({**MODELS, "/tokenize": {"tokens": [1, 2, 3]}}) as server:
-        with pytest.raises(EngineError, match="another vocabulary"):
-            async with engine_at(server):
-                pass
-
-
 @pytest.mark.parametrize("status", [429, 503])
-async def test_a_pause_that_a_server_wants_is_kept_whatever_becomes_of_earlier_requests(
-    ids: tuple[int, ...], status: int
-) -> None:
+async def test_a_pause_that_a_server_wants_is_kept_whatever_becomes_of_earlier_requests(status: int) -> None:
     user, begun, cancellation = UserMessages(), asyncio.Event(), Cancellation()
-    replies = Reply([*events_of(ids)[:2], HANG]), Reply([b""], status, {"Retry-After": "60"})
+    replies = Reply([*events_of(IDS)[:2], HANG]), Reply([b""], status, {"Retry-After": "60"})
     async with scripted_server(MODELS, *replies) as server, engine_at(server, user, timeout_ms=60_000) as engine:
         asking = asyncio.ensure_future(
             run_request(engine, cancellation=cancellation, rule=lambda _text: begun.set(), timeout_ms=60_000)
@@ -545,27 +330,11 @@ async def test_a_pause_that_a_server_wants_is_kept_whatever_becomes_of_earlier_r
         assert len(user.states) == 1
 
 
-async def test_the_state_has_the_newest_reason_why_an_engine_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(breaker, "MIN_PAUSE_S", 0.01)
-    user, away, refused = UserMessages(), Reply([b""], 503, {"Retry-After": "0.01"}), Reply([b""], 401)
-    async with scripted_server(MODELS, away, away, refused) as server, engine_at(server, user) as engine:
-        with pytest.raises(EngineLostError):
-            await run_request(engine)
-        async with asyncio.timeout(30):
-            while len(user.states) < 2:
-                user.changed.clear()
-                await user.changed.wait()
-        assert ["503" in user.states[0], "wants a key" in user.states[1]] == [True, True]
-        assert len(user.messages) == 2, "which host sees source text, and that it is away"
-
-
-async def test_an_engine_that_comes_back_with_another_vocabulary_is_not_used(
-    ids: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_engine_that_comes_back_with_another_vocabulary_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(breaker, "MIN_PAUSE_S", 0.01)
     user, away = UserMessages(), Reply([b""], 503, {"Retry-After": "0.01"})
     pages = dict(MODELS)
-    async with scripted_server(pages, away, Reply(events_of(ids))) as server, engine_at(server, user) as engine:
+    async with scripted_server(pages, away, Reply(events_of(IDS))) as server, engine_at(server, user) as engine:
         pages["/tokenize"] = {"tokens": [1, 2, 3]}
         with pytest.raises(EngineLostError):
             await run_request(engine)
@@ -584,33 +353,6 @@ async def test_an_engine_that_comes_back_with_another_vocabulary_is_not_used(
         assert len([message for message in user.messages if "another vocabulary" in message]) == 1
 
 
-@pytest.mark.parametrize("rows", [[], [{"id": "a"}, {"id": "b"}], [{"id": "a\n\x1b[31m"}, {"id": "b"}]])
-async def test_a_model_must_be_named_unless_there_is_exactly_one(rows: list[dict[str, str]]) -> None:
-    async with scripted_server({"/v1/models": {"data": rows}}) as server:
-        with pytest.raises(EngineError, match="set engine") as raised:
-            async with engine_at(server):
-                pass
-        assert not isinstance(raised.value, EngineLostError)
-        assert str(raised.value).isprintable()
-
-
-@pytest.mark.parametrize(
-    ("model", "name"),
-    [
-        ("starcoder2-3b", "starcoder2-3b"),
-        ("bigcode/starcoder2-3b", "bigcode/starcoder2-3b"),
-        ("/home/alice/models/starcoder2.gguf", "starcoder2.gguf"),
-        ("C:\\Users\\alice\\starcoder2.gguf", "starcoder2.gguf"),
-    ],
-)
-async def test_a_path_on_the_server_is_requested_and_not_shown(ids: tuple[int, ...], model: str, name: str) -> None:
-    pages = {**MODELS, "/v1/models": {"data": [{"id": model}]}}
-    async with scripted_server(pages, Reply(events_of(ids))) as server, engine_at(server) as engine:
-        await run_request(engine)
-        assert engine.prompts.name == f"{name} at 127.0.0.1:{server.port}"
-        assert server.posts[0].body["model"] == model
-
-
 async def test_a_closed_engine_sends_and_reports_nothing() -> None:
     user = UserMessages()
     async with scripted_server(MODELS, Reply([HANG])) as server, engine_at(server, user) as engine:
@@ -627,8 +369,8 @@ async def test_a_closed_engine_sends_and_reports_nothing() -> None:
         assert (engine.http._client, engine._probing, user.states) == (None, None, [])
 
 
-async def test_closing_an_ended_stream_has_no_effect(ids: tuple[int, ...]) -> None:
-    async with scripted_server(MODELS, Reply(events_of(ids))) as server, engine_at(server) as engine:
+async def test_closing_an_ended_stream_has_no_effect() -> None:
+    async with scripted_server(MODELS, Reply(events_of(IDS))) as server, engine_at(server) as engine:
         stream = engine.generate(GenerationRequest("d", evolve(engine.prompts.fim.infill((), ()), heal=b""), 4, 5000))
         await stream.ended()
         stream.close()
@@ -636,12 +378,12 @@ async def test_closing_an_ended_stream_has_no_effect(ids: tuple[int, ...]) -> No
         assert (await run_request(engine)).written[0].text == TEXT
 
 
-async def test_a_proxy_is_used_except_for_this_machine(ids: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_proxy_is_used_except_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     far = "http://gpu.invalid:8000"
     pages = {f"{far}{path}": page for path, page in MODELS.items()}
     async with (
-        scripted_server(pages, Reply(events_of(ids))) as proxy,
-        scripted_server(MODELS, Reply(events_of(ids))) as near,
+        scripted_server(pages, Reply(events_of(IDS))) as proxy,
+        scripted_server(MODELS, Reply(events_of(IDS))) as near,
     ):
         for name in ("HTTP_PROXY", "http_proxy"):
             monkeypatch.setenv(name, proxy.url)
@@ -654,24 +396,3 @@ async def test_a_proxy_is_used_except_for_this_machine(ids: tuple[int, ...], mon
         async with engine_at(near) as engine:
             assert (await run_request(engine)).written[0].text == TEXT
         assert len(proxy.requests) == n_seen
-
-
-async def test_the_doctor_names_the_host_the_model_and_the_engines_limits() -> None:
-    from starcoder_lsp.cli.doctor.engine import look_at_engine
-
-    async with scripted_server(MODELS) as server:
-        values = {"kind": "openai", "url": server.url, "vocabulary": str(DEMONSTRATOR)}
-        found = await asyncio.to_thread(look_at_engine, Settings(engine=EngineSettings(**values)))
-        assert found is not None
-        assert found.host == f"127.0.0.1:{server.port}"
-        assert found.model == f"starcoder2-3b at {found.host}"
-        assert any("minConfidence" in limit for limit in found.limits)
-        assert not server.posts, "no source text"
-        wrong = EngineSettings(kind="openai", url=server.url, vocabulary="/nowhere")
-        broken = await asyncio.to_thread(look_at_engine, Settings(engine=wrong))
-        assert broken is not None
-        assert "engine.vocabulary" in broken.problem
-    disconnected = await asyncio.to_thread(look_at_engine, Settings(engine=EngineSettings(**values)))
-    assert disconnected is not None
-    assert "cannot be reached" in disconnected.problem
-    assert look_at_engine(Settings()) is None

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from starcoder_lsp.engine.engine import Cancellation
-from starcoder_lsp.engine.remote import disclosure
 from starcoder_lsp.engine.remote.pace import MAX_WAIT_S, MIN_LEFT, PROMPT_S, Pace
 from tests.scripted_server import HANG, Reply, scripted_server
-from tests.unit.test_remote_engine import MODELS, TEXT, engine_at, events_of, ids, run_request  # noqa: F401  `ids` is a fixture
+from tests.unit.remote_engine import (
+    IDS,
+    MODELS,
+    TEXT,
+    engine_at,
+    events_of,
+    leave,
+    own_state,  # noqa: F401  a fixture of every test here
+    run_request,
+)
 
 SECONDS = st.floats(0.001, 60)
 ENDS = st.lists(st.tuples(st.booleans(), SECONDS), max_size=30)
 """For each request: whether it had a token, and the time until that, or until it was superseded."""
-
-
-@pytest.fixture(autouse=True)
-def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disclosure, "state_file", lambda: tmp_path / "disclosed-hosts.json")
 
 
 def pace_after(ends: list[tuple[bool, float]]) -> Pace:
@@ -59,27 +61,21 @@ def test_waits_grow_with_the_number_of_superseded_requests(ends: list[tuple[bool
 
 
 @pytest.mark.parametrize("n_left", [MIN_LEFT, 20])
-async def test_a_request_with_a_short_deadline_is_sent(ids: tuple[int, ...], n_left: int) -> None:  # noqa: F811
-    async with scripted_server(MODELS, Reply(events_of(ids))) as server, engine_at(server) as engine:
+async def test_a_request_with_a_short_deadline_is_sent(n_left: int) -> None:
+    async with scripted_server(MODELS, Reply(events_of(IDS))) as server, engine_at(server) as engine:
         await run_request(engine)
         engine.pace = Pace(n_left, expected_s=60.0)
         assert (await run_request(engine, timeout_ms=MAX_WAIT_S * 1000)).written[0].text == TEXT
         assert not engine.pace.wait_s
 
 
-async def test_requests_superseded_during_their_wait_are_not_sent_but_the_last_one_is(ids: tuple[int, ...]) -> None:  # noqa: F811
+async def test_requests_superseded_during_their_wait_are_not_sent_but_the_last_one_is() -> None:
     async with (
-        scripted_server(MODELS, *[Reply([HANG])] * MIN_LEFT, Reply(events_of(ids))) as server,
+        scripted_server(MODELS, *[Reply([HANG])] * MIN_LEFT, Reply(events_of(IDS))) as server,
         engine_at(server, timeout_ms=60_000) as engine,
     ):
         for n in range(MIN_LEFT):  # superseded before their first token
-            cancellation = Cancellation()
-            asking = asyncio.ensure_future(run_request(engine, cancellation=cancellation))
-            while len(server.posts) == n:
-                await server.requested.wait()
-                server.requested.clear()
-            cancellation.cancel()
-            await asking
+            await leave(engine, server, n)
         engine.pace.expected_s = 60.0
         for _ in range(5):  # each would wait for a tenth of a second
             cancellation = Cancellation()

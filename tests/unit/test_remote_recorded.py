@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,11 +16,17 @@ from attrs import evolve
 from starcoder_lsp.engine.engine import Cancellation, EngineError, EngineLostError, GenerationRequest, Sampling
 from starcoder_lsp.engine.generation import generate
 from starcoder_lsp.engine.loading import DEMONSTRATOR
-from starcoder_lsp.engine.remote import disclosure
 from starcoder_lsp.engine.remote.client import RemoteEngine
 from starcoder_lsp.engine.vocabulary import read_vocabulary
 from tests.scripted_server import Reply, ScriptedServer, scripted_server
-from tests.unit.test_remote_engine import BEFORE, BEHIND, engine_at, event, run_request
+from tests.unit.remote_engine import (
+    BEFORE,
+    BEHIND,
+    engine_at,
+    event,
+    own_state,  # noqa: F401  a fixture of every test here
+    run_request,
+)
 
 TEXT = "return total(x)[0]"
 IDS = read_vocabulary(DEMONSTRATOR)[1].encode(TEXT.encode())
@@ -37,11 +42,6 @@ TGI = {
     "/tokenize": [],
 }
 OPENAI = {"/v1/models": {"object": "list", "data": [{"id": "starcoder2-3b", "object": "model"}]}}
-
-
-@pytest.fixture(autouse=True)
-def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disclosure, "state_file", lambda: tmp_path / "disclosed-hosts.json")
 
 
 def ollama_answer(pieces: list[str], reason: str = "stop") -> list[bytes]:

@@ -23,7 +23,7 @@ from starcoder_lsp.engine.stream import Usage
 from starcoder_lsp.engine.vocabulary import read_vocabulary
 from starcoder_lsp.engine_settings import EngineSettings
 from tests.scripted_server import scripted_server
-from tests.unit.test_remote_engine import MODELS, events_of
+from tests.unit.remote_engine import MODELS, events_of
 from tests.unit.test_remote_recorded import IDS, OLLAMA, OPENAI, PIECES, TGI, ollama_answer, openai_answer, tgi_answer
 
 ODD: list[Any] = [None, True, -1, 1.5, math.inf, -math.inf, math.nan, "", "x", "\ud83d", [], [None], {}, [{}]]
